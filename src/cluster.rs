@@ -1,0 +1,1 @@
+//! Everything over kube::Client: connect, watch, apply, logs.

@@ -1,0 +1,1 @@
+//! Lease, reconcile: observe, decide (domain), do, look again.

@@ -1,0 +1,1 @@
+//! The lane data plane: entry and service-to-service routing, drain, hops.

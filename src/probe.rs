@@ -1,0 +1,1 @@
+//! Tagged requests and the chains they took.

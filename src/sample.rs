@@ -1,0 +1,1 @@
+//! The sample services A, B, C and their load.

@@ -1,0 +1,1 @@
+//! The cockpit: msg, model, update, keymap, theme, view.
