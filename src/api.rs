@@ -1,1 +1,66 @@
-//! The custom resources of graylane.dev/v1alpha1: data and validation, no I/O.
+//! The custom resources of `graylane.dev/v1alpha1`: data and validation, no I/O.
+//!
+//! Everything graylane wants stands in a `spec`, everything its engine saw in a `status`. These types
+//! are the wire format: the cockpit, the engine, the command line and `kubectl` all speak them.
+
+mod amount;
+mod app;
+mod approval;
+mod lane;
+mod release;
+mod workflow;
+
+pub use amount::{Amount, AmountError};
+pub use app::*;
+pub use approval::*;
+pub use lane::*;
+pub use release::*;
+pub use workflow::*;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+
+/// The API group of all our resources.
+pub const GROUP: &str = "graylane.dev";
+/// The version of all our resources.
+pub const VERSION: &str = "v1alpha1";
+/// The field manager of everything that graylane applies.
+pub const FIELD_MANAGER: &str = "graylane";
+
+/// Labels and annotations that graylane writes.
+pub mod label {
+    /// The App that an object belongs to (label, also on pod templates).
+    pub const APP: &str = "graylane.dev/app";
+    /// The environment that an object was deployed to (label, also on pod templates).
+    pub const ENVIRONMENT: &str = "graylane.dev/environment";
+    /// The Release that last applied an object (annotation).
+    pub const RELEASE: &str = "graylane.dev/release";
+    /// Marks graylane's own components, e.g. `lane-gateway` (label).
+    pub const COMPONENT: &str = "graylane.dev/component";
+    /// The lane group a generated HTTPRoute belongs to (label).
+    pub const LANE_GROUP: &str = "graylane.dev/lane-group";
+    /// The lane tag of a pod, as MSE reads it (label).
+    pub const SERVICE_TAG: &str = "alicloud.service.tag";
+    /// What the latch replaced in a Deployment under batches, as JSON (annotation; design, exact batches).
+    pub const LATCH: &str = "graylane.dev/latch";
+}
+
+/// All definitions, in the order to install them.
+pub fn definitions() -> Vec<CustomResourceDefinition> {
+    vec![App::crd(), AppTemplate::crd(), Release::crd(), Approval::crd(), LaneGroup::crd(), Lane::crd()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_definition_has_a_structural_schema_and_its_names() {
+        for crd in definitions() {
+            let schema = crd.spec.versions[0].schema.as_ref().and_then(|s| s.open_api_v3_schema.as_ref());
+            let has_spec = schema.is_some_and(|s| s.properties.as_ref().is_some_and(|p| p.contains_key("spec")));
+            assert!(has_spec, "{:?}", crd.metadata.name);
+            assert_eq!(crd.metadata.name.as_deref(), Some(format!("{}.{GROUP}", crd.spec.names.plural).as_str()));
+        }
+    }
+}

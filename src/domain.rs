@@ -1,1 +1,6 @@
-//! The rules, pure: no I/O, no clock, no randomness.
+//! The rules, pure: no I/O, no clock, no randomness. Time is a parameter.
+
+pub mod hop;
+pub mod intent;
+pub mod text;
+pub mod world;

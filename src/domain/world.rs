@@ -1,0 +1,201 @@
+//! The world: everything the cluster says, as one immutable snapshot.
+//!
+//! `cluster::watch` makes it, the cockpit draws it, `domain` reasons about it. It holds our own
+//! resources whole and, of Kubernetes objects, only what is shown, so that 10,000 pods stay small.
+//! Foreign text is `Clean` before it gets in.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::Timestamp;
+
+use super::{hop::Hop, text::Clean};
+use crate::api::{App, Approval, Lane, LaneGroup, Release};
+
+/// Namespace and name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// `metadata.namespace`; empty for cluster-scoped kinds.
+    pub namespace: String,
+    /// `metadata.name`.
+    pub name: String,
+}
+
+/// One snapshot. Cheap to clone: the maps are shared.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    /// Goes up with each change.
+    pub revision: u64,
+    /// Whether the facts are current.
+    pub link: Link,
+    /// The namespace of our resources.
+    pub namespace: String,
+    /// By name.
+    pub apps: Arc<BTreeMap<String, Arc<App>>>,
+    /// By name.
+    pub releases: Arc<BTreeMap<String, Arc<Release>>>,
+    /// By name.
+    pub approvals: Arc<BTreeMap<String, Arc<Approval>>>,
+    /// By name.
+    pub groups: Arc<BTreeMap<String, Arc<LaneGroup>>>,
+    /// By name.
+    pub lanes: Arc<BTreeMap<String, Arc<Lane>>>,
+    /// Deployments of Apps.
+    pub workloads: Arc<BTreeMap<Key, Workload>>,
+    /// Pods of Apps.
+    pub pods: Arc<BTreeMap<Key, Pod>>,
+    /// HTTPRoutes of lane groups.
+    pub routes: Arc<BTreeMap<Key, Route>>,
+    /// Newest last, bounded.
+    pub events: Arc<Vec<Event>>,
+    /// Newest last, bounded.
+    pub hops: Arc<Vec<Arc<Hop>>>,
+    /// Hops that came in since the start, also those no longer held.
+    pub hops_seen: u64,
+    /// Hops that were dropped because they came too fast.
+    pub hops_dropped: u64,
+    /// Who runs the engine.
+    pub engine: Option<Engine>,
+}
+
+/// Whether what the world says is current.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Link {
+    /// Nothing has come yet.
+    #[default]
+    Connecting,
+    /// All watches run.
+    Live,
+    /// Facts are as of `since`.
+    Stale {
+        /// When the first watch broke.
+        since: Timestamp,
+        /// In words.
+        why: Clean,
+    },
+}
+
+/// The holder of the engine's Lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Engine {
+    /// Its identity.
+    pub holder: Clean,
+    /// When it last renewed.
+    pub renewed: Option<Timestamp>,
+}
+
+/// One Deployment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Workload {
+    /// Namespace and name.
+    pub key: Key,
+    /// `graylane.dev/app`.
+    pub app: Option<String>,
+    /// `graylane.dev/environment`.
+    pub environment: Option<String>,
+    /// Wanted.
+    pub replicas: u32,
+    /// Serving.
+    pub ready: u32,
+    /// Of the newest template.
+    pub updated: u32,
+    /// Ready for long enough, as Kubernetes counts (0 of the new version while the latch is on).
+    pub available: u32,
+    /// Images of the newest template.
+    pub images: Vec<Clean>,
+    /// `spec.paused`.
+    pub paused: bool,
+    /// The batch latch is on.
+    pub latched: bool,
+    /// Why it is not well, from its conditions.
+    pub message: Option<Clean>,
+}
+
+/// One pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pod {
+    /// Namespace and name.
+    pub key: Key,
+    /// `graylane.dev/app`.
+    pub app: Option<String>,
+    /// `graylane.dev/environment`.
+    pub environment: Option<String>,
+    /// Lane tag (`alicloud.service.tag`); none is baseline.
+    pub tag: Option<String>,
+    /// The ReplicaSet that owns it.
+    pub owner: Option<String>,
+    /// `pod-template-hash`: pods of one version share it.
+    pub hash: Option<String>,
+    /// `status.podIP`.
+    pub address: Option<String>,
+    /// `Running`, `Pending`, `CrashLoopBackOff`, `Terminating`, … as kubectl's STATUS column.
+    pub state: Clean,
+    /// Serves.
+    pub ready: bool,
+    /// Is being deleted.
+    pub terminating: bool,
+    /// Sum over containers.
+    pub restarts: u32,
+    /// Images of its containers.
+    pub images: Vec<Clean>,
+    /// Names of its containers.
+    pub containers: Vec<Clean>,
+    /// `status.startTime`.
+    pub started: Option<Timestamp>,
+    /// Why it is not ready.
+    pub message: Option<Clean>,
+}
+
+/// One HTTPRoute.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Route {
+    /// Namespace and name.
+    pub key: Key,
+    /// `graylane.dev/lane-group`.
+    pub group: Option<String>,
+    /// Taken by its parents' controllers; none while nobody has answered.
+    pub accepted: Option<bool>,
+    /// The controller's words.
+    pub message: Option<Clean>,
+}
+
+/// One Kubernetes Event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Event {
+    /// When it last happened.
+    pub time: Option<Timestamp>,
+    /// `Warning` rather than `Normal`.
+    pub warning: bool,
+    /// `Kind`, of the object it is about.
+    pub kind: Clean,
+    /// The object it is about.
+    pub object: Key,
+    /// One word.
+    pub reason: Clean,
+    /// In words.
+    pub message: Clean,
+    /// How often.
+    pub count: u32,
+}
+
+impl World {
+    /// The pods of an App's environment.
+    pub fn pods_of<'a>(&'a self, app: &'a str, environment: &'a str) -> impl Iterator<Item = &'a Pod> + 'a {
+        self.pods
+            .values()
+            .filter(move |p| p.app.as_deref() == Some(app) && p.environment.as_deref() == Some(environment))
+    }
+
+    /// The Deployments of an App's environment.
+    pub fn workloads_of<'a>(&'a self, app: &'a str, environment: &'a str) -> impl Iterator<Item = &'a Workload> + 'a {
+        self.workloads
+            .values()
+            .filter(move |w| w.app.as_deref() == Some(app) && w.environment.as_deref() == Some(environment))
+    }
+
+    /// Whether an App has a pod of that lane that serves now.
+    pub fn gray_ready(&self, app: &str, tag: &str) -> bool {
+        self.pods
+            .values()
+            .any(|p| p.app.as_deref() == Some(app) && p.tag.as_deref() == Some(tag) && p.ready && !p.terminating)
+    }
+}
