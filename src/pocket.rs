@@ -1,1 +1,3 @@
 //! The embedded cluster: a Kubernetes API in this process.
+
+pub mod patch;

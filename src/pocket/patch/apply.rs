@@ -1,0 +1,320 @@
+//! Server-side apply and the bookkeeping of updates: the rules of structured-merge-diff's `merge.Updater` and of the API
+//! server's field manager around it. One API version a kind: owners of other versions are read as they are.
+
+use super::fieldset::{Element, Set, path_text};
+use super::managed::{self, ApplyError, Conflict, Operation, Owner};
+use super::schema::{ListKeys, Shape};
+use super::walk::{self, Comparison};
+use serde_json::{Map, Value, json};
+
+/// Owns what an object had before anybody's fields were tracked.
+const BEFORE: &str = "before-first-apply";
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// What belongs to the server, and the name: never anybody's field.
+const SERVER: &[&str] =
+    &["creationTimestamp", "selfLink", "uid", "clusterName", "generation", "managedFields", "resourceVersion"];
+
+/// Server-side apply through the main resource. `live` is `None` when the object is to be created; `now` is RFC 3339.
+pub fn apply(
+    live: Option<&Value>,
+    applied: &Value,
+    manager: &str,
+    force: bool,
+    now: &str,
+    lists: &ListKeys,
+) -> Result<Value, ApplyError> {
+    apply_subresource(live, applied, manager, None, force, now, lists)
+}
+
+/// [`apply`] through a subresource (`Some("status")`), which is an owner of its own.
+pub fn apply_subresource(
+    live: Option<&Value>,
+    applied: &Value,
+    manager: &str,
+    subresource: Option<&str>,
+    force: bool,
+    now: &str,
+    lists: &ListKeys,
+) -> Result<Value, ApplyError> {
+    let configuration = configuration(live, applied, subresource, lists)?;
+    let one = Apply { live, configuration: &configuration, manager, subresource, now, lists };
+    let mut out = match one.run(force) {
+        // kubectl moves from client-side to server-side apply: what its last-applied annotation set is its own already.
+        Err(ApplyError::Conflicts(conflicts)) if manager == "kubectl" => {
+            let own = live.map(|live| last_applied(live, lists)).unwrap_or_default();
+            let left: Vec<Conflict> = conflicts.into_iter().filter(|c| !own.contains(&c.field)).collect();
+            match left.is_empty() {
+                true => one.run(true)?,
+                false => return Err(ApplyError::Conflicts(left)),
+            }
+        }
+        other => other?,
+    };
+    if manager == "kubectl" {
+        sync_last_applied(&mut out, &configuration);
+    }
+    Ok(out)
+}
+
+/// `after` with `metadata.managedFields` as it stands once `manager` has created (`before` is `None`), updated or patched
+/// the object so. `after` carries everything else already (uid, defaults, ...).
+pub fn track_update(
+    before: Option<&Value>,
+    after: &Value,
+    manager: &str,
+    subresource: Option<&str>,
+    now: &str,
+    lists: &ListKeys,
+) -> Value {
+    let mut owners = match before {
+        _ if subresource.is_none() && managed::is_reset(after) => Vec::new(),
+        Some(before) => {
+            let sent = if subresource.is_none() { managed::decode(after) } else { Vec::new() };
+            // A client that does not know managedFields must not wipe them.
+            if sent.is_empty() { managed::decode(before) } else { sent }
+        }
+        None => managed::decode(after),
+    };
+    let old = before.map_or_else(|| nothing(lists), managed::strip);
+    let mut out = managed::strip(after);
+    let api_version = out["apiVersion"].as_str().unwrap_or_default().to_owned();
+    let me = Owner::new(manager, Operation::Update, &api_version, subresource);
+    record_update(&mut owners, me, &old, &out, now, subresource, lists);
+    managed::encode(&mut out, owners);
+    out
+}
+
+/// What is there of an object that is not there: Go's zero struct has the top-level structs, a custom resource nothing.
+fn nothing(lists: &ListKeys) -> Value {
+    let mut out = Map::new();
+    if let (Shape::Struct(root), true) = (&lists.root, lists.status_apart) {
+        for (name, field) in &lists.types[*root].fields {
+            if matches!(field.shape, Shape::Struct(_)) {
+                out.insert(name.clone(), json!({}));
+            }
+        }
+    }
+    Value::Object(out)
+}
+
+fn record_update(
+    owners: &mut Vec<Owner>,
+    mut me: Owner,
+    old: &Value,
+    new: &Value,
+    now: &str,
+    subresource: Option<&str>,
+    lists: &ListKeys,
+) {
+    let changes = walk::compare(lists, old, new).without(&ignored(subresource, lists));
+    let written = changes.written();
+    for owner in owners.iter_mut() {
+        disown(owner, &changes, &written);
+    }
+    let written = strip_parents(written);
+    if !written.is_empty() {
+        me.time = Some(now.to_owned());
+        me.set = written;
+        match owners.iter_mut().find(|o| o.is(&me)) {
+            Some(same) => {
+                same.set.extend(&me.set);
+                same.time = me.time;
+            }
+            None => owners.push(me),
+        }
+    }
+    owners.retain(|o| !o.set.is_empty());
+}
+
+fn disown(owner: &mut Owner, changes: &Comparison, written: &Set) {
+    owner.set = owner.set.difference(&owner.set.intersection(written)).difference(&changes.removed);
+}
+
+/// Paths nobody owns through this resource.
+fn ignored(subresource: Option<&str>, lists: &ListKeys) -> Set {
+    let mut set = server_fields();
+    if lists.status_apart && subresource.is_none() {
+        set.insert(&[Element::Field("status".into())]);
+    }
+    set
+}
+
+/// `metadata` itself is ignored too, but not what is below it: hence not a member here, see [`strip_parents`].
+fn server_fields() -> Set {
+    let field = |name: &str| Element::Field(name.to_owned());
+    let mut set = Set::default();
+    for name in ["apiVersion", "kind"] {
+        set.insert(&[field(name)]);
+    }
+    for name in SERVER.iter().chain(&["name", "namespace"]) {
+        set.insert(&[field("metadata"), field(name)]);
+    }
+    set
+}
+
+/// What is really applied: the object without what the server, or another resource, owns.
+fn configuration(
+    live: Option<&Value>,
+    applied: &Value,
+    subresource: Option<&str>,
+    lists: &ListKeys,
+) -> Result<Value, ApplyError> {
+    let invalid = |why: &str| Err(ApplyError::Invalid(why.to_owned()));
+    let Some(applied) = applied.as_object() else {
+        return invalid("an applied configuration must be an object");
+    };
+    if applied.get("metadata").is_some_and(|m| !m["managedFields"].is_null()) {
+        return invalid("metadata.managedFields must be nil");
+    }
+    let mut out = applied.clone();
+    match subresource {
+        None if lists.status_apart => {
+            out.shift_remove("status");
+        }
+        Some("status") if lists.status_apart => {
+            out.retain(|name, _| matches!(name.as_str(), "apiVersion" | "kind" | "metadata" | "status"));
+        }
+        _ => {}
+    }
+    if let Some(meta) = out.get_mut("metadata").and_then(Value::as_object_mut) {
+        meta.retain(|name, _| !SERVER.contains(&name.as_str()) || (live.is_none() && name != "managedFields"));
+    }
+    let out = Value::Object(out);
+    walk::check(lists, &out).map_err(|e| ApplyError::Invalid(format!("failed to create typed patch object: {e}")))?;
+    Ok(out)
+}
+
+struct Apply<'a> {
+    live: Option<&'a Value>,
+    configuration: &'a Value,
+    manager: &'a str,
+    subresource: Option<&'a str>,
+    now: &'a str,
+    lists: &'a ListKeys,
+}
+
+impl Apply<'_> {
+    fn run(&self, force: bool) -> Result<Value, ApplyError> {
+        let lists = self.lists;
+        let live = self.live.map_or_else(|| json!({}), managed::strip);
+        let mut owners = self.live.map(managed::decode).unwrap_or_default();
+        if owners.is_empty() && self.live.is_some() {
+            let api_version = live["apiVersion"].as_str().unwrap_or_default();
+            let before = Owner::new(BEFORE, Operation::Update, api_version, None);
+            record_update(&mut owners, before, &nothing(lists), &live, self.now, None, lists);
+        }
+        let api_version = self.configuration["apiVersion"].as_str().unwrap_or_default();
+        let mut me = Owner::new(self.manager, Operation::Apply, api_version, self.subresource);
+        let ignored = ignored(self.subresource, lists);
+        me.set = strip_parents(walk::fields(lists, self.configuration).without(&ignored));
+        let mut last = Set::default();
+        if let Some(at) = owners.iter().position(|o| o.is(&me)) {
+            let previous = owners.remove(at);
+            (last, me.time) = (previous.set, previous.time);
+        }
+
+        let merged = walk::merge(lists, &live, self.configuration);
+        // The name and the server's own fields keep `metadata` from going with somebody's last label.
+        let owned = owners.iter().fold(me.set.union(&server_fields()), |all, o| all.union(&o.set));
+        let mut out = prune(merged, &last, &owned, lists);
+        drop_new_nulls(&mut out, Some(&live));
+
+        let changes = walk::compare(lists, &live, &out).without(&ignored);
+        let written = changes.written();
+        if !force {
+            let conflicts: Vec<Conflict> = owners
+                .iter()
+                .flat_map(|owner| {
+                    let taken = owner.set.intersection(&written).paths();
+                    taken.into_iter().map(move |path| Conflict::new(owner, path_text(&path)))
+                })
+                .collect();
+            if !conflicts.is_empty() {
+                return Err(ApplyError::Conflicts(conflicts));
+            }
+        }
+        for owner in &mut owners {
+            disown(owner, &changes, &written);
+        }
+        if out != live || me.time.is_none() {
+            me.time = Some(self.now.to_owned());
+        }
+        owners.push(me);
+        managed::encode(&mut out, owners);
+        Ok(out)
+    }
+}
+
+/// `metadata` as a whole is nobody's.
+fn strip_parents(mut set: Set) -> Set {
+    set.members.remove(&Element::Field("metadata".into()));
+    set
+}
+
+/// Removes what this manager applied last time and nobody, not even itself, owns now. What nobody ever owned stays.
+fn prune(merged: Value, last: &Set, owned: &Set, lists: &ListKeys) -> Value {
+    if last.is_empty() {
+        return merged;
+    }
+    let named = |set: &Set| set.with_named_parents(lists, &lists.root);
+    let all = named(&walk::fields(lists, &merged));
+    let last = named(last);
+    let pruned = walk::remove(lists, &merged, &last);
+    // Back comes what others own ...
+    let kept = named(&walk::fields(lists, &pruned)).union(&named(owned));
+    let pruned = walk::remove(lists, &merged, &all.difference(&kept));
+    // ... and what was never this manager's.
+    let kept = named(&walk::fields(lists, &pruned));
+    walk::remove(lists, &merged, &all.difference(&kept).intersection(&last))
+}
+
+/// An applied null says "no value here": it takes the field away. Nulls that the object had already stay.
+fn drop_new_nulls(value: &mut Value, live: Option<&Value>) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|name, value| !value.is_null() || live.is_some_and(|l| l.get(name).is_some_and(Value::is_null)));
+            for (name, value) in map.iter_mut() {
+                drop_new_nulls(value, live.and_then(|l| l.get(name.as_str())));
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                drop_new_nulls(item, None);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Fields (as conflicts write them) that client-side apply set and that still stand so.
+fn last_applied(live: &Value, lists: &ListKeys) -> Vec<String> {
+    let Some(text) = live["metadata"]["annotations"][LAST_APPLIED].as_str() else {
+        return Vec::new();
+    };
+    let Ok(applied) = serde_json::from_str::<Value>(text) else {
+        return Vec::new();
+    };
+    if applied["apiVersion"] != live["apiVersion"] {
+        return Vec::new();
+    }
+    let changes = walk::compare(lists, &applied, live);
+    let same = walk::fields(lists, &applied)
+        .difference(&changes.modified)
+        .difference(&changes.added)
+        .difference(&changes.removed);
+    same.paths().iter().map(|p| path_text(p)).collect()
+}
+
+fn sync_last_applied(object: &mut Value, configuration: &Value) {
+    let Some(annotations) = object.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) else {
+        return;
+    };
+    if annotations.get(LAST_APPLIED).and_then(Value::as_str).is_none_or(str::is_empty) {
+        return;
+    }
+    let mut plain = configuration.clone();
+    if let Some(annotations) = plain.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
+        annotations.shift_remove(LAST_APPLIED);
+    }
+    annotations.insert(LAST_APPLIED.into(), format!("{plain}\n").into());
+}

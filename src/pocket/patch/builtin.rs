@@ -1,0 +1,131 @@
+//! The built-in kinds, read once from `builtin.txt`.
+
+use super::schema::{Field, Key, ListKeys, PatchStrategy, Shape, Struct};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
+static TABLE: LazyLock<Table> = LazyLock::new(|| parse(include_str!("builtin.txt")));
+
+pub(super) struct Table {
+    types: Arc<Vec<Struct>>,
+    by_name: HashMap<String, usize>,
+}
+
+/// `metadata` is an ObjectMeta in every kind; the types it needs come first in `types`.
+pub(super) fn object_meta() -> (Vec<Struct>, Shape) {
+    let meta = TABLE.by_name["meta/v1.ObjectMeta"];
+    (vec![TABLE.types[meta].clone()], Shape::Struct(0))
+}
+
+pub(super) fn lookup(group: &str, kind: &str) -> Option<ListKeys> {
+    // Types are named by the Go package: the group's first label.
+    let package = match group {
+        "" => "core",
+        "gateway.networking.k8s.io" => return None,
+        g if g.contains('.') && !g.ends_with(".k8s.io") => return None,
+        g => g.split('.').next().unwrap_or(g),
+    };
+    let version = if (package, kind) == ("autoscaling", "HorizontalPodAutoscaler") { "v2" } else { "v1" };
+    let root = *TABLE.by_name.get(&format!("{package}/{version}.{kind}"))?;
+    Some(ListKeys { types: TABLE.types.clone(), root: Shape::Struct(root), status_apart: true })
+}
+
+fn parse(text: &str) -> Table {
+    let lines = || text.lines().filter(|l| !l.is_empty() && !l.starts_with('#'));
+    let by_name: HashMap<String, usize> =
+        lines().filter(|l| !l.starts_with(' ')).enumerate().map(|(i, l)| (l.to_owned(), i)).collect();
+    // `-`: a struct of scalars, the last one of the table.
+    let scalars = by_name.len();
+    let mut types = vec![Struct::default(); scalars + 1];
+    let mut current = scalars;
+    for line in lines() {
+        match line.strip_prefix(' ') {
+            None => current = by_name[line],
+            Some(line) => {
+                let (name, field) = field(line, &by_name, scalars);
+                types[current].fields.insert(name, field);
+            }
+        }
+    }
+    Table { types: Arc::new(types), by_name }
+}
+
+fn field(line: &str, by_name: &HashMap<String, usize>, scalars: usize) -> (String, Field) {
+    let named = |t: &str| match t {
+        "-" => Shape::Struct(scalars),
+        "atomic" => Shape::Atomic,
+        t => Shape::Struct(by_name[t]),
+    };
+    let mut words = line.split(' ');
+    let name = words.next().unwrap_or_default().to_owned();
+    let mut rest: Vec<&str> = words.collect();
+    let patch = match rest.last().copied() {
+        Some("replace") => PatchStrategy::Replace,
+        Some("merge") => PatchStrategy::MergeSet,
+        Some(last) => {
+            last.strip_prefix("merge=").map_or(PatchStrategy::Default, |key| PatchStrategy::MergeBy(key.to_owned()))
+        }
+        None => PatchStrategy::Default,
+    };
+    if patch != PatchStrategy::Default {
+        rest.pop();
+    }
+    let shape = match rest[..] {
+        ["any"] => Shape::Any,
+        ["atomic"] => Shape::Atomic,
+        ["set"] => Shape::Set,
+        ["map"] => Shape::Map(Box::new(Shape::Any)),
+        ["map", t] => Shape::Map(Box::new(named(t))),
+        ["struct", t] => named(t),
+        ["list", keys, t] => Shape::List(keys.split(',').map(key).collect(), Box::new(named(t))),
+        _ => unreachable!("builtin.txt: {line}"),
+    };
+    (name, Field { shape, patch })
+}
+
+fn key(word: &str) -> Key {
+    let (name, default) = match word.split_once('=') {
+        Some((name, default)) => (name, Some(Value::from(default))),
+        None => (word, None),
+    };
+    Key { name: name.to_owned(), default }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_whole() {
+        // Every line parses, every type named is there (or this panics), and the kinds pocket serves are roots.
+        for (group, kind) in [
+            ("", "Pod"),
+            ("", "Service"),
+            ("", "ConfigMap"),
+            ("", "Secret"),
+            ("", "Node"),
+            ("", "Namespace"),
+            ("", "Event"),
+            ("", "ServiceAccount"),
+            ("apps", "Deployment"),
+            ("apps", "ReplicaSet"),
+            ("apps", "StatefulSet"),
+            ("batch", "Job"),
+            ("batch", "CronJob"),
+            ("coordination.k8s.io", "Lease"),
+            ("discovery.k8s.io", "EndpointSlice"),
+            ("events.k8s.io", "Event"),
+            ("rbac.authorization.k8s.io", "Role"),
+            ("autoscaling", "HorizontalPodAutoscaler"),
+            ("policy", "PodDisruptionBudget"),
+            ("networking.k8s.io", "Ingress"),
+            ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"),
+            ("apiextensions.k8s.io", "CustomResourceDefinition"),
+        ] {
+            assert!(lookup(group, kind).is_some(), "{group}/{kind}");
+        }
+        assert!(lookup("graylane.dev", "Lane").is_none());
+        assert!(lookup("apps", "Nothing").is_none());
+    }
+}

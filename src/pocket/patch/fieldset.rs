@@ -1,0 +1,178 @@
+//! A set of field paths, as a tree; the algebra of structured-merge-diff's `fieldpath.Set`.
+
+use super::schema::{ListKeys, Shape};
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// One step of a path.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Element {
+    Field(String),
+    /// An item of a keyed list: its key fields as a JSON object with sorted names.
+    Key(String),
+    /// An item of a set, as JSON.
+    Item(String),
+    /// A position (only ever read from others' managedFields).
+    Index(i64),
+}
+
+impl Element {
+    pub(super) fn key(mut fields: Vec<(&str, &Value)>) -> Element {
+        fields.sort_by_key(|(name, _)| *name);
+        let map: Map<String, Value> =
+            fields.into_iter().map(|(name, value)| (name.to_owned(), value.clone())).collect();
+        Element::Key(Value::Object(map).to_string())
+    }
+
+    pub(super) fn item(value: &Value) -> Element {
+        Element::Item(value.to_string())
+    }
+}
+
+/// As Kubernetes writes it in conflicts: `.spec`, `[name="a"]`, `[="x"]`, `[0]`.
+impl fmt::Display for Element {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Element::Field(name) => write!(f, ".{name}"),
+            Element::Item(json) => write!(f, "[={json}]"),
+            Element::Index(i) => write!(f, "[{i}]"),
+            Element::Key(json) => {
+                let fields: Map<String, Value> = serde_json::from_str(json).unwrap_or_default();
+                let parts: Vec<String> = fields.iter().map(|(k, v)| format!("{k}={v}")).collect();
+                write!(f, "[{}]", parts.join(","))
+            }
+        }
+    }
+}
+
+pub(super) type Path = Vec<Element>;
+
+pub(super) fn path_text(path: &[Element]) -> String {
+    path.iter().map(Element::to_string).collect()
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Set {
+    pub members: BTreeSet<Element>,
+    /// Never holds an empty set.
+    pub children: BTreeMap<Element, Set>,
+}
+
+impl Set {
+    pub fn insert(&mut self, path: &[Element]) {
+        match path {
+            // The object as a whole is nobody's.
+            [] => {}
+            [last] => {
+                self.members.insert(last.clone());
+            }
+            [first, rest @ ..] => self.children.entry(first.clone()).or_default().insert(rest),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty() && self.children.is_empty()
+    }
+
+    #[cfg(test)]
+    pub fn has(&self, path: &[Element]) -> bool {
+        match path {
+            [] => false,
+            [last] => self.members.contains(last),
+            [first, rest @ ..] => self.children.get(first).is_some_and(|c| c.has(rest)),
+        }
+    }
+
+    pub fn union(&self, other: &Set) -> Set {
+        let mut out = self.clone();
+        out.extend(other);
+        out
+    }
+
+    pub fn extend(&mut self, other: &Set) {
+        self.members.extend(other.members.iter().cloned());
+        for (element, child) in &other.children {
+            self.children.entry(element.clone()).or_default().extend(child);
+        }
+    }
+
+    pub fn intersection(&self, other: &Set) -> Set {
+        Set {
+            members: self.members.intersection(&other.members).cloned().collect(),
+            children: self.zip(|element, child| match other.children.get(element) {
+                Some(theirs) => child.intersection(theirs),
+                None => Set::default(),
+            }),
+        }
+    }
+
+    /// What is in `self` and not in `other`, path by path (a parent takes no child with it).
+    pub fn difference(&self, other: &Set) -> Set {
+        Set {
+            members: self.members.difference(&other.members).cloned().collect(),
+            children: self.zip(|element, child| match other.children.get(element) {
+                Some(theirs) => child.difference(theirs),
+                None => child.clone(),
+            }),
+        }
+    }
+
+    /// As [`Set::difference`], but a path in `other` takes all below it with it.
+    pub fn without(&self, other: &Set) -> Set {
+        Set {
+            members: self.members.difference(&other.members).cloned().collect(),
+            children: self.zip(|element, child| match other.children.get(element) {
+                _ if other.members.contains(element) => Set::default(),
+                Some(theirs) => child.without(theirs),
+                None => child.clone(),
+            }),
+        }
+    }
+
+    fn zip(&self, f: impl Fn(&Element, &Set) -> Set) -> BTreeMap<Element, Set> {
+        self.children
+            .iter()
+            .map(|(element, child)| (element.clone(), f(element, child)))
+            .filter(|(_, child)| !child.is_empty())
+            .collect()
+    }
+
+    /// Every path, parents before children.
+    pub fn paths(&self) -> Vec<Path> {
+        fn walk(set: &Set, prefix: &mut Path, out: &mut Vec<Path>) {
+            for member in &set.members {
+                out.push(prefix.iter().chain([member]).cloned().collect());
+            }
+            for (element, child) in &set.children {
+                prefix.push(element.clone());
+                walk(child, prefix, out);
+                prefix.pop();
+            }
+        }
+        let mut out = Vec::new();
+        walk(self, &mut Vec::new(), &mut out);
+        out
+    }
+
+    /// Adds the fields that the schema names on the way to a member: owning `.a.b` of a struct `a` counts as owning `.a`,
+    /// owning a key of a free map does not.
+    pub fn with_named_parents(&self, lists: &ListKeys, shape: &Shape) -> Set {
+        let mut members = self.members.clone();
+        let mut children = BTreeMap::new();
+        for (element, child) in &self.children {
+            let below = match (element, shape) {
+                (Element::Field(name), _) => {
+                    if lists.is_named(shape, name) {
+                        members.insert(element.clone());
+                    }
+                    lists.child(shape, name)
+                }
+                (Element::Key(_), Shape::List(_, item)) => item,
+                _ => &Shape::Any,
+            };
+            children.insert(element.clone(), child.with_named_parents(lists, below));
+        }
+        Set { members, children }
+    }
+}

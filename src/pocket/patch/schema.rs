@@ -1,0 +1,123 @@
+//! What the lists and maps of a kind are: one leaf (atomic), a set, keyed by fields, or merged key by key.
+
+use super::{builtin, crd};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The list and map types of one kind, for strategic merge and server-side apply. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ListKeys {
+    pub(super) types: Arc<Vec<Struct>>,
+    pub(super) root: Shape,
+    /// `.status` belongs to the status subresource: the main resource neither sets nor owns it.
+    pub(super) status_apart: bool,
+}
+
+/// A type with known fields (an index into it is a [`Shape::Struct`]).
+#[derive(Debug, Clone, Default)]
+pub(super) struct Struct {
+    pub fields: HashMap<String, Field>,
+    /// Unknown fields too may occur (x-kubernetes-preserve-unknown-fields).
+    pub open: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Field {
+    pub shape: Shape,
+    pub patch: PatchStrategy,
+}
+
+/// What strategic merge patch does with a field; differs from apply's view for some lists.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) enum PatchStrategy {
+    /// Maps merge, lists are replaced.
+    #[default]
+    Default,
+    /// The whole value is replaced, a map too.
+    Replace,
+    /// A list of scalars merged as a set.
+    MergeSet,
+    /// A list of maps merged by this field.
+    MergeBy(String),
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Shape {
+    /// Nothing known: maps merge key by key, lists are one leaf.
+    Any,
+    /// One leaf, whatever is inside.
+    Atomic,
+    /// A list of scalars without order or repetition.
+    Set,
+    /// A list of maps, told apart by these fields (never empty).
+    List(Arc<[Key]>, Box<Shape>),
+    /// Free keys, merged key by key.
+    Map(Box<Shape>),
+    Struct(usize),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Key {
+    pub name: String,
+    pub default: Option<Value>,
+}
+
+impl ListKeys {
+    /// The types of a built-in kind by API group (`""`, `apps`, `rbac.authorization.k8s.io`). A kind that is not built in
+    /// gets [`ListKeys::none`].
+    pub fn builtin(group: &str, kind: &str) -> ListKeys {
+        builtin::lookup(group, kind).unwrap_or_else(ListKeys::none)
+    }
+
+    /// The types of a custom resource by its `openAPIV3Schema`. Follow with [`ListKeys::status_subresource`].
+    pub fn from_schema(schema: &Value) -> ListKeys {
+        crd::from_schema(schema)
+    }
+
+    /// Nothing known but `metadata`: maps merge key by key, lists are one leaf.
+    pub fn none() -> ListKeys {
+        crd::from_schema(&Value::Null)
+    }
+
+    /// Whether the kind has a status subresource: then apply and update through the main resource leave `.status` to it.
+    /// Built-in kinds have one.
+    pub fn status_subresource(mut self, has: bool) -> ListKeys {
+        self.status_apart = has;
+        self
+    }
+
+    /// A named field of a struct; `None` for free keys and unknown fields.
+    pub(super) fn field(&self, shape: &Shape, name: &str) -> Option<&Field> {
+        match shape {
+            Shape::Struct(i) => self.types[*i].fields.get(name),
+            _ => None,
+        }
+    }
+
+    /// The shape of the value at `name`, for any shape that can be a map.
+    pub(super) fn child<'a>(&'a self, shape: &'a Shape, name: &str) -> &'a Shape {
+        match shape {
+            Shape::Map(item) => item,
+            _ => self.field(shape, name).map_or(&Shape::Any, |f| &f.shape),
+        }
+    }
+
+    /// Whether the schema names this field, as against a free key of a map. What a built-in struct does not list is a
+    /// scalar field of it.
+    pub(super) fn is_named(&self, shape: &Shape, name: &str) -> bool {
+        match shape {
+            Shape::Struct(i) => {
+                let known = &self.types[*i];
+                !known.open || known.fields.contains_key(name)
+            }
+            _ => false,
+        }
+    }
+
+    /// How strategic merge treats `name` in a map of this shape.
+    pub(super) fn strategy(&self, shape: &Shape, name: &str) -> &PatchStrategy {
+        const DEFAULT: &PatchStrategy = &PatchStrategy::Default;
+        self.field(shape, name).map_or(DEFAULT, |f| &f.patch)
+    }
+}

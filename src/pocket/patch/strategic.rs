@@ -1,0 +1,256 @@
+//! Kubernetes' strategic merge patch: RFC 7386 for maps, lists merged by key where the kind says so, and the directives
+//! `$patch`, `$retainKeys`, `$deleteFromPrimitiveList/x`, `$setElementOrder/x` that kubectl sends.
+
+use super::PatchError;
+use super::schema::{ListKeys, PatchStrategy, Shape};
+use serde_json::{Map, Value};
+
+const PATCH: &str = "$patch";
+const RETAIN: &str = "$retainKeys";
+const DELETE_FROM: &str = "$deleteFromPrimitiveList/";
+const ORDER: &str = "$setElementOrder/";
+
+type Object = Map<String, Value>;
+
+/// Strategic merge patch. An API server knows it for built-in kinds only (415 for custom resources).
+pub fn strategic(target: &Value, patch: &Value, lists: &ListKeys) -> Result<Value, PatchError> {
+    let (Some(target), Some(patch)) = (target.as_object(), patch.as_object()) else {
+        return Err(malformed("a strategic merge patch is an object, applied to an object"));
+    };
+    Merge { lists }.maps(&lists.root, target.clone(), patch).map(Value::Object)
+}
+
+fn malformed(why: impl Into<String>) -> PatchError {
+    PatchError::Malformed(why.into())
+}
+
+struct Merge<'a> {
+    lists: &'a ListKeys,
+}
+
+impl Merge<'_> {
+    fn maps(&self, shape: &Shape, mut target: Object, patch: &Object) -> Result<Object, PatchError> {
+        match patch.get(PATCH).map(|d| d.as_str().unwrap_or_default()) {
+            None | Some("merge") => {}
+            Some("replace") => return Ok(without_directives(patch)),
+            Some("delete") => return Ok(Object::new()),
+            Some(other) => {
+                return Err(malformed(format!("unknown {PATCH} type {other:?}: replace, merge or delete")));
+            }
+        }
+        retain(&mut target, patch)?;
+        for (name, value) in patch {
+            if name == PATCH || name == RETAIN || name.starts_with(ORDER) {
+                continue;
+            }
+            if let Some(list) = name.strip_prefix(DELETE_FROM) {
+                delete_from(&mut target, list, value)?;
+                continue;
+            }
+            if value.is_null() {
+                target.shift_remove(name);
+                continue;
+            }
+            let below = self.lists.child(shape, name);
+            let strategy = self.lists.strategy(shape, name);
+            let merged = match (target.get_mut(name).map(Value::take), value) {
+                (Some(Value::Object(old)), Value::Object(new)) if *strategy != PatchStrategy::Replace => {
+                    Value::Object(self.maps(below, old, new)?)
+                }
+                (Some(Value::Array(old)), Value::Array(new)) => {
+                    Value::Array(self.lists(name, below, strategy, old, new)?)
+                }
+                (_, new) => clean(new),
+            };
+            target.insert(name.clone(), merged);
+        }
+        self.orders(shape, &mut target, patch)?;
+        Ok(target)
+    }
+
+    fn lists(
+        &self,
+        name: &str,
+        shape: &Shape,
+        strategy: &PatchStrategy,
+        old: Vec<Value>,
+        new: &[Value],
+    ) -> Result<Vec<Value>, PatchError> {
+        match strategy {
+            PatchStrategy::Default | PatchStrategy::Replace => Ok(new.iter().filter_map(clean_item).collect()),
+            PatchStrategy::MergeSet => {
+                let mut out = old;
+                for item in new {
+                    if !out.contains(item) {
+                        out.push(item.clone());
+                    }
+                }
+                Ok(out)
+            }
+            PatchStrategy::MergeBy(key) => {
+                let item = match shape {
+                    Shape::List(_, item) => item,
+                    _ => &Shape::Any,
+                };
+                self.keyed(name, item, key, old, new)
+            }
+        }
+    }
+
+    fn keyed(
+        &self,
+        name: &str,
+        shape: &Shape,
+        key: &str,
+        old: Vec<Value>,
+        new: &[Value],
+    ) -> Result<Vec<Value>, PatchError> {
+        let mut out = old.clone();
+        let mut replace = false;
+        let mut rest = Vec::new();
+        for item in new {
+            let map = item.as_object().ok_or_else(|| malformed(format!("{name}: every item must be a map")))?;
+            match map.get(PATCH).map(|d| d.as_str().unwrap_or_default()) {
+                None => rest.push(map),
+                Some("delete") => {
+                    let id = key_of(name, map, key)?;
+                    out.retain(|o| o.get(key) != Some(id));
+                }
+                Some("replace") => replace = true,
+                Some(other) => {
+                    return Err(malformed(format!(
+                        "{name}: {PATCH} {other:?} is not known for an item: replace or delete"
+                    )));
+                }
+            }
+        }
+        if replace {
+            return Ok(rest.into_iter().map(|m| Value::Object(without_directives(m))).collect());
+        }
+        for map in &rest {
+            let id = key_of(name, map, key)?;
+            match out.iter_mut().find(|o| o.get(key) == Some(id)) {
+                Some(slot) => {
+                    if let Value::Object(old) = slot.take() {
+                        *slot = Value::Object(self.maps(shape, old, map)?);
+                    }
+                }
+                None => out.push(Value::Object(without_directives(map))),
+            }
+        }
+        // The patch's order for its items, the others stay between them where they stood.
+        let ids: Vec<Value> = rest.iter().filter_map(|m| m.get(key)).cloned().collect();
+        Ok(ordered(out, &ids, &old, Some(key)))
+    }
+
+    /// `$setElementOrder/x`: the order of a merged list, as the patch's author sees it.
+    fn orders(&self, shape: &Shape, target: &mut Object, patch: &Object) -> Result<(), PatchError> {
+        for (name, order) in patch {
+            let Some(list) = name.strip_prefix(ORDER) else {
+                continue;
+            };
+            let order = order.as_array().ok_or_else(|| malformed(format!("{name} must be a list")))?;
+            let Some(Value::Array(items)) = target.get_mut(list) else {
+                continue;
+            };
+            let before = items.clone();
+            let key = match self.lists.strategy(shape, list) {
+                PatchStrategy::MergeBy(key) => Some(key.as_str()),
+                _ => None,
+            };
+            let ids: Vec<Value> = order.iter().map(|o| id(key, o)).collect();
+            if let Some(Value::Array(sent)) = patch.get(list)
+                && let Some(stray) = sent.iter().find(|s| s.get(PATCH).is_none() && !ids.contains(&id(key, s)))
+            {
+                return Err(malformed(format!("{list}: {} is in the patch but not in {name}", id(key, stray))));
+            }
+            *items = ordered(std::mem::take(items), &ids, &before, key);
+        }
+        Ok(())
+    }
+}
+
+fn key_of<'a>(name: &str, map: &'a Object, key: &str) -> Result<&'a Value, PatchError> {
+    map.get(key).ok_or_else(|| {
+        malformed(format!("{name}: an item does not contain the merge key {key}: {}", Value::Object(map.clone())))
+    })
+}
+
+/// What tells an item from the others: its merge key, or itself.
+fn id(key: Option<&str>, item: &Value) -> Value {
+    key.map_or_else(|| item.clone(), |key| item.get(key).cloned().unwrap_or_default())
+}
+
+/// `$retainKeys`: only these keys may stay (the fields of a union: one volume source, one strategy).
+fn retain(target: &mut Object, patch: &Object) -> Result<(), PatchError> {
+    let Some(keys) = patch.get(RETAIN) else {
+        return Ok(());
+    };
+    let keys = keys.as_array().ok_or_else(|| malformed(format!("{RETAIN} must be a list")))?;
+    let kept = |name: &str| keys.iter().any(|k| k == name);
+    if let Some((stray, _)) = patch.iter().find(|(n, v)| !n.starts_with('$') && !v.is_null() && !kept(n)) {
+        return Err(malformed(format!("{stray} is in the patch but not in its {RETAIN}")));
+    }
+    target.retain(|name, _| kept(name));
+    Ok(())
+}
+
+fn delete_from(target: &mut Object, list: &str, gone: &Value) -> Result<(), PatchError> {
+    let gone = gone.as_array().ok_or_else(|| malformed(format!("{DELETE_FROM}{list} must be a list")))?;
+    if let Some(Value::Array(items)) = target.get_mut(list) {
+        items.retain(|item| !gone.contains(item));
+    }
+    Ok(())
+}
+
+/// Items named in `order` in that order; the others before, between or behind them by where they stood in `before`.
+fn ordered(items: Vec<Value>, order: &[Value], before: &[Value], key: Option<&str>) -> Vec<Value> {
+    let id = |v: &Value| id(key, v);
+    let position = |v: &Value| order.iter().position(|o| *o == id(v));
+    let stood = |v: &Value| before.iter().position(|b| id(b) == id(v));
+    let (mut named, mut others): (Vec<Value>, Vec<Value>) = items.into_iter().partition(|v| position(v).is_some());
+    named.sort_by_key(|v| position(v));
+    others.sort_by_key(|v| stood(v).unwrap_or(usize::MAX));
+    let mut out = Vec::with_capacity(named.len() + others.len());
+    let mut others = others.into_iter().peekable();
+    for item in named {
+        if let Some(here) = stood(&item) {
+            while let Some(other) = others.next_if(|o| stood(o).is_some_and(|there| there < here)) {
+                out.push(other);
+            }
+        }
+        out.push(item);
+    }
+    out.extend(others);
+    out
+}
+
+/// A value that is new to the object: its directives have nothing to do, its nulls nothing to delete.
+fn clean(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => Value::Object(without_directives(map)),
+        Value::Array(items) => Value::Array(items.iter().filter_map(clean_item).collect()),
+        other => other.clone(),
+    }
+}
+
+fn clean_item(item: &Value) -> Option<Value> {
+    let directive = item.get(PATCH).and_then(Value::as_str);
+    let only_directive = item.as_object().is_some_and(|m| m.len() == 1);
+    match directive {
+        Some("delete") => None,
+        Some(_) if only_directive => None,
+        _ => Some(clean(item)),
+    }
+}
+
+fn without_directives(map: &Object) -> Object {
+    map.iter()
+        .filter(|(name, value)| {
+            let directive =
+                [PATCH, RETAIN].contains(&name.as_str()) || name.starts_with(DELETE_FROM) || name.starts_with(ORDER);
+            !directive && !value.is_null()
+        })
+        .map(|(name, value)| (name.clone(), clean(value)))
+        .collect()
+}

@@ -1,0 +1,55 @@
+//! The patch kinds over whole objects, as a cluster would answer.
+
+mod apply;
+mod ownership;
+mod properties;
+mod schemas;
+mod strategic;
+
+use super::ListKeys;
+use serde_json::{Value, json};
+
+pub(super) const NOW: &str = "2026-11-23T10:00:00Z";
+pub(super) const LATER: &str = "2026-11-23T10:05:00Z";
+
+pub(super) fn deployments() -> ListKeys {
+    ListKeys::builtin("apps", "Deployment")
+}
+
+pub(super) fn deployment(spec: Value) -> Value {
+    json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a", "namespace": "demo"}, "spec": spec})
+}
+
+/// fieldsV1 of one manager.
+pub(super) fn owned(object: &Value, manager: &str) -> Value {
+    let entries = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+    let mut found = entries.into_iter().filter(|e| e["manager"] == manager);
+    let first = found.next().map(|e| e["fieldsV1"].clone()).unwrap_or_default();
+    assert!(found.next().is_none(), "{manager} twice: {object:#}");
+    first
+}
+
+#[test]
+fn merge_patch_is_rfc_7386() {
+    let target = json!({"a": {"b": 1, "c": [1, 2]}, "d": 1});
+    let patch = json!({"a": {"b": null, "c": [3]}, "e": {"f": null}});
+    assert_eq!(super::merge(&target, &patch), json!({"a": {"c": [3]}, "d": 1, "e": {}}));
+    assert_eq!(super::merge(&target, &json!({})), target);
+}
+
+#[test]
+fn json_patch_applies_all_or_nothing() {
+    let target = json!({"spec": {"paused": false, "n": [1, 2]}});
+    let good = json!([
+        {"op": "test", "path": "/spec/paused", "value": false},
+        {"op": "replace", "path": "/spec/paused", "value": true},
+        {"op": "add", "path": "/spec/n/-", "value": 3},
+    ]);
+    assert_eq!(super::json(&target, &good), Ok(json!({"spec": {"paused": true, "n": [1, 2, 3]}})));
+    let stale = json!([
+        {"op": "remove", "path": "/spec/n"},
+        {"op": "test", "path": "/spec/paused", "value": true},
+    ]);
+    assert!(matches!(super::json(&target, &stale), Err(super::PatchError::Inapplicable(_))));
+    assert!(matches!(super::json(&target, &json!({"op": "add"})), Err(super::PatchError::Malformed(_))));
+}

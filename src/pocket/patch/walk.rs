@@ -1,0 +1,360 @@
+//! Walks over values under a schema: which fields are set, what differs, merge, remove (structured-merge-diff's `typed`).
+
+use super::fieldset::{Element, Path, Set, path_text};
+use super::schema::{Key, ListKeys, Shape};
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What an item or value is as soon as shape and value are both known.
+enum Node<'a> {
+    Leaf,
+    Map(&'a Map<String, Value>),
+    /// An associative list: keyed or a set.
+    List(&'a [Value]),
+}
+
+fn node<'a>(shape: &Shape, value: &'a Value) -> Node<'a> {
+    match (shape, value) {
+        (Shape::Any | Shape::Map(_) | Shape::Struct(_), Value::Object(map)) => Node::Map(map),
+        (Shape::Set | Shape::List(..), Value::Array(items)) => Node::List(items),
+        _ => Node::Leaf,
+    }
+}
+
+fn item_shape(shape: &Shape) -> &Shape {
+    match shape {
+        Shape::List(_, item) => item,
+        _ => &Shape::Any,
+    }
+}
+
+fn element(shape: &Shape, item: &Value) -> Result<Element, String> {
+    match shape {
+        Shape::List(keys, _) => keyed(keys, item),
+        _ => match item {
+            Value::Object(_) => Err("associative list without keys has an element that's a map type".into()),
+            Value::Array(_) => Err("not supported: associative list with lists as elements".into()),
+            Value::Null => Err("associative list without keys has an element that's an explicit null".into()),
+            scalar => Ok(Element::item(scalar)),
+        },
+    }
+}
+
+fn keyed(keys: &[Key], item: &Value) -> Result<Element, String> {
+    let Some(map) = item.as_object() else {
+        return Err(match item {
+            Value::Null => "associative list with keys may not have a null element".into(),
+            _ => "associative list with keys may not have non-map elements".into(),
+        });
+    };
+    let given = |k: &Key| map.contains_key(&k.name);
+    if !keys.iter().any(given) {
+        let names: Vec<String> = keys.iter().map(|k| format!("{:?}", k.name)).collect();
+        return Err(format!(
+            "associative list with keys has an element that omits all key fields [{}]",
+            names.join(" ")
+        ));
+    }
+    let fields =
+        keys.iter().filter_map(|k| Some((k.name.as_str(), map.get(&k.name).or(k.default.as_ref())?))).collect();
+    Ok(Element::key(fields))
+}
+
+/// The items of a list by their element; an element that occurs twice has two values.
+fn index<'a>(shape: &Shape, items: &'a [Value]) -> BTreeMap<Element, Vec<&'a Value>> {
+    let mut out: BTreeMap<Element, Vec<&Value>> = BTreeMap::new();
+    for item in items {
+        // Items without a key were refused where they came in (`check`); a stored one can belong to nobody.
+        if let Ok(element) = element(shape, item) {
+            out.entry(element).or_default().push(item);
+        }
+    }
+    out
+}
+
+/// Refuses items that cannot be told apart: without a key, or twice the same.
+pub(super) fn check(lists: &ListKeys, value: &Value) -> Result<(), String> {
+    fn walk(lists: &ListKeys, shape: &Shape, value: &Value, path: &mut Path) -> Result<(), String> {
+        match node(shape, value) {
+            Node::Leaf => Ok(()),
+            Node::Map(map) => map.iter().try_for_each(|(name, value)| {
+                path.push(Element::Field(name.clone()));
+                walk(lists, lists.child(shape, name), value, path)?;
+                path.pop();
+                Ok(())
+            }),
+            Node::List(items) => {
+                let mut seen = BTreeSet::new();
+                items.iter().enumerate().try_for_each(|(i, item)| {
+                    let element = element(shape, item).map_err(|e| format!("{}: element {i}: {e}", path_text(path)))?;
+                    if !seen.insert(element.clone()) {
+                        return Err(format!("{}: duplicate entries for key {element}", path_text(path)));
+                    }
+                    path.push(element);
+                    walk(lists, item_shape(shape), item, path)?;
+                    path.pop();
+                    Ok(())
+                })
+            }
+        }
+    }
+    walk(lists, &lists.root, value, &mut Vec::new())
+}
+
+/// Every field that `value` sets.
+pub(super) fn fields(lists: &ListKeys, value: &Value) -> Set {
+    fn walk(lists: &ListKeys, shape: &Shape, value: &Value, path: &mut Path, set: &mut Set) {
+        match node(shape, value) {
+            Node::Leaf => set.insert(path),
+            Node::Map(map) => {
+                for (name, value) in map {
+                    path.push(Element::Field(name.clone()));
+                    walk(lists, lists.child(shape, name), value, path, set);
+                    let empty = value.as_object().is_some_and(Map::is_empty);
+                    if value.is_null() || empty || !lists.is_named(shape, name) {
+                        set.insert(path);
+                    }
+                    path.pop();
+                }
+            }
+            Node::List(items) => {
+                for (element, values) in index(shape, items) {
+                    path.push(element);
+                    if let [only] = values[..] {
+                        walk(lists, item_shape(shape), only, path, set);
+                    }
+                    set.insert(path);
+                    path.pop();
+                }
+            }
+        }
+    }
+    let mut set = Set::default();
+    walk(lists, &lists.root, value, &mut Vec::new(), &mut set);
+    set
+}
+
+/// What changed between two objects. No path is in more than one of the sets.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Comparison {
+    pub removed: Set,
+    pub modified: Set,
+    pub added: Set,
+}
+
+impl Comparison {
+    pub fn without(self, ignored: &Set) -> Comparison {
+        Comparison {
+            removed: self.removed.without(ignored),
+            modified: self.modified.without(ignored),
+            added: self.added.without(ignored),
+        }
+    }
+
+    pub fn written(&self) -> Set {
+        self.modified.union(&self.added)
+    }
+}
+
+pub(super) fn compare(lists: &ListKeys, before: &Value, after: &Value) -> Comparison {
+    let mut walker = Compare { lists, path: Vec::new(), out: Comparison::default() };
+    walker.compare(&lists.root, Some(before), Some(after));
+    walker.out
+}
+
+struct Compare<'a> {
+    lists: &'a ListKeys,
+    path: Path,
+    out: Comparison,
+}
+
+impl Compare<'_> {
+    fn compare(&mut self, shape: &Shape, before: Option<&Value>, after: Option<&Value>) {
+        match (before, after) {
+            (None, None) => {}
+            (Some(old), Some(new)) => match (node(shape, old), node(shape, new)) {
+                (Node::Map(old), Node::Map(new)) if !(old.is_empty() && new.is_empty()) => {
+                    self.maps(shape, Some(old), Some(new));
+                }
+                (Node::List(old), Node::List(new)) => self.lists(shape, old, new),
+                (Node::Leaf, Node::Leaf) if old == new => {}
+                (Node::Map(_), Node::Map(_)) => {}
+                // Another kind of value: the field changed, and so did everything below it.
+                (a, b) => {
+                    self.out.modified.insert(&self.path);
+                    self.below(shape, a, false);
+                    self.below(shape, b, true);
+                }
+            },
+            (None, Some(new)) => {
+                self.below(shape, node(shape, new), true);
+                self.out.added.insert(&self.path);
+            }
+            (Some(old), None) => {
+                self.below(shape, node(shape, old), false);
+                self.out.removed.insert(&self.path);
+            }
+        }
+    }
+
+    fn below(&mut self, shape: &Shape, node: Node<'_>, added: bool) {
+        match node {
+            Node::Leaf => {}
+            Node::Map(map) if added => self.maps(shape, None, Some(map)),
+            Node::Map(map) => self.maps(shape, Some(map), None),
+            Node::List(items) if added => self.lists(shape, &[], items),
+            Node::List(items) => self.lists(shape, items, &[]),
+        }
+    }
+
+    fn maps(&mut self, shape: &Shape, old: Option<&Map<String, Value>>, new: Option<&Map<String, Value>>) {
+        let names = old.into_iter().flat_map(Map::keys);
+        let more = new.into_iter().flat_map(Map::keys).filter(|k| !old.is_some_and(|o| o.contains_key(*k)));
+        for name in names.chain(more) {
+            self.path.push(Element::Field(name.clone()));
+            self.compare(self.lists.child(shape, name), old.and_then(|m| m.get(name)), new.and_then(|m| m.get(name)));
+            self.path.pop();
+        }
+    }
+
+    fn lists(&mut self, shape: &Shape, old: &[Value], new: &[Value]) {
+        let (old, new) = (index(shape, old), index(shape, new));
+        let all: BTreeSet<&Element> = old.keys().chain(new.keys()).collect();
+        let none = Vec::new();
+        for element in all {
+            let (a, b) = (old.get(element).unwrap_or(&none), new.get(element).unwrap_or(&none));
+            self.path.push(element.clone());
+            match (a.len(), b.len()) {
+                (0 | 1, 0 | 1) => {
+                    self.compare(item_shape(shape), a.first().copied(), b.first().copied());
+                }
+                // Doubles are one leaf together.
+                (2.., 2..) if a == b => {}
+                (2.., 2..) => self.out.modified.insert(&self.path),
+                (2.., _) => {
+                    self.compare(item_shape(shape), None, b.first().copied());
+                    self.out.removed.insert(&self.path);
+                }
+                (_, _) => {
+                    self.compare(item_shape(shape), a.first().copied(), None);
+                    self.out.added.insert(&self.path);
+                }
+            }
+            self.path.pop();
+        }
+    }
+}
+
+/// `applied` laid over `live`: maps and associative lists merge, everything else is taken from `applied`.
+pub(super) fn merge(lists: &ListKeys, live: &Value, applied: &Value) -> Value {
+    merge_at(lists, &lists.root, live, applied)
+}
+
+fn merge_at(lists: &ListKeys, shape: &Shape, live: &Value, applied: &Value) -> Value {
+    match (node(shape, live), node(shape, applied)) {
+        (Node::Map(live), Node::Map(applied)) => {
+            let mut out = live.clone();
+            for (name, value) in applied {
+                let merged = match live.get(name) {
+                    Some(old) => merge_at(lists, lists.child(shape, name), old, value),
+                    None => value.clone(),
+                };
+                out.insert(name.clone(), merged);
+            }
+            Value::Object(out)
+        }
+        (Node::List(live), Node::List(applied)) => merge_lists(lists, shape, live, applied),
+        _ => applied.clone(),
+    }
+}
+
+/// The applier's order for its items; items of others stay where they stood between them.
+fn merge_lists(lists: &ListKeys, shape: &Shape, live: &[Value], applied: &[Value]) -> Value {
+    let elements = |items: &[Value]| -> Vec<Option<Element>> { items.iter().map(|i| element(shape, i).ok()).collect() };
+    let (left, right) = (elements(live), elements(applied));
+    let (old, new) = (index(shape, live), index(shape, applied));
+    let mut out: Vec<Value> = Vec::with_capacity(live.len().max(applied.len()));
+    let mut done: BTreeSet<&Element> = BTreeSet::new();
+    let mut shared = right.iter().flatten().filter(|e| old.contains_key(*e));
+    let mut next = shared.next();
+    let (mut l, mut r) = (0, 0);
+    let take = |item: &Value, element: Option<&Element>| match element.and_then(|e| old.get(e)) {
+        Some(olds) if olds.len() == 1 => merge_at(lists, item_shape(shape), olds[0], item),
+        _ => item.clone(),
+    };
+    while l < live.len() || r < applied.len() {
+        if l < live.len() {
+            let ours = left[l].as_ref();
+            let in_applied = ours.is_some_and(|e| new.contains_key(e));
+            if r < applied.len() && ours.is_some() && ours == right[r].as_ref() {
+                done.extend(ours);
+                out.push(take(&applied[r], ours));
+                (l, r) = (l + 1, r + 1);
+                next = shared.next();
+                continue;
+            }
+            if !in_applied {
+                out.push(live[l].clone());
+                l += 1;
+                continue;
+            }
+            if ours.is_some_and(|e| done.contains(e)) || (r < applied.len() && next.is_some() && next != ours) {
+                // Merged already, or to come later in the applier's order.
+                l += 1;
+                continue;
+            }
+        }
+        if r < applied.len() {
+            let theirs = right[r].as_ref();
+            done.extend(theirs);
+            out.push(take(&applied[r], theirs));
+            r += 1;
+            if next.is_some() && next == theirs {
+                next = shared.next();
+            }
+        }
+    }
+    Value::Array(out)
+}
+
+/// `value` without the paths in `gone`; what is left empty by that goes too (`None` for the whole).
+pub(super) fn remove(lists: &ListKeys, value: &Value, gone: &Set) -> Value {
+    remove_at(lists, &lists.root, value, gone).unwrap_or_else(|| Value::Object(Map::new()))
+}
+
+fn remove_at(lists: &ListKeys, shape: &Shape, value: &Value, gone: &Set) -> Option<Value> {
+    match node(shape, value) {
+        Node::Leaf => Some(value.clone()),
+        Node::Map(map) => {
+            let mut out = Map::new();
+            for (name, value) in map {
+                let element = Element::Field(name.clone());
+                if gone.members.contains(&element) {
+                    continue;
+                }
+                let kept = match gone.children.get(&element) {
+                    Some(below) => remove_at(lists, lists.child(shape, name), value, below),
+                    None => Some(value.clone()),
+                };
+                if let Some(kept) = kept {
+                    out.insert(name.clone(), kept);
+                }
+            }
+            (!out.is_empty()).then_some(Value::Object(out))
+        }
+        Node::List(items) => {
+            let kept: Vec<Value> = items
+                .iter()
+                .filter_map(|item| match element(shape, item) {
+                    Ok(e) if gone.members.contains(&e) => None,
+                    Ok(e) => match gone.children.get(&e) {
+                        Some(below) => remove_at(lists, item_shape(shape), item, below),
+                        None => Some(item.clone()),
+                    },
+                    Err(_) => Some(item.clone()),
+                })
+                .collect();
+            (!kept.is_empty()).then_some(Value::Array(kept))
+        }
+    }
+}
