@@ -6,6 +6,7 @@
 mod amount;
 mod app;
 mod approval;
+pub mod gateway_api;
 mod lane;
 mod release;
 mod workflow;

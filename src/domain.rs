@@ -2,5 +2,6 @@
 
 pub mod hop;
 pub mod intent;
+pub mod routes;
 pub mod text;
 pub mod world;
