@@ -1,18 +1,73 @@
-//! Foreign text, cleaned once where it enters.
+//! Foreign text, cleaned once where it enters; and how text is measured, cut and worded for people.
+//!
+//! What leaves here moves no cursor, colours nothing and reads in the order it is written: control characters, escape
+//! sequences, bidirectional overrides and invisible characters are gone.
 
+mod units;
+mod width;
+
+pub use units::{age, bytes, duration, rate};
+pub use width::{middle_ellipsis, pad, pad_left, truncate, width};
+
+use serde::{Deserialize, Deserializer, Serialize};
 use std::{fmt, ops::Deref};
+use unicode_segmentation::UnicodeSegmentation;
+use unicode_width::UnicodeWidthChar;
 
-use serde::{Deserialize, Serialize};
+/// Stands for a line break in one-line text.
+pub const BREAK: char = '⏎';
+const TAB: usize = 4;
 
 /// Text without control characters, escape sequences or bidi tricks.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Clean(String);
 
 impl Clean {
-    /// Cleans.
-    pub fn from_untrusted(text: &str) -> Self {
-        Self(text.chars().filter(|c| !c.is_control()).collect())
+    /// On one line: line breaks become `⏎`, those at the end go.
+    pub fn from_untrusted(text: &str) -> Clean {
+        Clean(clean(text, BREAK, usize::MAX).trim_end_matches(BREAK).to_owned())
+    }
+
+    /// [`Clean::from_untrusted`] of bytes that should be UTF-8; what is not becomes U+FFFD.
+    pub fn from_bytes(bytes: &[u8]) -> Clean {
+        Clean::from_untrusted(&String::from_utf8_lossy(bytes))
+    }
+
+    /// Keeps the lines, each ended by a plain newline.
+    pub fn lines_from(text: &str) -> Clean {
+        Clean(clean(text, '\n', usize::MAX))
+    }
+
+    /// On one line, of at most `max_chars` characters, `…` at the end when it was cut.
+    pub fn bounded(text: &str, max_chars: usize) -> Clean {
+        // One more than may stay tells whether to cut; a long flood is not read to its end.
+        let text = clean(text, BREAK, max_chars.saturating_add(1));
+        let text = text.trim_end_matches(BREAK);
+        if text.chars().count() <= max_chars {
+            return Clean(text.to_owned());
+        }
+        let mut out = String::new();
+        let mut left = max_chars.saturating_sub(1);
+        for grapheme in text.graphemes(true) {
+            match left.checked_sub(grapheme.chars().count()) {
+                Some(rest) => left = rest,
+                None => break,
+            }
+            out.push_str(grapheme);
+        }
+        if max_chars > 0 {
+            out.push('…');
+        }
+        Clean(out)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub fn into_string(self) -> String {
+        self.0
     }
 }
 
@@ -24,8 +79,244 @@ impl Deref for Clean {
     }
 }
 
+impl AsRef<str> for Clean {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Clean {
+    fn from(text: &str) -> Clean {
+        Clean::from_untrusted(text)
+    }
+}
+
+impl From<String> for Clean {
+    fn from(text: String) -> Clean {
+        Clean::from_untrusted(&text)
+    }
+}
+
+impl PartialEq<str> for Clean {
+    fn eq(&self, other: &str) -> bool {
+        self.0 == other
+    }
+}
+
+impl PartialEq<&str> for Clean {
+    fn eq(&self, other: &&str) -> bool {
+        self.0 == *other
+    }
+}
+
 impl fmt::Display for Clean {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.pad(&self.0)
+    }
+}
+
+/// What is read is foreign, too; lines stay, so that everything written reads back the same.
+impl<'de> Deserialize<'de> for Clean {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Clean, D::Error> {
+        String::deserialize(deserializer).map(|text| Clean::lines_from(&text))
+    }
+}
+
+/// Takes no room, or turns the reading order: nothing a reader could see and everything a forger could use.
+fn is_hidden(c: char) -> bool {
+    matches!(c,
+        '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{180E}' | '\u{FEFF}'
+        | '\u{200B}'..='\u{200F}'
+        | '\u{202A}'..='\u{202E}'
+        | '\u{2060}'..='\u{2069}'
+        | '\u{FFF9}'..='\u{FFFB}'
+        | '\u{E0000}'..='\u{E007F}')
+}
+
+fn is_break(c: char) -> bool {
+    matches!(c, '\n' | '\u{B}' | '\u{C}' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}')
+}
+
+fn clean(text: &str, line_break: char, enough: usize) -> String {
+    let plain = |c: char| !c.is_control() && !is_hidden(c) && !is_break(c) || c == '\n' && line_break == '\n';
+    if text.len() <= enough && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    let mut out = Cleaner { out: String::new(), column: 0, left: enough };
+    let mut rest = text;
+    loop {
+        // A sequence that is never closed must not swallow the lines after it: each line is parsed on its own.
+        let end = rest.find(is_break).unwrap_or(rest.len());
+        out.line(&rest[..end]);
+        rest = &rest[end..];
+        let Some(found) = rest.chars().next() else { return out.out };
+        rest = rest.strip_prefix("\r\n").unwrap_or(&rest[found.len_utf8()..]);
+        out.push(line_break);
+        out.column = 0;
+        if out.left == 0 {
+            return out.out;
+        }
+    }
+}
+
+struct Cleaner {
+    out: String,
+    column: usize,
+    /// Characters still wanted.
+    left: usize,
+}
+
+impl Cleaner {
+    fn line(&mut self, line: &str) {
+        let mut parser = vte::Parser::new();
+        let mut buffer = [0; 4];
+        for c in line.chars() {
+            if self.left == 0 {
+                return;
+            }
+            match c {
+                // 8-bit DCS, SOS, CSI, ST, OSC, PM, APC in their 7-bit form: the parser knows that one only.
+                '\u{90}' | '\u{98}' | '\u{9B}'..='\u{9F}' => {
+                    parser.advance(self, &[0x1B, (c as u32 - 0x40) as u8]);
+                }
+                c => parser.advance(self, c.encode_utf8(&mut buffer).as_bytes()),
+            }
+        }
+    }
+
+    fn push(&mut self, c: char) {
+        if self.left > 0 {
+            self.left -= 1;
+            self.column += c.width().unwrap_or(0);
+            self.out.push(c);
+        }
+    }
+}
+
+impl vte::Perform for Cleaner {
+    fn print(&mut self, c: char) {
+        if !c.is_control() && !is_hidden(c) {
+            self.push(c);
+        }
+    }
+
+    fn execute(&mut self, byte: u8) {
+        if byte == b'\t' {
+            for _ in 0..TAB - self.column % TAB {
+                self.push(' ');
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn sequences_go_whole() {
+        for (dirty, clean) in [
+            ("\x1b[31mred\x1b[0m", "red"),
+            ("a\x1b]0;title\x07b", "ab"),
+            ("a\x1b]8;;http://evil\x1b\\link\x1b]8;;\x1b\\", "alink"),
+            ("a\x1bPq#0;2;0;0;0\x1b\\b", "ab"),
+            ("a\u{9b}31mred", "ared"),
+            ("a\u{9d}0;title\u{9c}b", "ab"),
+            ("x\u{202e}txt.exe", "xtxt.exe"),
+            ("pass\u{200b}word\u{feff}", "password"),
+            ("bell\x07\x08\x7f\0", "bell"),
+            ("灰度 release", "灰度 release"),
+            ("e\u{301}", "e\u{301}"),
+        ] {
+            assert_eq!(Clean::from_untrusted(dirty), clean, "{dirty:?}");
+        }
+    }
+
+    #[test]
+    fn line_breaks_are_shown_or_kept() {
+        let text = "one\r\ntwo\rthree\nfour\u{2028}five\n\n";
+        assert_eq!(Clean::from_untrusted(text), "one⏎two⏎three⏎four⏎five");
+        assert_eq!(Clean::lines_from(text), "one\ntwo\nthree\nfour\nfive\n\n");
+    }
+
+    #[test]
+    fn an_open_sequence_ends_with_its_line() {
+        assert_eq!(Clean::lines_from("a\x1b]0;never closed\nb\x1b[\nc"), "a\nb\nc");
+    }
+
+    #[test]
+    fn tabs_become_spaces_to_the_next_stop() {
+        assert_eq!(Clean::from_untrusted("a\tb\t\tc"), "a   b       c");
+        assert_eq!(Clean::from_untrusted("灰\tb"), "灰  b");
+        assert_eq!(Clean::lines_from("aaa\n\tb"), "aaa\n    b");
+    }
+
+    #[test]
+    fn bounded_text_says_that_it_was_cut() {
+        assert_eq!(Clean::bounded("abcdef", 6), "abcdef");
+        assert_eq!(Clean::bounded("abcdef", 5), "abcd…");
+        assert_eq!(Clean::bounded("abcdef", 1), "…");
+        assert_eq!(Clean::bounded("abcdef", 0), "");
+        assert_eq!(Clean::bounded("ae\u{301}e\u{301}", 4), "ae\u{301}…", "a letter is not torn from its accent");
+        assert_eq!(Clean::bounded(&"x".repeat(10_000_000), 3), "xx…");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_stay_visible() {
+        assert_eq!(Clean::from_bytes(b"ok \xff\x1b[1m!"), "ok \u{fffd}!");
+    }
+
+    #[test]
+    fn json_is_plain_text_and_cleaned_on_the_way_in() {
+        let clean: Clean = serde_json::from_str(r#""a\u001b[31mb\nc""#).unwrap();
+        assert_eq!(clean, "ab\nc");
+        assert_eq!(serde_json::to_string(&clean).unwrap(), r#""ab\nc""#);
+    }
+
+    /// Text rich in what matters here; plain `any::<String>` rarely holds an escape.
+    fn dirty() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            any::<char>().prop_map(String::from),
+            "[\\x00-\\x1f\\x7f-\\x9f]",
+            "[\u{200b}-\u{200f}\u{202a}-\u{202e}\u{2060}-\u{2069}\u{feff}]",
+            "\\x1b[\\[\\]PX^_][0-9;?]{0,3}[a-zA-Z]?",
+            "[a-z灰度é]{1,4}",
+        ];
+        prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
+    }
+
+    fn harmless(text: &str, newline: bool) -> bool {
+        text.chars().all(|c| (newline && c == '\n') || !c.is_control() && !is_hidden(c) && !is_break(c))
+    }
+
+    proptest! {
+        #[test]
+        fn clean_text_is_harmless_and_stays_as_it_is(text in dirty()) {
+            let one = Clean::from_untrusted(&text);
+            prop_assert!(harmless(&one, false), "{:?}", one);
+            prop_assert_eq!(&Clean::from_untrusted(&one), &one);
+            let many = Clean::lines_from(&text);
+            prop_assert!(harmless(&many, true), "{:?}", many);
+            prop_assert_eq!(&Clean::lines_from(&many), &many);
+        }
+
+        #[test]
+        fn bounded_text_is_bounded_and_stays_as_it_is(text in dirty(), max in 0usize..30) {
+            let cut = Clean::bounded(&text, max);
+            prop_assert!(cut.chars().count() <= max);
+            prop_assert!(harmless(&cut, false));
+            prop_assert_eq!(&Clean::bounded(&cut, max), &cut);
+        }
+
+        #[test]
+        fn any_bytes_become_text(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            prop_assert!(harmless(&Clean::from_bytes(&bytes), false));
+        }
+
+        #[test]
+        fn what_is_plain_stays(text in "[a-zA-Z0-9 灰度é{}\"'/:.-]{0,60}") {
+            prop_assert_eq!(Clean::from_untrusted(&text), text.as_str());
+        }
     }
 }

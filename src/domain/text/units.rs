@@ -1,0 +1,171 @@
+//! Numbers for people: short, no more precise than they need.
+
+use jiff::Timestamp;
+use std::time::Duration;
+
+/// How long ago `then` was, as kubectl shows it (`45s`, `3m12s`, `2h5m`, `4d`). A future instant reads `in 45s`, but clocks
+/// of two machines that differ a little do not.
+pub fn age(now: Timestamp, then: Timestamp) -> String {
+    let seconds = now.as_second().saturating_sub(then.as_second());
+    match seconds {
+        ..-5 => format!("in {}", long(seconds.unsigned_abs())),
+        _ => long(seconds.max(0).unsigned_abs()),
+    }
+}
+
+/// A length of time: `0`, `850µs`, `12ms`, `1.2s`, then as [`age`].
+pub fn duration(length: Duration) -> String {
+    let micros = length.as_micros();
+    match micros {
+        0 => "0".into(),
+        1..1_000 => format!("{micros}µs"),
+        1_000..1_000_000 => format!("{}ms", micros / 1_000),
+        1_000_000..10_000_000 => match micros / 100_000 {
+            tenths if tenths % 10 == 0 => format!("{}s", tenths / 10),
+            tenths => format!("{}.{}s", tenths / 10, tenths % 10),
+        },
+        _ => long(length.as_secs()),
+    }
+}
+
+/// Two units at most, one when the second tells nothing.
+fn long(seconds: u64) -> String {
+    const MINUTE: u64 = 60;
+    const HOUR: u64 = 60 * MINUTE;
+    const DAY: u64 = 24 * HOUR;
+    const YEAR: u64 = 365 * DAY;
+    let two = |unit: u64, name: &str, small: u64, small_name: &str| {
+        let rest = seconds % unit / small;
+        match rest {
+            0 => format!("{}{name}", seconds / unit),
+            rest => format!("{}{name}{rest}{small_name}", seconds / unit),
+        }
+    };
+    match seconds {
+        s if s < 2 * MINUTE => format!("{s}s"),
+        s if s < 10 * MINUTE => two(MINUTE, "m", 1, "s"),
+        s if s < 3 * HOUR => format!("{}m", s / MINUTE),
+        s if s < 8 * HOUR => two(HOUR, "h", MINUTE, "m"),
+        s if s < 2 * DAY => format!("{}h", s / HOUR),
+        s if s < 8 * DAY => two(DAY, "d", HOUR, "h"),
+        s if s < 2 * YEAR => format!("{}d", s / DAY),
+        s if s < 8 * YEAR => two(YEAR, "y", DAY, "d"),
+        s => format!("{}y", s / YEAR),
+    }
+}
+
+/// `512B`, `1.5KiB`, `12MiB`.
+pub fn bytes(count: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if count < 1024 {
+        return format!("{count}B");
+    }
+    let mut value = count as f64 / 1024.0;
+    let mut unit = 0;
+    // What would round to 1024 is one of the next unit.
+    while value >= 1023.5 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{}{}", short(value), UNITS[unit])
+}
+
+/// Events a second: `0/s`, `0.3/s`, `12/s`, `1.2k/s`.
+pub fn rate(per_second: f64) -> String {
+    if !per_second.is_finite() || per_second < 0.0 {
+        return "?/s".into();
+    }
+    let (value, unit) = match per_second {
+        p if p < 999.5 => (p, ""),
+        p if p < 999_500.0 => (p / 1e3, "k"),
+        p if p < 999_500_000.0 => (p / 1e6, "M"),
+        p => (p / 1e9, "G"),
+    };
+    match value {
+        v if v > 0.0 && v < 0.05 => "<0.1/s".into(),
+        v => format!("{}{unit}/s", short(v)),
+    }
+}
+
+/// One decimal below ten, when it tells something.
+fn short(value: f64) -> String {
+    let tenths = (value * 10.0).round();
+    if tenths < 100.0 && tenths % 10.0 != 0.0 { format!("{:.1}", tenths / 10.0) } else { format!("{value:.0}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn ages_read_as_in_kubectl() {
+        let then = Timestamp::from_second(1_700_000_000).unwrap();
+        for (seconds, shown) in [
+            (0, "0s"),
+            (119, "119s"),
+            (120, "2m"),
+            (192, "3m12s"),
+            (600, "10m"),
+            (2 * 3600 + 300, "125m"),
+            (3 * 3600 + 300, "3h5m"),
+            (9 * 3600 + 300, "9h"),
+            (3 * 86400 + 4 * 3600, "3d4h"),
+            (45 * 86400, "45d"),
+            (800 * 86400, "2y70d"),
+            (-3, "0s"),
+            (-90, "in 90s"),
+        ] {
+            let now = Timestamp::from_second(1_700_000_000 + seconds).unwrap();
+            assert_eq!(age(now, then), shown, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn lengths_sizes_and_rates() {
+        for (micros, shown) in [
+            (0, "0"),
+            (850, "850µs"),
+            (12_900, "12ms"),
+            (1_250_000, "1.2s"),
+            (2_000_000, "2s"),
+            (9_999_999, "9.9s"),
+            (75_000_000, "75s"),
+        ] {
+            assert_eq!(duration(Duration::from_micros(micros)), shown);
+        }
+        for (count, shown) in [
+            (0, "0B"),
+            (1023, "1023B"),
+            (1024, "1KiB"),
+            (1536, "1.5KiB"),
+            (1_048_575, "1MiB"),
+            (12 << 20, "12MiB"),
+            (u64::MAX, "16EiB"),
+        ] {
+            assert_eq!(bytes(count), shown);
+        }
+        for (value, shown) in [
+            (0.0, "0/s"),
+            (0.01, "<0.1/s"),
+            (0.34, "0.3/s"),
+            (12.4, "12/s"),
+            (999.7, "1k/s"),
+            (1_240.0, "1.2k/s"),
+            (38_000.0, "38k/s"),
+            (f64::NAN, "?/s"),
+        ] {
+            assert_eq!(rate(value), shown);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_stay_short(count in any::<u64>(), micros in any::<u64>(), value in 0.0..1e12f64) {
+            prop_assert!(bytes(count).len() <= 7, "{}", bytes(count));
+            prop_assert!(rate(value).len() <= 8, "{}", rate(value));
+            let length = duration(Duration::from_micros(micros));
+            prop_assert!(length.chars().count() <= 7, "{}", length);
+        }
+    }
+}
