@@ -1,1 +1,11 @@
-//! Everything over kube::Client: connect, watch, apply, logs.
+//! Everything over `kube::Client`, the one waist: connect, watch the cluster into a `World`, read logs and
+//! YAML, carry out intents. Nothing here knows which cluster serves the API.
+
+pub mod connect;
+pub mod error;
+pub mod install;
+pub mod logs;
+pub mod status;
+pub mod trace;
+pub mod watch;
+pub mod yaml;

@@ -48,6 +48,8 @@
 pub mod api;
 pub mod cli;
 pub mod cluster;
+pub mod config;
+pub mod demo;
 pub mod domain;
 pub mod engine;
 pub mod gateway;

@@ -1,0 +1,101 @@
+//! A container's log as cleaned lines. A line without end is cut, so that garbage cannot fill the memory.
+
+use futures::{AsyncBufRead, AsyncBufReadExt, Stream, TryStreamExt, stream};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, Client, api::LogParams};
+
+use crate::domain::text::Clean;
+
+/// Bytes of a line that are kept.
+pub const LINE_MAX: usize = 16 * 1024;
+
+/// What of a log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogWish {
+    /// None is the only container.
+    pub container: Option<String>,
+    /// Go on with what comes.
+    pub follow: bool,
+    /// Of the run before the last restart.
+    pub previous: bool,
+    /// Only the last ones.
+    pub tail: Option<u32>,
+}
+
+/// Reads a log as raw lines, cut at [`LINE_MAX`] bytes, with invalid UTF-8 replaced.
+pub async fn raw(
+    client: &Client,
+    namespace: &str,
+    pod: &str,
+    params: &LogParams,
+) -> Result<impl Stream<Item = std::io::Result<String>> + Send + use<>, kube::Error> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    Ok(lines(Box::pin(pods.log_stream(pod, params).await?)))
+}
+
+/// Reads a log for people.
+pub async fn read(
+    client: &Client,
+    namespace: &str,
+    pod: &str,
+    wish: &LogWish,
+) -> Result<impl Stream<Item = std::io::Result<Clean>> + Send + use<>, kube::Error> {
+    let params = LogParams {
+        container: wish.container.clone(),
+        follow: wish.follow,
+        previous: wish.previous,
+        tail_lines: wish.tail.map(i64::from),
+        ..LogParams::default()
+    };
+    Ok(raw(client, namespace, pod, &params).await?.map_ok(|line| Clean::from_untrusted(&line)))
+}
+
+fn lines<R: AsyncBufRead + Unpin + Send>(reader: R) -> impl Stream<Item = std::io::Result<String>> + Send {
+    stream::try_unfold(reader, |mut reader| async move {
+        let mut line = Vec::new();
+        let mut any = false;
+        loop {
+            let buffer = reader.fill_buf().await?;
+            if buffer.is_empty() {
+                break;
+            }
+            any = true;
+            let end = buffer.iter().position(|b| *b == b'\n');
+            let (part, used) = end.map_or((buffer, buffer.len()), |i| (&buffer[..i], i + 1));
+            let room = LINE_MAX.saturating_sub(line.len());
+            line.extend_from_slice(&part[..part.len().min(room)]);
+            reader.consume_unpin(used);
+            if end.is_some() {
+                break;
+            }
+        }
+        let text = String::from_utf8_lossy(&line).into_owned();
+        Ok(any.then_some((text, reader)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::TryStreamExt;
+
+    use super::*;
+
+    async fn read_all(bytes: &[u8]) -> Vec<String> {
+        lines(futures::io::BufReader::with_capacity(7, bytes)).try_collect().await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn lines_end_at_newlines_and_the_last_needs_none() {
+        assert_eq!(read_all(b"one\n\ntwo words\nlast").await, ["one", "", "two words", "last"]);
+        assert!(read_all(b"").await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn garbage_is_cut_and_replaced_and_what_follows_is_read() {
+        let mut bytes = vec![b'x'; LINE_MAX * 3];
+        bytes.extend_from_slice(b"\n\xff\xfe\nok\n");
+        let read = read_all(&bytes).await;
+        assert_eq!(read.iter().map(String::len).collect::<Vec<_>>(), [LINE_MAX, 6, 2]);
+        assert_eq!(read[2], "ok");
+    }
+}

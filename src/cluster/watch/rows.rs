@@ -1,0 +1,236 @@
+//! Objects to rows. Foreign text is cleaned here, where it enters.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::{apps::v1::Deployment, coordination::v1::Lease, core::v1 as core};
+use kube::{ResourceExt, api::DynamicObject};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::{
+    api::{App, Approval, Lane, LaneGroup, Release, label},
+    cluster::status::pod_words,
+    domain::{
+        text::Clean,
+        world::{Engine, Event, Key, Pod, Route, Workload},
+    },
+};
+
+/// One row of any kind.
+#[derive(Clone, Debug)]
+pub(super) enum Row {
+    App(Arc<App>),
+    Release(Arc<Release>),
+    Approval(Arc<Approval>),
+    Group(Arc<LaneGroup>),
+    Lane(Arc<Lane>),
+    Workload(Workload),
+    Pod(Pod),
+    Route(Route),
+    Event(Event),
+    Engine(Engine),
+}
+
+fn clean(text: &str) -> Clean {
+    Clean::from_untrusted(text)
+}
+
+fn count(n: Option<i32>) -> u32 {
+    n.and_then(|n| u32::try_from(n).ok()).unwrap_or_default()
+}
+
+fn label_of(object: &impl ResourceExt, name: &str) -> Option<String> {
+    object.labels().get(name).map(|v| clean(v).to_string())
+}
+
+pub(super) fn key(object: &impl ResourceExt) -> Key {
+    Key { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+}
+
+/// One of our own resources; none when it does not fit its schema (then the log says why).
+pub(super) fn own<T: DeserializeOwned>(mut object: DynamicObject, row: impl Fn(Arc<T>) -> Row) -> Option<Row> {
+    object.managed_fields_mut().clear();
+    let name = object.name_any();
+    let parsed = serde_json::to_value(object).and_then(|mut value| {
+        clean_value(&mut value);
+        serde_json::from_value(value)
+    });
+    match parsed {
+        Ok(typed) => Some(row(Arc::new(typed))),
+        Err(why) => {
+            tracing::warn!(%name, %why, "left out: does not fit its schema");
+            None
+        }
+    }
+}
+
+/// Cleans every text, line by line: templates keep their lines.
+pub(super) fn clean_value(value: &mut Value) {
+    match value {
+        Value::String(text) if text.chars().any(is_suspicious) => {
+            let lines: Vec<String> = text.split('\n').map(clean_line).collect();
+            *text = lines.join("\n");
+        }
+        Value::Array(items) => items.iter_mut().for_each(clean_value),
+        Value::Object(map) => {
+            if map.keys().any(|k| k.chars().any(is_suspicious)) {
+                let old = std::mem::take(map);
+                map.extend(old.into_iter().map(|(k, v)| (clean(&k).to_string(), v)));
+            }
+            map.values_mut().for_each(clean_value);
+        }
+        _ => {}
+    }
+}
+
+fn clean_line(line: &str) -> String {
+    line.split('\t').map(|part| clean(part).to_string()).collect::<Vec<_>>().join("\t")
+}
+
+/// May need cleaning; plain text, the common case, does not.
+fn is_suspicious(c: char) -> bool {
+    (c.is_control() && c != '\n' && c != '\t')
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+pub(super) fn workload(object: &Deployment) -> Workload {
+    let spec = object.spec.as_ref();
+    let status = object.status.as_ref();
+    let containers = spec.and_then(|s| s.template.spec.as_ref()).map(|s| s.containers.as_slice()).unwrap_or_default();
+    let conditions = status.and_then(|s| s.conditions.as_deref()).unwrap_or_default();
+    let latched = object.annotations().contains_key(label::LATCH);
+    // While the latch is on nothing is ever "available" and no deadline runs: those conditions say nothing then.
+    let bad = |c: &&k8s_openapi::api::apps::v1::DeploymentCondition| match c.type_.as_str() {
+        "ReplicaFailure" => c.status == "True",
+        "Progressing" | "Available" => c.status == "False" && !latched,
+        _ => false,
+    };
+    Workload {
+        key: key(object),
+        app: label_of(object, label::APP),
+        environment: label_of(object, label::ENVIRONMENT),
+        replicas: spec.map_or(0, |s| s.replicas.map_or(1, |n| count(Some(n)))),
+        ready: count(status.and_then(|s| s.ready_replicas)),
+        updated: count(status.and_then(|s| s.updated_replicas)),
+        available: count(status.and_then(|s| s.available_replicas)),
+        images: containers.iter().filter_map(|c| c.image.as_deref()).map(clean).collect(),
+        paused: spec.and_then(|s| s.paused).unwrap_or_default(),
+        latched,
+        message: conditions.iter().find(bad).and_then(|c| c.message.as_deref()).map(clean),
+    }
+}
+
+pub(super) fn pod(object: &core::Pod) -> Pod {
+    let words = pod_words(object);
+    let containers = object.spec.as_ref().map(|s| s.containers.as_slice()).unwrap_or_default();
+    let status = object.status.as_ref();
+    let owner = object.owner_references().iter().find(|o| o.controller == Some(true) && o.kind == "ReplicaSet");
+    Pod {
+        key: key(object),
+        app: label_of(object, label::APP),
+        environment: label_of(object, label::ENVIRONMENT),
+        tag: label_of(object, label::SERVICE_TAG),
+        owner: owner.map(|o| o.name.clone()),
+        hash: label_of(object, "pod-template-hash"),
+        address: status.and_then(|s| s.pod_ip.as_deref()).map(|a| clean(a).to_string()),
+        state: clean(&words.state),
+        ready: words.ready,
+        terminating: object.metadata.deletion_timestamp.is_some(),
+        restarts: words.restarts,
+        images: containers.iter().filter_map(|c| c.image.as_deref()).map(clean).collect(),
+        containers: containers.iter().map(|c| clean(&c.name)).collect(),
+        started: status.and_then(|s| s.start_time.as_ref()).map(|t| t.0),
+        message: words.message.as_deref().map(clean),
+    }
+}
+
+pub(super) fn route(object: &DynamicObject) -> Route {
+    let parents = object.data.pointer("/status/parents").and_then(Value::as_array);
+    let accepted: Vec<&Value> = parents
+        .into_iter()
+        .flatten()
+        .filter_map(|p| p.get("conditions")?.as_array()?.iter().find(|c| c["type"] == "Accepted"))
+        .collect();
+    let refused = accepted.iter().find(|c| c["status"] != "True");
+    let told = refused.or_else(|| accepted.first()).and_then(|c| c["message"].as_str());
+    Route {
+        key: key(object),
+        group: label_of(object, label::LANE_GROUP),
+        accepted: (!accepted.is_empty()).then_some(refused.is_none()),
+        message: told.filter(|m| !m.is_empty()).map(clean),
+    }
+}
+
+pub(super) fn event(object: &core::Event) -> Event {
+    let about = &object.involved_object;
+    let time = (object.last_timestamp.as_ref().map(|t| t.0))
+        .or_else(|| object.series.as_ref().and_then(|s| s.last_observed_time.as_ref()).map(|t| t.0))
+        .or_else(|| object.event_time.as_ref().map(|t| t.0))
+        .or_else(|| object.metadata.creation_timestamp.as_ref().map(|t| t.0));
+    Event {
+        time,
+        warning: object.type_.as_deref() == Some("Warning"),
+        kind: clean(about.kind.as_deref().unwrap_or_default()),
+        object: Key {
+            namespace: clean(about.namespace.as_deref().unwrap_or_default()).to_string(),
+            name: clean(about.name.as_deref().unwrap_or_default()).to_string(),
+        },
+        reason: clean(object.reason.as_deref().unwrap_or_default()),
+        message: clean(object.message.as_deref().unwrap_or_default()),
+        count: count(object.series.as_ref().and_then(|s| s.count).or(object.count)).max(1),
+    }
+}
+
+/// None when nobody holds it.
+pub(super) fn engine(object: &Lease) -> Option<Engine> {
+    let spec = object.spec.as_ref()?;
+    let holder = spec.holder_identity.as_deref().filter(|h| !h.is_empty())?;
+    Some(Engine { holder: clean(holder), renewed: spec.renew_time.as_ref().map(|t| t.0) })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn templates_keep_their_lines_and_lose_their_escapes() {
+        let mut value = json!({"template": "a:\n\tb: \u{1b}c\n", "plain": "x", "list": ["\u{202e}y"]});
+        clean_value(&mut value);
+        let text = value.to_string();
+        assert!(text.contains(r"a:\n\tb: ") && text.ends_with("}"), "{text}");
+        assert!(!text.contains("u001b"), "{text}");
+    }
+
+    #[test]
+    fn a_latched_deployment_is_not_called_unwell_for_what_the_latch_does() {
+        let object = |annotations: Value| -> Deployment {
+            serde_json::from_value(json!({
+                "metadata": {"name": "d", "annotations": annotations},
+                "spec": {"selector": {}, "paused": true, "template": {"spec": {"containers": [{"name": "c", "image": "i:1"}]}}},
+                "status": {"readyReplicas": 1, "conditions": [
+                    {"type": "Available", "status": "False", "message": "no minimum availability"}]}
+            }))
+            .unwrap()
+        };
+        let plain = workload(&object(json!({})));
+        assert_eq!(plain.message.as_deref(), Some("no minimum availability"));
+        assert_eq!((plain.replicas, plain.ready, plain.paused), (1, 1, true));
+        let latched = workload(&object(json!({label::LATCH: "{}"})));
+        assert_eq!((latched.message, latched.latched), (None, true));
+    }
+
+    #[test]
+    fn a_route_is_accepted_when_every_parent_says_so() {
+        let of = |parents: Value| {
+            let object = json!({"apiVersion": "g/v1", "kind": "HTTPRoute", "metadata": {"name": "r"}, "status": {"parents": parents}});
+            route(&serde_json::from_value(object).unwrap())
+        };
+        let says = |status: &str, message: &str| json!({"conditions": [{"type": "Accepted", "status": status, "message": message}]});
+        assert_eq!(of(json!([])).accepted, None);
+        assert_eq!(of(json!([says("True", "")])).accepted, Some(true));
+        let mixed = of(json!([says("True", "fine"), says("False", "no such backend")]));
+        assert_eq!((mixed.accepted, mixed.message.as_deref()), (Some(false), Some("no such backend")));
+    }
+}

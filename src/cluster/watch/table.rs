@@ -1,0 +1,88 @@
+//! One kind's rows. A new list replaces the old one at its end, so that nothing blinks meanwhile.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Rows by key, shared with the worlds that went out.
+pub(super) struct Table<K, V> {
+    rows: Arc<BTreeMap<K, V>>,
+    /// Lists under way, by namespace.
+    coming: BTreeMap<String, BTreeMap<K, V>>,
+}
+
+impl<K, V> Default for Table<K, V> {
+    fn default() -> Self {
+        Self { rows: Arc::default(), coming: BTreeMap::new() }
+    }
+}
+
+impl<K: Ord + Clone, V: Clone + PartialEq> Table<K, V> {
+    pub(super) fn rows(&self) -> &Arc<BTreeMap<K, V>> {
+        &self.rows
+    }
+
+    pub(super) fn begin(&mut self, namespace: &str) {
+        self.coming.insert(namespace.to_owned(), BTreeMap::new());
+    }
+
+    pub(super) fn listed(&mut self, namespace: &str, key: K, row: V) {
+        self.coming.entry(namespace.to_owned()).or_default().insert(key, row);
+    }
+
+    /// Ends the list of a namespace; `of` tells which keys are of it.
+    pub(super) fn ready(&mut self, namespace: &str, of: impl Fn(&K) -> bool) {
+        let Some(mut fresh) = self.coming.remove(namespace) else { return };
+        fresh.extend(self.rows.iter().filter(|(k, _)| !of(k)).map(|(k, v)| (k.clone(), v.clone())));
+        if *self.rows != fresh {
+            self.rows = Arc::new(fresh);
+        }
+    }
+
+    pub(super) fn set(&mut self, key: K, row: V) -> bool {
+        let changed = self.rows.get(&key) != Some(&row);
+        if changed {
+            Arc::make_mut(&mut self.rows).insert(key, row);
+        }
+        changed
+    }
+
+    pub(super) fn gone(&mut self, key: &K) -> bool {
+        self.rows.contains_key(key) && Arc::make_mut(&mut self.rows).remove(key).is_some()
+    }
+
+    /// Keeps only the rows that `keep` says.
+    pub(super) fn retain(&mut self, keep: impl Fn(&K, &V) -> bool) {
+        if self.rows.iter().any(|(k, v)| !keep(k, v)) {
+            Arc::make_mut(&mut self.rows).retain(|k, v| keep(k, v));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_list_replaces_its_own_namespace_at_its_end_only() {
+        let mut table = Table::<(&str, u8), u8>::default();
+        table.set(("a", 1), 10);
+        table.set(("a", 2), 20);
+        table.set(("b", 1), 30);
+        table.begin("a");
+        table.listed("a", ("a", 2), 21);
+        assert_eq!(table.rows().len(), 3, "nothing blinks while a list comes");
+        table.ready("a", |k| k.0 == "a");
+        assert_eq!(**table.rows(), BTreeMap::from([(("a", 2), 21), (("b", 1), 30)]));
+    }
+
+    #[test]
+    fn the_same_row_again_is_no_change_and_copies_nothing() {
+        let mut table = Table::<u8, u8>::default();
+        table.set(1, 1);
+        let shared = table.rows().clone();
+        assert!(!table.set(1, 1));
+        assert!(!table.gone(&2));
+        assert!(Arc::ptr_eq(&shared, table.rows()));
+        assert!(table.set(1, 2));
+        assert_eq!(shared.get(&1), Some(&1), "worlds that went out do not change");
+    }
+}

@@ -1,0 +1,71 @@
+//! Any object as YAML, and its events: what `kubectl get -o yaml` and `describe` show.
+
+use k8s_openapi::api::core::v1::Event;
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DynamicObject, ListParams},
+    core::GroupVersionKind,
+    discovery::{self, Scope},
+};
+use serde_json::Value;
+
+/// Names one object of any kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectRef {
+    /// `apps/v1`.
+    pub api_version: String,
+    /// `Deployment`.
+    pub kind: String,
+    /// Not used for cluster-scoped kinds.
+    pub namespace: String,
+    /// `metadata.name`.
+    pub name: String,
+}
+
+/// The API of an object's kind, as the cluster serves it.
+pub async fn api_of(client: &Client, object: &ObjectRef) -> Result<Api<DynamicObject>, kube::Error> {
+    let (group, version) = object.api_version.rsplit_once('/').unwrap_or(("", &object.api_version));
+    let gvk = GroupVersionKind::gvk(group, version, &object.kind);
+    let (resource, capabilities) = discovery::pinned_kind(client, &gvk).await?;
+    Ok(match capabilities.scope {
+        Scope::Cluster => Api::all_with(client.clone(), &resource),
+        Scope::Namespaced => Api::namespaced_with(client.clone(), &object.namespace, &resource),
+    })
+}
+
+/// The object as YAML; `managed_fields` only when asked for.
+pub async fn yaml(client: &Client, object: &ObjectRef, managed_fields: bool) -> Result<String, kube::Error> {
+    let mut found = api_of(client, object).await?.get(&object.name).await?;
+    if !managed_fields {
+        found.managed_fields_mut().clear();
+    }
+    let value = serde_json::to_value(&found).map_err(kube::Error::SerdeError)?;
+    Ok(text(&value))
+}
+
+/// A value as YAML.
+pub fn text(value: &Value) -> String {
+    serde_saphyr::to_string(value).unwrap_or_else(|e| format!("# cannot be written as YAML: {e}\n"))
+}
+
+/// The events about an object, oldest first.
+pub async fn events(client: &Client, object: &ObjectRef) -> Result<Vec<Event>, kube::Error> {
+    let api: Api<Event> = Api::namespaced(client.clone(), &object.namespace);
+    let selector = format!("involvedObject.kind={},involvedObject.name={}", object.kind, object.name);
+    let mut found = api.list(&ListParams::default().fields(&selector)).await?.items;
+    found.sort_by_key(|e| e.last_timestamp.as_ref().or(e.first_timestamp.as_ref()).map(|t| t.0));
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn yaml_quotes_what_kubectl_would_read_as_something_else() {
+        let value = serde_json::json!({"labels": {"msePilotAutoEnable": "on", "n": "1"}, "count": 1});
+        let written = text(&value);
+        let back: Value = serde_saphyr::from_str(&written).unwrap();
+        assert_eq!(back, value, "{written}");
+    }
+}
