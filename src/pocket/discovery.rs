@@ -1,0 +1,136 @@
+//! What the server says of itself: versions, groups, resources.
+
+use serde_json::{Value, json};
+
+use crate::pocket::rest::ApiError;
+use crate::pocket::rest::Reply;
+use crate::pocket::rest::registry::{Registry, Resource};
+
+/// The Kubernetes whose behaviour pocket follows.
+pub const KUBERNETES: (&str, &str, &str) = ("1", "33", "v1.33.0+pocket");
+
+pub(crate) fn answer(registry: &Registry, segments: &[&str], _accept: &str) -> Result<Reply, ApiError> {
+    let json = match segments {
+        [] => {
+            json!({"paths": ["/api", "/apis", "/version", "/healthz", "/livez", "/readyz", "/openapi/v2", "/openapi/v3"]})
+        }
+        ["version"] => version(),
+        ["healthz" | "livez" | "readyz", ..] => return Ok(Reply::Text("ok".into())),
+        ["api"] => {
+            json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []})
+        }
+        ["apis"] => json!({
+            "kind": "APIGroupList",
+            "apiVersion": "v1",
+            "groups": groups(registry).map(|(group, versions)| group_json(group, &versions)).collect::<Vec<_>>(),
+        }),
+        ["apis", name] => groups(registry)
+            .find(|(group, _)| group == name)
+            .map(|(group, versions)| {
+                let mut json = group_json(group, &versions);
+                json["kind"] = "APIGroup".into();
+                json["apiVersion"] = "v1".into();
+                json
+            })
+            .ok_or_else(ApiError::no_such_path)?,
+        ["api", version] => resources(registry, "", version)?,
+        ["apis", group, version] => resources(registry, group, version)?,
+        _ => return Err(ApiError::no_such_path()),
+    };
+    Ok(Reply::json(json))
+}
+
+fn version() -> Value {
+    let (major, minor, full) = KUBERNETES;
+    json!({
+        "major": major,
+        "minor": minor,
+        "gitVersion": full,
+        "gitCommit": env!("CARGO_PKG_VERSION"),
+        "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": "none: graylane pocket",
+        "compiler": "rustc",
+        "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
+    })
+}
+
+fn groups(registry: &Registry) -> impl Iterator<Item = (&str, Vec<&str>)> {
+    registry.groups().into_iter().filter(|(g, _)| !g.is_empty())
+}
+
+fn group_json(group: &str, versions: &[&str]) -> Value {
+    let version = |v: &&str| json!({"groupVersion": format!("{group}/{v}"), "version": v});
+    json!({
+        "name": group,
+        "versions": versions.iter().map(version).collect::<Vec<_>>(),
+        "preferredVersion": versions.first().map(version),
+    })
+}
+
+fn resources(registry: &Registry, group: &str, version: &str) -> Result<Value, ApiError> {
+    let of_version: Vec<&Resource> =
+        registry.resources.iter().map(|r| &**r).filter(|r| r.group == group && r.version == version).collect();
+    let Some(first) = of_version.first() else {
+        return Err(ApiError::no_such_path());
+    };
+    Ok(json!({
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": first.api_version(),
+        "resources": of_version.iter().flat_map(|r| resource_json(r)).collect::<Vec<_>>(),
+    }))
+}
+
+fn resource_json(resource: &Resource) -> Vec<Value> {
+    let mut own = json!({
+        "name": resource.plural,
+        "singularName": resource.singular,
+        "namespaced": resource.namespaced,
+        "kind": resource.kind,
+        "verbs": resource.verbs,
+    });
+    if !resource.short_names.is_empty() {
+        own["shortNames"] = json!(resource.short_names);
+    }
+    if !resource.categories.is_empty() {
+        own["categories"] = json!(resource.categories);
+    }
+    let mut all = vec![own];
+    for (name, kind, group_version, verbs) in subresources(resource) {
+        let mut sub = json!({
+            "name": format!("{}/{name}", resource.plural),
+            "singularName": "",
+            "namespaced": resource.namespaced,
+            "kind": kind,
+            "verbs": verbs,
+        });
+        if let Some((group, version)) = group_version {
+            sub["group"] = group.into();
+            sub["version"] = version.into();
+        }
+        all.push(sub);
+    }
+    all
+}
+
+type Subresource<'a> = (&'static str, &'a str, Option<(&'static str, &'static str)>, &'static [&'static str]);
+
+/// (name, kind, its own group and version, verbs)
+fn subresources(resource: &Resource) -> Vec<Subresource<'_>> {
+    const CHANGE: &[&str] = &["get", "patch", "update"];
+    let mut all: Vec<Subresource<'_>> = Vec::new();
+    if resource.status {
+        all.push(("status", &resource.kind, None, CHANGE));
+    }
+    if resource.scale.is_some() {
+        all.push(("scale", "Scale", Some(("autoscaling", "v1")), CHANGE));
+    }
+    if resource.is("", "Pod") {
+        all.push(("log", "Pod", None, &["get"]));
+    }
+    if resource.is("", "Namespace") {
+        all.push(("finalize", "Namespace", None, &["update"]));
+    }
+    all
+}

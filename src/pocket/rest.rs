@@ -1,0 +1,287 @@
+//! The Kubernetes API of a pocket: one handler behind the in-process client and the listening socket.
+//!
+//! Rules: what is served behaves as Kubernetes does; what is not served is refused with a `Status`
+//! that says so; a change is answered only when it is durable.
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body_util::BodyExt;
+use tokio_util::sync::CancellationToken;
+
+use crate::pocket::store::{Store, StoreError};
+
+mod change;
+mod convert;
+mod create;
+mod decode;
+mod delete;
+mod error;
+mod logs;
+mod meta;
+mod patches;
+mod path;
+mod query;
+mod read;
+pub(crate) mod registry;
+mod reply;
+mod scale;
+mod schema;
+mod seed;
+mod selector;
+mod strategy;
+mod terminate;
+mod update;
+mod watch;
+
+pub use error::{ApiError, FieldError};
+pub use logs::{LogError, LogOptions, LogSource, LogStream};
+pub use reply::{BoxError, ResponseBody};
+
+use error::Result;
+use path::{ResourcePath, Target};
+use query::Query;
+use registry::{Definition, Registry, Resource};
+use reply::View;
+pub(crate) use reply::{Include, Reply, partial};
+
+/// As a Kubernetes API server: larger bodies are refused.
+const BODY_LIMIT: usize = 3 << 20;
+
+/// A handle; clones share one server.
+#[derive(Clone)]
+pub struct ApiServer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    registry: registry::Cached,
+    logs: OnceLock<Arc<dyn LogSource>>,
+    closing: CancellationToken,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.closing.cancel();
+    }
+}
+
+/// What a request names and wants, besides its body.
+pub(crate) struct Call {
+    pub(crate) resource: Arc<Resource>,
+    pub(crate) namespace: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) query: Query,
+    pub(crate) view: View,
+    /// Whose fields a write's are: `fieldManager`, or the user agent's first word.
+    #[expect(dead_code, reason = "who owns which field comes with server-side apply")]
+    pub(crate) manager: String,
+    pub(crate) content_type: String,
+    pub(crate) body: Bytes,
+}
+
+impl Call {
+    fn name(&self) -> Result<&str> {
+        self.name.as_deref().ok_or_else(ApiError::method_not_allowed)
+    }
+
+    /// "" for what is cluster-wide.
+    fn namespace_or_none(&self) -> &str {
+        self.namespace.as_deref().unwrap_or_default()
+    }
+}
+
+impl ApiServer {
+    /// Opens the state folder `dir` and takes its lock. Call it within a tokio runtime.
+    pub fn open(dir: &Path) -> Result<ApiServer, StoreError> {
+        let store = Store::open_with(&dir.join("store.redb"), seed::objects())?;
+        let server = ApiServer {
+            inner: Arc::new(Inner {
+                store,
+                registry: registry::Cached::default(),
+                logs: OnceLock::new(),
+                closing: CancellationToken::new(),
+            }),
+        };
+        terminate::start(&server);
+        Ok(server)
+    }
+
+    /// A client whose requests never leave this process.
+    pub fn client(&self) -> kube::Client {
+        let server = self.clone();
+        let service = tower::service_fn(move |request: Request<kube::client::Body>| {
+            let server = server.clone();
+            async move { Ok::<_, BoxError>(server.handle(request).await) }
+        });
+        kube::Client::new(service, "default")
+    }
+
+    /// Where container logs come from; the first one stays.
+    pub fn set_log_source(&self, source: Arc<dyn LogSource>) {
+        if self.inner.logs.set(source).is_err() {
+            tracing::warn!("a log source is already set");
+        }
+    }
+
+    /// Ends all watches, finishes what was accepted and gives the state folder's lock up.
+    pub async fn close(&self) {
+        self.inner.closing.cancel();
+        self.inner.store.close().await;
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    pub(crate) fn registry(&self) -> Arc<Registry> {
+        self.inner.registry.get(&self.inner.store)
+    }
+
+    pub(crate) fn closing(&self) -> &CancellationToken {
+        &self.inner.closing
+    }
+
+    /// Answers one request; never fails, a refusal is an answer.
+    pub async fn handle<B>(&self, request: Request<B>) -> Response<ResponseBody>
+    where
+        B: http_body::Body<Data = Bytes> + Send,
+        B::Error: Into<BoxError>,
+    {
+        let (parts, body) = request.into_parts();
+        let body = match http_body_util::Limited::new(body, BODY_LIMIT).collect().await {
+            Ok(collected) => collected.to_bytes(),
+            Err(error) => {
+                let too_large = error.is::<http_body_util::LengthLimitError>();
+                let error = if too_large {
+                    ApiError::new(
+                        http::StatusCode::PAYLOAD_TOO_LARGE,
+                        "RequestEntityTooLarge",
+                        format!("Request entity too large: limit is {BODY_LIMIT}"),
+                    )
+                } else {
+                    ApiError::bad_request(format!("the request's body broke off: {error}"))
+                };
+                return reply::error(&error);
+            }
+        };
+        match self.answer(&parts, body).await {
+            Ok(reply) => reply.into_response(),
+            Err(error) => {
+                tracing::debug!(method = %parts.method, uri = %parts.uri, code = %error.code, message = %error.message, "refused");
+                reply::error(&error)
+            }
+        }
+    }
+
+    async fn answer(&self, parts: &http::request::Parts, body: Bytes) -> Result<Reply> {
+        let query = Query::parse(parts.uri.query().unwrap_or_default());
+        let header = |name: http::HeaderName| {
+            let value = parts.headers.get(name).and_then(|v| v.to_str().ok());
+            value.unwrap_or_default()
+        };
+        let accept = header(http::header::ACCEPT);
+        let target = path::parse(parts.uri.path()).ok_or_else(ApiError::no_such_path)?;
+        let at = match target {
+            Target::Resource(at) => at,
+            Target::Other(segments) => {
+                if parts.method != Method::GET {
+                    return Err(ApiError::method_not_allowed());
+                }
+                let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+                return crate::pocket::discovery::answer(&self.registry(), &segments, accept);
+            }
+        };
+        let resource =
+            self.registry().find(&at.group, &at.version, &at.plural).cloned().ok_or_else(ApiError::no_such_path)?;
+        if at.namespace.is_some() && !resource.namespaced {
+            return Err(ApiError::no_such_path());
+        }
+        let agent = header(http::header::USER_AGENT);
+        let manager = query
+            .get("fieldManager")
+            .map_or_else(|| agent.split('/').next().unwrap_or_default().to_owned(), str::to_owned);
+        let ResourcePath { namespace, name, subresource, .. } = at;
+        let call = Call {
+            view: View::negotiate(accept, &query)?,
+            resource,
+            namespace,
+            name,
+            query,
+            manager: if manager.is_empty() { "unknown".to_owned() } else { manager },
+            content_type: header(http::header::CONTENT_TYPE)
+                .split(';')
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .to_ascii_lowercase(),
+            body,
+        };
+        if call.resource.namespaced && call.namespace.is_none() && call.name.is_some() {
+            return Err(ApiError::no_such_path());
+        }
+        match subresource.as_deref() {
+            None => self.object(&parts.method, call).await,
+            Some("status") if call.resource.status => match parts.method {
+                Method::GET => self.get(&call),
+                Method::PUT => self.update(&call, Some("status")).await,
+                Method::PATCH => self.patch(&call, Some("status")).await,
+                _ => Err(ApiError::method_not_allowed()),
+            },
+            Some("scale") if call.resource.scale.is_some() => match parts.method {
+                Method::GET => self.get_scale(&call),
+                Method::PUT => self.update_scale(&call).await,
+                Method::PATCH => self.patch_scale(&call).await,
+                _ => Err(ApiError::method_not_allowed()),
+            },
+            Some("log") if call.resource.is("", "Pod") => match parts.method {
+                Method::GET => self.logs(&call).await,
+                _ => Err(ApiError::method_not_allowed()),
+            },
+            Some("finalize") if call.resource.is("", "Namespace") => match parts.method {
+                Method::PUT => self.update(&call, Some("finalize")).await,
+                _ => Err(ApiError::method_not_allowed()),
+            },
+            Some(other) => {
+                let known = matches!(
+                    other,
+                    "exec"
+                        | "attach"
+                        | "portforward"
+                        | "binding"
+                        | "eviction"
+                        | "token"
+                        | "ephemeralcontainers"
+                        | "resize"
+                        | "proxy"
+                );
+                if known || other.starts_with("proxy/") {
+                    let what = format!("the {other} subresource of {}", call.resource.qualified());
+                    return Err(ApiError::not_served(&what));
+                }
+                Err(ApiError::no_such_path())
+            }
+        }
+    }
+
+    async fn object(&self, method: &Method, call: Call) -> Result<Reply> {
+        match (method, &call.name) {
+            (&Method::GET, None) if call.query.flag("watch") => self.watch(&call),
+            (&Method::GET, None) => self.list(&call),
+            // The old form of a watch on one object: a field selector by another name.
+            (&Method::GET, Some(_)) if call.query.flag("watch") => {
+                Err(ApiError::not_served("watches on an object's own path; use fieldSelector=metadata.name=NAME"))
+            }
+            (&Method::GET, Some(_)) => self.get(&call),
+            (&Method::POST, None) => self.create(&call).await,
+            (&Method::PUT, Some(_)) => self.update(&call, None).await,
+            (&Method::PATCH, Some(_)) => self.patch(&call, None).await,
+            (&Method::DELETE, Some(_)) => self.delete(&call).await,
+            (&Method::DELETE, None) => self.delete_collection(&call).await,
+            _ => Err(ApiError::method_not_allowed()),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The loop of every change: read, decide, write if nobody was faster, else again.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::ApiServer;
+use super::error::{ApiError, Result};
+use super::registry::Resource;
+use crate::pocket::store::{Expect, Key, Stored, Write, WriteError};
+
+/// Against a live lock; Kubernetes gives up after as many.
+const TRIES: usize = 100;
+
+/// What a decision came to.
+pub(super) enum Decision {
+    /// Nothing to write; this is the answer.
+    Keep(Arc<Value>),
+    Put(Value),
+    Remove(Value),
+}
+
+/// What became of it.
+pub(super) struct Outcome {
+    pub(super) object: Arc<Value>,
+    pub(super) created: bool,
+    pub(super) removed: bool,
+}
+
+impl ApiServer {
+    /// `decide` sees the stored object, or none, and may be asked again when another write came between.
+    pub(super) async fn change(
+        &self,
+        resource: &Resource,
+        key: &Key,
+        dry_run: bool,
+        mut decide: impl FnMut(Option<&Stored>) -> Result<Decision>,
+    ) -> Result<Outcome> {
+        for _ in 0..TRIES {
+            let current = self.store().get(key);
+            let decision = decide(current.as_ref())?;
+            let (write, removed) = match decision {
+                Decision::Keep(object) => {
+                    return Ok(Outcome { object, created: false, removed: false });
+                }
+                Decision::Put(value) => (Write::Put(value), false),
+                Decision::Remove(value) => (Write::Remove(value), true),
+            };
+            let created = current.is_none();
+            if dry_run {
+                let (Write::Put(value) | Write::Remove(value)) = write;
+                return Ok(Outcome { object: Arc::new(value), created, removed });
+            }
+            let expect = current.map_or(Expect::Absent, |c| Expect::Version(c.rv));
+            match self.store().write(key.clone(), expect, write).await {
+                Ok(stored) => {
+                    return Ok(Outcome { object: stored.value, created, removed });
+                }
+                Err(WriteError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(ApiError::modified(resource, &key.name))
+    }
+}

@@ -1,0 +1,224 @@
+//! delete and deletecollection: at once, after the finalizers, or after a pod's grace.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::change::{Decision, Outcome};
+use super::error::{ApiError, Result};
+use super::registry::{CRDS, Resource};
+use super::reply::Reply;
+use super::{ApiServer, Call, convert, meta};
+use crate::pocket::store::{Key, Stored};
+
+const ORPHAN: &str = "orphan";
+const FOREGROUND: &str = "foregroundDeletion";
+pub(super) const CRD_CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
+
+/// `DeleteOptions`, from the body, the query, or nobody.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Options {
+    grace_period_seconds: Option<i64>,
+    preconditions: Option<Preconditions>,
+    propagation_policy: Option<String>,
+    orphan_dependents: Option<bool>,
+    dry_run: Option<Vec<String>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Preconditions {
+    uid: Option<String>,
+    resource_version: Option<String>,
+}
+
+impl Options {
+    fn of(call: &Call) -> Result<Options> {
+        let mut options: Options = if call.body.is_empty() {
+            Options::default()
+        } else {
+            serde_json::from_slice(&call.body).map_err(|e| ApiError::bad_request(format!("no DeleteOptions: {e}")))?
+        };
+        if let Some(grace) = call.query.number("gracePeriodSeconds")? {
+            options.grace_period_seconds = Some(grace);
+        }
+        if let Some(policy) = call.query.get("propagationPolicy") {
+            options.propagation_policy = Some(policy.to_owned());
+        }
+        if call.query.dry_run()? {
+            options.dry_run = Some(vec!["All".into()]);
+        }
+        if options.orphan_dependents == Some(true) && options.propagation_policy.is_none() {
+            options.propagation_policy = Some("Orphan".into());
+        }
+        match options.propagation_policy.as_deref() {
+            None | Some("Background" | "Foreground" | "Orphan") => Ok(options),
+            Some(other) => Err(ApiError::bad_request(format!(
+                "invalid deletion propagation policy {other:?}: it is Background, Foreground or Orphan"
+            ))),
+        }
+    }
+
+    fn dry_run(&self) -> bool {
+        self.dry_run.as_ref().is_some_and(|d| !d.is_empty())
+    }
+}
+
+impl ApiServer {
+    pub(super) async fn delete(&self, call: &Call) -> Result<Reply> {
+        let name = call.name()?;
+        let options = Options::of(call)?;
+        let outcome = self.remove(&call.resource, &call.key(name), &options).await?;
+        let object = convert::from_stored(&call.resource, &outcome.object);
+        let whole = matches!(
+            (call.resource.group.as_str(), call.resource.kind.as_str()),
+            ("", "Pod" | "Namespace" | "Service")
+        );
+        if !outcome.removed || whole {
+            return Ok(Reply::json(call.view.object(&call.resource, &object)));
+        }
+        let mut details = json!({
+            "name": name,
+            "kind": call.resource.plural,
+            "uid": object["metadata"]["uid"],
+        });
+        if !call.resource.group.is_empty() {
+            details["group"] = call.resource.group.as_str().into();
+        }
+        Ok(Reply::json(json!({
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Success",
+            "details": details,
+        })))
+    }
+
+    pub(super) async fn delete_collection(&self, call: &Call) -> Result<Reply> {
+        let selector = call.selector()?;
+        let options = Options::of(call)?;
+        let listing = self.store().list(&call.resource.storage, call.namespace.as_deref());
+        let mut deleted = Vec::new();
+        for object in listing.items {
+            let shown = convert::from_stored(&call.resource, &object);
+            if !selector.matches(&shown) {
+                continue;
+            }
+            match self.remove(&call.resource, &key_of(&call.resource, &object), &options).await {
+                Ok(_) => deleted.push(shown),
+                Err(error) if error.reason == "NotFound" => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let metadata = json!({"resourceVersion": self.store().version().to_string()});
+        Ok(Reply::json(call.view.list(&call.resource, &deleted, metadata)))
+    }
+
+    /// Deletes one object as its finalizers and its grace allow.
+    pub(super) async fn remove(&self, resource: &Resource, key: &Key, options: &Options) -> Result<Outcome> {
+        self.change(resource, key, options.dry_run(), |current| {
+            let old = current.ok_or_else(|| ApiError::not_found(resource, &key.name))?;
+            check_preconditions(resource, old, options)?;
+            if resource.is("", "Namespace") && matches!(&*key.name, "default" | "kube-system") {
+                return Err(ApiError::forbidden(resource, &key.name, "this namespace may not be deleted"));
+            }
+            Ok(decide(resource, old, options, Timestamp::now()))
+        })
+        .await
+    }
+}
+
+pub(super) fn key_of(resource: &Resource, object: &Value) -> Key {
+    Key {
+        resource: resource.storage.clone(),
+        namespace: meta::text(object, "namespace").to_owned(),
+        name: meta::text(object, "name").to_owned(),
+    }
+}
+
+fn check_preconditions(resource: &Resource, old: &Stored, options: &Options) -> Result<()> {
+    let Some(wanted) = &options.preconditions else {
+        return Ok(());
+    };
+    let name = meta::text(&old.value, "name");
+    let uid = meta::text(&old.value, "uid");
+    if let Some(wanted) = wanted.uid.as_deref().filter(|w| *w != uid) {
+        let why = format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}");
+        return Err(ApiError::conflict(resource, name, &why));
+    }
+    let rv = old.rv.to_string();
+    if let Some(wanted) = wanted.resource_version.as_deref().filter(|w| *w != rv) {
+        let why = format!(
+            "Precondition failed: ResourceVersion in precondition: {wanted}, ResourceVersion in object meta: {rv}"
+        );
+        return Err(ApiError::conflict(resource, name, &why));
+    }
+    Ok(())
+}
+
+fn decide(resource: &Resource, old: &Stored, options: &Options, now: Timestamp) -> Decision {
+    let mut object = (*old.value).clone();
+    let mut finalizers = meta::finalizers(&object);
+    if let Some(policy) = options.propagation_policy.as_deref() {
+        finalizers.retain(|f| f != ORPHAN && f != FOREGROUND);
+        match policy {
+            "Orphan" => finalizers.push(ORPHAN.into()),
+            "Foreground" => finalizers.push(FOREGROUND.into()),
+            _ => {}
+        }
+    }
+    if &*resource.storage == CRDS && !finalizers.iter().any(|f| f == CRD_CLEANUP) && !meta::is_deleting(&object) {
+        finalizers.push(CRD_CLEANUP.into());
+    }
+    if finalizers.is_empty() {
+        meta::of(&mut object).shift_remove("finalizers");
+    } else {
+        object["metadata"]["finalizers"] = json!(finalizers);
+    }
+    let contents = resource.is("", "Namespace") && !meta::strings(&object["spec"]["finalizers"]).is_empty();
+    let grace = grace(resource, &object, options);
+    let deadline = now.checked_add(SignedDuration::from_secs(grace)).unwrap_or(now);
+    if meta::is_deleting(&object) {
+        let left = object["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
+        // A second delete may only shorten the wait.
+        let left = left.min(grace);
+        object["metadata"]["deletionGracePeriodSeconds"] = left.into();
+        if left == 0 && finalizers.is_empty() && !contents {
+            return Decision::Remove(object);
+        }
+        let until = object["metadata"]["deletionTimestamp"].as_str().and_then(|t| t.parse::<Timestamp>().ok());
+        if until.is_some_and(|until| deadline < until) {
+            object["metadata"]["deletionTimestamp"] = meta::stamp(deadline).into();
+        }
+    } else {
+        if grace == 0 && finalizers.is_empty() && !contents {
+            return Decision::Remove(object);
+        }
+        object["metadata"]["deletionTimestamp"] = meta::stamp(deadline).into();
+        object["metadata"]["deletionGracePeriodSeconds"] = grace.into();
+        if let Some(generation) = object["metadata"]["generation"].as_u64() {
+            object["metadata"]["generation"] = (generation + 1).into();
+        }
+        if resource.is("", "Namespace") {
+            object["status"]["phase"] = "Terminating".into();
+        }
+    }
+    if object == *old.value {
+        return Decision::Keep(old.value.clone());
+    }
+    Decision::Put(object)
+}
+
+/// Only a pod on a node waits: there somebody has to stop its containers.
+fn grace(resource: &Resource, object: &Value, options: &Options) -> i64 {
+    if !resource.is("", "Pod") {
+        return 0;
+    }
+    let over = matches!(object["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+    if over || object["spec"]["nodeName"].as_str().unwrap_or_default().is_empty() {
+        return 0;
+    }
+    let own = object["spec"]["terminationGracePeriodSeconds"].as_i64();
+    options.grace_period_seconds.or(own).unwrap_or(30).max(0)
+}

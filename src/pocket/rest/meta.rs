@@ -1,0 +1,149 @@
+//! `metadata`: names, times, uids, and what a write may do to them.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::error::FieldError;
+
+/// RFC 3339 with seconds, as Kubernetes writes times.
+pub fn stamp(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+pub fn now() -> String {
+    stamp(Timestamp::now())
+}
+
+/// The object's metadata, made when missing. A body is checked to be an object before this.
+pub fn of(object: &mut Value) -> &mut Map<String, Value> {
+    if !object["metadata"].is_object() {
+        object["metadata"] = Value::Object(Map::new());
+    }
+    object["metadata"].as_object_mut().expect("made an object just above")
+}
+
+pub fn text<'a>(object: &'a Value, field: &str) -> &'a str {
+    object["metadata"][field].as_str().unwrap_or_default()
+}
+
+pub fn is_deleting(object: &Value) -> bool {
+    object["metadata"]["deletionTimestamp"].is_string()
+}
+
+pub fn finalizers(object: &Value) -> Vec<String> {
+    strings(&object["metadata"]["finalizers"])
+}
+
+pub fn strings(list: &Value) -> Vec<String> {
+    let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
+    list.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect()
+}
+
+/// Removes a field, keeping the order of the others.
+pub fn remove(object: &mut Value, field: &str) -> Option<Value> {
+    object.as_object_mut()?.shift_remove(field)
+}
+
+/// `base` and five characters; vowels and look-alikes are left out, as in Kubernetes.
+pub fn generate_name(base: &str) -> String {
+    const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+    let mut name: String = base.chars().take(58).collect();
+    for byte in &uuid::Uuid::new_v4().as_bytes()[..5] {
+        name.push(ALPHABET[*byte as usize % ALPHABET.len()] as char);
+    }
+    name
+}
+
+const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
+const LABEL_1035: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
+
+pub fn is_label(text: &str) -> bool {
+    let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    let bytes = text.as_bytes();
+    matches!((bytes.first(), bytes.last()), (Some(a), Some(z)) if *a != b'-' && *z != b'-')
+        && bytes.iter().all(|c| inner(*c))
+}
+
+/// What a name must look like; Kubernetes has three rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameRule {
+    Subdomain,
+    Label,
+    Label1035,
+}
+
+pub fn check_name(field: &str, name: &str, rule: NameRule) -> Option<FieldError> {
+    let value = Value::from(name);
+    let most = if rule == NameRule::Subdomain { 253 } else { 63 };
+    if name.len() > most {
+        let words = format!("must be no more than {most} characters");
+        return Some(FieldError::invalid(field, &value, words));
+    }
+    let (fits, words) = match rule {
+        NameRule::Subdomain => (name.split('.').all(is_label), SUBDOMAIN),
+        NameRule::Label => (is_label(name), LABEL),
+        NameRule::Label1035 => (is_label(name) && name.starts_with(|c: char| c.is_ascii_lowercase()), LABEL_1035),
+    };
+    (!fits).then(|| FieldError::invalid(field, &value, words))
+}
+
+/// Label keys and values, annotation keys: `[prefix/]name`, and values of at most 63 characters.
+pub fn check_labels(field: &str, labels: &Value) -> Vec<FieldError> {
+    let Some(labels) = labels.as_object() else {
+        return Vec::new();
+    };
+    let mut problems = Vec::new();
+    for (key, value) in labels {
+        problems.extend(check_key(field, key));
+        let text = value.as_str().unwrap_or_default();
+        if !(text.is_empty() || is_name_part(text)) {
+            problems.push(FieldError::invalid(field, value, "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"));
+        }
+    }
+    problems
+}
+
+pub fn check_key(field: &str, key: &str) -> Option<FieldError> {
+    let (prefix, name) = match key.split_once('/') {
+        Some((prefix, name)) => (Some(prefix), name),
+        None => (None, key),
+    };
+    let prefix_fits = prefix.is_none_or(|p| p.len() <= 253 && p.split('.').all(is_label));
+    (!prefix_fits || !is_name_part(name)).then(|| {
+        FieldError::invalid(field, &Value::from(key), "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')")
+    })
+}
+
+fn is_name_part(text: &str) -> bool {
+    let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    text.len() <= 63
+        && ends(text.chars().next())
+        && ends(text.chars().next_back())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        let bad = |name: &str, rule| check_name("metadata.name", name, rule).is_some();
+        assert!(!bad("a.b-c.1", NameRule::Subdomain));
+        for name in ["", "A", "-a", "a-", "a..b", "a_b", ".a"] {
+            assert!(bad(name, NameRule::Subdomain), "{name}");
+        }
+        assert!(bad("a.b", NameRule::Label) && bad("1a", NameRule::Label1035));
+        assert!(!bad("1a", NameRule::Label) && bad(&"a".repeat(64), NameRule::Label));
+        let name = generate_name("web-");
+        assert!(name.starts_with("web-") && name.len() == 9 && !bad(&name, NameRule::Subdomain));
+    }
+
+    #[test]
+    fn labels() {
+        let check = |v: Value| check_labels("metadata.labels", &v).len();
+        assert_eq!(check(serde_json::json!({"a/b": "x", "app": "", "A.b_c": "1.0"})), 0);
+        assert_eq!(check(serde_json::json!({"a/b/c": "x", "": "x", "k": "-x", "l": "a b"})), 4);
+    }
+}

@@ -1,0 +1,64 @@
+//! The query of a request, in Kubernetes' names.
+
+use percent_encoding::percent_decode_str;
+
+use super::error::{ApiError, Result};
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    pub fn parse(text: &str) -> Query {
+        let decode = |s: &str| percent_decode_str(&s.replace('+', " ")).decode_utf8_lossy().into_owned();
+        Query(
+            text.split('&')
+                .filter(|pair| !pair.is_empty())
+                .map(|pair| {
+                    let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+                    (decode(key), decode(value))
+                })
+                .collect(),
+        )
+    }
+
+    /// The first value that is not empty.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(k, v)| k == key && !v.is_empty()).map(|(_, v)| v.as_str())
+    }
+
+    pub fn flag(&self, key: &str) -> bool {
+        self.0.iter().any(|(k, v)| k == key && matches!(v.as_str(), "true" | "1" | "t" | "T" | "TRUE"))
+    }
+
+    pub fn number<T: std::str::FromStr>(&self, key: &str) -> Result<Option<T>> {
+        let bad = |v: &str| ApiError::bad_request(format!("{key}: {v:?} is not a number"));
+        self.get(key).map(|v| v.parse().map_err(|_| bad(v))).transpose()
+    }
+
+    pub fn dry_run(&self) -> Result<bool> {
+        match self.get("dryRun") {
+            None => Ok(false),
+            Some("All") => Ok(true),
+            Some(other) => {
+                Err(ApiError::bad_request(format!("dryRun: Unsupported value: {other:?}: supported values: \"All\"")))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decodes() {
+        let query = Query::parse("labelSelector=app%20in%20(a%2Cb)&limit=5&watch=true&x=a+b&limit2=");
+        assert_eq!(query.get("labelSelector"), Some("app in (a,b)"));
+        assert_eq!(query.number::<u64>("limit").unwrap(), Some(5));
+        assert_eq!(query.number::<u64>("limit2").unwrap(), None);
+        assert!(query.flag("watch") && !query.flag("follow"));
+        assert_eq!(query.get("x"), Some("a b"));
+        assert!(query.number::<u64>("x").is_err());
+        assert!(Query::parse("dryRun=Some").dry_run().is_err());
+    }
+}

@@ -1,0 +1,165 @@
+//! What is served: the built-in resources, and those that CustomResourceDefinitions add.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+
+use crate::pocket::store::Store;
+
+pub(crate) mod builtin;
+pub(crate) mod custom;
+
+pub use builtin::Builtin;
+pub use custom::CustomVersion;
+
+pub const CRDS: &str = "customresourcedefinitions.apiextensions.k8s.io";
+
+/// One resource in one version.
+#[derive(Debug)]
+pub struct Resource {
+    pub group: String,
+    pub version: String,
+    pub plural: String,
+    pub singular: String,
+    pub kind: String,
+    pub list_kind: String,
+    pub namespaced: bool,
+    pub short_names: Vec<String>,
+    pub categories: Vec<String>,
+    pub verbs: &'static [&'static str],
+    pub status: bool,
+    pub scale: Option<ScalePaths>,
+    pub selectable_fields: Vec<String>,
+    /// Under which name its objects are stored.
+    pub storage: Arc<str>,
+    pub definition: Definition,
+}
+
+#[derive(Debug)]
+pub enum Definition {
+    Builtin(&'static Builtin),
+    Custom(Box<CustomVersion>),
+}
+
+/// Where a scale subresource finds its numbers, as dotted paths.
+#[derive(Clone, Debug)]
+pub struct ScalePaths {
+    pub spec: String,
+    pub status: String,
+    pub selector: Option<String>,
+}
+
+pub const ALL_VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+
+impl Resource {
+    /// As messages name it: `pods`, `deployments.apps`.
+    pub fn qualified(&self) -> String {
+        match self.group.as_str() {
+            "" => self.plural.clone(),
+            group => format!("{}.{group}", self.plural),
+        }
+    }
+
+    pub fn api_version(&self) -> String {
+        match self.group.as_str() {
+            "" => self.version.clone(),
+            group => format!("{group}/{}", self.version),
+        }
+    }
+
+    pub fn builtin(&self) -> Option<&'static Builtin> {
+        match &self.definition {
+            Definition::Builtin(builtin) => Some(builtin),
+            Definition::Custom(_) => None,
+        }
+    }
+
+    pub fn custom(&self) -> Option<&CustomVersion> {
+        match &self.definition {
+            Definition::Builtin(_) => None,
+            Definition::Custom(custom) => Some(custom),
+        }
+    }
+
+    pub fn is(&self, group: &str, kind: &str) -> bool {
+        self.group == group && self.kind == kind
+    }
+}
+
+/// All that is served at one moment, in the order in which discovery tells it.
+#[derive(Debug, Default)]
+pub struct Registry {
+    pub resources: Vec<Arc<Resource>>,
+    by_path: HashMap<(String, String, String), usize>,
+}
+
+impl Registry {
+    pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Resource>> {
+        let key = (group.to_owned(), version.to_owned(), plural.to_owned());
+        self.by_path.get(&key).map(|at| &self.resources[*at])
+    }
+
+    /// The resource whose objects are stored under this name; of several versions the first.
+    pub fn stored_as(&self, storage: &str) -> Option<&Arc<Resource>> {
+        self.resources.iter().find(|r| &*r.storage == storage)
+    }
+
+    /// Groups with their versions, in order; the core group is "".
+    pub fn groups(&self) -> Vec<(&str, Vec<&str>)> {
+        let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+        for resource in &self.resources {
+            let at = match groups.iter().position(|(g, _)| *g == resource.group) {
+                Some(at) => at,
+                None => {
+                    groups.push((&resource.group, Vec::new()));
+                    groups.len() - 1
+                }
+            };
+            if !groups[at].1.contains(&resource.version.as_str()) {
+                groups[at].1.push(&resource.version);
+            }
+        }
+        groups
+    }
+
+    fn add(&mut self, resource: Resource) {
+        let key = (resource.group.clone(), resource.version.clone(), resource.plural.clone());
+        self.by_path.insert(key, self.resources.len());
+        self.resources.push(Arc::new(resource));
+    }
+
+    fn build(definitions: &[Arc<Value>]) -> Registry {
+        let mut registry = Registry::default();
+        for builtin in builtin::ALL {
+            registry.add(builtin.resource());
+        }
+        for definition in definitions {
+            for resource in custom::resources(definition) {
+                registry.add(resource);
+            }
+        }
+        registry
+    }
+}
+
+/// The registry of a store's present definitions, rebuilt when one of them has changed.
+#[derive(Default)]
+pub struct Cached {
+    at: Mutex<Option<(u64, Arc<Registry>)>>,
+}
+
+impl Cached {
+    pub fn get(&self, store: &Store) -> Arc<Registry> {
+        let mut at = self.at.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let version = store.version_of(CRDS);
+        if let Some((seen, registry)) = &*at
+            && *seen == version
+        {
+            return registry.clone();
+        }
+        let registry = Arc::new(Registry::build(&store.list(CRDS, None).items));
+        *at = Some((version, registry.clone()));
+        registry
+    }
+}

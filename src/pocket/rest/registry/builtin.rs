@@ -1,0 +1,292 @@
+//! The built-in resources, one row each.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::events::v1::Event as NewEvent;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+
+use super::{ALL_VERBS, Definition, Resource, ScalePaths};
+
+/// A row of the table below.
+#[derive(Debug)]
+pub struct Builtin {
+    pub group: &'static str,
+    pub version: &'static str,
+    pub plural: &'static str,
+    pub singular: &'static str,
+    pub kind: &'static str,
+    pub namespaced: bool,
+    pub short_names: &'static [&'static str],
+    pub categories: &'static [&'static str],
+    pub status: bool,
+    pub scale: bool,
+    /// Whether `metadata.generation` counts changes of the spec.
+    pub generation: bool,
+    pub selectable_fields: &'static [&'static str],
+    pub storage: &'static str,
+    /// Reads the object as its typed self and writes it back: what the type does not know is gone.
+    pub typed: fn(Value) -> Result<Value, serde_json::Error>,
+}
+
+fn typed<T: DeserializeOwned + Serialize>(value: Value) -> Result<Value, serde_json::Error> {
+    serde_json::to_value(serde_json::from_value::<T>(value)?)
+}
+
+const PLAIN: Builtin = Builtin {
+    group: "",
+    version: "v1",
+    plural: "",
+    singular: "",
+    kind: "",
+    namespaced: true,
+    short_names: &[],
+    categories: &[],
+    status: false,
+    scale: false,
+    generation: false,
+    selectable_fields: &[],
+    storage: "",
+    typed: typed::<Value>,
+};
+
+pub static ALL: &[Builtin] = &[
+    Builtin {
+        plural: "configmaps",
+        singular: "configmap",
+        kind: "ConfigMap",
+        short_names: &["cm"],
+        storage: "configmaps",
+        typed: typed::<ConfigMap>,
+        ..PLAIN
+    },
+    Builtin {
+        plural: "endpoints",
+        singular: "endpoints",
+        kind: "Endpoints",
+        short_names: &["ep"],
+        storage: "endpoints",
+        typed: typed::<Endpoints>,
+        ..PLAIN
+    },
+    Builtin {
+        plural: "events",
+        singular: "event",
+        kind: "Event",
+        short_names: &["ev"],
+        selectable_fields: &[
+            "involvedObject.kind",
+            "involvedObject.namespace",
+            "involvedObject.name",
+            "involvedObject.uid",
+            "involvedObject.apiVersion",
+            "involvedObject.resourceVersion",
+            "involvedObject.fieldPath",
+            "reason",
+            "reportingComponent",
+            "source",
+            "type",
+        ],
+        storage: "events",
+        typed: typed::<Event>,
+        ..PLAIN
+    },
+    Builtin {
+        plural: "namespaces",
+        singular: "namespace",
+        kind: "Namespace",
+        namespaced: false,
+        short_names: &["ns"],
+        status: true,
+        selectable_fields: &["status.phase"],
+        storage: "namespaces",
+        typed: typed::<Namespace>,
+        ..PLAIN
+    },
+    Builtin {
+        plural: "nodes",
+        singular: "node",
+        kind: "Node",
+        namespaced: false,
+        short_names: &["no"],
+        status: true,
+        selectable_fields: &["spec.unschedulable"],
+        storage: "nodes",
+        typed: typed::<Node>,
+        ..PLAIN
+    },
+    Builtin {
+        plural: "pods",
+        singular: "pod",
+        kind: "Pod",
+        short_names: &["po"],
+        categories: &["all"],
+        status: true,
+        generation: true,
+        selectable_fields: &[
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "spec.hostNetwork",
+            "status.phase",
+            "status.podIP",
+            "status.nominatedNodeName",
+        ],
+        storage: "pods",
+        typed: typed::<Pod>,
+        ..PLAIN
+    },
+    Builtin {
+        plural: "secrets",
+        singular: "secret",
+        kind: "Secret",
+        selectable_fields: &["type"],
+        storage: "secrets",
+        typed: typed::<Secret>,
+        ..PLAIN
+    },
+    Builtin {
+        plural: "serviceaccounts",
+        singular: "serviceaccount",
+        kind: "ServiceAccount",
+        short_names: &["sa"],
+        storage: "serviceaccounts",
+        typed: typed::<ServiceAccount>,
+        ..PLAIN
+    },
+    Builtin {
+        plural: "services",
+        singular: "service",
+        kind: "Service",
+        short_names: &["svc"],
+        categories: &["all"],
+        status: true,
+        selectable_fields: &["spec.clusterIP", "spec.type"],
+        storage: "services",
+        typed: typed::<Service>,
+        ..PLAIN
+    },
+    Builtin {
+        group: "apps",
+        plural: "deployments",
+        singular: "deployment",
+        kind: "Deployment",
+        short_names: &["deploy"],
+        categories: &["all"],
+        status: true,
+        scale: true,
+        generation: true,
+        storage: "deployments.apps",
+        typed: typed::<Deployment>,
+        ..PLAIN
+    },
+    Builtin {
+        group: "apps",
+        plural: "replicasets",
+        singular: "replicaset",
+        kind: "ReplicaSet",
+        short_names: &["rs"],
+        categories: &["all"],
+        status: true,
+        scale: true,
+        generation: true,
+        selectable_fields: &["status.replicas"],
+        storage: "replicasets.apps",
+        typed: typed::<ReplicaSet>,
+        ..PLAIN
+    },
+    Builtin {
+        group: "events.k8s.io",
+        plural: "events",
+        singular: "event",
+        kind: "Event",
+        short_names: &["ev"],
+        selectable_fields: &["reason", "type"],
+        storage: "events",
+        typed: typed::<NewEvent>,
+        ..PLAIN
+    },
+    Builtin {
+        group: "batch",
+        plural: "jobs",
+        singular: "job",
+        kind: "Job",
+        categories: &["all"],
+        status: true,
+        generation: true,
+        selectable_fields: &["status.successful"],
+        storage: "jobs.batch",
+        typed: typed::<Job>,
+        ..PLAIN
+    },
+    Builtin {
+        group: "coordination.k8s.io",
+        plural: "leases",
+        singular: "lease",
+        kind: "Lease",
+        storage: "leases.coordination.k8s.io",
+        typed: typed::<Lease>,
+        ..PLAIN
+    },
+    Builtin {
+        group: "discovery.k8s.io",
+        plural: "endpointslices",
+        singular: "endpointslice",
+        kind: "EndpointSlice",
+        generation: true,
+        storage: "endpointslices.discovery.k8s.io",
+        typed: typed::<EndpointSlice>,
+        ..PLAIN
+    },
+    Builtin {
+        group: "apiextensions.k8s.io",
+        plural: "customresourcedefinitions",
+        singular: "customresourcedefinition",
+        kind: "CustomResourceDefinition",
+        namespaced: false,
+        short_names: &["crd", "crds"],
+        categories: &["api-extensions"],
+        status: true,
+        generation: true,
+        storage: super::CRDS,
+        typed: typed::<CustomResourceDefinition>,
+        ..PLAIN
+    },
+];
+
+fn owned(names: &[&str]) -> Vec<String> {
+    names.iter().map(|n| (*n).to_owned()).collect()
+}
+
+impl Builtin {
+    pub fn resource(&'static self) -> Resource {
+        Resource {
+            group: self.group.into(),
+            version: self.version.into(),
+            plural: self.plural.into(),
+            singular: self.singular.into(),
+            kind: self.kind.into(),
+            list_kind: format!("{}List", self.kind),
+            namespaced: self.namespaced,
+            short_names: owned(self.short_names),
+            categories: owned(self.categories),
+            verbs: ALL_VERBS,
+            status: self.status,
+            scale: self.scale.then(|| ScalePaths {
+                spec: "spec.replicas".into(),
+                status: "status.replicas".into(),
+                selector: None,
+            }),
+            selectable_fields: owned(self.selectable_fields),
+            storage: self.storage.into(),
+            definition: Definition::Builtin(self),
+        }
+    }
+}

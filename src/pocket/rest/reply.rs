@@ -1,0 +1,195 @@
+//! Answers: what form the client asked for, and how it goes onto the wire.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use serde_json::{Value, json};
+
+use super::error::{ApiError, Result};
+use super::query::Query;
+use super::registry::Resource;
+use crate::pocket::table;
+
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
+
+/// An answer that is no refusal.
+pub(crate) enum Reply {
+    Json { code: StatusCode, value: Value, warnings: Vec<String>, content_type: Option<&'static str> },
+    Text(String),
+    Stream { content_type: &'static str, stream: BoxStream<'static, std::result::Result<Bytes, BoxError>> },
+}
+
+impl Reply {
+    pub(crate) fn json(value: Value) -> Reply {
+        Reply::Json { code: StatusCode::OK, value, warnings: Vec::new(), content_type: None }
+    }
+
+    pub(crate) fn into_response(self) -> Response<ResponseBody> {
+        match self {
+            Reply::Json { code, value, warnings, content_type } => {
+                let mut response = json_response(code, &value);
+                for warning in warnings {
+                    let text = warning.replace('\\', "\\\\").replace('"', "\\\"");
+                    if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{text}\"")) {
+                        response.headers_mut().append(header::WARNING, value);
+                    }
+                }
+                if let Some(content_type) = content_type {
+                    let value = HeaderValue::from_static(content_type);
+                    response.headers_mut().insert(header::CONTENT_TYPE, value);
+                }
+                response
+            }
+            Reply::Text(text) => respond(StatusCode::OK, "text/plain; charset=utf-8", text.into()),
+            Reply::Stream { content_type, stream } => {
+                let body = StreamBody::new(stream.map(|chunk| chunk.map(Frame::data)));
+                let mut response = Response::new(body.boxed_unsync());
+                let value = HeaderValue::from_static(content_type);
+                response.headers_mut().insert(header::CONTENT_TYPE, value);
+                response
+            }
+        }
+    }
+}
+
+pub(crate) fn error(error: &ApiError) -> Response<ResponseBody> {
+    json_response(error.code, &error.body())
+}
+
+fn json_response(code: StatusCode, value: &Value) -> Response<ResponseBody> {
+    respond(code, "application/json", value.to_string().into())
+}
+
+fn respond(code: StatusCode, content_type: &'static str, body: Bytes) -> Response<ResponseBody> {
+    let body = Full::new(body).map_err(|never| match never {});
+    let mut response = Response::new(body.boxed_unsync());
+    *response.status_mut() = code;
+    let value = HeaderValue::from_static(content_type);
+    response.headers_mut().insert(header::CONTENT_TYPE, value);
+    response
+}
+
+/// The form in which objects are answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum View {
+    Full,
+    /// Rows and columns; each row with this much of its object.
+    Table(Include),
+    Partial,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Include {
+    Nothing,
+    Metadata,
+    Object,
+}
+
+impl View {
+    /// The first form of the Accept list that is served.
+    pub(crate) fn negotiate(accept: &str, query: &Query) -> Result<View> {
+        if accept.trim().is_empty() {
+            return Ok(View::Full);
+        }
+        for range in accept.split(',') {
+            let mut params = range.split(';').map(str::trim);
+            let media = params.next().unwrap_or_default();
+            let form = params.find_map(|p| p.strip_prefix("as="));
+            if !matches!(media, "application/json" | "application/*" | "*/*") {
+                continue;
+            }
+            return match form {
+                None => Ok(View::Full),
+                Some("Table") => Ok(View::Table(match query.get("includeObject") {
+                    None | Some("Metadata") => Include::Metadata,
+                    Some("None") => Include::Nothing,
+                    Some("Object") => Include::Object,
+                    Some(other) => {
+                        return Err(ApiError::bad_request(format!("unrecognized includeObject value: {other:?}")));
+                    }
+                })),
+                Some("PartialObjectMetadata" | "PartialObjectMetadataList") => Ok(View::Partial),
+                Some(_) => continue,
+            };
+        }
+        // A log is text whatever the client says it would take.
+        if accept.contains("text/plain") {
+            return Ok(View::Full);
+        }
+        Err(ApiError::new(
+            StatusCode::NOT_ACCEPTABLE,
+            "NotAcceptable",
+            "only the following media types are accepted: application/json",
+        ))
+    }
+
+    pub(crate) fn object(self, resource: &Resource, object: &Value) -> Value {
+        match self {
+            View::Full => object.clone(),
+            View::Partial => partial(object),
+            View::Table(include) => {
+                let rv = object["metadata"]["resourceVersion"].clone();
+                table::table(resource, [object], include, json!({"resourceVersion": rv}), true)
+            }
+        }
+    }
+
+    pub(crate) fn list(self, resource: &Resource, items: &[Arc<Value>], metadata: Value) -> Value {
+        let (api_version, kind, items) = match self {
+            View::Table(include) => {
+                let objects = items.iter().map(|i| &**i);
+                return table::table(resource, objects, include, metadata, true);
+            }
+            View::Full => (
+                resource.api_version(),
+                resource.list_kind.clone(),
+                items.iter().map(|i| (**i).clone()).collect::<Vec<_>>(),
+            ),
+            View::Partial => (
+                "meta.k8s.io/v1".into(),
+                "PartialObjectMetadataList".into(),
+                items.iter().map(|i| partial(i)).collect(),
+            ),
+        };
+        json!({"kind": kind, "apiVersion": api_version, "metadata": metadata, "items": items})
+    }
+
+    /// The object of a watch event; a table tells its columns only in the first.
+    pub(crate) fn event(self, resource: &Resource, object: &Value, first: bool) -> Value {
+        match self {
+            View::Table(include) => {
+                let rv = object["metadata"]["resourceVersion"].clone();
+                table::table(resource, [object], include, json!({"resourceVersion": rv}), first)
+            }
+            other => other.object(resource, object),
+        }
+    }
+
+    /// A bookmark: nothing but a version.
+    pub(crate) fn bookmark(self, resource: &Resource, metadata: Value, first: bool) -> Value {
+        match self {
+            View::Full => {
+                json!({"kind": resource.kind, "apiVersion": resource.api_version(), "metadata": metadata})
+            }
+            View::Partial => {
+                json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
+            }
+            View::Table(include) => table::table(resource, [], include, metadata, first),
+        }
+    }
+}
+
+pub(crate) fn partial(object: &Value) -> Value {
+    json!({
+        "kind": "PartialObjectMetadata",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": object["metadata"],
+    })
+}

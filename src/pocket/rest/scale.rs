@@ -1,0 +1,136 @@
+//! The scale subresource: the number of replicas alone.
+
+use serde_json::{Value, json};
+
+use super::error::{ApiError, Result};
+use super::patches::Patch;
+use super::registry::ScalePaths;
+use super::reply::Reply;
+use super::{ApiServer, Call, convert, decode, meta};
+
+fn at<'a>(object: &'a Value, path: &str) -> &'a Value {
+    path.split('.').fold(object, |at, step| &at[step])
+}
+
+fn set(object: &mut Value, path: &str, value: Value) {
+    let place = path.split('.').fold(object, |at, step| &mut at[step]);
+    *place = value;
+}
+
+/// A label selector in the form of a query.
+fn selector_text(selector: &Value) -> String {
+    let mut terms = Vec::new();
+    for (key, value) in selector["matchLabels"].as_object().into_iter().flatten() {
+        terms.push(format!("{key}={}", value.as_str().unwrap_or_default()));
+    }
+    for e in selector["matchExpressions"].as_array().into_iter().flatten() {
+        let key = e["key"].as_str().unwrap_or_default();
+        let values = meta::strings(&e["values"]).join(",");
+        terms.push(match e["operator"].as_str() {
+            Some("In") => format!("{key} in ({values})"),
+            Some("NotIn") => format!("{key} notin ({values})"),
+            Some("DoesNotExist") => format!("!{key}"),
+            _ => key.to_owned(),
+        });
+    }
+    terms.sort();
+    terms.join(",")
+}
+
+fn scale_of(object: &Value, paths: &ScalePaths) -> Value {
+    let metadata = &object["metadata"];
+    let mut scale = json!({
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": {
+            "name": metadata["name"],
+            "namespace": metadata["namespace"],
+            "uid": metadata["uid"],
+            "resourceVersion": metadata["resourceVersion"],
+            "creationTimestamp": metadata["creationTimestamp"],
+        },
+        "spec": {"replicas": at(object, &paths.spec).as_i64().unwrap_or(0)},
+        "status": {"replicas": at(object, &paths.status).as_i64().unwrap_or(0)},
+    });
+    let selector = match &paths.selector {
+        Some(path) => at(object, path).as_str().unwrap_or_default().to_owned(),
+        None => selector_text(&object["spec"]["selector"]),
+    };
+    if !selector.is_empty() {
+        scale["status"]["selector"] = selector.into();
+    }
+    scale
+}
+
+impl ApiServer {
+    fn paths(call: &Call) -> Result<&ScalePaths> {
+        call.resource.scale.as_ref().ok_or_else(ApiError::no_such_path)
+    }
+
+    pub(super) fn get_scale(&self, call: &Call) -> Result<Reply> {
+        let stored = self.find(&call.resource, &call.key(call.name()?))?;
+        Ok(Reply::json(scale_of(&stored.value, Self::paths(call)?)))
+    }
+
+    pub(super) async fn update_scale(&self, call: &Call) -> Result<Reply> {
+        let body = decode::parse(call)?;
+        self.rescale(call, |_| Ok(body.clone())).await
+    }
+
+    pub(super) async fn patch_scale(&self, call: &Call) -> Result<Reply> {
+        let patch = Patch::of(call)?;
+        self.rescale(call, |scale| patch.on_scale(scale)).await
+    }
+
+    async fn rescale(&self, call: &Call, next: impl Fn(&Value) -> Result<Value>) -> Result<Reply> {
+        let paths = Self::paths(call)?;
+        let name = call.name()?;
+        let outcome = self
+            .change(&call.resource, &call.key(name), call.query.dry_run()?, |current| {
+                let old = current.ok_or_else(|| ApiError::not_found(&call.resource, name))?;
+                let shown = convert::from_stored(&call.resource, &old.value);
+                let scale = next(&scale_of(&shown, paths))?;
+                if scale["kind"] != "Scale" {
+                    return Err(ApiError::bad_request("the body is no Scale"));
+                }
+                // Left out, it is 0: the zero of Kubernetes' type.
+                let replicas = match &scale["spec"]["replicas"] {
+                    Value::Null => 0,
+                    n => {
+                        n.as_i64().ok_or_else(|| ApiError::bad_request("spec.replicas of a Scale is a whole number"))?
+                    }
+                };
+                let mut object = (*shown).clone();
+                set(&mut object, &paths.spec, replicas.into());
+                // Its version is the object's: a stale scale is refused like a stale object.
+                let given = meta::text(&scale, "resourceVersion");
+                if !given.is_empty() {
+                    object["metadata"]["resourceVersion"] = given.into();
+                }
+                self.replace(call, old, object, Some("scale"))
+            })
+            .await?;
+        Ok(Reply::json(scale_of(&outcome.object, paths)))
+    }
+}
+
+impl Patch {
+    fn on_scale(&self, scale: &Value) -> Result<Value> {
+        match self {
+            // A Scale has no lists: its strategic merge is a merge.
+            Patch::Merge(patch) | Patch::Strategic(patch) => {
+                let mut out = scale.clone();
+                json_patch::merge(&mut out, patch);
+                Ok(out)
+            }
+            Patch::Json(patch) => {
+                let operations: json_patch::Patch =
+                    serde_json::from_value(patch.clone()).map_err(|e| ApiError::bad_request(e.to_string()))?;
+                let mut out = scale.clone();
+                json_patch::patch(&mut out, &operations).map_err(|e| ApiError::bad_request(e.to_string()))?;
+                Ok(out)
+            }
+            Patch::Apply(_) => Err(ApiError::not_served("server-side apply on a scale subresource")),
+        }
+    }
+}

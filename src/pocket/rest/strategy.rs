@@ -1,0 +1,119 @@
+//! What is particular to a kind when one of its objects is created or changed.
+
+use serde_json::{Value, json};
+
+use super::error::{ApiError, FieldError, Result};
+use super::meta::{self, NameRule};
+use super::registry::{CRDS, Resource};
+use super::schema;
+
+impl Resource {
+    pub(super) fn name_rule(&self) -> NameRule {
+        match (self.group.as_str(), self.kind.as_str()) {
+            ("", "Namespace") => NameRule::Label,
+            ("", "Service") => NameRule::Label1035,
+            _ => NameRule::Subdomain,
+        }
+    }
+
+    /// Whether `metadata.generation` counts.
+    pub(super) fn counts_generations(&self) -> bool {
+        self.builtin().is_none_or(|b| b.generation)
+    }
+}
+
+/// Brings a new object into the state in which it is stored, or says what is wrong with it.
+pub(super) fn create(resource: &Resource, object: &mut Value) -> Result<()> {
+    if resource.status {
+        meta::remove(object, "status");
+    }
+    match (resource.group.as_str(), resource.kind.as_str()) {
+        ("", "Namespace") => {
+            object["spec"] = json!({"finalizers": ["kubernetes"]});
+            object["status"] = json!({"phase": "Active"});
+            let name = meta::text(object, "name").to_owned();
+            object["metadata"]["labels"]["kubernetes.io/metadata.name"] = name.into();
+        }
+        ("", "Pod") => object["status"] = json!({"phase": "Pending", "qosClass": "BestEffort"}),
+        ("", "Service") => object["status"] = json!({"loadBalancer": {}}),
+        ("apps" | "batch", _) => object["status"] = json!({}),
+        _ => {}
+    }
+    finish(resource, object, None)
+}
+
+/// The same for a change; `subresource` says which part of the object the client may touch.
+pub(super) fn update(resource: &Resource, old: &Value, object: &mut Value, subresource: Option<&str>) -> Result<()> {
+    match subresource {
+        Some("status") => {
+            let status = meta::remove(object, "status");
+            let fields = object["metadata"]["managedFields"].take();
+            *object = old.clone();
+            meta::remove(object, "status");
+            if let Some(status) = status {
+                object["status"] = status;
+            }
+            if !fields.is_null() {
+                object["metadata"]["managedFields"] = fields;
+            }
+        }
+        Some("finalize") => {
+            let finalizers = object["spec"]["finalizers"].take();
+            *object = old.clone();
+            object["spec"]["finalizers"] = finalizers;
+        }
+        _ => {
+            if resource.status {
+                meta::remove(object, "status");
+                if let Some(status) = old.get("status") {
+                    object["status"] = status.clone();
+                }
+            }
+            if resource.is("", "Namespace") {
+                object["spec"] = old["spec"].clone();
+            }
+        }
+    }
+    finish(resource, object, Some(old))
+}
+
+fn finish(resource: &Resource, object: &mut Value, old: Option<&Value>) -> Result<()> {
+    let mut problems: Vec<FieldError> = Vec::new();
+    problems.extend(meta::check_labels("metadata.labels", &object["metadata"]["labels"]));
+    if &*resource.storage == CRDS {
+        accept_definition(object);
+    }
+    if let Some(custom) = resource.custom() {
+        problems.extend(schema::validate(&custom.schema, object, old));
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let name = meta::text(object, "name");
+    Err(ApiError::invalid(&resource.group, &resource.kind, name, &problems))
+}
+
+/// The names of a definition are accepted and it is established at once: nothing runs between.
+fn accept_definition(object: &mut Value) {
+    let now = meta::now();
+    let names = object["spec"]["names"].clone();
+    let stored = object["spec"]["versions"]
+        .as_array()
+        .and_then(|vs| vs.iter().find(|v| v["storage"] == true))
+        .map(|v| v["name"].clone());
+    let since = object["status"]["conditions"][0]["lastTransitionTime"].as_str().unwrap_or(&now).to_owned();
+    object["status"]["conditions"] = json!([
+        {"type": "NamesAccepted", "status": "True", "lastTransitionTime": since,
+         "reason": "NoConflicts", "message": "no conflicts found"},
+        {"type": "Established", "status": "True", "lastTransitionTime": since,
+         "reason": "InitialNamesAccepted", "message": "the initial names have been accepted"},
+    ]);
+    object["status"]["acceptedNames"] = names;
+    let mut versions = meta::strings(&object["status"]["storedVersions"]);
+    if let Some(stored) = stored.as_ref().and_then(Value::as_str)
+        && !versions.iter().any(|v| v == stored)
+    {
+        versions.push(stored.to_owned());
+    }
+    object["status"]["storedVersions"] = json!(versions);
+}

@@ -1,0 +1,156 @@
+//! Emptying what is being deleted: a namespace of all that is in it, a definition of its objects.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::change::Decision;
+use super::delete::{self, CRD_CLEANUP, Options};
+use super::error::{ApiError, Result};
+use super::registry::CRDS;
+use super::{ApiServer, Inner, meta};
+use crate::pocket::store::Key;
+
+/// How soon to look again at something that waits for others (pods to stop, finalizers to go).
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// Runs until the server closes or nobody holds it.
+pub(super) fn start(server: &ApiServer) {
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+        tracing::warn!("no tokio runtime: deleted namespaces will not be emptied");
+        return;
+    };
+    let closing = server.inner.closing.clone();
+    let weak = Arc::downgrade(&server.inner);
+    runtime.spawn(run(weak, closing));
+}
+
+async fn run(weak: Weak<Inner>, closing: CancellationToken) {
+    let Some((mut namespaces, mut definitions)) =
+        weak.upgrade().map(|inner| (inner.store.subscribe(&"namespaces".into()), inner.store.subscribe(&CRDS.into())))
+    else {
+        return;
+    };
+    loop {
+        let Some(inner) = weak.upgrade() else { return };
+        let server = ApiServer { inner };
+        let waiting = server.empty_all().await;
+        drop(server);
+        let again = async {
+            if waiting {
+                tokio::time::sleep(AGAIN).await;
+            } else {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = closing.cancelled() => return,
+            changed = namespaces.changed() => if changed.is_err() { return },
+            changed = definitions.changed() => if changed.is_err() { return },
+            () = again => {}
+        }
+    }
+}
+
+impl ApiServer {
+    /// One look at everything that is being deleted; true when something is not empty yet.
+    async fn empty_all(&self) -> bool {
+        let mut waiting = false;
+        for storage in ["namespaces", CRDS] {
+            for object in self.store().list(storage, None).items {
+                if !meta::is_deleting(&object) {
+                    continue;
+                }
+                let done = match storage {
+                    CRDS => self.empty_definition(&object).await,
+                    _ => self.empty_namespace(&object).await,
+                };
+                match done {
+                    Ok(true) => {}
+                    Ok(false) => waiting = true,
+                    Err(error) => {
+                        tracing::warn!(name = meta::text(&object, "name"), message = %error.message, "not emptied");
+                        waiting = true;
+                    }
+                }
+            }
+        }
+        waiting
+    }
+
+    async fn empty_namespace(&self, namespace: &Value) -> Result<bool> {
+        let name = meta::text(namespace, "name").to_owned();
+        let mut empty = true;
+        for storage in self.store().resources_in(&name) {
+            empty &= self.empty_resource(&storage, Some(&name)).await?;
+        }
+        if empty {
+            self.release("namespaces", &name, |object| {
+                object["spec"]["finalizers"] = json!([]);
+            })
+            .await?;
+        }
+        Ok(empty)
+    }
+
+    async fn empty_definition(&self, definition: &Value) -> Result<bool> {
+        let name = meta::text(definition, "name").to_owned();
+        let empty = self.empty_resource(&name, None).await?;
+        if empty {
+            self.release(CRDS, &name, |object| {
+                let mut finalizers = meta::finalizers(object);
+                finalizers.retain(|f| f != CRD_CLEANUP);
+                object["metadata"]["finalizers"] = json!(finalizers);
+            })
+            .await?;
+        }
+        Ok(empty)
+    }
+
+    /// Asks for the deletion of every object; true when there was none.
+    async fn empty_resource(&self, storage: &str, namespace: Option<&str>) -> Result<bool> {
+        let registry = self.registry();
+        let items = self.store().list(storage, namespace).items;
+        for object in &items {
+            if meta::is_deleting(object) {
+                continue;
+            }
+            let Some(resource) = registry.stored_as(storage) else {
+                return Err(ApiError::internal(format!("{storage} are no longer served")));
+            };
+            let key = delete::key_of(resource, object);
+            match self.remove(resource, &key, &Options::default()).await {
+                Ok(_) => {}
+                Err(error) if error.reason == "NotFound" => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(items.is_empty())
+    }
+
+    /// Takes pocket's own finalizer off; the object goes unless another one holds it.
+    async fn release(&self, storage: &str, name: &str, unhold: impl Fn(&mut Value)) -> Result<()> {
+        let registry = self.registry();
+        let Some(resource) = registry.stored_as(storage) else {
+            return Ok(());
+        };
+        let key = Key { resource: resource.storage.clone(), namespace: String::new(), name: name.to_owned() };
+        let outcome = self
+            .change(resource, &key, false, |current| {
+                let old = current.ok_or_else(|| ApiError::not_found(resource, name))?;
+                let mut object = (*old.value).clone();
+                unhold(&mut object);
+                if !meta::finalizers(&object).is_empty() {
+                    return Ok(Decision::Put(object));
+                }
+                Ok(Decision::Remove(object))
+            })
+            .await;
+        match outcome {
+            Err(error) if error.reason != "NotFound" => Err(error),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! update and patch.
+
+use http::StatusCode;
+use serde_json::Value;
+
+use super::change::{Decision, Outcome};
+use super::create::check_namespace;
+use super::decode::{self, Unknown};
+use super::error::{ApiError, FieldError, Result};
+use super::patches::Patch;
+use super::reply::Reply;
+use super::{ApiServer, Call, convert, meta, strategy};
+use crate::pocket::store::Stored;
+
+impl ApiServer {
+    pub(super) async fn update(&self, call: &Call, subresource: Option<&str>) -> Result<Reply> {
+        let name = call.name()?;
+        let mut body = decode::parse(call)?;
+        let warnings = decode::decode(&call.resource, &mut body, Unknown::of(call)?)?;
+        check_namespace(call, &mut body)?;
+        let given = meta::text(&body, "name");
+        if given != name {
+            return Err(ApiError::bad_request(format!(
+                "the name of the object ({given}) does not match the name on the URL ({name})"
+            )));
+        }
+        let custom = call.resource.custom().is_some();
+        if custom && meta::text(&body, "resourceVersion").is_empty() {
+            let problem =
+                FieldError::invalid("metadata.resourceVersion", &Value::from(0), "must be specified for an update");
+            let resource = &call.resource;
+            return Err(ApiError::invalid(&resource.group, &resource.kind, name, &[problem]));
+        }
+        let outcome = self
+            .change(&call.resource, &call.key(name), call.query.dry_run()?, |current| {
+                let old = current.ok_or_else(|| ApiError::not_found(&call.resource, name))?;
+                self.replace(call, old, body.clone(), subresource)
+            })
+            .await?;
+        Ok(answer(call, &outcome, warnings))
+    }
+
+    pub(super) async fn patch(&self, call: &Call, subresource: Option<&str>) -> Result<Reply> {
+        let name = call.name()?;
+        let patch = Patch::of(call)?;
+        let unknown = Unknown::of(call)?;
+        let mut warnings = Vec::new();
+        let outcome = self
+            .change(&call.resource, &call.key(name), call.query.dry_run()?, |current| {
+                let old = current.ok_or_else(|| ApiError::not_found(&call.resource, name))?;
+                let shown = convert::from_stored(&call.resource, &old.value);
+                let mut object = patch.on(&call.resource, &shown)?;
+                warnings = decode::decode(&call.resource, &mut object, unknown)?;
+                self.replace(call, old, object, subresource)
+            })
+            .await?;
+        Ok(answer(call, &outcome, warnings))
+    }
+
+    /// `object` in the place of `old`: what the client may not touch is as it was, what follows from a change is done.
+    pub(super) fn replace(
+        &self,
+        call: &Call,
+        old: &Stored,
+        mut object: Value,
+        subresource: Option<&str>,
+    ) -> Result<Decision> {
+        let resource = &call.resource;
+        let name = meta::text(&old.value, "name");
+        let shown = convert::from_stored(resource, &old.value);
+        let given = |field: &str| {
+            let given = meta::text(&object, field);
+            (!given.is_empty()).then(|| given.to_owned())
+        };
+        if given("resourceVersion").is_some_and(|rv| rv != old.rv.to_string()) {
+            return Err(ApiError::modified(resource, name));
+        }
+        let uid = meta::text(&old.value, "uid");
+        if let Some(given) = given("uid").filter(|given| given != uid) {
+            let why = format!("Precondition failed: UID in precondition: {given}, UID in object meta: {uid}");
+            return Err(ApiError::conflict(resource, name, &why));
+        }
+        if ["name", "namespace"].iter().any(|f| given(f).is_some_and(|v| v != meta::text(&shown, f))) {
+            let problem = FieldError::invalid("metadata.name", &object["metadata"]["name"], "field is immutable");
+            return Err(ApiError::invalid(&resource.group, &resource.kind, name, &[problem]));
+        }
+        let metadata = meta::of(&mut object);
+        for field in [
+            "name",
+            "generateName",
+            "namespace",
+            "uid",
+            "resourceVersion",
+            "generation",
+            "creationTimestamp",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+        ] {
+            match shown["metadata"].get(field) {
+                Some(value) => metadata.insert(field.to_owned(), value.clone()),
+                None => metadata.shift_remove(field),
+            };
+        }
+        check_finalizers(resource, &shown, &object)?;
+        strategy::update(resource, &shown, &mut object, subresource)?;
+        if object == *shown {
+            return Ok(Decision::Keep(old.value.clone()));
+        }
+        if resource.counts_generations() && desire(resource, &object) != desire(resource, &shown) {
+            let generation = shown["metadata"]["generation"].as_u64().unwrap_or(0);
+            object["metadata"]["generation"] = (generation + 1).into();
+        }
+        let released = meta::is_deleting(&object)
+            && meta::finalizers(&object).is_empty()
+            && object["metadata"]["deletionGracePeriodSeconds"].as_u64().unwrap_or(0) == 0
+            && (!resource.is("", "Namespace") || meta::strings(&object["spec"]["finalizers"]).is_empty());
+        convert::to_stored(resource, &mut object);
+        Ok(if released { Decision::Remove(object) } else { Decision::Put(object) })
+    }
+}
+
+/// The part of an object whose changes `metadata.generation` counts: all but metadata and status.
+fn desire(resource: &super::Resource, object: &Value) -> Value {
+    if resource.builtin().is_some() {
+        return object["spec"].clone();
+    }
+    let mut desire = object.clone();
+    meta::remove(&mut desire, "metadata");
+    if resource.status {
+        meta::remove(&mut desire, "status");
+    }
+    desire
+}
+
+fn check_finalizers(resource: &super::Resource, old: &Value, new: &Value) -> Result<()> {
+    if !meta::is_deleting(old) {
+        return Ok(());
+    }
+    let before = meta::finalizers(old);
+    let added: Vec<String> =
+        meta::finalizers(new).into_iter().filter(|f| !before.contains(f)).map(|f| format!("{f:?}")).collect();
+    if added.is_empty() {
+        return Ok(());
+    }
+    let words = format!(
+        "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+        added.join(", ")
+    );
+    let problem = FieldError::forbidden("metadata.finalizers", words);
+    let name = meta::text(old, "name");
+    Err(ApiError::invalid(&resource.group, &resource.kind, name, &[problem]))
+}
+
+pub(super) fn answer(call: &Call, outcome: &Outcome, warnings: Vec<String>) -> Reply {
+    let object = convert::from_stored(&call.resource, &outcome.object);
+    Reply::Json {
+        code: if outcome.created { StatusCode::CREATED } else { StatusCode::OK },
+        value: call.view.object(&call.resource, &object),
+        warnings,
+        content_type: None,
+    }
+}

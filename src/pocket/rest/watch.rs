@@ -1,0 +1,187 @@
+//! watch: changes after a version, as one JSON document a line, until the client or its time is up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::error::{ApiError, Result};
+use super::registry::Resource;
+use super::reply::{BoxError, Reply, View};
+use super::selector::Selector;
+use super::{ApiServer, Call, convert, read};
+use crate::pocket::store::{Change, ChangeKind, Store};
+
+/// Kubernetes ends a watch that names no time after 30 to 60 minutes.
+const LONGEST: Duration = Duration::from_secs(45 * 60);
+const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+
+struct Watch {
+    store: Store,
+    resource: Arc<Resource>,
+    namespace: Option<String>,
+    selector: Selector,
+    view: View,
+    out: mpsc::Sender<Bytes>,
+    first: bool,
+}
+
+/// The client is gone.
+struct Gone;
+
+impl ApiServer {
+    pub(super) fn watch(&self, call: &Call) -> Result<Reply> {
+        let selector = call.selector()?;
+        let asked: Option<u64> = call.query.number("resourceVersion")?;
+        let initial = call.query.flag("sendInitialEvents");
+        let bookmarks = call.query.flag("allowWatchBookmarks");
+        let matching = call.query.get("resourceVersionMatch");
+        if initial && matching != Some("NotOlderThan") {
+            return Err(ApiError::bad_request(
+                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+            ));
+        }
+        let timeout =
+            call.query.number("timeoutSeconds")?.filter(|seconds| *seconds > 0).map_or(LONGEST, Duration::from_secs);
+        // Subscribed before the first look: no change falls between the two.
+        let mut latest = self.store().subscribe(&call.resource.storage);
+        let namespace = call.namespace.as_deref();
+        // No version, or 0, means: what is there now, and then what changes.
+        let start = match asked {
+            Some(rv) if rv > 0 && !initial => {
+                self.store().changes(&call.resource.storage, rv)?;
+                Err(rv)
+            }
+            asked => {
+                let listing = self.store().list(&call.resource.storage, namespace);
+                read::check_future(asked, listing.rv)?;
+                Ok(listing)
+            }
+        };
+        let send_items = !matches!(call.query.get("sendInitialEvents"), Some("false"));
+        let (out, lines) = mpsc::channel(64);
+        let mut watch = Watch {
+            store: self.store().clone(),
+            resource: call.resource.clone(),
+            namespace: call.namespace.clone(),
+            selector,
+            view: call.view,
+            out,
+            first: true,
+        };
+        let closing = self.closing().clone();
+        tokio::spawn(async move {
+            let deadline = Instant::now() + timeout;
+            let mut bookmark = tokio::time::interval_at(Instant::now() + BOOKMARK_EVERY, BOOKMARK_EVERY);
+            let mut rv = match start {
+                Err(rv) => rv,
+                Ok(listing) => {
+                    if send_items && watch.initial(&listing.items).await.is_err() {
+                        return;
+                    }
+                    if initial && watch.bookmark(listing.rv, true).await.is_err() {
+                        return;
+                    }
+                    listing.rv
+                }
+            };
+            loop {
+                match watch.catch_up(rv).await {
+                    Ok(upto) => rv = upto,
+                    Err(Gone) => return,
+                }
+                tokio::select! {
+                    changed = latest.changed() => if changed.is_err() { return },
+                    _ = bookmark.tick(), if bookmarks => {
+                        let Ok(upto) = watch.catch_up(rv).await else { return };
+                        rv = upto;
+                        if watch.bookmark(rv, false).await.is_err() { return }
+                    }
+                    () = watch.out.closed() => return,
+                    () = closing.cancelled() => return,
+                    () = tokio::time::sleep_until(deadline) => return,
+                }
+            }
+        });
+        let stream = tokio_stream::wrappers::ReceiverStream::new(lines);
+        Ok(Reply::Stream { content_type: "application/json", stream: stream.map(Ok::<_, BoxError>).boxed() })
+    }
+}
+
+impl Watch {
+    async fn send(&mut self, kind: &str, object: Value) -> Result<(), Gone> {
+        let mut line = json!({"type": kind, "object": object}).to_string();
+        line.push('\n');
+        self.first = false;
+        self.out.send(line.into()).await.map_err(|_| Gone)
+    }
+
+    async fn initial(&mut self, items: &[Arc<Value>]) -> Result<(), Gone> {
+        for item in items {
+            let object = convert::from_stored(&self.resource, item);
+            if self.selector.matches(&object) {
+                let event = self.view.event(&self.resource, &object, self.first);
+                self.send("ADDED", event).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn bookmark(&mut self, rv: u64, initial_end: bool) -> Result<(), Gone> {
+        let mut metadata = json!({"resourceVersion": rv.to_string(), "creationTimestamp": null});
+        if initial_end {
+            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        let object = self.view.bookmark(&self.resource, metadata, self.first);
+        self.send("BOOKMARK", object).await
+    }
+
+    /// Sends what has changed after `rv`; answers with the version it has come to.
+    async fn catch_up(&mut self, rv: u64) -> Result<u64, Gone> {
+        match self.store.changes(&self.resource.storage, rv) {
+            Ok((changes, upto)) => {
+                for change in changes {
+                    if let Some((kind, object)) = self.seen(&change) {
+                        let event = self.view.event(&self.resource, &object, self.first);
+                        self.send(kind, event).await?;
+                    }
+                }
+                Ok(upto)
+            }
+            // A reader slower than the history is long: it has to list again.
+            Err(old) => {
+                let status = ApiError::from(old).body();
+                self.send("ERROR", status).await?;
+                Err(Gone)
+            }
+        }
+    }
+
+    /// A change as this watch sees it: coming into its selection is ADDED, leaving it DELETED.
+    fn seen(&self, change: &Change) -> Option<(&'static str, Arc<Value>)> {
+        if self.namespace.as_ref().is_some_and(|n| *n != change.namespace) {
+            return None;
+        }
+        let shown = |object| convert::from_stored(&self.resource, object);
+        let now = shown(&change.object);
+        let was = change.before.as_ref().map(shown);
+        let selected_before = was.as_ref().is_some_and(|w| self.selector.matches(w));
+        let selected_now = change.kind != ChangeKind::Deleted && self.selector.matches(&now);
+        match (selected_before, selected_now) {
+            (false, true) => Some(("ADDED", now)),
+            (true, true) => Some(("MODIFIED", now)),
+            (true, false) if change.kind == ChangeKind::Deleted => Some(("DELETED", now)),
+            (true, false) => {
+                // The last state that was selected, at the version at which it ceased to be.
+                let mut last = (*was?).clone();
+                last["metadata"]["resourceVersion"] = change.rv.to_string().into();
+                Some(("DELETED", Arc::new(last)))
+            }
+            (false, false) => None,
+        }
+    }
+}

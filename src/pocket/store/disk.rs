@@ -1,0 +1,234 @@
+//! The file: one redb table of objects, one of counters. Each batch is one durable transaction.
+
+use std::collections::HashSet;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
+use serde_json::Value;
+
+use super::{Key, StoreError, Stored};
+
+const OBJECTS: TableDefinition<&str, &[u8]> = TableDefinition::new("objects");
+const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+const FORMAT: u64 = 1;
+
+pub(super) struct Loaded {
+    pub(super) rv: u64,
+    pub(super) objects: Vec<(Key, Stored)>,
+}
+
+/// One object to keep (its bytes) or to remove.
+pub(super) struct Entry<'a> {
+    pub(super) key: &'a Key,
+    pub(super) bytes: Option<Vec<u8>>,
+}
+
+pub(super) struct Disk {
+    path: PathBuf,
+    /// None after a failed write, until it could be opened again.
+    database: Option<Database>,
+}
+
+impl Disk {
+    pub(super) fn open(path: &Path) -> Result<(Disk, Loaded), StoreError> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|e| io_error(folder, e))?;
+        }
+        let database = open_database(path)?;
+        let loaded = load(&database, path)?;
+        Ok((Disk { path: path.to_owned(), database: Some(database) }, loaded))
+    }
+
+    /// Adds what is missing, in one transaction.
+    pub(super) fn seed(&mut self, loaded: &mut Loaded, seed: Vec<(Key, Value)>) -> Result<(), StoreError> {
+        let known: HashSet<&Key> = loaded.objects.iter().map(|(key, _)| key).collect();
+        let mut rv = loaded.rv;
+        let mut new = Vec::new();
+        for (key, mut value) in seed {
+            if !known.contains(&key) {
+                rv += 1;
+                value["metadata"]["resourceVersion"] = rv.to_string().into();
+                let value = Arc::new(value);
+                new.push((key, Stored { rv, value }));
+            }
+        }
+        if new.is_empty() {
+            return Ok(());
+        }
+        let entries: Vec<Entry<'_>> =
+            new.iter().map(|(key, stored)| Entry { key, bytes: Some(stored.value.to_string().into()) }).collect();
+        self.write(rv, &entries)?;
+        loaded.rv = rv;
+        loaded.objects.extend(new);
+        Ok(())
+    }
+
+    /// Writes a batch that brings the store to version `rv`.
+    pub(super) fn write(&mut self, rv: u64, entries: &[Entry<'_>]) -> Result<(), StoreError> {
+        let database = match self.database.take() {
+            Some(database) => database,
+            None => open_database(&self.path)?,
+        };
+        // After a failed write redb refuses everything until the file is opened again: the handle is kept only on success.
+        match write_batch(&database, rv, entries) {
+            Ok(()) => {
+                self.database = Some(database);
+                Ok(())
+            }
+            Err(error) => Err(redb_error(&self.path, error)),
+        }
+    }
+
+    /// The version the file is at: tells whether a write that failed has happened all the same.
+    pub(super) fn version(&mut self) -> Result<u64, StoreError> {
+        let database = match self.database.take() {
+            Some(database) => database,
+            None => open_database(&self.path)?,
+        };
+        let rv = read_version(&database).map_err(|e| redb_error(&self.path, e))?;
+        self.database = Some(database);
+        Ok(rv)
+    }
+}
+
+fn write_batch(database: &Database, rv: u64, entries: &[Entry<'_>]) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    {
+        let mut objects = transaction.open_table(OBJECTS)?;
+        for entry in entries {
+            let key = encode(entry.key);
+            match &entry.bytes {
+                Some(bytes) => objects.insert(key.as_str(), bytes.as_slice())?,
+                None => objects.remove(key.as_str())?,
+            };
+        }
+        transaction.open_table(META)?.insert("rv", rv)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+fn read_version(database: &Database) -> Result<u64, redb::Error> {
+    let transaction = database.begin_read()?;
+    let meta = transaction.open_table(META)?;
+    Ok(meta.get("rv")?.map_or(0, |v| v.value()))
+}
+
+fn open_database(path: &Path) -> Result<Database, StoreError> {
+    Database::create(path).map_err(|error| match error {
+        DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
+            StoreError::Locked { path: path.to_owned() }
+        }
+        DatabaseError::UpgradeRequired(format) => {
+            StoreError::Version { path: path.to_owned(), detail: format!("file format {format}") }
+        }
+        DatabaseError::RepairAborted => StoreError::ReadOnly { path: path.to_owned() },
+        other => redb_error(path, other.into()),
+    })
+}
+
+fn load(database: &Database, path: &Path) -> Result<Loaded, StoreError> {
+    let damaged = |detail: String| StoreError::Damaged { path: path.to_owned(), detail };
+    let format = make_tables(database).map_err(|e| redb_error(path, e))?;
+    if format != FORMAT {
+        return Err(StoreError::Version { path: path.to_owned(), detail: format!("layout {format}") });
+    }
+    let mut objects = Vec::new();
+    let rows = || -> Result<Vec<(String, Vec<u8>)>, redb::Error> {
+        let transaction = database.begin_read()?;
+        let table = transaction.open_table(OBJECTS)?;
+        let mut rows = Vec::new();
+        for row in table.iter()? {
+            let (key, bytes) = row?;
+            rows.push((key.value().to_owned(), bytes.value().to_vec()));
+        }
+        Ok(rows)
+    };
+    let mut names: HashSet<Arc<str>> = HashSet::new();
+    for (row, bytes) in rows().map_err(|e| redb_error(path, e))? {
+        let mut key = decode(&row).ok_or_else(|| damaged(format!("key {row:?}")))?;
+        match names.get(&key.resource) {
+            Some(known) => key.resource = known.clone(),
+            None => {
+                names.insert(key.resource.clone());
+            }
+        }
+        let value: Value = serde_json::from_slice(&bytes).map_err(|e| damaged(format!("{row:?}: {e}")))?;
+        let rv = value["metadata"]["resourceVersion"]
+            .as_str()
+            .and_then(|rv| rv.parse().ok())
+            .ok_or_else(|| damaged(format!("{row:?}: no resourceVersion")))?;
+        objects.push((key, Stored { rv, value: Arc::new(value) }));
+    }
+    let rv = read_version(database).map_err(|e| redb_error(path, e))?;
+    Ok(Loaded { rv, objects })
+}
+
+/// Both tables exist afterwards; answers with the file's layout number.
+fn make_tables(database: &Database) -> Result<u64, redb::Error> {
+    let transaction = database.begin_read()?;
+    if let Ok(meta) = transaction.open_table(META)
+        && let Some(format) = meta.get("format")?
+    {
+        return Ok(format.value());
+    }
+    drop(transaction);
+    let transaction = database.begin_write()?;
+    transaction.open_table(OBJECTS)?;
+    {
+        let mut meta = transaction.open_table(META)?;
+        meta.insert("format", FORMAT)?;
+        // 1 and not 0: to a client "0" means "any version".
+        meta.insert("rv", 1)?;
+    }
+    transaction.commit()?;
+    Ok(FORMAT)
+}
+
+fn encode(key: &Key) -> String {
+    format!("{}\0{}\0{}", key.resource, key.namespace, key.name)
+}
+
+fn decode(row: &str) -> Option<Key> {
+    let mut parts = row.splitn(3, '\0');
+    Some(Key { resource: parts.next()?.into(), namespace: parts.next()?.to_owned(), name: parts.next()?.to_owned() })
+}
+
+fn redb_error(path: &Path, error: redb::Error) -> StoreError {
+    match error {
+        redb::Error::Io(source) => io_error(path, source),
+        redb::Error::Corrupted(detail) => StoreError::Damaged { path: path.to_owned(), detail },
+        other => match StorageCause::of(&other) {
+            Some(source) => io_error(path, source),
+            None => StoreError::Damaged { path: path.to_owned(), detail: other.to_string() },
+        },
+    }
+}
+
+struct StorageCause;
+
+impl StorageCause {
+    /// The operating system's error beneath a wrapped one.
+    fn of(error: &redb::Error) -> Option<std::io::Error> {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+        while let Some(inner) = cause {
+            if let Some(StorageError::Io(io)) = inner.downcast_ref::<StorageError>() {
+                return Some(std::io::Error::new(io.kind(), io.to_string()));
+            }
+            cause = inner.source();
+        }
+        None
+    }
+}
+
+fn io_error(path: &Path, source: std::io::Error) -> StoreError {
+    let path = path.to_owned();
+    match source.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly { path },
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::Full { path },
+        ErrorKind::InvalidData => StoreError::Damaged { path, detail: source.to_string() },
+        _ => StoreError::Io { path, source },
+    }
+}
