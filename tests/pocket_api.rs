@@ -442,3 +442,32 @@ async fn dry_runs_and_collections() {
     let made = maps.create(&PostParams::default(), &unnamed).await.unwrap();
     assert!(made.name_any().starts_with("gen-") && made.name_any().len() == 9);
 }
+
+#[tokio::test]
+async fn apply_owns_its_fields_and_others_conflict() {
+    let p = pocket();
+    let deployments: Api<Deployment> = Api::namespaced(p.client.clone(), "default");
+    let wanted = |replicas: i64| Patch::Apply(deployment("web", replicas));
+    let mine = PatchParams::apply("mine");
+    let made = deployments.patch("web", &mine, &wanted(2)).await.unwrap();
+    assert!(made.uid().is_some());
+    let again = deployments.patch("web", &mine, &wanted(2)).await.unwrap();
+    assert_eq!(again.resource_version(), made.resource_version());
+    let refused = deployments.patch("web", &PatchParams::apply("other"), &wanted(3)).await;
+    let status = status_of(refused.unwrap_err());
+    assert_eq!((status.code, status.reason.as_str()), (409, "Conflict"));
+    assert_eq!(status.message, "Apply failed with 1 conflict: conflict with \"mine\": .spec.replicas");
+    assert_eq!(status.details.unwrap().causes[0].reason, "FieldManagerConflict");
+    let forced = deployments.patch("web", &PatchParams::apply("other").force(), &wanted(3)).await.unwrap();
+    assert_eq!(forced.spec.unwrap().replicas, Some(3));
+    let managers: Vec<_> = forced.metadata.managed_fields.unwrap().into_iter().map(|m| m.manager.unwrap()).collect();
+    assert_eq!(managers, ["mine", "other"]);
+
+    let env = json!({"spec": {"template": {"spec": {"containers": [
+        {"name": "main", "env": [{"name": "A", "value": "1"}]},
+    ]}}}});
+    let after = deployments.patch("web", &PatchParams::default(), &Patch::Strategic(env)).await.unwrap();
+    let container = &after.spec.unwrap().template.spec.unwrap().containers[0];
+    assert_eq!(container.image.as_deref(), Some("sample:1"));
+    assert_eq!(container.env.as_ref().unwrap()[0].name, "A");
+}

@@ -77,7 +77,6 @@ pub(crate) struct Call {
     pub(crate) query: Query,
     pub(crate) view: View,
     /// Whose fields a write's are: `fieldManager`, or the user agent's first word.
-    #[expect(dead_code, reason = "who owns which field comes with server-side apply")]
     pub(crate) manager: String,
     pub(crate) content_type: String,
     pub(crate) body: Bytes,

@@ -8,6 +8,7 @@ use super::decode::{self, Unknown};
 use super::error::{ApiError, FieldError, Result};
 use super::reply::Reply;
 use super::{ApiServer, Call, convert, meta, strategy};
+use crate::pocket::patch;
 use crate::pocket::store::Key;
 
 impl ApiServer {
@@ -15,7 +16,7 @@ impl ApiServer {
         let mut object = decode::parse(call)?;
         let warnings = decode::decode(&call.resource, &mut object, Unknown::of(call)?)?;
         let generated = meta::text(&object, "name").is_empty() && !meta::text(&object, "generateName").is_empty();
-        let object = self.prepare_new(call, object)?;
+        let object = self.prepare_new(call, object, true)?;
         let dry_run = call.query.dry_run()?;
         for attempt in 0.. {
             let mut object = object.clone();
@@ -53,8 +54,9 @@ impl ApiServer {
         Ok(outcome.object)
     }
 
-    /// A decoded body as it is stored for the first time: complete, valid, owned by its manager.
-    pub(super) fn prepare_new(&self, call: &Call, mut object: Value) -> Result<Value> {
+    /// A decoded body as it is stored for the first time: complete, valid, and its manager's, unless an apply has
+    /// written its owners already.
+    pub(super) fn prepare_new(&self, call: &Call, mut object: Value, owned: bool) -> Result<Value> {
         let resource = &call.resource;
         check_namespace(call, &mut object)?;
         let metadata = meta::of(&mut object);
@@ -86,6 +88,10 @@ impl ApiServer {
         }
         self.check_parent(call, &name)?;
         strategy::create(resource, &mut object)?;
+        let (manager, now) = (&call.manager, meta::now());
+        if owned {
+            object = patch::track_update(None, &object, manager, None, &now, &resource.lists);
+        }
         convert::to_stored(resource, &mut object);
         Ok(object)
     }

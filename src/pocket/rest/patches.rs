@@ -1,11 +1,13 @@
 //! How the bodies of PATCH become objects.
 
-use serde_json::Value;
+use http::StatusCode;
+use serde_json::{Value, json};
 
 use super::decode;
 use super::error::{ApiError, Result};
 use super::registry::Resource;
-use super::{Call, Definition};
+use super::{Call, Definition, meta};
+use crate::pocket::patch::{self, ApplyError, PatchError};
 
 pub(super) enum Patch {
     Merge(Value),
@@ -37,27 +39,51 @@ impl Patch {
         }
     }
 
-    pub(super) fn on(&self, _resource: &Resource, target: &Value) -> Result<Value> {
+    /// The object after the patch. An apply is no patch of this kind: see [`apply`].
+    pub(super) fn on(&self, resource: &Resource, target: &Value) -> Result<Value> {
         match self {
-            Patch::Merge(patch) => {
-                let mut out = target.clone();
-                json_patch::merge(&mut out, patch);
-                Ok(out)
-            }
-            Patch::Json(patch) => {
-                let operations: json_patch::Patch =
-                    serde_json::from_value(patch.clone()).map_err(|e| ApiError::bad_request(e.to_string()))?;
-                let mut out = target.clone();
-                json_patch::patch(&mut out, &operations).map_err(|e| {
-                    ApiError::new(
-                        http::StatusCode::UNPROCESSABLE_ENTITY,
-                        "Invalid",
-                        format!("the server rejected our request due to an error in our request: {e}"),
-                    )
-                })?;
-                Ok(out)
-            }
-            Patch::Strategic(_) | Patch::Apply(_) => Err(ApiError::not_served("this patch yet")),
+            Patch::Merge(body) if body.is_object() => Ok(patch::merge(target, body)),
+            Patch::Merge(_) => Err(ApiError::bad_request("the patch is malformed: no object")),
+            Patch::Json(body) => patch::json(target, body).map_err(refused),
+            Patch::Strategic(body) => patch::strategic(target, body, &resource.lists).map_err(refused),
+            Patch::Apply(_) => Err(ApiError::internal("an apply taken for a patch")),
         }
     }
+}
+
+fn refused(error: PatchError) -> ApiError {
+    match error {
+        PatchError::Malformed(_) => ApiError::bad_request(error.to_string()),
+        PatchError::Inapplicable(why) => ApiError::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "Invalid",
+            format!("the server rejected our request due to an error in our request: {why}"),
+        ),
+    }
+}
+
+/// Server-side apply: the live object, or none, with what this manager now wants of it.
+pub(super) fn apply(call: &Call, live: Option<&Value>, applied: &Value, subresource: Option<&str>) -> Result<Value> {
+    let force = call.query.flag("force");
+    let resource = &call.resource;
+    patch::apply_subresource(live, applied, &call.manager, subresource, force, &meta::now(), &resource.lists).map_err(
+        |error| match error {
+            ApplyError::Invalid(why) => ApiError::bad_request(why),
+            ApplyError::Conflicts(ref conflicts) => {
+                let causes: Vec<Value> = conflicts
+                    .iter()
+                    .map(|conflict| {
+                        json!({
+                            "reason": "FieldManagerConflict",
+                            "message": conflict.to_string(),
+                            "field": conflict.field,
+                        })
+                    })
+                    .collect();
+                let mut refusal = ApiError::new(StatusCode::CONFLICT, "Conflict", error.to_string());
+                refusal.details = json!({"causes": causes});
+                refusal
+            }
+        },
+    )
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
+use crate::pocket::patch::ListKeys;
 use crate::pocket::store::Store;
 
 pub(crate) mod builtin;
@@ -33,6 +34,8 @@ pub struct Resource {
     pub selectable_fields: Vec<String>,
     /// Under which name its objects are stored.
     pub storage: Arc<str>,
+    /// What its lists merge by.
+    pub lists: ListKeys,
     pub definition: Definition,
 }
 

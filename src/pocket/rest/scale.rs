@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::error::{ApiError, Result};
 use super::patches::Patch;
-use super::registry::ScalePaths;
+use super::registry::{Resource, ScalePaths};
 use super::reply::Reply;
 use super::{ApiServer, Call, convert, decode, meta};
 
@@ -79,7 +79,7 @@ impl ApiServer {
 
     pub(super) async fn patch_scale(&self, call: &Call) -> Result<Reply> {
         let patch = Patch::of(call)?;
-        self.rescale(call, |scale| patch.on_scale(scale)).await
+        self.rescale(call, |scale| patch.on_scale(&call.resource, scale)).await
     }
 
     async fn rescale(&self, call: &Call, next: impl Fn(&Value) -> Result<Value>) -> Result<Reply> {
@@ -107,7 +107,7 @@ impl ApiServer {
                 if !given.is_empty() {
                     object["metadata"]["resourceVersion"] = given.into();
                 }
-                self.replace(call, old, object, Some("scale"))
+                self.replace(call, old, object, Some("scale"), true)
             })
             .await?;
         Ok(Reply::json(scale_of(&outcome.object, paths)))
@@ -115,22 +115,12 @@ impl ApiServer {
 }
 
 impl Patch {
-    fn on_scale(&self, scale: &Value) -> Result<Value> {
+    fn on_scale(&self, resource: &Resource, scale: &Value) -> Result<Value> {
         match self {
             // A Scale has no lists: its strategic merge is a merge.
-            Patch::Merge(patch) | Patch::Strategic(patch) => {
-                let mut out = scale.clone();
-                json_patch::merge(&mut out, patch);
-                Ok(out)
-            }
-            Patch::Json(patch) => {
-                let operations: json_patch::Patch =
-                    serde_json::from_value(patch.clone()).map_err(|e| ApiError::bad_request(e.to_string()))?;
-                let mut out = scale.clone();
-                json_patch::patch(&mut out, &operations).map_err(|e| ApiError::bad_request(e.to_string()))?;
-                Ok(out)
-            }
+            Patch::Strategic(body) => Patch::Merge(body.clone()).on(resource, scale),
             Patch::Apply(_) => Err(ApiError::not_served("server-side apply on a scale subresource")),
+            other => other.on(resource, scale),
         }
     }
 }

@@ -9,7 +9,8 @@ use super::decode::{self, Unknown};
 use super::error::{ApiError, FieldError, Result};
 use super::patches::Patch;
 use super::reply::Reply;
-use super::{ApiServer, Call, convert, meta, strategy};
+use super::{ApiServer, Call, convert, meta, patches, strategy};
+use crate::pocket::patch;
 use crate::pocket::store::Stored;
 
 impl ApiServer {
@@ -34,7 +35,7 @@ impl ApiServer {
         let outcome = self
             .change(&call.resource, &call.key(name), call.query.dry_run()?, |current| {
                 let old = current.ok_or_else(|| ApiError::not_found(&call.resource, name))?;
-                self.replace(call, old, body.clone(), subresource)
+                self.replace(call, old, body.clone(), subresource, true)
             })
             .await?;
         Ok(answer(call, &outcome, warnings))
@@ -42,7 +43,10 @@ impl ApiServer {
 
     pub(super) async fn patch(&self, call: &Call, subresource: Option<&str>) -> Result<Reply> {
         let name = call.name()?;
-        let patch = Patch::of(call)?;
+        let patch = match Patch::of(call)? {
+            Patch::Apply(applied) => return self.apply(call, applied, subresource).await,
+            patch => patch,
+        };
         let unknown = Unknown::of(call)?;
         let mut warnings = Vec::new();
         let outcome = self
@@ -51,19 +55,54 @@ impl ApiServer {
                 let shown = convert::from_stored(&call.resource, &old.value);
                 let mut object = patch.on(&call.resource, &shown)?;
                 warnings = decode::decode(&call.resource, &mut object, unknown)?;
-                self.replace(call, old, object, subresource)
+                self.replace(call, old, object, subresource, true)
             })
             .await?;
         Ok(answer(call, &outcome, warnings))
     }
 
-    /// `object` in the place of `old`: what the client may not touch is as it was, what follows from a change is done.
+    /// Server-side apply: creates what is not there.
+    async fn apply(&self, call: &Call, applied: Value, subresource: Option<&str>) -> Result<Reply> {
+        let name = call.name()?;
+        let resource = &call.resource;
+        if call.query.get("fieldManager").is_none() {
+            return Err(ApiError::bad_request(
+                "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
+            ));
+        }
+        // Read once as it came: what the kind does not know is found here, and not taken over.
+        let mut known = applied.clone();
+        let warnings = decode::decode(resource, &mut known, Unknown::of(call)?)?;
+        if meta::text(&applied, "name") != name {
+            return Err(ApiError::bad_request(format!(
+                "the name of the object ({}) does not match the name on the URL ({name})",
+                meta::text(&applied, "name")
+            )));
+        }
+        let outcome = self
+            .change(resource, &call.key(name), call.query.dry_run()?, |current| {
+                let live = current.map(|old| convert::from_stored(resource, &old.value));
+                let mut object = patches::apply(call, live.as_deref(), &applied, subresource)?;
+                decode::decode(resource, &mut object, Unknown::Ignore)?;
+                match current {
+                    Some(old) => self.replace(call, old, object, subresource, false),
+                    None if subresource.is_some() => Err(ApiError::not_found(resource, name)),
+                    None => Ok(Decision::Put(self.prepare_new(call, object, false)?)),
+                }
+            })
+            .await?;
+        Ok(answer(call, &outcome, warnings))
+    }
+
+    /// `object` in the place of `old`: what the client may not touch is as it was, what follows from a change is
+    /// done, and the changed fields are its manager's (`owned`), unless an apply has written the owners already.
     pub(super) fn replace(
         &self,
         call: &Call,
         old: &Stored,
         mut object: Value,
         subresource: Option<&str>,
+        owned: bool,
     ) -> Result<Decision> {
         let resource = &call.resource;
         let name = meta::text(&old.value, "name");
@@ -103,6 +142,10 @@ impl ApiServer {
         }
         check_finalizers(resource, &shown, &object)?;
         strategy::update(resource, &shown, &mut object, subresource)?;
+        if owned {
+            let (manager, now) = (&call.manager, meta::now());
+            object = patch::track_update(Some(&shown), &object, manager, subresource, &now, &resource.lists);
+        }
         if object == *shown {
             return Ok(Decision::Keep(old.value.clone()));
         }

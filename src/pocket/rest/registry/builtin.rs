@@ -12,6 +12,8 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::events::v1::Event as NewEvent;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
+use crate::pocket::patch::ListKeys;
+
 use super::{ALL_VERBS, Definition, Resource, ScalePaths};
 
 /// A row of the table below.
@@ -286,6 +288,7 @@ impl Builtin {
             }),
             selectable_fields: owned(self.selectable_fields),
             storage: self.storage.into(),
+            lists: ListKeys::builtin(self.group, self.kind),
             definition: Definition::Builtin(self),
         }
     }

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::pocket::patch::ListKeys;
+
 use super::{ALL_VERBS, Definition, Resource, ScalePaths};
 
 /// What a definition says of one version.
@@ -64,6 +66,8 @@ pub fn resources(definition: &Value) -> Vec<Resource> {
                     .map(|f| path(&f["jsonPath"]))
                     .collect(),
                 storage: format!("{plural}.{group}").into(),
+                lists: ListKeys::from_schema(&version["schema"]["openAPIV3Schema"])
+                    .status_subresource(subresources["status"].is_object()),
                 definition: Definition::Custom(Box::new(CustomVersion {
                     schema: version["schema"]["openAPIV3Schema"].clone(),
                     columns: version["additionalPrinterColumns"].as_array().cloned().unwrap_or_default(),
