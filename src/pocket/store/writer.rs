@@ -128,7 +128,6 @@ impl Writer {
     }
 
     /// Decides each request on what its forerunners in the batch leave behind; refusals are answered at once.
-    #[expect(clippy::type_complexity, reason = "two parallel lists, used once")]
     fn stage(&self, batch: Vec<Request>) -> (Vec<Staged>, Vec<oneshot::Sender<Result<Stored, WriteError>>>) {
         let state = read(&self.state);
         let mut rv = state.rv;
