@@ -5,3 +5,4 @@ pub mod intent;
 pub mod routes;
 pub mod text;
 pub mod world;
+pub mod yaml;
