@@ -2,6 +2,8 @@
 
 pub mod hop;
 pub mod intent;
+pub mod lanes;
+pub mod request;
 pub mod routes;
 pub mod text;
 pub mod world;

@@ -1,0 +1,158 @@
+//! What is wrong with the lanes of a group, in words, before they are saved.
+
+use super::{
+    Problem, Rules, Severity,
+    compile::{name, ordered},
+    facts::{Branch, Facts},
+    text::print,
+    to_basis_points,
+};
+use crate::{
+    api::{Condition, ConditionOn, Lane, LaneGroup, LaneMode, Operator},
+    domain::request::under,
+};
+
+/// Pairs of lanes are told up to this many; a group with more has one problem, not hundreds.
+const MOST_PAIRS: usize = 100;
+
+/// Everything wrong with the lanes of the group called `name`; none for `group` says that it does not exist.
+/// Disabled lanes are checked for what is wrong with themselves, not against others.
+pub fn check(group_name: &str, group: Option<&LaneGroup>, lanes: &[Lane]) -> Vec<Problem> {
+    let mut problems = vec![];
+    for lane in lanes.iter().filter(|l| l.spec.group == group_name) {
+        let mut add = |severity, place: &str, text: String| {
+            problems.push(Problem { severity, lane: name(lane).into(), place: place.into(), text });
+        };
+        match group {
+            None => add(Severity::Error, "group", format!("there is no lane group {group_name:?}")),
+            Some(group) => paths(lane, group, &mut add),
+        }
+        tag(lane, group, &mut add);
+        shares(lane, &mut add);
+        contradictions(lane, &mut add);
+        methods(lane, &mut add);
+        let mut alone = lane.clone();
+        alone.spec.enabled = true;
+        problems.extend(Rules::compile(group_name, &[alone]).1);
+    }
+    sums(group_name, lanes, &mut problems);
+    pairs(group_name, lanes, &mut problems);
+    problems
+}
+
+fn tag(lane: &Lane, group: Option<&LaneGroup>, add: &mut impl FnMut(Severity, &str, String)) {
+    let tag = lane.spec.tag.as_str();
+    let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if tag.is_empty() {
+        add(Severity::Error, "tag", "the tag is missing".into());
+    } else if tag.len() > 63 || !edge(tag.chars().next()) || !edge(tag.chars().last()) || !tag.chars().all(inner) {
+        let rule = "up to 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends";
+        add(Severity::Error, "tag", format!("{tag:?} cannot be a label of pods: {rule}"));
+    } else if group.is_none_or(|g| g.spec.mode != LaneMode::Agent)
+        && !tag.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+    {
+        let rule = "no Service can be called SERVICE-TAG unless the tag is of lower-case letters, digits and '-'";
+        add(Severity::Error, "tag", format!("{tag:?}: {rule}"));
+    }
+}
+
+fn paths(lane: &Lane, group: &LaneGroup, add: &mut impl FnMut(Severity, &str, String)) {
+    for (i, path) in lane.spec.rule.paths.iter().enumerate() {
+        let met = group.spec.entry.routes.iter().any(|r| under(path, &r.path) || under(&r.path, path));
+        if path.starts_with('/') && !met {
+            add(Severity::Warning, &format!("match.paths[{i}]"), format!("no entry of the group leads to {path}"));
+        }
+    }
+}
+
+fn shares(lane: &Lane, add: &mut impl FnMut(Severity, &str, String)) {
+    let rule = &lane.spec.rule;
+    match lane.spec.share {
+        Some(_) if !(rule.all.is_empty() && rule.any.is_empty()) => {
+            add(Severity::Error, "share", "a share stands instead of conditions, not beside them".into());
+        }
+        Some(share) if to_basis_points(share) == Some(0) => {
+            add(Severity::Warning, "share", "a share of 0 takes no request".into());
+        }
+        None if rule.is_empty() => {
+            add(Severity::Warning, "match", "without path, condition or share the lane takes every request".into());
+        }
+        _ => {}
+    }
+}
+
+fn sums(group: &str, lanes: &[Lane], problems: &mut Vec<Problem>) {
+    let mut sum = 0;
+    for lane in ordered(group, lanes) {
+        let share = lane.spec.share.and_then(to_basis_points).unwrap_or_default();
+        sum += share;
+        if share > 0 && sum > 10_000 {
+            let total = f64::from(sum) / 100.0;
+            let text = format!("the shares of the group's lanes come to {total} %, more than 100 %");
+            problems.push(Problem { severity: Severity::Error, lane: name(lane).into(), place: "share".into(), text });
+            return;
+        }
+    }
+}
+
+fn contradictions(lane: &Lane, add: &mut impl FnMut(Severity, &str, String)) {
+    let mut all = Branch::default();
+    let mut tell = |branch: &Branch, condition: &Condition, place: String| {
+        if let Some(other) = branch.clash(condition) {
+            let what = print(condition);
+            add(
+                Severity::Error,
+                &place,
+                match other == *condition {
+                    true => format!("'{what}' can never hold"),
+                    false => format!("'{what}' can never hold together with '{}'", print(&other)),
+                },
+            );
+        }
+    };
+    for (i, condition) in lane.spec.rule.all.iter().enumerate() {
+        tell(&all, condition, format!("match.all[{i}]"));
+        all.add(condition);
+    }
+    for (i, condition) in lane.spec.rule.any.iter().enumerate() {
+        tell(&all, condition, format!("match.any[{i}]"));
+    }
+}
+
+fn methods(lane: &Lane, add: &mut impl FnMut(Severity, &str, String)) {
+    let rule = &lane.spec.rule;
+    let lists = [("match.all", &rule.all), ("match.any", &rule.any)];
+    for (list, conditions) in lists {
+        for (i, c) in conditions.iter().enumerate() {
+            let exact = matches!(c.op, Operator::Equal | Operator::In);
+            let small = c.values.iter().find(|v| v.bytes().any(|b| b.is_ascii_lowercase()));
+            if let (ConditionOn::Method, true, Some(value)) = (c.on, exact, small) {
+                let text = format!("methods are written in capitals: {} instead of {value}", value.to_uppercase());
+                add(Severity::Warning, &format!("{list}[{i}]"), text);
+            }
+        }
+    }
+}
+
+fn pairs(group: &str, lanes: &[Lane], problems: &mut Vec<Problem>) {
+    let facts: Vec<Facts> = ordered(group, lanes).into_iter().map(Facts::of).collect();
+    let mut told = 0;
+    for (j, later) in facts.iter().enumerate() {
+        for earlier in &facts[..j] {
+            let (first, own) = (name(earlier.lane), name(later.lane));
+            let text = if later.within(earlier) {
+                format!("takes no request: lane {first} comes before it and takes all of them")
+            } else if earlier.lane.spec.tag != later.lane.spec.tag && earlier.overlaps(later) {
+                format!("lane {first} can take the same request, and comes first")
+            } else {
+                continue;
+            };
+            problems.push(Problem { severity: Severity::Warning, lane: own.into(), place: "match".into(), text });
+            told += 1;
+            if told >= MOST_PAIRS {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! One condition, ready to be asked.
+
+use std::collections::HashSet;
+
+use regex::{Regex, RegexBuilder};
+
+use super::{basis_points, to_basis_points};
+use crate::api::{Condition, ConditionOn, Operator};
+
+/// A compiled regex may take this much memory: a pattern out of a form must not take the gateway down.
+const REGEX_BYTES: usize = 1 << 18;
+
+/// What a value is compared with.
+#[derive(Clone, Debug)]
+pub(super) enum Test {
+    Equal(Box<str>),
+    NotEqual(Box<str>),
+    In(HashSet<Box<str>>),
+    NotIn(HashSet<Box<str>>),
+    Prefix(Box<str>),
+    Regex(Regex),
+    Exists,
+    /// Basis points.
+    Percent(u32),
+    /// Broken: see its Problem.
+    Never,
+}
+
+impl Test {
+    pub(super) fn holds(&self, value: &str) -> bool {
+        match self {
+            Self::Equal(v) => **v == *value,
+            Self::NotEqual(v) => **v != *value,
+            Self::In(vs) => vs.contains(value),
+            Self::NotIn(vs) => !vs.contains(value),
+            Self::Prefix(p) => value.starts_with(&**p),
+            Self::Regex(r) => r.is_match(value),
+            Self::Exists => true,
+            Self::Percent(bp) => basis_points(value) < *bp,
+            Self::Never => false,
+        }
+    }
+}
+
+/// Compiles the comparison of a condition; in words why it cannot.
+pub(super) fn compile(condition: &Condition) -> Result<Test, String> {
+    match (condition.on, condition.key.as_deref()) {
+        (ConditionOn::Method, _) => {}
+        (on, None | Some("")) => return Err(format!("the {}'s name is missing", on.word())),
+        (ConditionOn::Header, Some(key)) if !is_token(key) => {
+            return Err(format!("{key:?} cannot be the name of a header"));
+        }
+        _ => {}
+    }
+    let op = condition.op;
+    let one = || match condition.values.as_slice() {
+        [value] => Ok(Box::<str>::from(value.as_str())),
+        [] => Err(format!("{} needs a value", op.word())),
+        _ => Err(format!("{} takes one value; use {} for several", op.word(), list_of(op))),
+    };
+    let several = || match condition.values.as_slice() {
+        [] => Err(format!("{} needs at least one value", op.word())),
+        values => Ok(values.iter().map(|v| v.as_str().into()).collect()),
+    };
+    Ok(match op {
+        Operator::Equal => Test::Equal(one()?),
+        Operator::NotEqual => Test::NotEqual(one()?),
+        Operator::In => Test::In(several()?),
+        Operator::NotIn => Test::NotIn(several()?),
+        Operator::Prefix => Test::Prefix(one()?),
+        Operator::Regex => Test::Regex(regex(&one()?)?),
+        Operator::Exists if condition.values.is_empty() => Test::Exists,
+        Operator::Exists => return Err("exists takes no value".into()),
+        Operator::Percent => {
+            let text = one()?;
+            let number = text.trim_end_matches('%').trim().parse().ok().and_then(to_basis_points);
+            Test::Percent(number.ok_or_else(|| format!("{text:?} is no percentage from 0 to 100"))?)
+        }
+    })
+}
+
+/// Compiles a regex that must match the whole value.
+fn regex(pattern: &str) -> Result<Regex, String> {
+    let build = |p: &str| RegexBuilder::new(p).size_limit(REGEX_BYTES).dfa_size_limit(REGEX_BYTES).build();
+    // Alone first: `a)(b` would be a valid, other pattern within the anchors.
+    build(pattern)
+        .and_then(|_| build(&format!("^(?:{pattern})$")))
+        .map_err(|e| format!("the regex {pattern:?} is wrong: {}", last_line(&e.to_string())))
+}
+
+fn last_line(text: &str) -> &str {
+    text.lines().last().unwrap_or(text).trim_start_matches("error: ")
+}
+
+fn list_of(op: Operator) -> &'static str {
+    match op {
+        Operator::NotEqual => "notIn",
+        _ => "in, or several conditions,",
+    }
+}
+
+/// A name of a header as RFC 9110 has it.
+pub(super) fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+}

@@ -1,0 +1,197 @@
+//! The decision itself. No rule is asked that the request's own values rule out, so its cost follows the
+//! request and the lanes that could take it, not the number of lanes.
+
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
+    ops::Range,
+};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{basis_points, condition::Test};
+use crate::domain::request::{Look, cookies, decoded, pairs, under};
+
+/// Compiled lanes of one group.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    pub(super) rules: Vec<Rule>,
+    pub(super) index: Index,
+}
+
+/// One compiled lane.
+#[derive(Clone, Debug)]
+pub(super) struct Rule {
+    pub(super) name: Box<str>,
+    pub(super) tag: Box<str>,
+    pub(super) paths: Vec<Box<str>>,
+    pub(super) all: Vec<(u32, Test)>,
+    pub(super) any: Vec<(u32, Test)>,
+    pub(super) share: Option<Range<u32>>,
+}
+
+/// The kinds of keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Parameter,
+    Header,
+    Cookie,
+    Method,
+}
+
+/// Where rules are found.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Index {
+    pub(super) fields: Vec<Field>,
+    /// By kind: hash of a name to the fields of that name.
+    pub(super) names: [ByHash; 4],
+    /// By kind: the fields that rules are filed under.
+    pub(super) filed: [Vec<u32>; 4],
+    /// Rules that every request must ask.
+    pub(super) always: Vec<u32>,
+}
+
+/// One key that some lane looks at.
+#[derive(Clone, Debug)]
+pub(super) struct Field {
+    pub(super) kind: Kind,
+    pub(super) key: Box<str>,
+    /// Hash of a value to the rules that want it, first asked first.
+    pub(super) values: ByHash,
+    /// Rules that want the key to be there, whatever its value.
+    pub(super) with: Vec<u32>,
+}
+
+pub(super) type ByHash = HashMap<u64, Vec<u32>, BuildHasherDefault<Already>>;
+
+/// Keys are hashes already.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Already(u64);
+
+impl Hasher for Already {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = xxh3_64(bytes);
+    }
+
+    fn write_u64(&mut self, n: u64) {
+        self.0 = n;
+    }
+}
+
+pub(super) fn hash(text: &str) -> u64 {
+    xxh3_64(text.as_bytes())
+}
+
+/// Which lane takes a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision<'r> {
+    /// Its name.
+    pub lane: &'r str,
+    /// The tag that the request gets.
+    pub tag: &'r str,
+}
+
+/// With fewer keys than this to look for, asking for each is cheaper than going through the request.
+const FEW: usize = 8;
+
+impl Rules {
+    /// The lane that takes a request, if any. `explain` says why.
+    pub fn decide(&self, request: &impl Look) -> Option<Decision<'_>> {
+        if self.rules.is_empty() {
+            return None;
+        }
+        let mut best = u32::MAX;
+        let mut consider = |candidates: &[u32]| {
+            for &i in candidates {
+                if i >= best {
+                    break;
+                }
+                if self.takes(&self.rules[i as usize], request) {
+                    best = i;
+                    break;
+                }
+            }
+        };
+        self.each_present(request, &mut |field, value| {
+            if !field.values.is_empty()
+                && let Some(rules) = field.values.get(&hash(value))
+            {
+                consider(rules);
+            }
+            consider(&field.with);
+        });
+        consider(&self.index.always);
+        self.rules.get(best as usize).map(|r| Decision { lane: &r.name, tag: &r.tag })
+    }
+
+    /// No lanes at all: no request need be looked at.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    pub(super) fn takes(&self, rule: &Rule, request: &impl Look) -> bool {
+        let path = request.path();
+        let holds = |(field, test): &(u32, Test)| {
+            let field = &self.index.fields[*field as usize];
+            value(field.kind, &field.key, request).is_some_and(|v| test.holds(&v))
+        };
+        (rule.paths.is_empty() || rule.paths.iter().any(|p| under(path, p)))
+            && rule.all.iter().all(holds)
+            && (rule.any.is_empty() || rule.any.iter().any(holds))
+            && rule.share.as_ref().is_none_or(|s| s.contains(&basis_points(request.trace())))
+    }
+
+    /// Calls `each` with every field that rules are filed under and that the request has.
+    fn each_present(&self, request: &impl Look, each: &mut dyn FnMut(&Field, &str)) {
+        let filed = |kind: Kind| self.index.filed[kind as usize].as_slice();
+        for kind in [Kind::Parameter, Kind::Header, Kind::Cookie, Kind::Method] {
+            if filed(kind).len() < FEW {
+                for field in filed(kind).iter().map(|f| &self.index.fields[*f as usize]) {
+                    if let Some(value) = value(kind, &field.key, request) {
+                        each(field, &value);
+                    }
+                }
+            } else {
+                self.each_of_many(kind, request, each);
+            }
+        }
+    }
+
+    /// The same for many keys: goes through the request. A repeated key may be seen twice, which finds too
+    /// many candidates at worst: `takes` looks at first values only.
+    fn each_of_many(&self, kind: Kind, request: &impl Look, each: &mut dyn FnMut(&Field, &str)) {
+        let mut found = |key: &str, value: &str| {
+            let fields = self.index.names[kind as usize].get(&hash(key)).map(Vec::as_slice).unwrap_or_default();
+            fields
+                .iter()
+                .map(|f| &self.index.fields[*f as usize])
+                .filter(|f| *f.key == *key)
+                .for_each(|f| each(f, value));
+        };
+        match kind {
+            Kind::Parameter => pairs(request.query()).for_each(|(k, v)| found(&decoded(k), &decoded(v))),
+            Kind::Header => request.headers(&mut |k, v| found(k, v)),
+            Kind::Cookie => request.headers(&mut |k, v| {
+                if k == "cookie" {
+                    cookies(v).for_each(|(k, v)| found(k, v));
+                }
+            }),
+            Kind::Method => found("", request.method()),
+        }
+    }
+}
+
+/// The value that counts of a key.
+fn value<'a>(kind: Kind, key: &str, request: &'a impl Look) -> Option<Cow<'a, str>> {
+    match kind {
+        Kind::Parameter => request.parameter(key),
+        Kind::Header => request.header(key).map(Cow::Borrowed),
+        Kind::Cookie => request.cookie(key).map(Cow::Borrowed),
+        Kind::Method => Some(Cow::Borrowed(request.method())),
+    }
+}

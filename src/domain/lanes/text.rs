@@ -1,0 +1,196 @@
+//! Conditions as people write them: `parameter group == gray`, `header x-user in a,b`, `cookie uid percent
+//! 10`, `method == POST`, `header x exists`. A value with a comma, a quote or outer blanks stands in quotes.
+
+use crate::api::{Condition, ConditionOn, Operator};
+
+/// A text that is no condition.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?}: {why}")]
+pub struct ConditionError {
+    /// The text.
+    pub text: String,
+    /// What is wrong, and what to write.
+    pub why: String,
+}
+
+const OPERATORS: [Operator; 8] = [
+    Operator::Equal,
+    Operator::NotEqual,
+    Operator::In,
+    Operator::NotIn,
+    Operator::Prefix,
+    Operator::Regex,
+    Operator::Exists,
+    Operator::Percent,
+];
+
+/// Reads a condition.
+pub fn parse(text: &str) -> Result<Condition, ConditionError> {
+    let wrong = |why: String| ConditionError { text: text.to_owned(), why };
+    let (on, rest) = word(text);
+    let on = match on {
+        "parameter" | "param" => ConditionOn::Parameter,
+        "header" => ConditionOn::Header,
+        "cookie" => ConditionOn::Cookie,
+        "method" => ConditionOn::Method,
+        other => return Err(wrong(format!("starts with parameter, header, cookie or method, not {other:?}"))),
+    };
+    let (key, rest) = if on == ConditionOn::Method { (None, rest) } else { some_word(rest) };
+    if on != ConditionOn::Method && key.is_none() {
+        return Err(wrong(format!("after {} comes its name", on.word())));
+    }
+    let (op, rest) = word(rest);
+    let all = || OPERATORS.map(Operator::word).join(" ");
+    let op = OPERATORS
+        .into_iter()
+        .find(|o| o.word().eq_ignore_ascii_case(op) || (op == "=" && *o == Operator::Equal))
+        .ok_or_else(|| wrong(format!("{op:?} is no comparison; there are: {}", all())))?;
+    let values = match op {
+        Operator::Exists if rest.is_empty() => vec![],
+        Operator::Exists => return Err(wrong("exists takes no value".into())),
+        Operator::In | Operator::NotIn => list(rest).map_err(wrong)?,
+        _ => vec![unquoted(rest).map_err(wrong)?],
+    };
+    Ok(Condition { on, key: key.map(str::to_owned), op, values })
+}
+
+/// Writes a condition so that `parse` reads it back.
+pub fn print(condition: &Condition) -> String {
+    let mut out = condition.on.word().to_owned();
+    if let Some(key) = &condition.key {
+        out.push(' ');
+        out.push_str(key);
+    }
+    out.push(' ');
+    out.push_str(condition.op.word());
+    let is_list = matches!(condition.op, Operator::In | Operator::NotIn);
+    let values: Vec<String> = condition.values.iter().map(|v| quoted(v, is_list)).collect();
+    if !values.is_empty() {
+        out.push(' ');
+        out.push_str(&values.join(","));
+    }
+    out
+}
+
+fn word(text: &str) -> (&str, &str) {
+    let text = text.trim();
+    text.split_once(char::is_whitespace).map_or((text, ""), |(w, rest)| (w, rest.trim()))
+}
+
+fn some_word(text: &str) -> (Option<&str>, &str) {
+    let (w, rest) = word(text);
+    (Some(w).filter(|w| !w.is_empty()), rest)
+}
+
+fn quoted(value: &str, in_list: bool) -> String {
+    let plain = !value.is_empty() && value.trim() == value && !value.starts_with('"');
+    if plain && !(in_list && value.contains([',', '"'])) {
+        return value.to_owned();
+    }
+    format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// One value: as it stands, or in quotes.
+fn unquoted(text: &str) -> Result<String, String> {
+    if !text.starts_with('"') {
+        return if text.is_empty() { Err("the value is missing".into()) } else { Ok(text.to_owned()) };
+    }
+    let (value, rest) = string(text)?;
+    if rest.trim().is_empty() { Ok(value) } else { Err(format!("{rest:?} stands after the quotes")) }
+}
+
+fn list(text: &str) -> Result<Vec<String>, String> {
+    let mut values = vec![];
+    let mut rest = text.trim();
+    loop {
+        let (value, after) = if rest.starts_with('"') {
+            let (value, after) = string(rest)?;
+            (value, after.trim_start())
+        } else {
+            let end = rest.find(',').unwrap_or(rest.len());
+            (rest[..end].trim().to_owned(), &rest[end..])
+        };
+        if value.is_empty() && !rest.starts_with('"') {
+            return Err("a value is missing".into());
+        }
+        values.push(value);
+        match after.strip_prefix(',') {
+            Some(next) => rest = next.trim_start(),
+            None if after.is_empty() => return Ok(values),
+            None => return Err(format!("{after:?} stands after the quotes")),
+        }
+    }
+}
+
+/// A quoted text and what follows it.
+fn string(text: &str) -> Result<(String, &str), String> {
+    let mut value = String::new();
+    let mut chars = text.char_indices().skip(1);
+    while let Some((i, c)) = chars.next() {
+        match c {
+            '"' => return Ok((value, &text[i + 1..])),
+            '\\' => value.extend(chars.next().map(|(_, c)| c)),
+            c => value.push(c),
+        }
+    }
+    Err("the closing quote is missing".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn reads_what_people_write() {
+        for (text, on, key, op, values) in [
+            ("parameter group == gray", ConditionOn::Parameter, Some("group"), Operator::Equal, &["gray"][..]),
+            ("param group = gray ", ConditionOn::Parameter, Some("group"), Operator::Equal, &["gray"]),
+            ("header x-user in a, b", ConditionOn::Header, Some("x-user"), Operator::In, &["a", "b"]),
+            ("header x-user notin a,\"b,c\"", ConditionOn::Header, Some("x-user"), Operator::NotIn, &["a", "b,c"]),
+            ("cookie uid percent 10", ConditionOn::Cookie, Some("uid"), Operator::Percent, &["10"]),
+            ("method == POST", ConditionOn::Method, None, Operator::Equal, &["POST"]),
+            ("header x exists", ConditionOn::Header, Some("x"), Operator::Exists, &[]),
+            ("header ua regex .* (x|y) z", ConditionOn::Header, Some("ua"), Operator::Regex, &[".* (x|y) z"]),
+        ] {
+            let values = values.iter().map(|v| (*v).to_owned()).collect();
+            assert_eq!(parse(text), Ok(Condition { on, key: key.map(Into::into), op, values }), "{text}");
+        }
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        for (text, why) in [
+            ("", "starts with parameter, header, cookie or method, not \"\""),
+            ("body x == 1", "starts with parameter, header, cookie or method, not \"body\""),
+            ("header", "after header comes its name"),
+            ("header x ~ 1", "\"~\" is no comparison; there are: == != in notIn prefix regex exists percent"),
+            ("header x ==", "the value is missing"),
+            ("header x in a,,b", "a value is missing"),
+            ("header x exists y", "exists takes no value"),
+            ("header x == \"a", "the closing quote is missing"),
+        ] {
+            assert_eq!(parse(text).unwrap_err().why, why);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_is_read_back(
+            on in 0..4_usize, op in 0..8_usize, key in "[a-z][a-z0-9-]{0,8}", values in prop::collection::vec("[ -~é,\"\\\\]{0,8}", 1..4),
+        ) {
+            let on = [ConditionOn::Parameter, ConditionOn::Header, ConditionOn::Cookie, ConditionOn::Method][on];
+            let op = OPERATORS[op];
+            let count = match op { Operator::Exists => 0, Operator::In | Operator::NotIn => values.len(), _ => 1 };
+            let key = (on != ConditionOn::Method).then_some(key);
+            let condition = Condition { on, key, op, values: values[..count].to_vec() };
+            prop_assert_eq!(parse(&print(&condition)), Ok(condition.clone()), "{}", print(&condition));
+        }
+
+        #[test]
+        fn no_text_panics(text in ".{0,60}") {
+            let _ = parse(&text);
+        }
+    }
+}

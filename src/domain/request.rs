@@ -1,0 +1,110 @@
+//! What lanes look at in a request: method, path, query, headers, cookies, and the trace id for shares.
+//!
+//! Repeated keys count by their first value. Parameters and cookies are compared decoded as forms are:
+//! `%41` and `+` in a query, as they stand in a cookie.
+
+mod text;
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
+pub use text::{RequestError, parse};
+
+/// Something that lanes can look at. The gateway looks at a request in flight without copying it.
+pub trait Look {
+    /// `GET`.
+    fn method(&self) -> &str;
+    /// Without the query.
+    fn path(&self) -> &str;
+    /// Without the `?`; empty when there is none.
+    fn query(&self) -> &str;
+    /// The first value of a header, name in any case; none if it is no text.
+    fn header(&self, name: &str) -> Option<&str>;
+    /// Calls `each` with every header, name in lower case.
+    fn headers<'a>(&'a self, each: &mut dyn FnMut(&'a str, &'a str));
+    /// What a share is taken of: equal for all requests of one trace.
+    fn trace(&self) -> &str;
+
+    /// The first value of a query parameter.
+    fn parameter(&self, name: &str) -> Option<Cow<'_, str>> {
+        pairs(self.query()).find(|(k, _)| decoded(k) == name).map(|(_, v)| decoded(v))
+    }
+
+    /// The first value of a cookie.
+    fn cookie(&self, name: &str) -> Option<&str> {
+        let mut found = None;
+        self.headers(&mut |header, value| {
+            if found.is_none() && header == "cookie" {
+                found = cookies(value).find(|(k, _)| *k == name).map(|(_, v)| v);
+            }
+        });
+        found
+    }
+}
+
+/// A request as values, for explanations, previews and tests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestParts {
+    /// `GET`.
+    pub method: String,
+    /// Without the query.
+    pub path: String,
+    /// Without the `?`.
+    pub query: String,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// Trace id, 32 hex digits; empty when there is none.
+    pub trace: String,
+}
+
+impl Look for RequestParts {
+    fn method(&self) -> &str {
+        &self.method
+    }
+
+    fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn query(&self) -> &str {
+        &self.query
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(k, _)| k.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
+    }
+
+    fn headers<'a>(&'a self, each: &mut dyn FnMut(&'a str, &'a str)) {
+        self.headers.iter().for_each(|(k, v)| each(k, v));
+    }
+
+    fn trace(&self) -> &str {
+        &self.trace
+    }
+}
+
+/// The still encoded pairs of a query.
+pub(super) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
+    query.split('&').filter(|p| !p.is_empty()).map(|p| p.split_once('=').unwrap_or((p, "")))
+}
+
+/// The pairs of one Cookie header.
+pub(super) fn cookies(header: &str) -> impl Iterator<Item = (&str, &str)> {
+    header.split(';').filter_map(|p| p.trim().split_once('=')).map(|(k, v)| (k.trim(), v.trim().trim_matches('"')))
+}
+
+/// A part of a query, decoded.
+pub(super) fn decoded(text: &str) -> Cow<'_, str> {
+    if !text.bytes().any(|b| b == b'%' || b == b'+') {
+        return Cow::Borrowed(text);
+    }
+    let spaced = text.replace('+', " ");
+    Cow::Owned(percent_decode_str(&spaced).decode_utf8_lossy().into_owned())
+}
+
+/// Whether a path lies under a prefix, by whole segments: `/A` takes `/A`, `/A/` and `/A/x`, never `/Ab`.
+pub fn under(path: &str, prefix: &str) -> bool {
+    let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
