@@ -1,1 +1,75 @@
-//! The command line: one file a command group.
+//! The command line: one file a command group. Everything the keyboard does, this does too.
+//!
+//! Answers go to stdout, everything else to stderr. The exit code is 0 only when what was asked for holds,
+//! 1 when it does not, 2 when the question itself was wrong.
+
+mod apply;
+mod args;
+mod completions;
+mod get;
+mod output;
+mod release;
+mod session;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, error::ErrorKind};
+use color_eyre::eyre::{Report, Result};
+
+pub use args::{Cli, Command, Global};
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(told) => {
+            let ok = matches!(told.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            let _ = told.print();
+            return if ok { ExitCode::SUCCESS } else { ExitCode::from(2) };
+        }
+    };
+    // Fails only when something was installed before, which is as good.
+    let _ = color_eyre::install();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(why) => return fail(&Report::msg(format!("no threads: {why}"))),
+    };
+    let done = runtime.block_on(run(cli));
+    // A task that hangs (a name look-up, a dead disk) must not hold the exit up.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(report) => fail(&report),
+    }
+}
+
+async fn run(cli: Cli) -> Result<()> {
+    let global = cli.global;
+    match cli.command {
+        None => Err(session::usage("the cockpit")),
+        Some(Command::Get(args)) => get::run(&global, args).await,
+        Some(Command::Release(args)) => release::run(&global, args).await,
+        Some(Command::Apply(args)) => apply::run(&global, args).await,
+        Some(Command::Completions(args)) => completions::run(&args, &mut Cli::command()),
+    }
+}
+
+fn fail(report: &Report) -> ExitCode {
+    if output::is_broken_pipe(report) {
+        // Whoever read our output has enough of it.
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("graylane: {report:#}");
+    if report.is::<session::Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_of_the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

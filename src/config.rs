@@ -1,1 +1,123 @@
-//! Configuration: as written, as used.
+//! Configuration as used: the user's file (TOML or YAML), then the environment, then the command line;
+//! the last one wins. A key that nobody knows is an error at its place, not silence.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use etcetera::{BaseStrategy, choose_base_strategy};
+use serde::Deserialize;
+
+/// The user's file.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Config {
+    /// Who acts, in approvals and histories; else the login name.
+    pub user: Option<String>,
+    /// The state folder of `graylane demo` and of the pocket that commands speak to.
+    pub state: Option<PathBuf>,
+    /// A context of kubectl's files to use instead of a pocket.
+    pub context: Option<String>,
+    /// The namespace of graylane's resources.
+    pub namespace: Option<String>,
+    /// `default`, `light`, `contrast`, `mono`, or a theme file.
+    pub theme: Option<String>,
+    /// The cockpit may look and not touch.
+    pub read_only: bool,
+    /// Action to key: what is here replaces the built-in keys of that action.
+    pub keys: BTreeMap<String, String>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{}: {why}", file.display())]
+    Read {
+        /// Which.
+        file: PathBuf,
+        /// In words.
+        why: std::io::Error,
+    },
+    /// The file is wrong.
+    #[error("{}: {why}", file.display())]
+    Parse {
+        /// Which.
+        file: PathBuf,
+        /// With line and column.
+        why: String,
+    },
+    /// There is no home folder to put anything in.
+    #[error("no home folder ({0}); name a state folder with --state")]
+    NoHome(String),
+}
+
+/// Reads `file`, or the default one when there is one.
+pub fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
+    if let Some(file) = file {
+        return read(file);
+    }
+    let Ok(base) = choose_base_strategy() else { return Ok(Config::default()) };
+    let folder = base.config_dir().join("graylane");
+    let found = ["config.toml", "config.yaml", "config.yml"].map(|name| folder.join(name));
+    found.iter().find(|f| f.exists()).map_or_else(|| Ok(Config::default()), |f| read(f))
+}
+
+fn read(file: &Path) -> Result<Config, ConfigError> {
+    let text = std::fs::read_to_string(file).map_err(|why| ConfigError::Read { file: file.into(), why })?;
+    let parsed = match file.extension().and_then(|e| e.to_str()) {
+        Some("yaml" | "yml") if text.trim().is_empty() => Ok(Config::default()),
+        Some("yaml" | "yml") => serde_saphyr::from_str(&text).map_err(|e| e.to_string()),
+        _ => toml::from_str(&text).map_err(|e| e.to_string()),
+    };
+    parsed.map_err(|why| ConfigError::Parse { file: file.into(), why })
+}
+
+impl Config {
+    /// The state folder: configured, else `$XDG_STATE_HOME/graylane/demo` or what stands for it.
+    pub fn state(&self) -> Result<PathBuf, ConfigError> {
+        if let Some(dir) = &self.state {
+            return Ok(dir.clone());
+        }
+        let base = choose_base_strategy().map_err(|e| ConfigError::NoHome(e.to_string()))?;
+        Ok(base.state_dir().unwrap_or_else(|| base.data_dir()).join("graylane").join("demo"))
+    }
+
+    /// Who acts.
+    pub fn user(&self) -> String {
+        let from_env = || ["USER", "LOGNAME"].iter().find_map(|v| std::env::var(v).ok()).filter(|u| !u.is_empty());
+        let number = || format!("uid-{}", rustix::process::getuid().as_raw());
+        self.user.clone().or_else(from_env).unwrap_or_else(number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load_text(name: &str, text: &str) -> Result<Config, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        load(Some(&file)).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn toml_and_yaml_say_the_same() {
+        let toml = load_text("c.toml", "user = 'ann'\nreadOnly = true\n[keys]\nquit = 'ctrl-q'\n").unwrap();
+        let yaml = load_text("c.yaml", "user: ann\nreadOnly: true\nkeys: {quit: ctrl-q}\n").unwrap();
+        assert_eq!(toml, yaml);
+        assert_eq!(toml.user(), "ann");
+        assert_eq!(load_text("c.yaml", ""), load_text("c.toml", ""));
+    }
+
+    #[test]
+    fn an_unknown_key_is_told_with_its_place() {
+        let told = load_text("c.toml", "user = 'ann'\nthemee = 'x'\n").unwrap_err();
+        assert!(told.contains("c.toml") && told.contains("line 2") && told.contains("themee"), "{told}");
+        let told = load_text("c.yaml", "user: ann\nthemee: x\n").unwrap_err();
+        assert!(told.contains("themee") && told.contains('2'), "{told}");
+        assert!(load(Some(Path::new("/nowhere/c.toml"))).unwrap_err().to_string().contains("/nowhere/c.toml"));
+    }
+}

@@ -1,1 +1,7 @@
-fn main() {}
+//! Parse, call; nothing else.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    graylane::cli::main()
+}

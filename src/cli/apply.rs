@@ -1,0 +1,199 @@
+//! `apply -f FILE|DIR`: our resources and any Kubernetes object, by server-side apply.
+//!
+//! First everything is checked, by us and by the server's dry run, and all errors are told at once, each
+//! with its file and line; only when there is none is anything written.
+
+mod check;
+mod files;
+mod locate;
+
+use std::{collections::BTreeSet, path::PathBuf};
+
+use clap::Args;
+use color_eyre::eyre::{Result, bail};
+use kube::{
+    Api, Client,
+    api::{DynamicObject, Patch, PatchParams, ValidationDirective},
+    core::GroupVersionKind,
+    discovery::{self, Scope},
+};
+use serde_json::{Value, json};
+
+use super::{
+    Global,
+    output::{self, Format},
+    session::{self, Session},
+};
+use crate::{api, cluster::error};
+use files::Object;
+
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// A file, a folder of .yaml, .yml and .json files, or - for stdin; may be repeated
+    #[arg(long, short, value_name = "FILE|DIR", required = true)]
+    file: Vec<PathBuf>,
+    /// Check only
+    #[arg(long)]
+    dry_run: bool,
+    /// Take fields over that somebody else manages
+    #[arg(long)]
+    force: bool,
+    /// How to print what was applied
+    #[arg(long, short, default_value = "table")]
+    output: Format,
+}
+
+pub(super) async fn run(global: &Global, args: ApplyArgs) -> Result<()> {
+    let (mut objects, mut problems) = files::read(&args.file)?;
+    objects.sort_by_key(Object::rank);
+    for object in &objects {
+        problems.extend(check::check(object));
+    }
+    // Wrong files need no cluster to be told so.
+    refuse(&problems)?;
+    if objects.is_empty() {
+        bail!("no objects in {}", args.file.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(", "));
+    }
+    let session = session::open(global).await?;
+    let here = Coming::of(&objects);
+    for object in objects.iter().filter(|o| !here.must_wait(o)) {
+        if let Err(problem) = write(&session, object, args.force, true).await {
+            problems.push(problem);
+        }
+    }
+    refuse(&problems)?;
+    let mut applied = vec![];
+    let mut words = String::new();
+    for object in &objects {
+        if args.dry_run {
+            words.push_str(&format!("{} is right (dry run)\n", object.words()));
+            continue;
+        }
+        match write(&session, object, args.force, false).await {
+            Ok((done, written)) => {
+                words.push_str(&format!("{} {done}\n", object.words()));
+                applied.push(written);
+            }
+            Err(problem) => {
+                output::print(&words)?;
+                bail!("{problem}\nWhat is listed above was applied; what comes after was not");
+            }
+        }
+    }
+    output::print(&match args.output {
+        Format::Json | Format::Yaml => {
+            output::data(&json!({"apiVersion": "v1", "kind": "List", "items": applied}), args.output)?
+        }
+        Format::Name => objects.iter().map(|o| o.words() + "\n").collect(),
+        Format::Table | Format::Wide => words,
+    })
+}
+
+/// Tells all problems at once.
+fn refuse(problems: &[String]) -> Result<()> {
+    match problems {
+        [] => Ok(()),
+        [one] => bail!("nothing was applied\n{one}"),
+        many => bail!("nothing was applied: {} errors\n{}", many.len(), many.join("\n")),
+    }
+}
+
+/// Kinds and namespaces that the same files bring: the server cannot check what needs them before they are there.
+struct Coming {
+    kinds: BTreeSet<(String, String)>,
+    namespaces: BTreeSet<String>,
+}
+
+impl Coming {
+    fn of(objects: &[Object]) -> Self {
+        let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+        let kind = |o: &&Object| o.value["kind"] == "CustomResourceDefinition";
+        Self {
+            kinds: objects
+                .iter()
+                .filter(kind)
+                .map(|o| (text(&o.value["spec"]["group"]), text(&o.value["spec"]["names"]["kind"])))
+                .collect(),
+            namespaces: objects
+                .iter()
+                .filter(|o| o.value["kind"] == "Namespace")
+                .map(|o| text(&o.value["metadata"]["name"]))
+                .collect(),
+        }
+    }
+
+    fn must_wait(&self, object: &Object) -> bool {
+        let gvk = object.gvk();
+        let namespace = object.value["metadata"]["namespace"].as_str().unwrap_or_default();
+        self.kinds.contains(&(gvk.group, gvk.kind)) || self.namespaces.contains(namespace)
+    }
+}
+
+/// Applies one object; what was done in a word, and what came of it. Errors name file and line.
+async fn write(
+    session: &Session,
+    object: &Object,
+    force: bool,
+    dry_run: bool,
+) -> Result<(&'static str, Value), String> {
+    let place = |path: &str| object.place(path);
+    let name = object.value["metadata"]["name"].as_str().unwrap_or_default();
+    if name.is_empty() {
+        return Err(format!(
+            "{}: {} needs metadata.name (generateName cannot be applied)",
+            place("metadata"),
+            object.words()
+        ));
+    }
+    let api = match api_of(&session.client, object, &session.namespace).await {
+        Ok(api) => api,
+        Err(kube::Error::Discovery(_)) => {
+            let gvk = object.gvk();
+            return Err(format!("{}: this cluster has no kind {} in {}", place("kind"), gvk.kind, gvk.api_version()));
+        }
+        Err(e) if error::code(&e) == Some(404) => {
+            return Err(format!("{}: this cluster has no {}", place("apiVersion"), object.gvk().api_version()));
+        }
+        Err(e) => return Err(format!("{}: {}", place(""), error::words(&e))),
+    };
+    let told = |e: kube::Error| match &e {
+        kube::Error::Api(status) => {
+            let causes = status.details.iter().flat_map(|d| &d.causes).filter(|c| !c.field.is_empty());
+            let lines: Vec<String> = causes
+                .map(|c| format!("{}: {}: {}: {}", place(&c.field), object.words(), c.field, c.message))
+                .collect();
+            if lines.is_empty() { format!("{}: {}", place(""), error::words(&e)) } else { lines.join("\n") }
+        }
+        _ => format!("{}: {}", place(""), error::words(&e)),
+    };
+    let before = api.get_metadata_opt(name).await.map_err(told)?.and_then(|m| m.metadata.resource_version);
+    let params = PatchParams {
+        dry_run,
+        force,
+        field_manager: Some(api::FIELD_MANAGER.into()),
+        field_validation: Some(ValidationDirective::Strict),
+    };
+    let written = api.patch(name, &params, &Patch::Apply(&object.value)).await.map_err(told)?;
+    let done = match (&before, &written.metadata.resource_version) {
+        (None, _) => "created",
+        (before, after) if before == after => "unchanged",
+        _ => "configured",
+    };
+    let mut written = serde_json::to_value(&written).map_err(|e| e.to_string())?;
+    if let Some(meta) = written["metadata"].as_object_mut() {
+        meta.shift_remove("managedFields");
+    }
+    Ok((done, written))
+}
+
+async fn api_of(client: &Client, object: &Object, namespace: &str) -> Result<Api<DynamicObject>, kube::Error> {
+    let gvk: GroupVersionKind = object.gvk();
+    let (resource, capabilities) = discovery::pinned_kind(client, &gvk).await?;
+    Ok(match capabilities.scope {
+        Scope::Cluster => Api::all_with(client.clone(), &resource),
+        Scope::Namespaced => {
+            let namespace = object.value["metadata"]["namespace"].as_str().unwrap_or(namespace);
+            Api::namespaced_with(client.clone(), namespace, &resource)
+        }
+    })
+}

@@ -1,0 +1,126 @@
+//! What can be said of our own resources without a cluster.
+
+use serde::de::DeserializeOwned;
+
+use super::files::Object;
+use crate::api::{self, App, AppTemplate, Approval, Lane, LaneGroup, Release};
+
+/// Problems, each with file and line.
+pub(super) fn check(object: &Object) -> Vec<String> {
+    let gvk = object.gvk();
+    if gvk.group != api::GROUP {
+        return vec![];
+    }
+    if gvk.version != api::VERSION {
+        let place = object.place("apiVersion");
+        return vec![format!("{place}: {} has only the version {}", api::GROUP, api::VERSION)];
+    }
+    match gvk.kind.as_str() {
+        "App" => typed::<App>(object).map(|app| self::app(object, &app.spec, "spec")),
+        "AppTemplate" => typed::<AppTemplate>(object).map(|template| self::app(object, &template.spec.app, "spec.app")),
+        "Release" => typed::<Release>(object).map(|_| vec![]),
+        "Approval" => typed::<Approval>(object).map(|_| vec![]),
+        "LaneGroup" => typed::<LaneGroup>(object).map(|_| vec![]),
+        "Lane" => typed::<Lane>(object).map(|_| vec![]),
+        kind => Err(vec![format!("{}: {} has no kind {kind}", object.place("kind"), api::GROUP)]),
+    }
+    .unwrap_or_else(|problems| problems)
+}
+
+fn typed<T: DeserializeOwned>(object: &Object) -> Result<T, Vec<String>> {
+    serde_json::from_value(object.value.clone())
+        .map_err(|e| vec![format!("{}: {}: {e}", object.place("spec"), object.words())])
+}
+
+/// What the schema cannot say: names that must be known, kinds that must be one.
+fn app(object: &Object, spec: &api::AppSpec, at: &str) -> Vec<String> {
+    let mut problems = vec![];
+    let mut tell =
+        |path: String, why: String| problems.push(format!("{}: {}: {why}", object.place(&path), object.words()));
+    for (n, environment) in spec.environments.iter().enumerate() {
+        if spec.environments[..n].iter().any(|e| e.name == environment.name) {
+            tell(format!("{at}.environments[{n}].name"), format!("environment {} stands twice", environment.name));
+        }
+    }
+    for (s, stage) in spec.workflow.stages.iter().enumerate() {
+        for (t, task) in stage.tasks.iter().enumerate() {
+            let path = format!("{at}.workflow.stages[{s}].tasks[{t}]");
+            if stage.tasks[..t].iter().any(|o| o.name == task.name) {
+                tell(path.clone(), format!("task {} stands twice in stage {}", task.name, stage.name));
+            }
+            let environment = match task.kind() {
+                None => {
+                    tell(
+                        path.clone(),
+                        format!(
+                            "task {} needs exactly one of build, approval, deploy, verify, proceed, cleanUp",
+                            task.name
+                        ),
+                    );
+                    continue;
+                }
+                Some(api::TaskKind::Deploy(d)) => Some(&d.environment),
+                Some(api::TaskKind::CleanUp(c)) => Some(&c.environment),
+                Some(api::TaskKind::Build(b)) => {
+                    if !spec.images.contains_key(&b.image) {
+                        tell(
+                            format!("{path}.build.image"),
+                            format!("task {} builds the unknown image {}", task.name, b.image),
+                        );
+                    }
+                    None
+                }
+                Some(_) => None,
+            };
+            if let Some(name) = environment.filter(|e| spec.environment(e).is_none()) {
+                tell(format!("{path}.environment"), format!("task {} names the unknown environment {name}", task.name));
+            }
+        }
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const APP: &str = "\
+apiVersion: graylane.dev/v1alpha1
+kind: App
+metadata: {name: a}
+spec:
+  manifests: []
+  environments:
+  - name: gray
+    namespace: demo
+  workflow:
+    stages:
+    - name: production
+      tasks:
+      - name: build
+        build: {image: backend, job: x}
+      - name: gray
+        deploy:
+          environment: grey
+      - name: both
+        proceed: {}
+        approval: {}
+";
+
+    #[test]
+    fn all_problems_are_told_each_at_its_line() {
+        let told = check(&Object::of(APP));
+        assert_eq!(
+            told,
+            [
+                "f:14: app/a: task build builds the unknown image backend",
+                "f:15: app/a: task gray names the unknown environment grey",
+                "f:18: app/a: task both needs exactly one of build, approval, deploy, verify, proceed, cleanUp",
+            ]
+        );
+        assert_eq!(check(&Object::of(&APP.replace("kind: App", "kind: Ap"))), ["f:2: graylane.dev has no kind Ap"]);
+        let wrong = check(&Object::of(&APP.replace("- name: gray\n    namespace", "- name: gray\n    namspace")));
+        assert!(wrong[0].starts_with("f:4: app/a: ") && wrong[0].contains("namespace"), "{wrong:?}");
+        assert!(check(&Object::of("apiVersion: v1\nkind: Service\nmetadata: {name: s}\n")).is_empty());
+    }
+}

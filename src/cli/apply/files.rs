@@ -1,0 +1,109 @@
+//! Files to objects, each knowing where it stands.
+
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use color_eyre::eyre::{Result, WrapErr};
+use kube::core::GroupVersionKind;
+use serde_json::Value;
+
+use super::locate;
+use crate::{cli::session::usage, domain::yaml};
+
+/// One object of a file.
+pub(super) struct Object {
+    file: Arc<str>,
+    text: Arc<str>,
+    /// Where it begins, from 1.
+    line: usize,
+    pub(super) value: Value,
+}
+
+impl Object {
+    pub(super) fn gvk(&self) -> GroupVersionKind {
+        let api_version = self.value["apiVersion"].as_str().unwrap_or_default();
+        let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
+        GroupVersionKind::gvk(group, version, self.value["kind"].as_str().unwrap_or_default())
+    }
+
+    /// `deployment/web`.
+    pub(super) fn words(&self) -> String {
+        let name = self.value["metadata"]["name"].as_str().unwrap_or_default();
+        format!("{}/{name}", self.gvk().kind.to_lowercase())
+    }
+
+    /// `file:line` of a field, or of what is next to it in the file.
+    pub(super) fn place(&self, path: &str) -> String {
+        format!("{}:{}", self.file, locate::line(&self.text, self.line, path))
+    }
+
+    /// What others need goes first.
+    pub(super) fn rank(&self) -> u8 {
+        match self.value["kind"].as_str() {
+            Some("Namespace") => 0,
+            Some("CustomResourceDefinition") => 1,
+            _ => 2,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(text: &str) -> Self {
+        let document = yaml::objects("f", text).unwrap().remove(0);
+        Self { file: "f".into(), text: text.into(), line: document.line, value: document.value }
+    }
+}
+
+/// All objects of the files and folders, and what is wrong with the files.
+pub(super) fn read(paths: &[PathBuf]) -> Result<(Vec<Object>, Vec<String>)> {
+    let mut objects = vec![];
+    let mut problems = vec![];
+    for path in paths {
+        let files = if path.is_dir() { folder(path)? } else { vec![path.clone()] };
+        if files.is_empty() {
+            return Err(usage(format!("{}: no .yaml, .yml or .json file in this folder", path.display())));
+        }
+        for file in files {
+            match text(&file) {
+                Ok(content) => take(&file.display().to_string(), &content, &mut objects, &mut problems),
+                Err(why) => problems.push(format!("{why:#}")),
+            }
+        }
+    }
+    Ok((objects, problems))
+}
+
+fn take(label: &str, content: &str, objects: &mut Vec<Object>, problems: &mut Vec<String>) {
+    match yaml::objects(label, content) {
+        Ok(documents) => {
+            let (file, text): (Arc<str>, Arc<str>) = (label.into(), content.into());
+            objects.extend(documents.into_iter().map(|d| Object {
+                file: file.clone(),
+                text: text.clone(),
+                line: d.line,
+                value: d.value,
+            }));
+        }
+        Err(errors) => problems.extend(errors.iter().map(ToString::to_string)),
+    }
+}
+
+fn text(file: &Path) -> Result<String> {
+    if file == Path::new("-") {
+        let mut content = String::new();
+        std::io::stdin().read_to_string(&mut content).wrap_err("stdin")?;
+        return Ok(content);
+    }
+    let bytes = std::fs::read(file).wrap_err_with(|| file.display().to_string())?;
+    String::from_utf8(bytes).wrap_err_with(|| file.display().to_string())
+}
+
+fn folder(path: &Path) -> Result<Vec<PathBuf>> {
+    let is_manifest = |p: &PathBuf| matches!(p.extension().and_then(|e| e.to_str()), Some("yaml" | "yml" | "json"));
+    let entries = std::fs::read_dir(path).wrap_err_with(|| path.display().to_string())?;
+    let mut files: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).filter(is_manifest).collect();
+    files.sort();
+    Ok(files)
+}

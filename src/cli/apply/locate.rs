@@ -1,0 +1,142 @@
+//! Where a field stands in a YAML text: `spec.match.all[0].op` to a line, as near as the text allows.
+
+/// The line of `path` in the document that begins at line `start`; of the nearest parent when the field itself is
+/// not there (or written in flow style).
+pub(super) fn line(text: &str, start: usize, path: &str) -> usize {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut at = start.saturating_sub(1);
+    let mut found = start;
+    let end = lines.iter().skip(at + 1).position(|l| l.starts_with("---")).map_or(lines.len(), |n| at + 1 + n);
+    // Fields of the document itself are not indented.
+    let mut parent: Option<usize> = None;
+    for step in steps(path) {
+        let hit = match step {
+            Step::Key(key) => find_key(&lines[..end], at, parent, &key),
+            Step::Item(n) => find_item(&lines[..end], at, parent, n),
+        };
+        let Some((line, indent)) = hit else { break };
+        (at, parent, found) = (line, Some(indent), line + 1);
+    }
+    found
+}
+
+enum Step {
+    Key(String),
+    Item(usize),
+}
+
+fn steps(path: &str) -> Vec<Step> {
+    let mut steps = vec![];
+    for part in path.split('.') {
+        let (key, rest) = part.split_once('[').map_or((part, ""), |(k, r)| (k, r));
+        if !key.is_empty() {
+            steps.push(Step::Key(key.to_owned()));
+        }
+        steps.extend(rest.split('[').filter_map(|n| n.trim_end_matches(']').parse().ok()).map(Step::Item));
+    }
+    steps
+}
+
+/// Indentation, counting `- ` as such; nothing for blank lines and comments.
+fn indent(line: &str) -> Option<usize> {
+    let text = line.trim_start();
+    (!text.is_empty() && !text.starts_with('#')).then(|| line.len() - text.len())
+}
+
+/// A key deeper than its parent (or as deep, behind a dash), before anything that is not.
+fn find_key(lines: &[&str], from: usize, parent: Option<usize>, key: &str) -> Option<(usize, usize)> {
+    let mut depth = None;
+    // An item's first key stands on the line of its dash.
+    let first = if parent.is_some_and(|_| lines.get(from).is_some_and(|l| l.trim_start().starts_with("- "))) {
+        from
+    } else {
+        from + usize::from(parent.is_some())
+    };
+    for (n, line) in lines.iter().enumerate().skip(first) {
+        let Some(spaces) = indent(line) else { continue };
+        let text = line.trim_start();
+        let (spaces, text) = match text.strip_prefix("- ") {
+            Some(rest) if n == from => (spaces + 2 + rest.len() - rest.trim_start().len(), rest.trim_start()),
+            _ => (spaces, text),
+        };
+        if parent.is_some_and(|p| n != from && spaces <= p) {
+            return None;
+        }
+        if spaces > *depth.get_or_insert(spaces) {
+            continue;
+        }
+        let name = text.trim_start_matches(['"', '\'']);
+        if name.strip_prefix(key).is_some_and(|r| r.trim_start_matches(['"', '\'']).starts_with(':')) {
+            return Some((n, spaces));
+        }
+    }
+    None
+}
+
+fn find_item(lines: &[&str], from: usize, parent: Option<usize>, wanted: usize) -> Option<(usize, usize)> {
+    let mut depth = None;
+    let mut count = 0;
+    for (n, line) in lines.iter().enumerate().skip(from + 1) {
+        let Some(spaces) = indent(line) else { continue };
+        let dash = line.trim_start().starts_with('-');
+        // A list may stand as deep as its own key.
+        if parent.is_some_and(|p| spaces < p || (spaces == p && !dash)) {
+            return None;
+        }
+        if dash && spaces == *depth.get_or_insert(spaces) {
+            if count == wanted {
+                return Some((n, spaces));
+            }
+            count += 1;
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "\
+# a lane
+kind: Lane
+metadata:
+  name: gray
+spec:
+  group: g
+
+  match:
+    all:
+    - on: header
+      key: k
+      op: x
+    - key: z
+      op: '=='
+    any:
+      - {on: cookie, op: exists}
+---
+kind: Other
+spec:
+  op: z
+";
+
+    #[test]
+    fn fields_are_found_in_their_own_document() {
+        assert_eq!(line(TEXT, 2, "spec.match.all[0].op"), 12);
+        assert_eq!(line(TEXT, 2, "spec.match.all[1].op"), 14);
+        assert_eq!(line(TEXT, 2, "spec.match.all[1].key"), 13);
+        assert_eq!(line(TEXT, 2, "metadata.name"), 4);
+        assert_eq!(line(TEXT, 18, "spec.op"), 20);
+        assert_eq!(line(TEXT, 18, ""), 18);
+    }
+
+    #[test]
+    fn what_is_not_there_is_told_at_its_parent() {
+        assert_eq!(line(TEXT, 2, "spec.tag"), 5);
+        assert_eq!(line(TEXT, 2, "spec.match.any[0].op"), 16);
+        assert_eq!(line(TEXT, 2, "spec.match.all[7].op"), 9);
+        assert_eq!(line(TEXT, 2, "nil.nil"), 2);
+        assert_eq!(line("", 1, "a.b"), 1);
+        assert_eq!(line(TEXT, 99, "a.b"), 99);
+    }
+}

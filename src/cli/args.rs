@@ -1,0 +1,56 @@
+//! What can be asked for.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::{apply, completions, get, release};
+
+/// A terminal cockpit for end-to-end gray releases.
+#[derive(Debug, Parser)]
+#[command(name = "graylane", version, max_term_width = 100, subcommand_help_heading = "Commands")]
+#[command(after_help = "With no command: the cockpit, on the cluster that --state or --context names.\n\
+    Start here: `graylane demo`.")]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// For every command.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// The state folder of the pocket to speak to [default: $GRAYLANE_STATE, else graylane/demo in the XDG state folder]
+    #[arg(long, global = true, value_name = "DIR", conflicts_with_all = ["context", "kubeconfig"])]
+    pub state: Option<PathBuf>,
+    /// Speak to a real cluster: a context of kubectl's files
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// Speak to a real cluster: this file instead of $KUBECONFIG
+    #[arg(long, global = true, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The namespace of graylane's resources [default: the context's]
+    #[arg(long, short, global = true, value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// Who acts, in approvals and histories [default: $GRAYLANE_USER, else you]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub user: Option<String>,
+    /// The configuration file [default: graylane/config.toml in the XDG configuration folder]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show apps, environments, releases, lanes, lane groups or approvals
+    Get(get::GetArgs),
+    /// Start, show, list releases, or wait for one
+    Release(release::ReleaseArgs),
+    /// Create or change objects from files; all errors at once, each with file and line
+    Apply(apply::ApplyArgs),
+    /// Print a completion script
+    Completions(completions::CompletionsArgs),
+}

@@ -1,0 +1,197 @@
+//! `get KIND [NAME] [-o …]`: what is there, in tables or as data.
+
+pub(super) mod tables;
+
+use clap::{Args, ValueEnum};
+use color_eyre::eyre::{Result, bail, eyre};
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{Api, Resource, ResourceExt, api::ListParams};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use super::{
+    Global,
+    output::{self, Format, Table},
+    session::{self, Session, told},
+};
+use crate::api::{App, Approval, Lane, LaneGroup, Release, label};
+
+#[derive(Debug, Args)]
+pub struct GetArgs {
+    /// What
+    kind: Kind,
+    /// Only this one; for environments `gray` (of every app) or `APP/gray`
+    name: Option<String>,
+    /// How to print it
+    #[arg(long, short, default_value = "table")]
+    output: Format,
+}
+
+/// What can be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    #[value(alias = "app")]
+    Apps,
+    #[value(aliases = ["environment", "envs", "env"])]
+    Environments,
+    #[value(alias = "release")]
+    Releases,
+    #[value(alias = "lane")]
+    Lanes,
+    #[value(aliases = ["lanegroup", "groups", "group"])]
+    Lanegroups,
+    #[value(alias = "approval")]
+    Approvals,
+}
+
+pub(super) async fn run(global: &Global, args: GetArgs) -> Result<()> {
+    let session = session::open(global).await?;
+    let now = Timestamp::now();
+    let name = args.name.as_deref();
+    let format = args.output;
+    let text = match args.kind {
+        Kind::Apps => show::<App>(&session, name, format, |items, wide| tables::apps(items, wide, now)).await?,
+        Kind::Releases => {
+            show::<Release>(&session, name, format, |items, wide| tables::releases(items, wide, now)).await?
+        }
+        Kind::Lanes => show::<Lane>(&session, name, format, |items, wide| tables::lanes(items, wide, now)).await?,
+        Kind::Lanegroups => {
+            show::<LaneGroup>(&session, name, format, |items, wide| tables::groups(items, wide, now)).await?
+        }
+        Kind::Approvals => show::<Approval>(&session, name, format, |items, _| tables::approvals(items, now)).await?,
+        Kind::Environments => environments(&session, name, format, now).await?,
+    };
+    output::print(&text)
+}
+
+/// All objects of a kind, oldest first.
+pub(super) async fn list<T>(session: &Session) -> Result<Vec<T>>
+where
+    T: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + DeserializeOwned
+        + std::fmt::Debug,
+{
+    let api: Api<T> = Api::namespaced(session.client.clone(), &session.namespace);
+    let what = format!("listing {} in namespace {}", T::plural(&()), session.namespace);
+    let mut items = api.list(&ListParams::default()).await.map_err(told(what))?.items;
+    items.sort_by_key(|i| (i.meta().creation_timestamp.as_ref().map(|t| t.0), i.name_any()));
+    Ok(items)
+}
+
+/// One object by its name.
+pub(super) async fn one<T>(session: &Session, name: &str) -> Result<T>
+where
+    T: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + DeserializeOwned
+        + std::fmt::Debug,
+{
+    let api: Api<T> = Api::namespaced(session.client.clone(), &session.namespace);
+    match api.get_opt(name).await.map_err(told(format!("reading {name}")))? {
+        Some(object) => Ok(object),
+        None => {
+            let mut known: Vec<String> = list::<T>(session).await?.iter().map(ResourceExt::name_any).collect();
+            known.sort();
+            let kind = T::kind(&());
+            Err(eyre!("no {kind} {name} in namespace {}; there {}", session.namespace, names(&known)))
+        }
+    }
+}
+
+/// `is none`, or the names, not too many.
+pub(super) fn names(known: &[String]) -> String {
+    match known {
+        [] => "is none".into(),
+        [one] => format!("is only {one}"),
+        many if many.len() <= 12 => format!("are {}", many.join(", ")),
+        many => format!("are {} and {} more", many[..12].join(", "), many.len() - 12),
+    }
+}
+
+async fn show<T>(
+    session: &Session,
+    name: Option<&str>,
+    format: Format,
+    table: impl FnOnce(&[T], bool) -> Table,
+) -> Result<String>
+where
+    T: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + DeserializeOwned
+        + Serialize
+        + std::fmt::Debug,
+{
+    let mut items = match name {
+        Some(name) => vec![one::<T>(session, name).await?],
+        None => list::<T>(session).await?,
+    };
+    for item in &mut items {
+        item.meta_mut().managed_fields = None;
+    }
+    match format {
+        Format::Json | Format::Yaml if name.is_some() => output::data(&items[0], format),
+        Format::Json | Format::Yaml => output::data(&list_of(&items)?, format),
+        Format::Name => Ok(items.iter().map(|i| i.name_any() + "\n").collect()),
+        Format::Table | Format::Wide => Ok(render(&table(&items, format == Format::Wide), &session.namespace)),
+    }
+}
+
+fn list_of(items: &[impl Serialize]) -> Result<Value> {
+    Ok(json!({"apiVersion": "v1", "kind": "List", "items": serde_json::to_value(items)?}))
+}
+
+fn render(table: &Table, namespace: &str) -> String {
+    if table.is_empty() {
+        eprintln!("Nothing in namespace {namespace}.");
+        return String::new();
+    }
+    table.render()
+}
+
+async fn environments(session: &Session, name: Option<&str>, format: Format, now: Timestamp) -> Result<String> {
+    let apps: Vec<App> = list(session).await?;
+    let (of_app, of_name) = match name.map(|n| n.split_once('/').unwrap_or(("", n))) {
+        Some((app, name)) => (Some(app).filter(|a| !a.is_empty()), Some(name)),
+        None => (None, None),
+    };
+    let mut rows = vec![];
+    for app in apps.iter().filter(|a| of_app.is_none_or(|n| a.name_any() == n)) {
+        for environment in app.spec.environments.iter().filter(|e| of_name.is_none_or(|n| e.name == n)) {
+            rows.push((app, environment));
+        }
+    }
+    if let Some(name) = name
+        && rows.is_empty()
+    {
+        let mut known: Vec<String> = apps
+            .iter()
+            .flat_map(|a| a.spec.environments.iter().map(|e| format!("{}/{}", a.name_any(), e.name)))
+            .collect();
+        known.sort();
+        bail!("no environment {name}; there {}", names(&known));
+    }
+    let mut found = vec![];
+    for (app, environment) in rows {
+        let selector = format!("{}={},{}={}", label::APP, app.name_any(), label::ENVIRONMENT, environment.name);
+        let api: Api<Deployment> = Api::namespaced(session.client.clone(), &environment.namespace);
+        let deployments = match &environment.context {
+            // Another cluster's workloads are not ours to ask from here.
+            Some(_) => vec![],
+            None => api.list(&ListParams::default().labels(&selector)).await.map_err(told("listing workloads"))?.items,
+        };
+        found.push(tables::EnvironmentRow { app, environment, deployments });
+    }
+    match format {
+        Format::Json | Format::Yaml if of_app.is_some() => output::data(&found[0].data()?, format),
+        Format::Json | Format::Yaml => {
+            let items = found.iter().map(tables::EnvironmentRow::data).collect::<Result<Vec<_>>>()?;
+            output::data(&list_of(&items)?, format)
+        }
+        Format::Name => Ok(found.iter().map(|r| format!("{}/{}\n", r.app.name_any(), r.environment.name)).collect()),
+        Format::Table | Format::Wide => {
+            Ok(render(&tables::environments(&found, format == Format::Wide, now), &session.namespace))
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Output: tables for people, JSON and YAML for programs.
+
+use std::io::{self, Write};
+
+use clap::ValueEnum;
+use color_eyre::eyre::{Report, Result};
+use serde::Serialize;
+
+use crate::domain::text;
+
+/// `-o`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A table.
+    #[default]
+    Table,
+    /// A table with more columns.
+    Wide,
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
+    /// Names only, one a line.
+    Name,
+}
+
+/// Writes to stdout.
+pub(super) fn print(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    if !text.ends_with('\n') && !text.is_empty() {
+        out.write_all(b"\n")?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// A value as JSON or YAML; other formats are the caller's.
+pub(super) fn data(value: &impl Serialize, format: Format) -> Result<String> {
+    let value = serde_json::to_value(value)?;
+    Ok(match format {
+        Format::Yaml => crate::cluster::yaml::text(&value),
+        _ => serde_json::to_string_pretty(&value)? + "\n",
+    })
+}
+
+/// Whether the reader of our output went away.
+pub(super) fn is_broken_pipe(report: &Report) -> bool {
+    report.chain().any(|e| e.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe))
+}
+
+/// Rows under headers, columns three blanks apart, as kubectl prints them.
+pub(super) struct Table {
+    head: Vec<&'static str>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(super) fn new(head: &[&'static str]) -> Self {
+        Self { head: head.to_vec(), rows: vec![] }
+    }
+
+    /// Empty cells are shown as `-`, so that columns can be cut by blanks.
+    pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().map(|c| if c.is_empty() { "-".into() } else { c }).collect());
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    pub(super) fn render(&self) -> String {
+        let widths: Vec<usize> = (0..self.head.len())
+            .map(|i| {
+                self.rows.iter().filter_map(|r| r.get(i)).map(|c| text::width(c)).chain([self.head[i].len()]).max()
+            })
+            .map(Option::unwrap_or_default)
+            .collect();
+        let mut out = String::new();
+        let head: Vec<String> = self.head.iter().map(ToString::to_string).collect();
+        for row in std::iter::once(&head).chain(&self.rows) {
+            let mut line = String::new();
+            for (cell, width) in row.iter().zip(&widths) {
+                line.push_str(cell);
+                line.push_str(&" ".repeat(width - text::width(cell) + 3));
+            }
+            out.push_str(line.trim_end());
+            out.push('\n');
+        }
+        out
+    }
+}
+
+/// How long ago; nothing when it is not known.
+pub(super) fn age(then: Option<jiff::Timestamp>, now: jiff::Timestamp) -> String {
+    then.map(|then| text::age(now, then)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_also_under_wide_characters() {
+        let mut table = Table::new(&["NAME", "WHY"]);
+        table.row(["灰度".into(), String::new()]);
+        table.row(["a".into(), "b c".into()]);
+        assert_eq!(table.render(), "NAME   WHY\n灰度   -\na      b c\n");
+    }
+}

@@ -1,0 +1,59 @@
+//! What every command starts from: the configuration, the cluster, who acts.
+
+use color_eyre::eyre::{Report, Result};
+use kube::Client;
+
+use super::Global;
+use crate::{
+    cluster::connect::{self, Source},
+    config::{self, Config},
+};
+
+/// A question that was asked wrongly: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}\nSee `graylane --help`.")]
+pub(super) struct Usage(pub(super) String);
+
+/// A [`Usage`] error.
+pub(super) fn usage(why: impl Into<String>) -> Report {
+    Report::new(Usage(why.into()))
+}
+
+/// A cluster to speak to.
+pub(super) struct Session {
+    pub(super) client: Client,
+    pub(super) namespace: String,
+}
+
+/// The configuration with the command line over it.
+pub(super) fn config(global: &Global) -> Result<Config> {
+    let mut config = config::load(global.config.as_deref())?;
+    let env = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty());
+    config.state = global.state.clone().or_else(|| env("GRAYLANE_STATE").map(Into::into)).or(config.state);
+    config.namespace = global.namespace.clone().or(config.namespace);
+    config.user = global.user.clone().or_else(|| env("GRAYLANE_USER")?.into_string().ok()).or(config.user);
+    // A state folder on the command line beats a context in the file, and the other way round.
+    config.context = if global.state.is_some() { None } else { global.context.clone().or(config.context) };
+    Ok(config)
+}
+
+/// Where the API is.
+pub(super) fn source(global: &Global, config: &Config) -> Result<Source> {
+    if global.kubeconfig.is_some() || config.context.is_some() {
+        return Ok(Source::Kubectl { kubeconfig: global.kubeconfig.clone(), context: config.context.clone() });
+    }
+    Ok(Source::State(config.state()?))
+}
+
+/// Connects.
+pub(super) async fn open(global: &Global) -> Result<Session> {
+    let config = config(global)?;
+    let connected = connect::connect(&source(global, &config)?, config.namespace.as_deref()).await?;
+    Ok(Session { client: connected.client, namespace: connected.namespace })
+}
+
+/// An API error as a report: what was done, and the server's words.
+pub(super) fn told(what: impl std::fmt::Display) -> impl FnOnce(kube::Error) -> Report {
+    let what = what.to_string();
+    move |e| Report::msg(format!("{what}: {}", crate::cluster::error::words(&e)))
+}
