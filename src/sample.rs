@@ -1,1 +1,26 @@
-//! The sample services A, B, C and their load.
+//! The sample services A, B, C of the public demo (`mse-simple-demo`) and a light load on them, run by a
+//! hidden subcommand as the processes of containers. A tells `A{tag}[{ip}][config=..] -> ` and what B tells.
+
+mod config;
+mod fault;
+mod load;
+mod next;
+mod serve;
+
+use std::sync::Arc;
+
+use color_eyre::eyre::{Result, bail};
+
+pub use config::Config;
+pub use serve::serve;
+
+/// Runs `a`, `b`, `c` or `load` as the environment says, until SIGTERM or SIGINT.
+pub async fn run(which: &str) -> Result<()> {
+    let env = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+    let stop = serve::on_signal()?;
+    match which {
+        "a" | "b" | "c" => serve(Arc::new(Config::read(which, &env)?), stop).await,
+        "load" => load::run(load::Load::read(&env)?, stop).await,
+        other => bail!("there is no sample {other:?}: a, b, c or load"),
+    }
+}

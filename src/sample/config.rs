@@ -1,0 +1,87 @@
+//! What the environment says to a sample service.
+
+use std::{net::SocketAddr, time::Duration};
+
+use color_eyre::eyre::{Result, WrapErr};
+
+/// A service as it runs.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `A`, `B` or `C`.
+    pub letter: char,
+    /// `POD_IP:PORT`.
+    pub address: SocketAddr,
+    /// `SERVICE_TAG`: the pod's lane tag; empty is baseline.
+    pub tag: String,
+    /// `CUSTOM_CONFIG_VALUE`, told by A.
+    pub config: String,
+    /// `APP_VERSION`: told in the header `x-app-version`.
+    pub version: Option<String>,
+    /// `TAG_HEADER`: what carries the lane tag.
+    pub tag_header: String,
+    /// `DROP_TAG`: be the guilty service that does not pass the tag on.
+    pub drop_tag: bool,
+    /// `HEALTH=down`: never get ready.
+    pub down: bool,
+    /// `LAMEDUCK_MS`: go on accepting this long after SIGTERM, for callers that do not know yet.
+    pub lameduck: Duration,
+    /// `SPRING_CLOUD_X_SERVICE_HOST:PORT`.
+    pub b: Next,
+    /// The same.
+    pub c: Next,
+}
+
+/// A service to call.
+#[derive(Clone, Debug, Default)]
+pub struct Next {
+    /// `spring-cloud-b`.
+    pub service: String,
+    /// `host:port`; none when the variables are not there.
+    pub authority: Option<String>,
+}
+
+impl Config {
+    /// Reads it; `which` is `a`, `b` or `c`.
+    pub fn read(which: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
+        let letter = which.chars().next().unwrap_or('a').to_ascii_uppercase();
+        let default = 20_001 + u16::from(letter as u8 - b'A');
+        let ip = env("POD_IP").unwrap_or_else(|| "127.0.0.1".into());
+        let ip = ip.parse().wrap_err_with(|| format!("POD_IP: {ip:?} is no IP address"))?;
+        let port = number(env, "PORT", u64::from(default))?;
+        let port = u16::try_from(port).wrap_err_with(|| format!("PORT: {port} is no port"))?;
+        let lameduck = Duration::from_millis(number(env, "LAMEDUCK_MS", 500)?);
+        Ok(Self {
+            letter,
+            address: SocketAddr::new(ip, port),
+            tag: env("SERVICE_TAG").filter(|t| t != "null").unwrap_or_default(),
+            config: env("CUSTOM_CONFIG_VALUE").unwrap_or_else(|| "base".into()),
+            version: env("APP_VERSION"),
+            tag_header: env("TAG_HEADER").unwrap_or_else(|| "x-mse-tag".into()),
+            drop_tag: env("DROP_TAG").is_some_and(|v| v != "0"),
+            down: env("HEALTH").is_some_and(|v| v == "down"),
+            lameduck,
+            b: next("spring-cloud-b", "SPRING_CLOUD_B", env),
+            c: next("spring-cloud-c", "SPRING_CLOUD_C", env),
+        })
+    }
+
+    /// `Agray[ip][config=base]`: this service's link of the chain.
+    pub fn link(&self) -> String {
+        let config = if self.letter == 'A' { format!("[config={}]", self.config) } else { String::new() };
+        format!("{}{}[{}]{config}", self.letter, self.tag, self.address.ip())
+    }
+}
+
+fn next(service: &str, prefix: &str, env: &dyn Fn(&str) -> Option<String>) -> Next {
+    let host = env(&format!("{prefix}_SERVICE_HOST"));
+    let port = env(&format!("{prefix}_SERVICE_PORT"));
+    let authority = host.zip(port).map(|(host, port)| match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    });
+    Next { service: service.into(), authority }
+}
+
+pub(super) fn number(env: &dyn Fn(&str) -> Option<String>, name: &str, default: u64) -> Result<u64> {
+    env(name).map_or(Ok(default), |v| v.parse().wrap_err_with(|| format!("{name}: {v:?} is no whole number")))
+}

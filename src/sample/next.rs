@@ -1,0 +1,90 @@
+//! Calling the next service, with everything that has to travel along.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+
+use super::config::{Config, Next};
+
+/// More than a chain is ever long.
+const MOST_BYTES: usize = 64 * 1024;
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+pub(super) struct Caller {
+    client: Client<HttpConnector, Empty<Bytes>>,
+}
+
+/// Why there is no chain behind this service: a status and words.
+pub(super) type Failure = (StatusCode, String);
+
+impl Caller {
+    pub(super) fn new() -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(Duration::from_secs(3)));
+        connector.set_nodelay(true);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(Duration::from_secs(30))
+            .pool_timer(TokioTimer::new())
+            .build(connector);
+        Self { client }
+    }
+
+    /// What the next service tells at `path`.
+    pub(super) async fn call(
+        &self,
+        me: &Config,
+        next: &Next,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Result<String, Failure> {
+        let unavailable = |why: String| (StatusCode::SERVICE_UNAVAILABLE, why);
+        let Some(authority) = &next.authority else {
+            let variable = next.service.to_uppercase().replace('-', "_");
+            return Err(unavailable(format!(
+                "{} cannot find {}: {variable}_SERVICE_HOST and _PORT are not set. Create the Service {} in this \
+                 namespace, then restart this pod.\n",
+                me.letter, next.service, next.service
+            )));
+        };
+        let mut request = Request::get(format!("http://{authority}{path}"));
+        for name in ["traceparent", "tracestate", "baggage", me.tag_header.as_str()] {
+            if me.drop_tag && (name == "baggage" || name == me.tag_header) {
+                continue;
+            }
+            for value in headers.get_all(name) {
+                request = request.header(name, value);
+            }
+        }
+        let failed = |why: String| {
+            unavailable(format!(
+                "{} cannot reach {} at {authority}: {why}. Are its pods ready?\n",
+                me.letter, next.service
+            ))
+        };
+        let request = request.body(Empty::new()).map_err(|e| failed(e.to_string()))?;
+        let answer = async {
+            let answer = self.client.request(request).await.map_err(|e| failed(chain_of(&e)))?;
+            let status = answer.status();
+            let body =
+                Limited::new(answer.into_body(), MOST_BYTES).collect().await.map_err(|e| failed(e.to_string()))?;
+            let text = String::from_utf8_lossy(&body.to_bytes()).trim_end().to_owned();
+            if status.is_success() { Ok(text) } else { Err((status, format!("{} -> {text}\n", me.link()))) }
+        };
+        let timeout = || {
+            (StatusCode::GATEWAY_TIMEOUT, format!("{} has no answer from {} in {TIMEOUT:?}\n", me.letter, next.service))
+        };
+        tokio::time::timeout(TIMEOUT, answer).await.map_err(|_| timeout())?
+    }
+}
+
+/// An error with its causes.
+fn chain_of(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |e| e.source()).map(ToString::to_string);
+    std::iter::once(error.to_string()).chain(causes).collect::<Vec<_>>().join(": ")
+}
