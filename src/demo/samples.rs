@@ -1,0 +1,86 @@
+//! The files of `samples/`, built in.
+
+use serde_json::Value;
+
+use crate::domain::yaml;
+
+/// One file of the sample workspace.
+pub struct Sample {
+    /// Its name in `samples/`.
+    pub name: &'static str,
+    /// Its text.
+    pub text: &'static str,
+}
+
+/// All files, in the order of creation.
+pub const SAMPLES: [Sample; 6] = [
+    Sample { name: "namespaces.yaml", text: include_str!("../../samples/namespaces.yaml") },
+    Sample { name: "gateway.yaml", text: include_str!("../../samples/gateway.yaml") },
+    Sample { name: "spring-cloud-a.yaml", text: include_str!("../../samples/spring-cloud-a.yaml") },
+    Sample { name: "spring-cloud-b.yaml", text: include_str!("../../samples/spring-cloud-b.yaml") },
+    Sample { name: "spring-cloud-c.yaml", text: include_str!("../../samples/spring-cloud-c.yaml") },
+    Sample { name: "lanes.yaml", text: include_str!("../../samples/lanes.yaml") },
+];
+
+/// The load, which makes sense only when there is something to load.
+pub const TRAFFIC: Sample = Sample { name: "traffic.yaml", text: include_str!("../../samples/traffic.yaml") };
+
+impl Sample {
+    /// Its objects.
+    pub fn objects(&self) -> Vec<Value> {
+        let documents = yaml::objects(self.name, self.text).expect("tests read every sample");
+        documents.into_iter().map(|d| d.value).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        api::{App, Lane, LaneGroup, TaskKind},
+        domain::lanes,
+    };
+
+    fn all<T: serde::de::DeserializeOwned>(kind: &str) -> Vec<T> {
+        let objects = SAMPLES.iter().flat_map(Sample::objects).filter(|o| o["kind"] == kind);
+        objects.map(|o| serde_json::from_value(o).unwrap()).collect()
+    }
+
+    #[test]
+    fn every_file_holds_objects_of_the_demo() {
+        for sample in SAMPLES.iter().chain([&TRAFFIC]) {
+            assert!(!sample.objects().is_empty(), "{}", sample.name);
+        }
+        assert_eq!(TRAFFIC.objects()[0]["metadata"]["namespace"], super::super::seed::NAMESPACE);
+    }
+
+    #[test]
+    fn every_app_has_the_environments_of_the_story_and_only_tasks_that_name_them() {
+        let apps: Vec<App> = all("App");
+        assert_eq!(apps.len(), 3);
+        for app in apps {
+            let names: Vec<&str> = app.spec.environments.iter().map(|e| e.name.as_str()).collect();
+            assert_eq!(names, ["test", "pre", "gray", "prod"]);
+            assert_eq!(app.spec.environment_of_lane("gray").unwrap().name, "gray");
+            for task in app.spec.workflow.stages.iter().flat_map(|s| &s.tasks) {
+                let environment = match task.kind().expect("one kind") {
+                    TaskKind::Deploy(d) => &d.environment,
+                    TaskKind::CleanUp(c) => &c.environment,
+                    TaskKind::Build(b) => {
+                        assert!(app.spec.images.contains_key(&b.image));
+                        continue;
+                    }
+                    _ => continue,
+                };
+                assert!(app.spec.environment(environment).is_some(), "{}: {environment}", task.name);
+            }
+        }
+    }
+
+    #[test]
+    fn the_lane_has_no_problems() {
+        let groups: Vec<LaneGroup> = all("LaneGroup");
+        let found: Vec<Lane> = all("Lane");
+        assert_eq!(lanes::check("mse-demo", groups.first(), &found), []);
+    }
+}
