@@ -7,6 +7,7 @@ mod apply;
 mod args;
 mod completions;
 mod get;
+mod logs;
 mod output;
 mod release;
 mod session;
@@ -51,6 +52,7 @@ async fn run(cli: Cli) -> Result<()> {
         Some(Command::Get(args)) => get::run(&global, args).await,
         Some(Command::Release(args)) => release::run(&global, args).await,
         Some(Command::Apply(args)) => apply::run(&global, args).await,
+        Some(Command::Logs(args)) => logs::run(&global, args).await,
         Some(Command::Completions(args)) => completions::run(&args, &mut Cli::command()),
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{apply, completions, get, release};
+use super::{apply, completions, get, logs, release};
 
 /// A terminal cockpit for end-to-end gray releases.
 #[derive(Debug, Parser)]
@@ -51,6 +51,8 @@ pub enum Command {
     Release(release::ReleaseArgs),
     /// Create or change objects from files; all errors at once, each with file and line
     Apply(apply::ApplyArgs),
+    /// Show a pod's log
+    Logs(logs::LogsArgs),
     /// Print a completion script
     Completions(completions::CompletionsArgs),
 }

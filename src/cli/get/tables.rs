@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::{
     api::{App, Approval, Decision, Environment, EnvironmentStatus, Lane, LaneGroup, LaneSpec, Release},
     cli::output::{Table, age},
+    domain::lanes::text,
 };
 
 /// One environment of one App, and what runs in it.
@@ -174,9 +175,9 @@ fn rule(spec: &LaneSpec) -> String {
     if !spec.rule.paths.is_empty() {
         parts.push(spec.rule.paths.join("|"));
     }
-    parts.extend(spec.rule.all.iter().map(ToString::to_string));
+    parts.extend(spec.rule.all.iter().map(text::print));
     if !spec.rule.any.is_empty() {
-        let any: Vec<String> = spec.rule.any.iter().map(ToString::to_string).collect();
+        let any: Vec<String> = spec.rule.any.iter().map(text::print).collect();
         parts.push(format!("({})", any.join(" or ")));
     }
     parts.join(" and ")
