@@ -1,1 +1,87 @@
 //! The lane data plane: entry and service-to-service routing, drain, hops.
+//!
+//! Rule: what a request meets follows from one immutable `Table`, made anew from the cluster's objects at
+//! each change; the data path takes no lock that another request holds while it waits, and tells a hop for
+//! each request without ever waiting for who listens.
+
+mod body;
+mod colour;
+mod compile;
+mod endpoint;
+mod forward;
+mod headers;
+mod limits;
+mod objects;
+mod proxy;
+mod record;
+mod refusal;
+mod rule;
+mod server;
+mod table;
+mod trace;
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use arc_swap::ArcSwap;
+use tokio_util::task::TaskTracker;
+
+pub use compile::Verdicts;
+pub use limits::Limits;
+pub use objects::Objects;
+pub use record::HopSink;
+
+use self::{compile::compile, objects::Known, proxy::Shared, server::Listeners, table::Table};
+
+/// A running data plane.
+#[derive(Debug)]
+pub struct Gateway {
+    shared: Arc<Shared>,
+    listeners: Listeners,
+    known: Known,
+    node: IpAddr,
+}
+
+/// What came of a change.
+#[derive(Debug)]
+pub struct Applied {
+    /// What is to be said in statuses.
+    pub verdicts: Verdicts,
+    /// Addresses that could not be listened on, and why.
+    pub failed: HashMap<SocketAddr, String>,
+}
+
+impl Gateway {
+    /// One that serves nothing yet. `node` is where Gateways listen that name no address.
+    pub fn new(node: IpAddr, limits: Limits, hops: HopSink) -> Self {
+        let (table, switched) = (ArcSwap::from_pointee(Table::default()), TaskTracker::new());
+        let shared = Arc::new(Shared { table, limits, hops, switched });
+        Self { shared, listeners: Listeners::default(), known: Known::default(), node }
+    }
+
+    /// Serves what the objects say from now on. Needs a tokio runtime.
+    pub fn apply(&mut self, objects: &Objects) -> Applied {
+        let (table, verdicts) = compile(objects, self.node, &mut self.known);
+        let wanted: Vec<SocketAddr> = table.listeners.keys().copied().collect();
+        self.shared.table.store(Arc::new(table));
+        let failed = self.listeners.follow(&self.shared, &wanted);
+        Applied { verdicts, failed }
+    }
+
+    /// Closes connections to backends that were not used for long.
+    pub fn prune(&self) {
+        self.known.prune(self.shared.limits.idle);
+    }
+
+    /// Takes no more requests, and waits for those in flight, switched connections too, up to the limit.
+    pub async fn drain(mut self) {
+        let limit = self.shared.limits.drain;
+        let end = tokio::time::Instant::now() + limit;
+        self.listeners.drain(limit).await;
+        self.shared.switched.close();
+        let _ = tokio::time::timeout_at(end, self.shared.switched.wait()).await;
+    }
+}

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::Served;
 
 /// One request answered (or not) by one pod.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Hop {
     /// When the request came in.

@@ -1,0 +1,136 @@
+//! Bodies pass through frame by frame, never held as a whole.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::{Buf, Bytes};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use hyper::{body::Incoming, client::conn::http1::SendRequest};
+
+use super::{endpoint::Pending, record::Record};
+
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What the gateway answers with.
+pub(super) type Answer = UnsyncBoxBody<Bytes, BoxError>;
+
+/// A request's body on its way to a backend.
+#[derive(Debug)]
+pub struct Upload {
+    inner: Option<Incoming>,
+    left: u64,
+}
+
+impl Upload {
+    /// At most `most` bytes of a body.
+    pub(super) fn new(inner: Incoming, most: u64) -> Self {
+        let inner = if inner.is_end_stream() { None } else { Some(inner) };
+        Self { inner, left: most }
+    }
+
+    pub(super) fn none() -> Self {
+        Self { inner: None, left: 0 }
+    }
+}
+
+/// The body was longer than allowed.
+#[derive(Debug, thiserror::Error)]
+#[error("the request's body is longer than the gateway allows")]
+pub(super) struct TooLong;
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
+        let polled = Pin::new(inner).poll_frame(cx).map_err(BoxError::from);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            let size = frame.data_ref().map_or(0, |d| d.remaining() as u64);
+            match self.left.checked_sub(size) {
+                Some(left) => self.left = left,
+                None => return Poll::Ready(Some(Err(TooLong.into()))),
+            }
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+/// A response's body on its way to the caller. When it is through, the connection is kept for the next
+/// request and the hop is told.
+pub(super) struct Download {
+    inner: Incoming,
+    record: Option<Record>,
+    connection: Option<(SendRequest<Upload>, usize)>,
+    pending: Pending,
+}
+
+impl Download {
+    pub(super) fn new(
+        inner: Incoming,
+        record: Record,
+        sender: SendRequest<Upload>,
+        pooled: usize,
+        pending: Pending,
+    ) -> Self {
+        Self { inner, record: Some(record), connection: Some((sender, pooled)), pending }
+    }
+
+    fn finish(&mut self, error: Option<String>) {
+        let whole = error.is_none();
+        if let Some(mut record) = self.record.take() {
+            record.hop.error = error.or(record.hop.error.take());
+        }
+        if let Some((sender, pooled)) = self.connection.take()
+            && whole
+        {
+            self.pending.0.keep(sender, pooled);
+        }
+    }
+}
+
+impl Body for Download {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let polled = Pin::new(&mut self.inner).poll_frame(cx).map_err(BoxError::from);
+        match &polled {
+            Poll::Ready(None) => self.finish(None),
+            Poll::Ready(Some(Err(e))) => self.finish(Some(format!("the response broke off: {e}"))),
+            _ => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl Drop for Download {
+    fn drop(&mut self) {
+        let gone = !self.inner.is_end_stream();
+        self.finish(gone.then(|| "the caller went away before the response's end".to_owned()));
+    }
+}
+
+/// A short text as a body.
+pub(super) fn text(text: String) -> Answer {
+    Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed_unsync()
+}

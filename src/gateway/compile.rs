@@ -1,0 +1,299 @@
+//! Objects to a table, and what is to be said in their statuses.
+
+use std::{
+    cmp::Reverse,
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use http::HeaderName;
+use kube::ResourceExt;
+
+use super::{
+    objects::{Known, Objects, ports},
+    rule,
+    table::{Colour, Frontend, Host, Match, Path, Rule, Table},
+};
+use crate::{
+    api::gateway_api::{Gateway, HttpRoute, LANE_GATEWAY, ParentRef, RouteMatch},
+    domain::lanes::Rules,
+};
+
+/// What is said of the objects.
+#[derive(Debug, Default)]
+pub struct Verdicts {
+    /// By route (index in the objects), for each parent that is ours.
+    pub(super) routes: Vec<(usize, ParentRef, RouteVerdict)>,
+    /// By gateway (index in the objects) of our class.
+    pub(super) gateways: Vec<(usize, Vec<ListenerVerdict>)>,
+}
+
+/// What is said of a route at one parent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RouteVerdict {
+    /// Reason and words; the reason `Accepted` is a yes.
+    pub(super) accepted: (&'static str, String),
+    /// Reason and words; the reason `ResolvedRefs` is a yes.
+    pub(super) resolved: (&'static str, String),
+}
+
+/// What is said of a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ListenerVerdict {
+    pub(super) name: String,
+    pub(super) routes: i32,
+    /// Where it shall listen.
+    pub(super) addresses: Vec<SocketAddr>,
+    /// Reason and words of a no.
+    pub(super) refused: Option<(&'static str, String)>,
+}
+
+struct Entry<'a> {
+    gateway: &'a Gateway,
+    hosts: Host,
+    port: u16,
+    name: &'a str,
+    all_namespaces: bool,
+    addresses: Vec<SocketAddr>,
+}
+
+/// Compiles everything. `known` carries the endpoints from table to table.
+pub fn compile(objects: &Objects, node: IpAddr, known: &mut Known) -> (Table, Verdicts) {
+    let mut verdicts = Verdicts::default();
+    let mut table = Table { ports: ports(objects, known), ..Table::default() };
+    let index: HashMap<(String, String, u16), usize> =
+        table.ports.iter().enumerate().map(|(i, p)| ((p.namespace.clone(), p.service.clone(), p.port), i)).collect();
+    let colours = colours(objects);
+    for ((namespace, name), colour) in &colours {
+        table.tags.insert((namespace.clone(), name.clone()), colour.header.clone());
+    }
+    for service in &objects.services {
+        let ip: Option<IpAddr> =
+            service.spec.as_ref().and_then(|s| s.cluster_ip.as_deref()).and_then(|ip| ip.parse().ok());
+        let Some(ip) = ip else { continue };
+        let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
+        for (i, port) in table.ports.iter().enumerate().filter(|(_, p)| p.namespace == namespace && p.service == name) {
+            table.listeners.insert(SocketAddr::new(ip, port.port), Frontend::Service(i));
+        }
+    }
+    let mut entries = entries(objects, node, &mut table, &mut verdicts);
+    let mut matches: HashMap<SocketAddr, Vec<(Rank, Match)>> = HashMap::new();
+    let mut meshes: HashMap<usize, Vec<(Rank, Match)>> = HashMap::new();
+    for (r, route) in objects.routes.iter().enumerate() {
+        let namespace = route.namespace().unwrap_or_default();
+        let parents: Vec<&ParentRef> = route.spec.parent_refs.iter().collect();
+        let compiled = rule::compile(route, &index, &colours);
+        for parent in parents {
+            let accepted = if parent.is_gateway() {
+                match at_gateway(route, parent, &namespace, &mut entries, objects) {
+                    None => continue,
+                    Some(Err(no)) => no,
+                    Some(Ok(places)) => {
+                        for (address, host, listener) in places {
+                            bump(&mut verdicts, objects, parent, &namespace, &listener);
+                            matches.entry(address).or_default().extend(flat(route, &compiled.rules, &host));
+                        }
+                        ("Accepted", "requests are routed".to_owned())
+                    }
+                }
+            } else if parent.is_service() {
+                if parent.namespace.as_ref().is_some_and(|n| *n != namespace) {
+                    ("NotAllowedByListeners", "a route of another namespace is not taken".to_owned())
+                } else {
+                    let own = |(_, p): &(usize, &super::table::Port)| {
+                        p.namespace == namespace && p.service == parent.name && parent.port.is_none_or(|n| n == p.port)
+                    };
+                    let found: Vec<usize> = table.ports.iter().enumerate().filter(own).map(|(i, _)| i).collect();
+                    for &i in &found {
+                        meshes.entry(i).or_default().extend(flat(route, &compiled.rules, &Host::Any));
+                    }
+                    match found.is_empty() {
+                        true => ("NoMatchingParent", format!("there is no Service {} with that port", parent.name)),
+                        false => ("Accepted", "requests are routed".to_owned()),
+                    }
+                }
+            } else {
+                continue;
+            };
+            let accepted = match (&compiled.unsupported, accepted) {
+                (Some(words), ("Accepted", _)) => ("UnsupportedValue", words.clone()),
+                (_, accepted) => accepted,
+            };
+            let verdict = RouteVerdict { accepted, resolved: compiled.resolved.clone() };
+            verdicts.routes.push((r, parent.clone(), verdict));
+        }
+    }
+    for (address, mut ranked) in matches {
+        ranked.sort_by(|a, b| a.0.cmp(&b.0));
+        if let Some(Frontend::Entry { routes, .. }) = table.listeners.get_mut(&address) {
+            *routes = ranked.into_iter().map(|(_, m)| m).collect();
+        }
+    }
+    for (port, mut ranked) in meshes {
+        ranked.sort_by(|a, b| a.0.cmp(&b.0));
+        table.ports[port].routes = ranked.into_iter().map(|(_, m)| m).collect();
+    }
+    (table, verdicts)
+}
+
+/// Colouring by namespace and name of each lane group.
+fn colours(objects: &Objects) -> HashMap<(String, String), Arc<Colour>> {
+    let colour = |group: &Arc<crate::api::LaneGroup>| {
+        let (namespace, name) = (group.namespace().unwrap_or_default(), group.name_any());
+        let own = |l: &&Arc<crate::api::Lane>| l.namespace().unwrap_or_default() == namespace && l.spec.group == name;
+        let lanes: Vec<crate::api::Lane> = objects.lanes.iter().filter(own).map(|l| (**l).clone()).collect();
+        let (rules, problems) = Rules::compile(&name, &lanes);
+        for problem in problems {
+            tracing::warn!("{problem}");
+        }
+        let propagation = &group.spec.propagation;
+        let header = propagation.header.parse().unwrap_or(HeaderName::from_static("x-mse-tag"));
+        let client_may_tag = group.spec.client_may_tag;
+        let colour = Colour { header, baggage: propagation.baggage.clone(), client_may_tag, rules };
+        ((namespace, name), Arc::new(colour))
+    };
+    objects.groups.iter().map(colour).collect()
+}
+
+fn ours(objects: &Objects, gateway: &Gateway) -> bool {
+    let class = objects.classes.iter().find(|c| c.name_any() == gateway.spec.gateway_class_name);
+    class.is_some_and(|c| c.spec.controller_name == LANE_GATEWAY)
+}
+
+fn entries<'a>(objects: &'a Objects, node: IpAddr, table: &mut Table, verdicts: &mut Verdicts) -> Vec<Entry<'a>> {
+    let mut entries = vec![];
+    for (g, gateway) in objects.gateways.iter().enumerate().filter(|(_, g)| ours(objects, g)) {
+        let full = format!("{}/{}", gateway.namespace().unwrap_or_default(), gateway.name_any());
+        let mut listeners = vec![];
+        let asked: Vec<&str> = gateway.spec.addresses.iter().filter_map(|a| a.value.as_deref()).collect();
+        let ips: Result<Vec<IpAddr>, _> = asked.iter().map(|a| a.parse()).collect();
+        for listener in &gateway.spec.listeners {
+            let mut verdict =
+                ListenerVerdict { name: listener.name.clone(), routes: 0, addresses: vec![], refused: None };
+            match &ips {
+                _ if listener.protocol != "HTTP" => {
+                    let words = format!("{} is not served, only HTTP", listener.protocol);
+                    verdict.refused = Some(("UnsupportedProtocol", words));
+                }
+                Err(_) => verdict.refused = Some(("UnsupportedAddress", format!("{asked:?}: no IP addresses"))),
+                Ok(ips) => {
+                    let ips = if ips.is_empty() { vec![node] } else { ips.clone() };
+                    verdict.addresses = ips.iter().map(|ip| SocketAddr::new(*ip, listener.port)).collect();
+                }
+            }
+            for address in &verdict.addresses {
+                match table.listeners.get(address) {
+                    Some(Frontend::Entry { gateway, .. }) if *gateway == full => {}
+                    Some(Frontend::Entry { gateway, .. }) => {
+                        verdict.refused = Some(("PortUnavailable", format!("{address} belongs to Gateway {gateway}")));
+                    }
+                    Some(Frontend::Service(i)) => {
+                        let words = format!("{address} belongs to Service {}", table.ports[*i].name());
+                        verdict.refused = Some(("PortUnavailable", words));
+                    }
+                    None => {
+                        let frontend = Frontend::Entry { gateway: full.clone(), routes: vec![] };
+                        table.listeners.insert(*address, frontend);
+                    }
+                }
+            }
+            if verdict.refused.is_none() {
+                let from = listener.allowed_routes.as_ref().and_then(|a| a.namespaces.as_ref()?.from.clone());
+                entries.push(Entry {
+                    gateway,
+                    hosts: Host::of(listener.hostname.as_deref()),
+                    port: listener.port,
+                    name: &listener.name,
+                    all_namespaces: from.as_deref() == Some("All"),
+                    addresses: verdict.addresses.clone(),
+                });
+            }
+            listeners.push(verdict);
+        }
+        verdicts.gateways.push((g, listeners));
+    }
+    entries
+}
+
+type Place = (SocketAddr, Host, String);
+
+/// Where a route attaches at a Gateway; none when the Gateway is nothing of ours.
+fn at_gateway(
+    route: &HttpRoute,
+    parent: &ParentRef,
+    namespace: &str,
+    entries: &mut [Entry],
+    objects: &Objects,
+) -> Option<Result<Vec<Place>, (&'static str, String)>> {
+    let of = parent.namespace.as_deref().unwrap_or(namespace);
+    let same = |g: &Gateway| g.name_any() == parent.name && g.namespace().unwrap_or_default() == of;
+    objects.gateways.iter().find(|g| same(g) && ours(objects, g))?;
+    let fits = |e: &&mut Entry| {
+        same(e.gateway)
+            && parent.section_name.as_ref().is_none_or(|s| s == e.name)
+            && parent.port.is_none_or(|p| p == e.port)
+    };
+    let fitting: Vec<&mut Entry> = entries.iter_mut().filter(fits).collect();
+    if fitting.is_empty() {
+        return Some(Err(("NoMatchingParent", format!("Gateway {} has no such listener", parent.name))));
+    }
+    let allowed: Vec<&mut Entry> = fitting.into_iter().filter(|e| e.all_namespaces || of == namespace).collect();
+    if allowed.is_empty() {
+        return Some(Err(("NotAllowedByListeners", format!("Gateway {} takes no route of {namespace}", parent.name))));
+    }
+    let names: Vec<Option<&str>> = match route.spec.hostnames.as_slice() {
+        [] => vec![None],
+        names => names.iter().map(|n| Some(n.as_str())).collect(),
+    };
+    let mut places = vec![];
+    for entry in allowed {
+        for host in names.iter().filter_map(|n| Host::of(*n).and(&entry.hosts)) {
+            places.extend(entry.addresses.iter().map(|a| (*a, host.clone(), entry.name.to_owned())));
+        }
+    }
+    Some(match places.is_empty() {
+        true => Err(("NoMatchingListenerHostname", "no listener has a host of the route".to_owned())),
+        false => Ok(places),
+    })
+}
+
+fn bump(verdicts: &mut Verdicts, objects: &Objects, parent: &ParentRef, namespace: &str, listener: &str) {
+    let of = parent.namespace.as_deref().unwrap_or(namespace);
+    for (g, listeners) in &mut verdicts.gateways {
+        let gateway = &objects.gateways[*g];
+        if gateway.name_any() == parent.name && gateway.namespace().unwrap_or_default() == of {
+            listeners.iter_mut().filter(|l| l.name == listener).for_each(|l| l.routes += 1);
+        }
+    }
+}
+
+/// Gateway API's order: host, path, method, headers, parameters, then the older route, its name, its order.
+type Rank = (Reverse<(u8, usize)>, Reverse<(u8, usize)>, Reverse<(bool, usize, usize)>, String, String, usize, usize);
+
+fn flat(route: &HttpRoute, rules: &[(Arc<Rule>, Vec<RouteMatch>)], host: &Host) -> Vec<(Rank, Match)> {
+    let created = route.creation_timestamp().map(|t| t.0.to_string()).unwrap_or_default();
+    let name = format!("{}/{}", route.namespace().unwrap_or_default(), route.name_any());
+    let mut all = vec![];
+    for (r, (rule, matches)) in rules.iter().enumerate() {
+        for (m, wanted) in matches.iter().enumerate() {
+            let Ok(made) = rule::matched(wanted, host.clone(), rule) else { continue };
+            let by_host = match &made.host {
+                Host::Exact(h) => (2, h.len()),
+                Host::Under(h) => (1, h.len()),
+                Host::Any => (0, 0),
+            };
+            let by_path = match &made.path {
+                Path::Exact(p) => (2, p.len()),
+                Path::Regex(p) => (1, p.as_str().len()),
+                Path::Prefix(p) => (0, p.trim_end_matches('/').len()),
+            };
+            let by_rest = (made.method.is_some(), made.headers.len(), made.query.len());
+            all.push((
+                (Reverse(by_host), Reverse(by_path), Reverse(by_rest), created.clone(), name.clone(), r, m),
+                made,
+            ));
+        }
+    }
+    all
+}

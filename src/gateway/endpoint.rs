@@ -1,0 +1,138 @@
+//! The pods behind a Service's port, and the connections kept to each.
+//!
+//! An `Endpoint` lives as long as the table or a request holds it: when its pod goes, new requests no longer
+//! find it, those in flight finish, and its idle connections close with it.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use hyper::client::conn::http1::SendRequest;
+
+use super::body::Upload;
+
+/// One ready pod.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its name; empty when the EndpointSlice names none.
+    pub pod: String,
+    /// The app, by its labels.
+    pub app: Option<String>,
+    /// Its lane tag.
+    pub tag: Option<String>,
+    pending: AtomicUsize,
+    idle: Mutex<Vec<Idle>>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    sender: SendRequest<Upload>,
+    since: Instant,
+}
+
+impl Endpoint {
+    pub(super) fn new(address: SocketAddr, pod: String, app: Option<String>, tag: Option<String>) -> Self {
+        Self { address, pod, app, tag, pending: AtomicUsize::new(0), idle: Mutex::default() }
+    }
+
+    /// A kept connection that is good as far as one can know.
+    pub(super) fn take(&self, idle: Duration) -> Option<SendRequest<Upload>> {
+        let mut kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|i| !i.sender.is_closed() && i.since.elapsed() < idle);
+        let last = kept.iter().rposition(|i| i.sender.is_ready())?;
+        Some(kept.swap_remove(last).sender)
+    }
+
+    /// Keeps a connection for the next request.
+    pub(super) fn keep(&self, sender: SendRequest<Upload>, most: usize) {
+        let mut kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if !sender.is_closed() && kept.len() < most {
+            kept.push(Idle { sender, since: Instant::now() });
+        }
+    }
+
+    /// Closes what was not used for long.
+    pub(super) fn prune(&self, idle: Duration) {
+        let mut kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|i| !i.sender.is_closed() && i.since.elapsed() < idle);
+    }
+}
+
+/// Counts a request against its endpoint while it lives.
+#[derive(Debug)]
+pub(super) struct Pending(pub(super) Arc<Endpoint>);
+
+impl Pending {
+    pub(super) fn on(endpoint: &Arc<Endpoint>) -> Self {
+        endpoint.pending.fetch_add(1, Relaxed);
+        Self(endpoint.clone())
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.0.pending.fetch_sub(1, Relaxed);
+    }
+}
+
+/// The ready pods behind a port.
+#[derive(Debug, Default)]
+pub struct Endpoints {
+    list: Vec<Arc<Endpoint>>,
+    turn: AtomicUsize,
+}
+
+/// No more than this many are compared for each request.
+const COMPARED: usize = 8;
+
+impl Endpoints {
+    pub(super) fn new(list: Vec<Arc<Endpoint>>) -> Self {
+        Self { list, turn: AtomicUsize::new(0) }
+    }
+
+    /// The next one in turn with the fewest requests in flight, rather not one of `tried`.
+    pub(super) fn pick(&self, tried: &[SocketAddr]) -> Option<&Arc<Endpoint>> {
+        let n = self.list.len();
+        let start = self.turn.fetch_add(1, Relaxed);
+        let in_turn = || (0..n).map(|i| &self.list[start.wrapping_add(i) % n]);
+        let fresh = in_turn().filter(|e| !tried.contains(&e.address)).take(COMPARED);
+        fresh.min_by_key(|e| e.pending.load(Relaxed)).or_else(|| in_turn().next())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoints(n: u16) -> Endpoints {
+        let one = |port| Arc::new(Endpoint::new(SocketAddr::from(([127, 0, 0, 1], port)), String::new(), None, None));
+        Endpoints::new((1..=n).map(one).collect())
+    }
+
+    #[test]
+    fn turns_go_round_and_the_busy_are_spared() {
+        let all = endpoints(3);
+        let ports: Vec<u16> = (0..6).map(|_| all.pick(&[]).unwrap().address.port()).collect();
+        assert_eq!(ports, [1, 2, 3, 1, 2, 3]);
+        let busy = Pending::on(&all.list[0]);
+        assert!((0..6).all(|_| all.pick(&[]).unwrap().address.port() != 1));
+        drop(busy);
+        assert!((0..3).any(|_| all.pick(&[]).unwrap().address.port() == 1));
+    }
+
+    #[test]
+    fn a_retry_goes_elsewhere_where_it_can() {
+        let all = endpoints(2);
+        let tried = [all.list[0].address];
+        assert!((0..4).all(|_| all.pick(&tried).unwrap().address != tried[0]));
+        assert!(endpoints(1).pick(&tried).is_some());
+        assert!(endpoints(0).pick(&[]).is_none());
+    }
+}

@@ -1,0 +1,139 @@
+//! The objects that a table is made from, as read from the API (or written in a test).
+
+use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+
+use k8s_openapi::api::{
+    core::v1::{Pod, Service},
+    discovery::v1::EndpointSlice,
+};
+use kube::ResourceExt;
+
+use super::{
+    endpoint::{Endpoint, Endpoints},
+    table::Port,
+};
+use crate::api::{
+    Lane, LaneGroup,
+    gateway_api::{Gateway, GatewayClass, HttpRoute},
+    label,
+};
+
+/// Everything that the data plane follows.
+#[derive(Clone, Debug, Default)]
+pub struct Objects {
+    /// All.
+    pub classes: Vec<Arc<GatewayClass>>,
+    /// All.
+    pub gateways: Vec<Arc<Gateway>>,
+    /// All.
+    pub routes: Vec<Arc<HttpRoute>>,
+    /// All.
+    pub services: Vec<Arc<Service>>,
+    /// All.
+    pub slices: Vec<Arc<EndpointSlice>>,
+    /// All; only labels and deletion are looked at.
+    pub pods: Vec<Arc<Pod>>,
+    /// All.
+    pub groups: Vec<Arc<LaneGroup>>,
+    /// All.
+    pub lanes: Vec<Arc<Lane>>,
+}
+
+/// Endpoints of the table before: one that is still there keeps its connections and its count.
+#[derive(Debug, Default)]
+pub struct Known(HashMap<Identity, Arc<Endpoint>>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Identity {
+    address: SocketAddr,
+    uid: String,
+    app: Option<String>,
+    tag: Option<String>,
+}
+
+/// Every TCP port of every Service with its ready endpoints.
+pub(super) fn ports(objects: &Objects, known: &mut Known) -> Vec<Port> {
+    let pods: HashMap<(String, String), &Pod> =
+        objects.pods.iter().map(|p| ((p.namespace().unwrap_or_default(), p.name_any()), &**p)).collect();
+    let mut slices: HashMap<(String, &str), Vec<&EndpointSlice>> = HashMap::new();
+    for slice in &objects.slices {
+        if let Some(service) = slice.metadata.labels.as_ref().and_then(|l| l.get("kubernetes.io/service-name")) {
+            slices.entry((slice.namespace().unwrap_or_default(), service)).or_default().push(slice);
+        }
+    }
+    let mut next = Known::default();
+    let mut ports = vec![];
+    for service in &objects.services {
+        let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
+        let of_service = slices.get(&(namespace.clone(), name.as_str())).map(Vec::as_slice).unwrap_or_default();
+        let spec = service.spec.as_ref();
+        let tcp = |p: &&k8s_openapi::api::core::v1::ServicePort| p.protocol.as_deref().unwrap_or("TCP") == "TCP";
+        for port in spec.and_then(|s| s.ports.as_deref()).unwrap_or_default().iter().filter(tcp) {
+            let Ok(number) = u16::try_from(port.port) else { continue };
+            let mut list = vec![];
+            for slice in of_service {
+                ready(slice, port.name.as_deref().unwrap_or_default(), &pods, known, &mut next, &mut list);
+            }
+            list.sort_by_key(|e: &Arc<Endpoint>| e.address);
+            list.dedup_by_key(|e| e.address);
+            ports.push(Port {
+                namespace: namespace.clone(),
+                service: name.clone(),
+                port: number,
+                endpoints: Endpoints::new(list),
+                routes: vec![],
+            });
+        }
+    }
+    *known = next;
+    ports
+}
+
+fn ready(
+    slice: &EndpointSlice,
+    port: &str,
+    pods: &HashMap<(String, String), &Pod>,
+    known: &Known,
+    next: &mut Known,
+    list: &mut Vec<Arc<Endpoint>>,
+) {
+    let named = |p: &&k8s_openapi::api::discovery::v1::EndpointPort| p.name.as_deref().unwrap_or_default() == port;
+    let Some(number) = slice.ports.as_deref().unwrap_or_default().iter().find(named).and_then(|p| p.port) else {
+        return;
+    };
+    let Ok(number) = u16::try_from(number) else { return };
+    let namespace = slice.namespace().unwrap_or_default();
+    for endpoint in &slice.endpoints {
+        let conditions = endpoint.conditions.as_ref();
+        let ready = conditions.and_then(|c| c.ready).unwrap_or(true);
+        let terminating = conditions.and_then(|c| c.terminating).unwrap_or(false);
+        let target = endpoint.target_ref.as_ref().filter(|t| t.kind.as_deref() == Some("Pod"));
+        let name = target.and_then(|t| t.name.clone()).unwrap_or_default();
+        let pod = pods.get(&(namespace.clone(), name.clone()));
+        // A pod's own end may be known before its slice says so.
+        let ending = pod.is_some_and(|p| p.metadata.deletion_timestamp.is_some());
+        if !ready || terminating || ending {
+            continue;
+        }
+        let labels = pod.and_then(|p| p.metadata.labels.as_ref());
+        let label = |name: &str| labels.and_then(|l| l.get(name)).filter(|v| !v.is_empty()).cloned();
+        let app = label(label::APP);
+        let tag = label(label::SERVICE_TAG);
+        for address in &endpoint.addresses {
+            let Ok(ip) = address.parse() else { continue };
+            let uid = target.and_then(|t| t.uid.clone()).unwrap_or_else(|| name.clone());
+            let identity = Identity { address: SocketAddr::new(ip, number), uid, app: app.clone(), tag: tag.clone() };
+            let made = || Arc::new(Endpoint::new(identity.address, name.clone(), app.clone(), tag.clone()));
+            let same = known.0.get(&identity).or_else(|| next.0.get(&identity)).cloned().unwrap_or_else(made);
+            next.0.insert(identity, same.clone());
+            list.push(same);
+        }
+    }
+}
+
+impl Known {
+    /// Closes connections that were not used for long.
+    pub(super) fn prune(&self, idle: std::time::Duration) {
+        self.0.values().for_each(|e| e.prune(idle));
+    }
+}

@@ -1,0 +1,211 @@
+//! One HTTPRoute's rules, compiled. What the gateway does not do is refused: the route says so in its
+//! status, and requests that would need it get 500 rather than half of what was asked for.
+
+use std::{collections::HashMap, sync::Arc};
+
+use http::{HeaderName, HeaderValue};
+use kube::ResourceExt;
+use regex::{Regex, RegexBuilder};
+
+use super::{
+    limits::duration,
+    table::{Backend, Change, Colour, Headers, Host, Match, Path, Rewrite, Rule, Value},
+};
+use crate::api::{
+    GROUP,
+    gateway_api::{BackendRef, HeaderModifier, HttpRoute, RouteFilter, RouteMatch, RouteRule, ValueMatch},
+    label,
+};
+
+pub(super) struct Compiled {
+    pub(super) rules: Vec<(Arc<Rule>, Vec<RouteMatch>)>,
+    /// What the gateway does not do.
+    pub(super) unsupported: Option<String>,
+    /// Reason and words.
+    pub(super) resolved: (&'static str, String),
+}
+
+/// What filters change, and the lane group that colours.
+type Filtered = (Change, Option<(String, Arc<Colour>)>);
+type Ports = HashMap<(String, String, u16), usize>;
+type Colours = HashMap<(String, String), Arc<Colour>>;
+
+pub(super) fn compile(route: &HttpRoute, ports: &Ports, colours: &Colours) -> Compiled {
+    let mut compiled =
+        Compiled { rules: vec![], unsupported: None, resolved: ("ResolvedRefs", "every backend is known".into()) };
+    let context = Context { route, namespace: route.namespace().unwrap_or_default(), ports, colours };
+    for (i, wanted) in route.spec.rules.iter().enumerate() {
+        let matches = if wanted.matches.is_empty() { vec![RouteMatch::default()] } else { wanted.matches.clone() };
+        let rule = Arc::new(context.rule(i, wanted, &mut compiled));
+        for m in &matches {
+            if let Err(words) = matched(m, Host::Any, &rule) {
+                compiled.unsupported.get_or_insert(format!("rules[{i}]: {words}"));
+            }
+        }
+        compiled.rules.push((rule, matches));
+    }
+    compiled
+}
+
+struct Context<'a> {
+    route: &'a HttpRoute,
+    namespace: String,
+    ports: &'a Ports,
+    colours: &'a Colours,
+}
+
+impl Context<'_> {
+    fn rule(&self, i: usize, wanted: &RouteRule, compiled: &mut Compiled) -> Rule {
+        let labels = self.route.metadata.labels.as_ref();
+        let mut rule = Rule {
+            route: format!("{}/{}", self.namespace, self.route.name_any()),
+            group: labels.and_then(|l| l.get(label::LANE_GROUP)).cloned(),
+            ..Rule::default()
+        };
+        match self.filters(&wanted.filters) {
+            Ok((change, colour)) => {
+                if let Some((group, _)) = &colour {
+                    rule.group = Some(group.clone());
+                }
+                (rule.change, rule.colour) = (change, colour.map(|c| c.1));
+            }
+            Err(words) => rule.broken = Some(words),
+        }
+        for backend in &wanted.backend_refs {
+            let port = self.backend(backend).map_err(|(reason, words)| {
+                compiled.resolved = (reason, words.clone());
+                words
+            });
+            match self.filters(&backend.filters) {
+                Ok((change, None)) => rule.backends.push(Backend { weight: backend.weight.unwrap_or(1), port, change }),
+                Ok((_, Some(_))) => rule.broken = Some("a lane group cannot colour behind a backend".into()),
+                Err(words) => rule.broken = Some(words),
+            }
+        }
+        let mut limit = |text: Option<&String>| {
+            let text = text?;
+            let parsed = duration(text);
+            if parsed.is_none() {
+                rule.broken = Some(format!("timeouts: {text:?} is no duration such as 10s or 500ms"));
+            }
+            parsed
+        };
+        let timeouts = wanted.timeouts.as_ref();
+        let (all, each) = (
+            limit(timeouts.and_then(|t| t.request.as_ref())),
+            limit(timeouts.and_then(|t| t.backend_request.as_ref())),
+        );
+        (rule.request, rule.backend_request) = (all, each);
+        if let Some(words) = &rule.broken {
+            compiled.unsupported.get_or_insert(format!("rules[{i}]: {words}"));
+        }
+        rule
+    }
+
+    fn backend(&self, backend: &BackendRef) -> Result<usize, (&'static str, String)> {
+        let kind = backend.kind.as_deref().unwrap_or("Service");
+        if kind != "Service" || !backend.group.as_deref().unwrap_or_default().is_empty() {
+            return Err(("InvalidKind", format!("the backend {} is a {kind}, only Services are served", backend.name)));
+        }
+        if backend.namespace.as_ref().is_some_and(|n| *n != self.namespace) {
+            return Err(("RefNotPermitted", format!("the backend {} is in another namespace", backend.name)));
+        }
+        let Some(port) = backend.port else {
+            return Err(("BackendNotFound", format!("the backend {} has no port", backend.name)));
+        };
+        let found = self.ports.get(&(self.namespace.clone(), backend.name.clone(), port)).copied();
+        found.ok_or_else(|| {
+            ("BackendNotFound", format!("there is no Service {}/{} with port {port}", self.namespace, backend.name))
+        })
+    }
+
+    fn filters(&self, filters: &[RouteFilter]) -> Result<Filtered, String> {
+        let (mut change, mut colour) = (Change::default(), None);
+        for filter in filters {
+            let missing = || format!("the filter {} says nothing", filter.kind);
+            match filter.kind.as_str() {
+                "RequestHeaderModifier" => {
+                    change.request = headers(filter.request_header_modifier.as_ref().ok_or_else(missing)?)?;
+                }
+                "ResponseHeaderModifier" => {
+                    change.response = headers(filter.response_header_modifier.as_ref().ok_or_else(missing)?)?;
+                }
+                "URLRewrite" => {
+                    let rewrite = filter.url_rewrite.as_ref().ok_or_else(missing)?;
+                    let host = rewrite.hostname.as_deref().map(HeaderValue::from_str).transpose();
+                    change.host = host.map_err(|_| "URLRewrite: no host name".to_owned())?;
+                    let path = rewrite.path.as_ref().map(|p| match p.kind.as_str() {
+                        "ReplacePrefixMatch" => Ok(Rewrite::Prefix(p.replace_prefix_match.clone().unwrap_or_default())),
+                        "ReplaceFullPath" => Ok(Rewrite::Full(p.replace_full_path.clone().unwrap_or_default())),
+                        other => Err(format!("URLRewrite: {other} is not served")),
+                    });
+                    change.path = path.transpose()?;
+                }
+                "ExtensionRef" => {
+                    let to = filter.extension_ref.as_ref().ok_or_else(missing)?;
+                    if to.group != GROUP || to.kind != "LaneGroup" {
+                        return Err(format!("ExtensionRef: {}/{} is not served, only a LaneGroup", to.group, to.kind));
+                    }
+                    let found = self.colours.get(&(self.namespace.clone(), to.name.clone()));
+                    let found = found.ok_or_else(|| format!("there is no LaneGroup {}/{}", self.namespace, to.name))?;
+                    colour = Some((to.name.clone(), found.clone()));
+                }
+                other => return Err(format!("the filter {other} is not served")),
+            }
+        }
+        Ok((change, colour))
+    }
+}
+
+fn headers(modifier: &HeaderModifier) -> Result<Headers, String> {
+    let name = |n: &str| n.parse::<HeaderName>().map_err(|_| format!("{n:?} cannot be the name of a header"));
+    let pairs = |list: &[crate::api::gateway_api::HeaderValuePair]| {
+        let pair = |h: &crate::api::gateway_api::HeaderValuePair| {
+            let value =
+                HeaderValue::from_str(&h.value).map_err(|_| format!("{:?} cannot be a header's value", h.value));
+            Ok((name(&h.name)?, value?))
+        };
+        list.iter().map(pair).collect::<Result<Vec<_>, String>>()
+    };
+    let remove = modifier.remove.iter().map(|n| name(n)).collect::<Result<_, _>>()?;
+    Ok(Headers { set: pairs(&modifier.set)?, add: pairs(&modifier.add)?, remove })
+}
+
+pub(super) fn matched(wanted: &RouteMatch, host: Host, rule: &Arc<Rule>) -> Result<Match, String> {
+    let path = match wanted.path.as_ref().map(|p| (p.kind.as_str(), p.value.as_str())) {
+        None => Path::Prefix("/".into()),
+        Some(("PathPrefix", p)) => Path::Prefix(p.into()),
+        Some(("Exact", p)) => Path::Exact(p.into()),
+        Some(("RegularExpression", p)) => Path::Regex(regex(p)?),
+        Some((other, _)) => return Err(format!("the path match {other} is not served")),
+    };
+    let headers = wanted.headers.iter().map(|h| {
+        let name = h.name.parse().map_err(|_| format!("{:?} cannot be the name of a header", h.name))?;
+        Ok((name, value(h)?))
+    });
+    let query = wanted.query_params.iter().map(|q| Ok((q.name.clone(), value(q)?)));
+    let method = wanted.method.as_deref().map(|m| m.parse().map_err(|_| format!("{m:?} is no method")));
+    Ok(Match {
+        host,
+        path,
+        method: method.transpose()?,
+        headers: headers.collect::<Result<_, String>>()?,
+        query: query.collect::<Result<_, String>>()?,
+        rule: rule.clone(),
+    })
+}
+
+fn value(wanted: &ValueMatch) -> Result<Value, String> {
+    match wanted.kind.as_str() {
+        "Exact" => Ok(Value::Exact(wanted.value.clone())),
+        "RegularExpression" => Ok(Value::Regex(regex(&wanted.value)?)),
+        other => Err(format!("the match {other} is not served")),
+    }
+}
+
+fn regex(pattern: &str) -> Result<Regex, String> {
+    let build = |p: &str| RegexBuilder::new(p).size_limit(1 << 18).build();
+    build(pattern)
+        .and_then(|_| build(&format!("^(?:{pattern})$")))
+        .map_err(|_| format!("the regex {pattern:?} is wrong or too large"))
+}

@@ -1,0 +1,98 @@
+//! W3C trace context: continued when good, made when missing or bad; every pod gets its own span id.
+
+use std::sync::{
+    LazyLock,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
+
+/// What a request carries on from its caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Trace {
+    /// 32 hex digits.
+    pub(super) id: String,
+    /// The caller's span id; none when the trace begins here.
+    pub(super) parent: Option<String>,
+    /// A new one, for the pod.
+    pub(super) span: String,
+    flags: String,
+}
+
+impl Trace {
+    /// Continues a `traceparent`, or begins a trace.
+    pub(super) fn of(traceparent: Option<&str>) -> Self {
+        let span = format!("{:016x}", id64().max(1));
+        match traceparent.and_then(parse) {
+            Some((id, parent, flags)) => Self { id: id.into(), parent: Some(parent.into()), span, flags: flags.into() },
+            None => Self { id: format!("{:032x}", id128().max(1)), parent: None, span, flags: "01".into() },
+        }
+    }
+
+    /// The header for the pod.
+    pub(super) fn header(&self) -> String {
+        format!("00-{}-{}-{}", self.id, self.span, self.flags)
+    }
+}
+
+/// Trace id, parent id and flags of a valid header (also of a later version).
+fn parse(header: &str) -> Option<(&str, &str, &str)> {
+    let mut parts = header.trim().split('-');
+    let (version, id, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let hex = |s: &str, n| s.len() == n && s.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let zero = |s: &str| s.bytes().all(|b| b == b'0');
+    let good = hex(version, 2)
+        && version != "ff"
+        && (version != "00" || parts.next().is_none())
+        && hex(id, 32)
+        && !zero(id)
+        && hex(parent, 16)
+        && !zero(parent)
+        && hex(flags, 2);
+    good.then_some((id, parent, flags))
+}
+
+/// Unlike in each process and at each call; ids, not secrets.
+static SEED: LazyLock<u64> = LazyLock::new(|| uuid::Uuid::new_v4().as_u64_pair().0);
+static CALLS: AtomicU64 = AtomicU64::new(0);
+
+fn id64() -> u64 {
+    xxh3_64_with_seed(&CALLS.fetch_add(1, Relaxed).to_le_bytes(), *SEED)
+}
+
+fn id128() -> u128 {
+    xxh3_128_with_seed(&CALLS.fetch_add(1, Relaxed).to_le_bytes(), *SEED)
+}
+
+/// A number for a draw by weight.
+pub(super) fn draw(below: u64) -> u64 {
+    if below == 0 { 0 } else { id64() % below }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn good_headers_are_continued_and_bad_ones_replaced() {
+        let id = "0af7651916cd43dd8448eb211c80319c";
+        let trace = Trace::of(Some(&format!("00-{id}-b7ad6b7169203331-00")));
+        assert_eq!((trace.id.as_str(), trace.parent.as_deref()), (id, Some("b7ad6b7169203331")));
+        assert_eq!(trace.header(), format!("00-{id}-{}-00", trace.span));
+        assert_eq!(Trace::of(Some(&format!("01-{id}-b7ad6b7169203331-01-more"))).id, id);
+        for bad in [
+            "",
+            "x",
+            "00-0-0-0",
+            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x",
+        ] {
+            let trace = Trace::of(Some(bad));
+            assert_eq!((trace.parent.as_deref(), trace.id.len()), (None, 32), "{bad}");
+            assert!(trace.id != id && parse(&trace.header()).is_some());
+        }
+    }
+}
