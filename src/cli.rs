@@ -7,10 +7,14 @@ mod apply;
 mod args;
 mod completions;
 mod get;
+mod lane;
+mod lock;
 mod logs;
 mod output;
 mod release;
 mod session;
+mod teardown;
+mod wish;
 
 use std::process::ExitCode;
 
@@ -18,6 +22,8 @@ use clap::{CommandFactory, Parser, error::ErrorKind};
 use color_eyre::eyre::{Report, Result};
 
 pub use args::{Cli, Command, Global};
+
+use crate::domain::intent::Intent;
 
 /// The whole program.
 pub fn main() -> ExitCode {
@@ -52,6 +58,15 @@ async fn run(cli: Cli) -> Result<()> {
         Some(Command::Get(args)) => get::run(&global, args).await,
         Some(Command::Release(args)) => release::run(&global, args).await,
         Some(Command::Apply(args)) => apply::run(&global, args).await,
+        Some(Command::Wish(command)) => wish::run(&global, command).await,
+        Some(Command::StopTheLine) => {
+            let session = session::open(&global).await?;
+            session.perform(Intent::StopTheLine, output::Format::Table).await.map(drop)
+        }
+        Some(Command::Lane(args)) => lane::run(&global, args).await,
+        Some(Command::Teardown(args)) => teardown::run(&global, args).await,
+        Some(Command::Lock(args)) => lock::lock(&global, args).await,
+        Some(Command::Unlock(args)) => lock::unlock(&global, args).await,
         Some(Command::Logs(args)) => logs::run(&global, args).await,
         Some(Command::Completions(args)) => completions::run(&args, &mut Cli::command()),
     }

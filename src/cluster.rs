@@ -5,6 +5,7 @@ pub mod connect;
 pub mod error;
 pub mod install;
 pub mod logs;
+pub mod perform;
 pub mod status;
 pub mod trace;
 pub mod watch;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{apply, completions, get, logs, release};
+use super::{apply, completions, get, lane, lock, logs, release, teardown, wish};
 
 /// A terminal cockpit for end-to-end gray releases.
 #[derive(Debug, Parser)]
@@ -49,6 +49,18 @@ pub enum Command {
     Get(get::GetArgs),
     /// Start, show, list releases, or wait for one
     Release(release::ReleaseArgs),
+    #[command(flatten)]
+    Wish(wish::WishCommand),
+    /// Hold every release that is under way
+    StopTheLine,
+    /// Show, set, enable, disable, delete and explain lanes
+    Lane(lane::LaneArgs),
+    /// Take down what an App has in an environment
+    Teardown(teardown::TeardownArgs),
+    /// Let no release deploy to an environment or clean it
+    Lock(lock::LockArgs),
+    /// Take a lock away
+    Unlock(lock::UnlockArgs),
     /// Create or change objects from files; all errors at once, each with file and line
     Apply(apply::ApplyArgs),
     /// Show a pod's log

@@ -28,6 +28,12 @@ pub struct GetArgs {
     output: Format,
 }
 
+impl GetArgs {
+    pub(super) const fn lanes(name: Option<String>, output: Format) -> Self {
+        Self { kind: Kind::Lanes, name, output }
+    }
+}
+
 /// What can be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
@@ -98,6 +104,19 @@ where
             Err(eyre!("no {kind} {name} in namespace {}; there {}", session.namespace, names(&known)))
         }
     }
+}
+
+/// The lane group of that name, or the only one.
+pub(super) async fn group(session: &Session, name: Option<&str>) -> Result<LaneGroup> {
+    if let Some(name) = name {
+        return one(session, name).await;
+    }
+    let mut all: Vec<LaneGroup> = list(session).await?;
+    if all.len() == 1 {
+        return Ok(all.remove(0));
+    }
+    let known: Vec<String> = all.iter().map(ResourceExt::name_any).collect();
+    Err(session::usage(format!("which lane group? Name it with --group; there {}", names(&known))))
 }
 
 /// `is none`, or the names, not too many.

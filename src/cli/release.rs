@@ -1,7 +1,8 @@
 //! `release show|wait|list|start`.
 
 mod show;
-mod wait;
+mod start;
+pub(super) mod wait;
 
 use clap::{Args, Subcommand};
 use color_eyre::eyre::Result;
@@ -23,6 +24,8 @@ pub struct ReleaseArgs {
 
 #[derive(Debug, Subcommand)]
 enum ReleaseCommand {
+    /// Start a release of one stage; prints its name
+    Start(start::StartArgs),
     /// Show one release: its tasks, batches and history
     Show(ShowArgs),
     /// List releases, oldest first
@@ -78,6 +81,7 @@ pub(super) async fn run(global: &Global, args: ReleaseArgs) -> Result<()> {
                 Format::Table | Format::Wide => get::tables::releases(&releases, wide, Timestamp::now()).render(),
             })
         }
+        ReleaseCommand::Start(args) => start::run(&session, args).await,
         ReleaseCommand::Wait(args) => wait::run(&session, args).await,
     }
 }

@@ -3,10 +3,17 @@
 use color_eyre::eyre::{Report, Result};
 use kube::Client;
 
-use super::Global;
+use super::{
+    Global,
+    output::{self, Format},
+};
 use crate::{
-    cluster::connect::{self, Source},
+    cluster::{
+        connect::{self, Source},
+        perform::{self, Outcome},
+    },
     config::{self, Config},
+    domain::intent::Intent,
 };
 
 /// A question that was asked wrongly: exit code 2.
@@ -23,6 +30,8 @@ pub(super) fn usage(why: impl Into<String>) -> Report {
 pub(super) struct Session {
     pub(super) client: Client,
     pub(super) namespace: String,
+    /// Who acts.
+    pub(super) by: String,
 }
 
 /// The configuration with the command line over it.
@@ -49,7 +58,20 @@ pub(super) fn source(global: &Global, config: &Config) -> Result<Source> {
 pub(super) async fn open(global: &Global) -> Result<Session> {
     let config = config(global)?;
     let connected = connect::connect(&source(global, &config)?, config.namespace.as_deref()).await?;
-    Ok(Session { client: connected.client, namespace: connected.namespace })
+    Ok(Session { client: connected.client, namespace: connected.namespace, by: config.user() })
+}
+
+impl Session {
+    /// Carries an intent out and prints what was done.
+    pub(super) async fn perform(&self, intent: Intent, format: Format) -> Result<Outcome> {
+        let done = perform::perform(&self.client, &self.namespace, &self.by, intent).await?;
+        output::print(&match format {
+            Format::Json | Format::Yaml => output::data(&done, format)?,
+            Format::Name => done.objects.iter().map(|(_, name)| format!("{name}\n")).collect(),
+            Format::Table | Format::Wide => done.message.clone(),
+        })?;
+        Ok(done)
+    }
 }
 
 /// An API error as a report: what was done, and the server's words.

@@ -117,27 +117,39 @@ impl Wanted {
 
 pub(super) async fn run(session: &Session, args: WaitArgs) -> Result<()> {
     let wanted = Wanted::of(&args)?;
+    wait(session, &args.name, &wanted, &args.phase, args.timeout).await
+}
+
+/// Until a release is in a phase.
+pub(in crate::cli) async fn phase_of(
+    session: &Session,
+    name: &str,
+    phase: ReleasePhase,
+    timeout: Duration,
+) -> Result<()> {
+    wait(session, name, &Wanted::Release(phase), &format!("{phase:?}"), timeout).await
+}
+
+async fn wait(session: &Session, name: &str, wanted: &Wanted, phase: &str, timeout: Duration) -> Result<()> {
     // Says so at once when there is no such release.
-    let mut last = wanted.standing(&get::one(session, &args.name).await?);
+    let first = wanted.standing(&get::one(session, name).await?);
     let api: Api<Release> = Api::namespaced(session.client.clone(), &session.namespace);
-    let (seen, mut standings) = tokio::sync::watch::channel(last.clone());
+    let (seen, mut standings) = tokio::sync::watch::channel(first);
     let ends = |release: Option<&Release>| {
         let standing = release.map_or_else(|| Standing::Never("it was deleted".into()), |r| wanted.standing(r));
         let done = !matches!(standing, Standing::NotYet(_));
         seen.send_replace(standing);
         done
     };
-    let waited = tokio::time::timeout(args.timeout, await_condition(api, &args.name, ends)).await;
-    last = standings.borrow_and_update().clone();
+    let waited = tokio::time::timeout(timeout, await_condition(api, name, ends)).await;
+    let last = standings.borrow_and_update().clone();
     match (last, waited) {
         (Standing::Holds, _) => Ok(()),
-        (Standing::Never(now), _) => bail!("release {}: {now}", args.name),
-        (Standing::NotYet(now), Err(_)) => {
-            Err(eyre!("release {}: not {} within {:?}; {now}", args.name, args.phase, args.timeout))
-        }
+        (Standing::Never(now), _) => bail!("release {name}: {now}"),
+        (Standing::NotYet(now), Err(_)) => Err(eyre!("release {name}: not {phase} within {timeout:?}; {now}")),
         (Standing::NotYet(now), Ok(ended)) => {
             let why = ended.err().map_or_else(|| "the watch ended".to_owned(), |e| e.to_string());
-            bail!("release {}: {why}; last seen: {now}", args.name)
+            bail!("release {name}: {why}; last seen: {now}")
         }
     }
 }

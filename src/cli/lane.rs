@@ -1,0 +1,264 @@
+//! `lane set|get|enable|disable|delete|explain`.
+
+mod explain;
+
+use clap::{Args, Subcommand};
+use color_eyre::eyre::{Result, bail};
+use kube::{Api, ResourceExt, core::ObjectMeta};
+
+use super::{
+    Global, get,
+    output::{self, Format},
+    session::{self, Session, usage},
+};
+use crate::{
+    api::{Lane, LaneGroup, LaneSpec, OnLoss},
+    domain::{
+        intent::{Intent, Seen},
+        lanes::{self, Severity, text},
+    },
+};
+
+#[derive(Debug, Args)]
+pub struct LaneArgs {
+    #[command(subcommand)]
+    command: LaneCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum LaneCommand {
+    /// Create a lane, or change what is named of one
+    Set(Box<SetArgs>),
+    /// Show lanes
+    Get(NamedOptional),
+    /// Let a lane take requests
+    Enable(Named),
+    /// Let a lane take no requests
+    Disable(Named),
+    /// Delete a lane
+    Delete(Named),
+    /// Tell which lane a request takes, and why
+    Explain(explain::ExplainArgs),
+}
+
+#[derive(Debug, Args)]
+struct Named {
+    /// The lane
+    name: String,
+    /// How to print what was done
+    #[arg(long, short, default_value = "table")]
+    output: Format,
+}
+
+#[derive(Debug, Args)]
+struct NamedOptional {
+    /// Only this lane
+    name: Option<String>,
+    /// How to print it
+    #[arg(long, short, default_value = "table")]
+    output: Format,
+}
+
+#[derive(Debug, Args)]
+struct SetArgs {
+    /// The lane
+    name: String,
+    /// Its lane group [default: the only one]
+    #[arg(long, value_name = "NAME")]
+    group: Option<String>,
+    /// The tag that its requests carry [default: the lane's name]
+    #[arg(long)]
+    tag: Option<String>,
+    /// A condition that must hold, as 'parameter group == gray'; may be repeated, all must hold
+    #[arg(long = "when", visible_alias = "all", value_name = "CONDITION")]
+    all: Vec<String>,
+    /// A condition of which one must hold, as 'cookie uid in 1,2'; may be repeated
+    #[arg(long, value_name = "CONDITION")]
+    any: Vec<String>,
+    /// Only paths under this prefix; may be repeated
+    #[arg(long, value_name = "PREFIX")]
+    path: Vec<String>,
+    /// Instead of conditions: this share of all requests, in percent
+    #[arg(long, value_name = "PERCENT", conflicts_with_all = ["all", "any", "path"])]
+    share: Option<f64>,
+    /// Low is asked first
+    #[arg(long, allow_negative_numbers = true, value_name = "N")]
+    priority: Option<i32>,
+    /// Whether it takes requests [default for a new lane: true]
+    #[arg(long, value_name = "BOOL")]
+    enabled: Option<bool>,
+    /// Whether a fall-back to the baseline is a leak
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    strict: Option<bool>,
+    /// When an app loses its last gray pod
+    #[arg(long, value_name = "WHAT")]
+    on_loss: Option<Loss>,
+    /// Check only
+    #[arg(long)]
+    dry_run: bool,
+    /// How to print what was done
+    #[arg(long, short, default_value = "table")]
+    output: Format,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Loss {
+    /// The baseline serves that app
+    FallBack,
+    /// Tagged requests fail
+    Hold,
+    /// Tagged requests take the baseline everywhere
+    Close,
+}
+
+pub(super) async fn run(global: &Global, args: LaneArgs) -> Result<()> {
+    match args.command {
+        LaneCommand::Set(args) => set(&session::open(global).await?, *args).await,
+        LaneCommand::Get(args) => get::run(global, get::GetArgs::lanes(args.name, args.output)).await,
+        LaneCommand::Enable(args) => enable(global, args, true).await,
+        LaneCommand::Disable(args) => enable(global, args, false).await,
+        LaneCommand::Delete(args) => {
+            let session = session::open(global).await?;
+            let lane: Lane = get::one(&session, &args.name).await?;
+            let intent = Intent::DeleteLane { name: args.name, seen: Some(same(&lane)) };
+            session.perform(intent, args.output).await.map(drop)
+        }
+        LaneCommand::Explain(args) => explain::run(&session::open(global).await?, args).await,
+    }
+}
+
+/// This very lane as it was just read, not a namesake or a later version.
+fn seen(lane: &Lane) -> Seen {
+    Seen { uid: lane.uid().unwrap_or_default(), version: lane.resource_version() }
+}
+
+/// This very lane, whatever was written to it meanwhile.
+fn same(lane: &Lane) -> Seen {
+    Seen { uid: lane.uid().unwrap_or_default(), version: None }
+}
+
+async fn enable(global: &Global, args: Named, enabled: bool) -> Result<()> {
+    let session = session::open(global).await?;
+    let lane: Lane = get::one(&session, &args.name).await?;
+    let intent = Intent::EnableLane { name: args.name, seen: Some(same(&lane)), enabled };
+    session.perform(intent, args.output).await.map(drop)
+}
+
+async fn set(session: &Session, args: SetArgs) -> Result<()> {
+    let api: Api<Lane> = Api::namespaced(session.client.clone(), &session.namespace);
+    let old = api.get_opt(&args.name).await.map_err(session::told(format!("reading lane {}", args.name)))?;
+    let groups: Vec<LaneGroup> = get::list(session).await?;
+    let spec = wanted(&args, old.as_ref().map(|l| &l.spec), &groups)?;
+    let mut after: Vec<Lane> = get::list(session).await?;
+    after.retain(|l| l.name_any() != args.name);
+    let metadata = ObjectMeta { name: Some(args.name.clone()), ..ObjectMeta::default() };
+    after.push(Lane { metadata, spec: spec.clone(), status: None });
+    let group = groups.iter().find(|g| g.name_any() == spec.group);
+    let problems = lanes::check(&spec.group, group, &after);
+    let (errors, warnings): (Vec<_>, Vec<_>) = problems.iter().partition(|p| p.severity == Severity::Error);
+    let errors: Vec<String> = errors.iter().filter(|p| p.lane == args.name).map(ToString::to_string).collect();
+    if !errors.is_empty() {
+        bail!("lane {} was not saved\n{}", args.name, errors.join("\n"));
+    }
+    warnings.iter().for_each(|w| eprintln!("warning: {w}"));
+    if args.dry_run {
+        return output::print(&output::data(&spec, args.output)?);
+    }
+    let intent = Intent::SetLane { name: args.name, seen: old.as_ref().map(seen), spec };
+    session.perform(intent, args.output).await.map(drop)
+}
+
+/// The old spec with what was named on the command line over it.
+fn wanted(args: &SetArgs, old: Option<&LaneSpec>, groups: &[LaneGroup]) -> Result<LaneSpec> {
+    let mut spec =
+        old.cloned().unwrap_or_else(|| LaneSpec { enabled: true, tag: args.name.clone(), ..LaneSpec::default() });
+    if let Some(group) = &args.group {
+        spec.group.clone_from(group);
+    } else if spec.group.is_empty() {
+        let known: Vec<String> = groups.iter().map(ResourceExt::name_any).collect();
+        let [one] = known.as_slice() else {
+            return Err(usage(format!("which lane group? Name it with --group; there {}", get::names(&known))));
+        };
+        spec.group.clone_from(one);
+    }
+    if let Some(tag) = &args.tag {
+        spec.tag.clone_from(tag);
+    }
+    let read = |texts: &[String]| -> Result<Vec<_>> {
+        texts.iter().map(|t| text::parse(t).map_err(|e| usage(e.to_string()))).collect()
+    };
+    // Conditions are said anew as a whole: a rule half old and half new is what nobody meant.
+    if !(args.all.is_empty() && args.any.is_empty() && args.path.is_empty()) {
+        spec.rule.all = read(&args.all)?;
+        spec.rule.any = read(&args.any)?;
+        spec.rule.paths.clone_from(&args.path);
+        spec.share = None;
+    }
+    if let Some(share) = args.share {
+        spec.rule = crate::api::LaneMatch::default();
+        spec.share = Some(share);
+    }
+    spec.priority = args.priority.unwrap_or(spec.priority);
+    spec.enabled = args.enabled.unwrap_or(spec.enabled);
+    spec.strict = args.strict.unwrap_or(spec.strict);
+    if let Some(loss) = args.on_loss {
+        spec.on_loss = match loss {
+            Loss::FallBack => OnLoss::FallBack,
+            Loss::Hold => OnLoss::Hold,
+            Loss::Close => OnLoss::Close,
+        };
+    }
+    if spec.rule.is_empty() && spec.share.is_none() && old.is_none() {
+        return Err(usage("which requests? Say it with --when 'parameter group == gray', --any, --path or --share"));
+    }
+    Ok(spec)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: SetArgs,
+    }
+
+    fn args(words: &[&str]) -> SetArgs {
+        Line::try_parse_from([&["set", "gray"], words].concat()).unwrap().args
+    }
+
+    fn group() -> Vec<LaneGroup> {
+        vec![LaneGroup {
+            metadata: ObjectMeta { name: Some("g".into()), ..ObjectMeta::default() },
+            ..LaneGroup::default()
+        }]
+    }
+
+    #[test]
+    fn a_new_lane_takes_the_only_group_its_own_name_as_tag_and_is_enabled() {
+        let spec = wanted(&args(&["--when", "parameter group == gray"]), None, &group()).unwrap();
+        assert_eq!((spec.group.as_str(), spec.tag.as_str(), spec.enabled), ("g", "gray", true));
+        assert_eq!(spec.rule.all[0].to_string(), "parameter group == gray");
+        let told = wanted(&args(&["--priority", "-1"]), None, &group()).unwrap_err().to_string();
+        assert!(told.contains("which requests?"), "{told}");
+        let told = wanted(&args(&["--share", "5"]), None, &[]).unwrap_err().to_string();
+        assert!(told.contains("which lane group?"), "{told}");
+        let told = wanted(&args(&["--when", "body x == 1"]), None, &group()).unwrap_err().to_string();
+        assert!(told.contains("body x == 1"), "{told}");
+    }
+
+    #[test]
+    fn what_is_not_named_stays_and_conditions_change_as_a_whole() {
+        let old = wanted(&args(&["--when", "header a exists", "--any", "cookie b exists", "--strict"]), None, &group())
+            .unwrap();
+        let same = wanted(&args(&["--priority", "7"]), Some(&old), &[]).unwrap();
+        assert_eq!(same, LaneSpec { priority: 7, ..old.clone() });
+        let new = wanted(&args(&["--path", "/A"]), Some(&old), &[]).unwrap();
+        assert_eq!((new.rule.all.len(), new.rule.any.len(), new.rule.paths.len(), new.strict), (0, 0, 1, true));
+        let share = wanted(&args(&["--share", "12.5"]), Some(&old), &[]).unwrap();
+        assert!(share.rule.is_empty() && share.share == Some(12.5));
+    }
+}

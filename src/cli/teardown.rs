@@ -1,0 +1,86 @@
+//! `teardown APP --environment gray`: takes down what an App has in an environment, after its name was typed.
+
+use std::{
+    io::{BufRead, IsTerminal, Write},
+    time::Duration,
+};
+
+use clap::Args;
+use color_eyre::eyre::{Result, bail};
+
+use super::{
+    Global, get,
+    output::Format,
+    release::wait,
+    session::{self, usage},
+};
+use crate::{
+    api::{App, ReleasePhase},
+    domain::intent::Intent,
+};
+
+#[derive(Debug, Args)]
+pub struct TeardownArgs {
+    /// The App
+    app: String,
+    /// The environment
+    #[arg(long, short, value_name = "NAME")]
+    environment: String,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    /// Do not wait until it is down
+    #[arg(long)]
+    no_wait: bool,
+    /// Give up waiting after
+    #[arg(long, default_value = "5m", value_parser = wait::duration)]
+    timeout: Duration,
+    /// Why
+    #[arg(long, short)]
+    comment: Option<String>,
+    /// How to print what was done
+    #[arg(long, short, default_value = "table")]
+    output: Format,
+}
+
+pub(super) async fn run(global: &Global, args: TeardownArgs) -> Result<()> {
+    let session = session::open(global).await?;
+    let app: App = get::one(&session, &args.app).await?;
+    if app.spec.environment(&args.environment).is_none() {
+        let known: Vec<String> = app.spec.environments.iter().map(|e| e.name.clone()).collect();
+        bail!("app {} has no environment {}; there {}", args.app, args.environment, get::names(&known));
+    }
+    if !args.yes {
+        ask(&app, &args)?;
+    }
+    let (app, environment) = (args.app.clone(), args.environment.clone());
+    let intent = Intent::Teardown { app, environment, comment: args.comment };
+    let done = session.perform(intent, args.output).await?;
+    for release in done.releases().filter(|_| !args.no_wait) {
+        wait::phase_of(&session, release, ReleasePhase::Succeeded, args.timeout).await?;
+    }
+    Ok(())
+}
+
+/// Shows exactly what goes, and has the environment's name typed.
+fn ask(app: &App, args: &TeardownArgs) -> Result<()> {
+    if !std::io::stdin().is_terminal() {
+        return Err(usage(format!(
+            "tearing {}/{} down needs --yes when nobody can be asked",
+            args.app, args.environment
+        )));
+    }
+    let status = app.status.as_ref().and_then(|s| s.environments.get(&args.environment)).cloned().unwrap_or_default();
+    eprintln!("This deletes of {} in {}:", args.app, args.environment);
+    for item in &status.inventory {
+        eprintln!("  {} {}/{}", item.kind, item.namespace, item.name);
+    }
+    eprint!("Type the environment's name to go on: ");
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    if answer.trim() != args.environment {
+        bail!("nothing was deleted: {:?} is not {:?}", answer.trim(), args.environment);
+    }
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! Carries intents out: the one way in which people change anything, from the keyboard and from the command line.
+//!
+//! A wish is checked against the objects as they are now, not as a screen showed them: what moved on meanwhile
+//! is told and not overrun. Every write carries the resourceVersion that was read.
+
+mod lane;
+mod release;
+mod start;
+
+use kube::{Client, ResourceExt};
+use serde::Serialize;
+
+use super::error;
+use crate::domain::intent::{Intent, Seen};
+
+/// What was done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Outcome {
+    /// In words, for people.
+    pub message: String,
+    /// Kind and name of what was made or changed, in order.
+    pub objects: Vec<(String, String)>,
+}
+
+impl Outcome {
+    fn one(kind: &str, name: &str, message: String) -> Self {
+        Self { message, objects: vec![(kind.to_owned(), name.to_owned())] }
+    }
+
+    /// The Releases among the objects.
+    pub fn releases(&self) -> impl Iterator<Item = &str> {
+        self.objects.iter().filter(|(kind, _)| kind == "Release").map(|(_, name)| name.as_str())
+    }
+}
+
+/// Why nothing was done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PerformError {
+    /// The world moved on since the person looked.
+    #[error("{what} has changed since you looked: {why}. Nothing was done; look again")]
+    Stale {
+        /// Which object.
+        what: String,
+        /// In words.
+        why: String,
+    },
+    /// It makes no sense as things stand.
+    #[error("{0}")]
+    Refused(String),
+    /// The cluster said no.
+    #[error("{what}: {why}")]
+    Api {
+        /// What was tried.
+        what: String,
+        /// The server's words.
+        why: String,
+    },
+}
+
+impl PerformError {
+    fn refused(why: impl Into<String>) -> Self {
+        Self::Refused(why.into())
+    }
+}
+
+type Result<T, E = PerformError> = std::result::Result<T, E>;
+
+/// Writes again after somebody else's write came in between, this often.
+const TRIES: usize = 8;
+
+/// Carries `intent` out for the person `by`, on graylane's resources in `namespace`.
+pub async fn perform(client: &Client, namespace: &str, by: &str, intent: Intent) -> Result<Outcome> {
+    let at = Place { client, namespace, by };
+    match intent {
+        Intent::StartRelease { apps, stage, images, comment, window } => {
+            start::release(&at, &apps, &stage, &images, comment, window).await
+        }
+        Intent::Teardown { app, environment, comment } => start::teardown(&at, &app, &environment, comment).await,
+        Intent::Release { name, seen, wish, comment } => release::wish(&at, &name, seen.as_ref(), wish, comment).await,
+        Intent::StopTheLine => release::stop_the_line(&at).await,
+        Intent::SetLane { name, seen, spec } => lane::set(&at, &name, seen.as_ref(), spec).await,
+        Intent::EnableLane { name, seen, enabled } => lane::enable(&at, &name, seen.as_ref(), enabled).await,
+        Intent::DeleteLane { name, seen } => lane::delete(&at, &name, seen.as_ref()).await,
+        Intent::Lock { app, environment, seen, lock } => {
+            release::lock(&at, &app, &environment, seen.as_ref(), lock).await
+        }
+        Intent::Probe { .. } => Err(PerformError::refused("a probe changes nothing: it is sent, not performed")),
+    }
+}
+
+/// Where, and for whom.
+struct Place<'a> {
+    client: &'a Client,
+    namespace: &'a str,
+    by: &'a str,
+}
+
+impl Place<'_> {
+    fn api<K>(&self) -> kube::Api<K>
+    where
+        K: kube::Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
+    {
+        kube::Api::namespaced(self.client.clone(), self.namespace)
+    }
+}
+
+/// The server's words about something that was tried; a conflict is staleness.
+fn told(what: impl Into<String>) -> impl FnOnce(kube::Error) -> PerformError {
+    let what = what.into();
+    move |e| match error::code(&e) {
+        Some(409) => PerformError::Stale { what, why: error::words(&e) },
+        _ => PerformError::Api { what, why: error::words(&e) },
+    }
+}
+
+/// Whether an object is the one that was seen.
+fn check(what: &str, seen: Option<&Seen>, object: &impl ResourceExt) -> Result<()> {
+    let Some(seen) = seen else { return Ok(()) };
+    let stale = |why: &str| Err(PerformError::Stale { what: what.into(), why: why.into() });
+    if object.uid().unwrap_or_default() != seen.uid {
+        return stale("it was deleted, and a namesake made");
+    }
+    match (&seen.version, object.resource_version()) {
+        (Some(version), now) if now.as_ref() != Some(version) => stale("somebody wrote it"),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a write lost a race that may be run again.
+fn is_conflict<T>(written: &Result<T, kube::Error>) -> bool {
+    matches!(written, Err(e) if error::code(e) == Some(409))
+}

@@ -1,0 +1,282 @@
+//! Wishes about a release that is under way, and environment locks.
+
+use jiff::Timestamp;
+use kube::{
+    ResourceExt,
+    api::{ListParams, Patch, PatchParams, PostParams},
+    core::ObjectMeta,
+};
+use serde_json::json;
+
+use super::{Outcome, PerformError, Place, Result, TRIES, check, is_conflict, told};
+use crate::{
+    api::{
+        self, App, Approval, ApprovalSpec, Control, Decision, EnvironmentLock, Release, ReleasePhase, TaskPhase, Wish,
+    },
+    domain::intent::{ReleaseWish, Seen},
+};
+
+/// Carries a wish out.
+pub(super) async fn wish(
+    at: &Place<'_>,
+    name: &str,
+    seen: Option<&Seen>,
+    wish: ReleaseWish,
+    comment: Option<String>,
+) -> Result<Outcome> {
+    let what = format!("release {name}");
+    for _ in 0..TRIES {
+        let found = at.api::<Release>().get_opt(name).await.map_err(told(&what))?;
+        let release = found.ok_or_else(|| PerformError::refused(format!("there is no {what}")))?;
+        check(&what, seen, &release)?;
+        if let ReleaseWish::Decide { task, attempt, decision } = &wish {
+            return decide(at, &release, task, *attempt, *decision, comment).await;
+        }
+        let mut control = release.spec.control.clone();
+        let action = apply(&release, &wish, &mut control)?;
+        let at_time = Timestamp::now().round(jiff::Unit::Second).unwrap_or_else(|_| Timestamp::now()).to_string();
+        control.last = Some(Wish { by: at.by.into(), action: action.clone(), at: at_time, comment: comment.clone() });
+        let written = write(at, &release, &control).await;
+        // The engine writes the same object's status all the time: that alone makes no wish stale.
+        if is_conflict(&written) {
+            continue;
+        }
+        written.map_err(told(&what))?;
+        return Ok(Outcome::one("Release", name, format!("{what}: {action}")));
+    }
+    Err(PerformError::Stale { what, why: "it is being written too often".into() })
+}
+
+async fn write(at: &Place<'_>, release: &Release, control: &Control) -> Result<Release, kube::Error> {
+    let mut wanted = serde_json::to_value(control).map_err(kube::Error::SerdeError)?;
+    // A merge patch keeps what it does not name: the last wish's comment is not this one's.
+    if control.last.as_ref().is_some_and(|w| w.comment.is_none()) {
+        wanted["last"]["comment"] = serde_json::Value::Null;
+    }
+    let patch = json!({
+        "metadata": {"resourceVersion": release.resource_version(), "uid": release.uid()},
+        "spec": {"control": wanted},
+    });
+    let params = PatchParams { field_manager: Some(api::FIELD_MANAGER.into()), ..PatchParams::default() };
+    at.api::<Release>().patch(&release.name_any(), &params, &Patch::Merge(&patch)).await
+}
+
+/// Writes a wish into the control levels; what it is called in the history.
+fn apply(release: &Release, wish: &ReleaseWish, control: &mut Control) -> Result<String> {
+    let status = release.status.clone().unwrap_or_default();
+    let name = release.name_any();
+    if status.phase.is_final() {
+        return Err(PerformError::refused(format!("release {name} is over: {:?}", status.phase)));
+    }
+    if (control.abort || status.phase == ReleasePhase::Aborting) && *wish != ReleaseWish::Abort {
+        return Err(PerformError::refused(format!("release {name} is being aborted")));
+    }
+    let task = |task: &str| {
+        status.tasks.iter().find(|t| t.name == task).ok_or_else(|| {
+            let known: Vec<&str> = status.tasks.iter().map(|t| t.name.as_str()).collect();
+            let known = if known.is_empty() { "none yet".into() } else { known.join(", ") };
+            PerformError::refused(format!("release {name} has no task {task:?}; it has {known}"))
+        })
+    };
+    let ends = |t: &api::TaskStatus, word: &str| {
+        PerformError::refused(format!("task {} of {name} is {:?}: there is nothing to {word}", t.name, t.phase))
+    };
+    Ok(match wish {
+        ReleaseWish::Pause => {
+            control.paused = true;
+            "pause".into()
+        }
+        ReleaseWish::Resume => {
+            control.paused = false;
+            "resume".into()
+        }
+        ReleaseWish::Abort => {
+            control.abort = true;
+            "abort".into()
+        }
+        ReleaseWish::Allow { task: of, batch } => {
+            let task = task(of)?;
+            if task.phase.is_passed() || task.phase == TaskPhase::Aborted {
+                return Err(ends(task, "let through"));
+            }
+            if !matches!(task.kind.as_str(), "proceed" | "deploy") {
+                return Err(PerformError::refused(format!(
+                    "task {of} is of kind {}: it waits for nobody's key",
+                    task.kind
+                )));
+            }
+            let last = task.batches.len();
+            if task.kind == "deploy" && last > 0 && *batch as usize > last {
+                return Err(PerformError::refused(format!("task {of} has {last} batches, not {batch}")));
+            }
+            let level = control.allow.entry(of.clone()).or_default();
+            *level = (*level).max(*batch);
+            if task.kind == "proceed" { format!("proceed with {of}") } else { format!("allow batch {batch} of {of}") }
+        }
+        ReleaseWish::Retry { task: of } => {
+            let task = task(of)?;
+            if task.phase != TaskPhase::Failed {
+                return Err(ends(task, "retry"));
+            }
+            // As many retries as there were attempts: said twice, it is one.
+            control.retry.insert(of.clone(), task.attempt.max(1));
+            format!("retry {of}")
+        }
+        ReleaseWish::Skip { task: of } => {
+            let task = task(of)?;
+            if !matches!(task.phase, TaskPhase::Failed | TaskPhase::Waiting | TaskPhase::Paused) {
+                return Err(ends(task, "skip"));
+            }
+            if !control.skip.contains(of) {
+                control.skip.push(of.clone());
+            }
+            format!("skip {of}")
+        }
+        ReleaseWish::Decide { .. } => return Err(PerformError::refused("a decision is an Approval of its own")),
+    })
+}
+
+/// One person's yes or no, as an object of its own, for these images only.
+async fn decide(
+    at: &Place<'_>,
+    release: &Release,
+    of: &str,
+    attempt: u32,
+    decision: Decision,
+    comment: Option<String>,
+) -> Result<Outcome> {
+    let name = release.name_any();
+    let status = release.status.clone().unwrap_or_default();
+    let task = status.tasks.iter().find(|t| t.name == of && t.kind == "approval");
+    let task = task.ok_or_else(|| PerformError::refused(format!("release {name} has no approval task {of:?}")))?;
+    let what = format!("task {of} of release {name}");
+    if task.phase != TaskPhase::Waiting || status.phase.is_final() {
+        return Err(PerformError::refused(format!("{what} does not wait for an approval: it is {:?}", task.phase)));
+    }
+    if task.attempt != attempt {
+        return Err(PerformError::Stale { what, why: format!("it is at attempt {}, not {attempt}", task.attempt) });
+    }
+    let spec = ApprovalSpec {
+        release: name.clone(),
+        release_uid: release.uid().unwrap_or_default(),
+        task: of.into(),
+        attempt,
+        decision,
+        approver: at.by.into(),
+        comment,
+        images: if status.digests.is_empty() { status.images.clone() } else { status.digests.clone() },
+    };
+    let made = approval_name(&name, of, attempt, at.by);
+    let metadata = ObjectMeta { name: Some(made.clone()), ..ObjectMeta::default() };
+    let params = PostParams { field_manager: Some(api::FIELD_MANAGER.into()), ..PostParams::default() };
+    let created = at.api::<Approval>().create(&params, &Approval { metadata, spec: spec.clone() }).await;
+    if is_conflict(&created) {
+        // The same release's: a namesake release's approval has another uid, and is not in the way for long.
+        let old = at.api::<Approval>().get(&made).await.map_err(told(&made))?.spec;
+        let said = if old.decision == Decision::Pass { "approved" } else { "refused" };
+        return Err(PerformError::refused(format!("{} {said} {what} already", at.by)));
+    }
+    created.map_err(told(format!("approval of {what}")))?;
+    let said = if decision == Decision::Pass { "approved" } else { "refused" };
+    let message = format!("release {name}: {said} {of}");
+    Ok(Outcome { message, objects: vec![("Release".into(), name), ("Approval".into(), made)] })
+}
+
+/// One approval for each person, task and attempt: the name makes the second one a conflict.
+fn approval_name(release: &str, task: &str, attempt: u32, by: &str) -> String {
+    let plain = |text: &str| -> String {
+        let lower = text.to_lowercase();
+        lower.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect()
+    };
+    let person = plain(by);
+    // What was not plain is told apart by its hash.
+    let person = if person == by {
+        person
+    } else {
+        format!("{person}-{:08x}", xxhash_rust::xxh3::xxh3_64(by.as_bytes()) as u32)
+    };
+    let name = format!("{}-{}-{attempt}-{person}", plain(release), plain(task));
+    name.trim_matches('-').chars().take(253).collect()
+}
+
+/// Holds every release that is under way.
+pub(super) async fn stop_the_line(at: &Place<'_>) -> Result<Outcome> {
+    let all = at.api::<Release>().list(&ListParams::default()).await.map_err(told("listing releases"))?.items;
+    let running = |r: &&Release| {
+        let phase = r.status.as_ref().map(|s| s.phase).unwrap_or_default();
+        !phase.is_final() && phase != ReleasePhase::Aborting && !r.spec.control.paused && !r.spec.control.abort
+    };
+    let mut held = vec![];
+    let mut failed = vec![];
+    for release in all.iter().filter(running) {
+        let name = release.name_any();
+        let comment = Some("the line was stopped".to_owned());
+        // One that cannot be held keeps no other from being held.
+        match Box::pin(wish(at, &name, None, ReleaseWish::Pause, comment)).await {
+            Ok(_) => held.push(name),
+            Err(why) => failed.push(format!("{name}: {why}")),
+        }
+    }
+    if !failed.is_empty() {
+        let held = if held.is_empty() { "nothing".into() } else { held.join(", ") };
+        return Err(PerformError::refused(format!("held {held}; not held: {}", failed.join("; "))));
+    }
+    let message = if held.is_empty() { "nothing was running".into() } else { format!("held {}", held.join(", ")) };
+    Ok(Outcome { message, objects: held.into_iter().map(|n| ("Release".to_owned(), n)).collect() })
+}
+
+/// Locks or unlocks an environment of an App.
+pub(super) async fn lock(
+    at: &Place<'_>,
+    name: &str,
+    environment: &str,
+    seen: Option<&Seen>,
+    lock: Option<EnvironmentLock>,
+) -> Result<Outcome> {
+    let what = format!("app {name}");
+    for _ in 0..TRIES {
+        let found = at.api::<App>().get_opt(name).await.map_err(told(&what))?;
+        let app = found.ok_or_else(|| PerformError::refused(format!("there is no {what}")))?;
+        if seen.is_some_and(|s| app.uid().as_deref() != Some(&s.uid)) {
+            check(&what, seen, &app)?;
+        }
+        let Some(index) = app.spec.environments.iter().position(|e| e.name == environment) else {
+            return Err(PerformError::refused(format!("app {name} has no environment {environment:?}")));
+        };
+        let message = match (&app.spec.environments[index].lock, &lock) {
+            (Some(held), Some(_)) if held.by != at.by => {
+                return Err(PerformError::refused(format!("{environment} is locked by {}: {}", held.by, held.reason)));
+            }
+            (None, None) => return Err(PerformError::refused(format!("{environment} of {name} is not locked"))),
+            (_, Some(_)) => format!("{environment} of {name} is locked"),
+            (Some(_), None) => format!("{environment} of {name} is unlocked"),
+        };
+        let mut environments = app.spec.environments.clone();
+        environments[index].lock.clone_from(&lock);
+        let patch = json!({
+            "metadata": {"resourceVersion": app.resource_version()},
+            "spec": {"environments": environments},
+        });
+        let params = PatchParams { field_manager: Some(api::FIELD_MANAGER.into()), ..PatchParams::default() };
+        let written = at.api::<App>().patch(name, &params, &Patch::Merge(&patch)).await;
+        if is_conflict(&written) {
+            continue;
+        }
+        return written.map(|_| Outcome::one("App", name, message)).map_err(told(&what));
+    }
+    Err(PerformError::Stale { what, why: "it is being written too often".into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_name_for_one_persons_say() {
+        assert_eq!(approval_name("a-1", "gate", 1, "ann"), "a-1-gate-1-ann");
+        let (one, two) = (approval_name("a-1", "gate", 1, "an.n"), approval_name("a-1", "gate", 1, "an_n"));
+        assert_ne!(one, two);
+        assert!(one.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'), "{one}");
+        assert!(approval_name("a-1", "gate", 1, "灰度").ends_with(|c: char| c.is_ascii_hexdigit()));
+    }
+}

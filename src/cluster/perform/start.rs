@@ -1,0 +1,166 @@
+//! Starting releases and teardowns.
+
+use std::collections::BTreeMap;
+
+use kube::{
+    ResourceExt,
+    api::{ListParams, PostParams},
+    core::ObjectMeta,
+};
+
+use super::{Outcome, PerformError, Place, Result, TRIES, is_conflict, told};
+use crate::api::{self, App, CleanUpTask, Release, ReleasePhase, ReleaseSpec, label};
+
+/// One Release for each App; all are checked before the first is made.
+pub(super) async fn release(
+    at: &Place<'_>,
+    apps: &[String],
+    stage: &str,
+    images: &BTreeMap<String, BTreeMap<String, String>>,
+    comment: Option<String>,
+    window: Option<String>,
+) -> Result<Outcome> {
+    if apps.is_empty() {
+        return Err(PerformError::refused("no app is named"));
+    }
+    if let Some(stranger) = images.keys().find(|app| !apps.contains(app)) {
+        return Err(PerformError::refused(format!("an image is given for {stranger}, which is not released")));
+    }
+    let all = list(at).await?;
+    for (n, name) in apps.iter().enumerate() {
+        if apps[..n].contains(name) {
+            return Err(PerformError::refused(format!("{name} is named twice")));
+        }
+        let app = app(at, name).await?;
+        if app.spec.stage(stage).is_none() {
+            let known: Vec<&str> = app.spec.workflow.stages.iter().map(|s| s.name.as_str()).collect();
+            return Err(PerformError::refused(format!(
+                "app {name} has no stage {stage:?}; it has {}",
+                if known.is_empty() { "none".into() } else { known.join(", ") }
+            )));
+        }
+        if let Some(image) = images.get(name).and_then(|i| i.keys().find(|k| !app.spec.images.contains_key(*k))) {
+            let known: Vec<&str> = app.spec.images.keys().map(String::as_str).collect();
+            let known = known.join(", ");
+            return Err(PerformError::refused(format!("app {name} has no image {image:?}; it has {known}")));
+        }
+        if let Some(running) = all.iter().find(|r| r.spec.app == *name && r.spec.stage == stage && !is_over(r)) {
+            return Err(PerformError::refused(format!(
+                "release {} of {name} {stage} is {:?}; end or abort it first",
+                running.name_any(),
+                phase(running)
+            )));
+        }
+    }
+    // Several apps share a window; its name is that of its first release.
+    let window = window.or_else(|| (apps.len() > 1).then(|| format!("window-{}", fresh_name(&apps[0], &all))));
+    let mut objects = vec![];
+    for name in apps {
+        let spec = ReleaseSpec {
+            app: name.clone(),
+            stage: stage.into(),
+            images: images.get(name).cloned().unwrap_or_default(),
+            comment: comment.clone(),
+            requester: at.by.into(),
+            window: window.clone(),
+            ..ReleaseSpec::default()
+        };
+        objects.push(("Release".to_owned(), create(at, spec, &all).await?));
+    }
+    let names: Vec<&str> = objects.iter().map(|(_, name)| name.as_str()).collect();
+    Ok(Outcome { message: format!("started {}", names.join(", ")), objects })
+}
+
+/// A Release that only cleans one environment up.
+pub(super) async fn teardown(
+    at: &Place<'_>,
+    name: &str,
+    environment: &str,
+    comment: Option<String>,
+) -> Result<Outcome> {
+    let app = app(at, name).await?;
+    let Some(found) = app.spec.environment(environment) else {
+        let known: Vec<&str> = app.spec.environments.iter().map(|e| e.name.as_str()).collect();
+        let known = known.join(", ");
+        return Err(PerformError::refused(format!("app {name} has no environment {environment:?}; it has {known}")));
+    };
+    if let Some(lock) = &found.lock {
+        return Err(PerformError::refused(format!(
+            "{environment} of {name} is locked by {}: {}",
+            lock.by, lock.reason
+        )));
+    }
+    let all = list(at).await?;
+    let same = |r: &&Release| {
+        r.spec.app == name && r.spec.teardown.as_ref().is_some_and(|t| t.environment == environment) && !is_over(r)
+    };
+    if let Some(running) = all.iter().find(same) {
+        return Err(PerformError::refused(format!("release {} tears it down already", running.name_any())));
+    }
+    let spec = ReleaseSpec {
+        app: name.into(),
+        teardown: Some(CleanUpTask { environment: environment.into(), remove_environment: false }),
+        comment,
+        requester: at.by.into(),
+        ..ReleaseSpec::default()
+    };
+    let made = create(at, spec, &all).await?;
+    Ok(Outcome::one("Release", &made, format!("started {made}: {environment} of {name} is torn down")))
+}
+
+async fn app(at: &Place<'_>, name: &str) -> Result<App> {
+    let found = at.api::<App>().get_opt(name).await.map_err(told(format!("reading app {name}")))?;
+    found.ok_or_else(|| PerformError::refused(format!("there is no app {name} in namespace {}", at.namespace)))
+}
+
+async fn list(at: &Place<'_>) -> Result<Vec<Release>> {
+    let listed = at.api::<Release>().list(&ListParams::default()).await;
+    listed.map(|l| l.items).map_err(told("listing releases"))
+}
+
+fn phase(release: &Release) -> ReleasePhase {
+    release.status.as_ref().map(|s| s.phase).unwrap_or_default()
+}
+
+fn is_over(release: &Release) -> bool {
+    phase(release).is_final()
+}
+
+/// `APP-N`, with N above every one of the App's releases.
+fn fresh_name(app: &str, all: &[Release]) -> String {
+    let numbers = all.iter().filter_map(|r| r.name_any().strip_prefix(app)?.strip_prefix('-')?.parse::<u64>().ok());
+    format!("{app}-{}", numbers.max().unwrap_or_default() + 1)
+}
+
+async fn create(at: &Place<'_>, spec: ReleaseSpec, all: &[Release]) -> Result<String> {
+    let params = PostParams { field_manager: Some(api::FIELD_MANAGER.into()), ..PostParams::default() };
+    let labels: BTreeMap<String, String> = [(label::APP.to_owned(), spec.app.clone())].into();
+    let mut name = fresh_name(&spec.app, all);
+    for _ in 0..TRIES {
+        let metadata = ObjectMeta { name: Some(name.clone()), labels: Some(labels.clone()), ..ObjectMeta::default() };
+        let made = at.api().create(&params, &Release { metadata, spec: spec.clone(), status: None }).await;
+        if is_conflict(&made) {
+            // Somebody else was quicker with this number.
+            name = fresh_name(&spec.app, &list(at).await?);
+            continue;
+        }
+        return made.map(|_| name.clone()).map_err(told(format!("starting {name}")));
+    }
+    Err(PerformError::refused(format!("too many people start releases of {} at once; try again", spec.app)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fresh_name_is_above_all_of_the_app_and_no_others() {
+        let of = |name: &str| Release {
+            metadata: ObjectMeta { name: Some(name.into()), ..ObjectMeta::default() },
+            ..Release::default()
+        };
+        let all = [of("a-2"), of("a-10"), of("a-baseline"), of("a-b-99"), of("b-50")];
+        assert_eq!(fresh_name("a", &all), "a-11");
+        assert_eq!(fresh_name("c", &all), "c-1");
+    }
+}
