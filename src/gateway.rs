@@ -7,6 +7,7 @@
 mod body;
 mod colour;
 mod compile;
+mod controller;
 mod endpoint;
 mod forward;
 mod headers;
@@ -17,6 +18,7 @@ mod record;
 mod refusal;
 mod rule;
 mod server;
+mod status;
 mod table;
 mod trace;
 
@@ -30,6 +32,7 @@ use arc_swap::ArcSwap;
 use tokio_util::task::TaskTracker;
 
 pub use compile::Verdicts;
+pub use controller::{GatewayError, run};
 pub use limits::Limits;
 pub use objects::Objects;
 pub use record::HopSink;
@@ -69,6 +72,11 @@ impl Gateway {
         self.shared.table.store(Arc::new(table));
         let failed = self.listeners.follow(&self.shared, &wanted);
         Applied { verdicts, failed }
+    }
+
+    /// Hops that were dropped because they came too fast.
+    pub fn hops_dropped(&self) -> u64 {
+        self.shared.hops.dropped()
     }
 
     /// Closes connections to backends that were not used for long.

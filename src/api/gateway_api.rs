@@ -3,11 +3,15 @@
 //! What is not modelled is dropped when read, except where it would change what a request meets: types of
 //! filters and matches stay text, so that an unknown one is refused instead of passed over.
 
+mod definition;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
 use serde::{Deserialize, Serialize};
+
+pub use definition::definitions;
 
 /// The API group of Gateway API.
 pub const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";

@@ -106,6 +106,10 @@ impl Upstream {
         Self { name: name.into(), address: free(), state: Arc::default() }
     }
 
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub fn connections(&self) -> usize {
         self.state.connections.load(SeqCst)
     }
@@ -248,7 +252,7 @@ impl Rig {
             let meta = json!({"name": pod.name, "namespace": "ns", "labels": {"kubernetes.io/service-name": name}});
             self.objects.slices.push(object(json!({
                 "metadata": meta, "addressType": "IPv4",
-                "ports": [{"port": pod.address.port()}],
+                "ports": [{"port": pod.address().port()}],
                 "endpoints": [{"addresses": [pod.address.ip().to_string()], "conditions": {"ready": true},
                     "targetRef": {"kind": "Pod", "name": pod.name}}],
             })));

@@ -1,0 +1,220 @@
+//! What the gateway says of routes, Gateways and its class: written when it differs from what stands there,
+//! beside the data path.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    jiff::Timestamp,
+};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{Patch, PatchParams},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::{Applied, Objects, compile::ListenerVerdict};
+use crate::api::gateway_api::{
+    Gateway, GatewayAddress, GatewayStatus, HttpRouteStatus, LANE_GATEWAY, ListenerStatus, RouteKind, RouteParentStatus,
+};
+
+/// Writes statuses one after the other; what is overtaken by a newer change is not written.
+pub(super) struct Teller(watch::Sender<Option<(Objects, Applied, IpAddr)>>);
+
+impl Teller {
+    pub(super) fn spawn(client: Client) -> Self {
+        let (sender, mut receiver) = watch::channel::<Option<(Objects, Applied, IpAddr)>>(None);
+        tokio::spawn(async move {
+            while receiver.changed().await.is_ok() {
+                let writes =
+                    receiver.borrow_and_update().as_ref().map(|(o, a, node)| plan(o, a, *node, Timestamp::now()));
+                for write in writes.unwrap_or_default() {
+                    if let Err(e) = write.send(&client).await {
+                        // Gone or changed meanwhile: that change is on its way here.
+                        let expected = matches!(&e, kube::Error::Api(s) if s.code == 404 || s.code == 409);
+                        if !expected {
+                            tracing::warn!("cannot write the status of {}: {e}", write.name);
+                            tokio::time::sleep(Duration::from_secs(1)).await;
+                            receiver.mark_changed();
+                        }
+                    }
+                }
+            }
+        });
+        Self(sender)
+    }
+
+    pub(super) fn tell(&self, objects: Objects, applied: Applied, node: IpAddr) {
+        self.0.send_replace(Some((objects, applied, node)));
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Write {
+    kind: Kind,
+    namespace: String,
+    pub(super) name: String,
+    pub(super) patch: serde_json::Value,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Class,
+    Gateway,
+    Route,
+}
+
+impl Write {
+    /// `version` is the resourceVersion that was looked at: a status of something newer is not overwritten.
+    fn new(kind: Kind, object: &impl ResourceExt, status: &impl Serialize) -> Self {
+        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        let patch = json!({"metadata": {"resourceVersion": object.resource_version()}, "status": status});
+        Self { kind, namespace, name, patch }
+    }
+
+    async fn send(&self, client: &Client) -> kube::Result<()> {
+        match self.kind {
+            Kind::Class => self.patch(Api::<crate::api::gateway_api::GatewayClass>::all(client.clone())).await,
+            Kind::Gateway => self.patch(Api::<Gateway>::namespaced(client.clone(), &self.namespace)).await,
+            Kind::Route => {
+                self.patch(Api::<crate::api::gateway_api::HttpRoute>::namespaced(client.clone(), &self.namespace)).await
+            }
+        }
+    }
+
+    async fn patch<K: Clone + DeserializeOwned + std::fmt::Debug>(&self, api: Api<K>) -> kube::Result<()> {
+        api.patch_status(&self.name, &PatchParams::default(), &Patch::Merge(&self.patch)).await.map(drop)
+    }
+}
+
+/// The writes that bring every status up to date.
+pub(super) fn plan(objects: &Objects, applied: &Applied, node: IpAddr, now: Timestamp) -> Vec<Write> {
+    let mut writes = vec![];
+    for class in objects.classes.iter().filter(|c| c.spec.controller_name == LANE_GATEWAY) {
+        let old = class.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
+        let conditions = vec![condition("Accepted", Ok(("Accepted", "served")), class.metadata.generation, old, now)];
+        if conditions != old {
+            writes.push(Write::new(Kind::Class, &**class, &json!({ "conditions": conditions })));
+        }
+    }
+    for (g, listeners) in &applied.verdicts.gateways {
+        let gateway = &objects.gateways[*g];
+        let status = gateway_status(gateway, listeners, applied, node, now);
+        if gateway.status.as_ref() != Some(&status) {
+            writes.push(Write::new(Kind::Gateway, &**gateway, &status));
+        }
+    }
+    for (r, route) in objects.routes.iter().enumerate() {
+        let old = route.status.clone().unwrap_or_default();
+        // What other controllers say stays as it is.
+        let mut parents: Vec<RouteParentStatus> =
+            old.parents.iter().filter(|p| p.controller_name != LANE_GATEWAY).cloned().collect();
+        for (_, parent, verdict) in applied.verdicts.routes.iter().filter(|(of, ..)| *of == r) {
+            let before = |p: &&RouteParentStatus| p.controller_name == LANE_GATEWAY && p.parent_ref == *parent;
+            let before = old.parents.iter().find(before).map(|p| p.conditions.as_slice()).unwrap_or_default();
+            let generation = route.metadata.generation;
+            let say = |kind, yes: &str, (reason, words): &(&'static str, String)| {
+                let verdict =
+                    if *reason == yes { Ok((*reason, words.as_str())) } else { Err((*reason, words.as_str())) };
+                condition(kind, verdict, generation, before, now)
+            };
+            parents.push(RouteParentStatus {
+                parent_ref: parent.clone(),
+                controller_name: LANE_GATEWAY.into(),
+                conditions: vec![
+                    say("Accepted", "Accepted", &verdict.accepted),
+                    say("ResolvedRefs", "ResolvedRefs", &verdict.resolved),
+                ],
+            });
+        }
+        let status = HttpRouteStatus { parents };
+        if status != old {
+            writes.push(Write::new(Kind::Route, &**route, &status));
+        }
+    }
+    writes
+}
+
+fn gateway_status(
+    gateway: &Gateway,
+    listeners: &[ListenerVerdict],
+    applied: &Applied,
+    node: IpAddr,
+    now: Timestamp,
+) -> GatewayStatus {
+    let old = gateway.status.clone().unwrap_or_default();
+    let generation = gateway.metadata.generation;
+    let mut statuses = vec![];
+    let mut wrong = None;
+    for listener in listeners {
+        let taken = listener.addresses.iter().find_map(|a: &SocketAddr| applied.failed.get(a));
+        let refused = listener.refused.clone().or_else(|| taken.map(|words| ("PortUnavailable", words.clone())));
+        let before = old.listeners.iter().find(|l| l.name == listener.name);
+        let before = before.map(|l| l.conditions.as_slice()).unwrap_or_default();
+        let verdict = |yes: &'static str| match &refused {
+            None => Ok((yes, "requests are taken")),
+            Some((reason, words)) => Err((*reason, words.as_str())),
+        };
+        statuses.push(ListenerStatus {
+            name: listener.name.clone(),
+            attached_routes: listener.routes,
+            supported_kinds: vec![RouteKind {
+                group: Some(crate::api::gateway_api::GATEWAY_GROUP.into()),
+                kind: "HTTPRoute".into(),
+            }],
+            conditions: vec![
+                condition("Accepted", verdict("Accepted"), generation, before, now),
+                condition("Programmed", verdict("Programmed"), generation, before, now),
+                condition("ResolvedRefs", Ok(("ResolvedRefs", "HTTPRoutes are served")), generation, before, now),
+            ],
+        });
+        wrong = wrong.or(refused.map(|(reason, words)| (reason, format!("listener {}: {words}", listener.name))));
+    }
+    let addresses = match gateway.spec.addresses.as_slice() {
+        [] => vec![GatewayAddress { kind: Some("IPAddress".into()), value: Some(node.to_string()) }],
+        asked => asked.to_vec(),
+    };
+    let accepted = match &wrong {
+        None => Ok(("Accepted", "served by graylane's lane gateway")),
+        Some((_, words)) => Err(("ListenersNotValid", words.as_str())),
+    };
+    let programmed = match &wrong {
+        None => Ok(("Programmed", "all listeners take requests")),
+        Some((_, words)) => Err(("Invalid", words.as_str())),
+    };
+    GatewayStatus {
+        addresses,
+        conditions: vec![
+            condition("Accepted", accepted, generation, &old.conditions, now),
+            condition("Programmed", programmed, generation, &old.conditions, now),
+        ],
+        listeners: statuses,
+    }
+}
+
+/// A condition; its time is kept while its status stays.
+fn condition(
+    kind: &str,
+    verdict: Result<(&str, &str), (&str, &str)>,
+    generation: Option<i64>,
+    old: &[Condition],
+    now: Timestamp,
+) -> Condition {
+    let status = if verdict.is_ok() { "True" } else { "False" };
+    let (reason, message) = verdict.unwrap_or_else(|e| e);
+    let since = old.iter().find(|c| c.type_ == kind && c.status == status).map(|c| c.last_transition_time.clone());
+    let whole = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    Condition {
+        type_: kind.into(),
+        status: status.into(),
+        reason: reason.into(),
+        message: message.into(),
+        observed_generation: generation,
+        last_transition_time: since.unwrap_or(Time(whole)),
+    }
+}
