@@ -1,0 +1,239 @@
+//! The verbs of the command line against a pocket's API: what is printed, and with which exit code.
+
+use std::{path::PathBuf, process::Output, sync::Arc};
+
+use graylane::{
+    api::Release,
+    cluster::{connect::kubeconfig_of, install},
+    demo::{samples::SAMPLES, seed},
+    pocket::rest::ApiServer,
+};
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams},
+};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+/// A pocket's API on a port, with the sample workspace and no engine.
+struct Fixture {
+    client: Client,
+    dir: Arc<tempfile::TempDir>,
+}
+
+async fn fixture() -> Fixture {
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let server = ApiServer::open(dir.path()).unwrap();
+    let client = server.client();
+    install::definitions(&client).await.unwrap();
+    for sample in SAMPLES.iter().filter(|s| s.name != "gateway.yaml") {
+        seed::create_missing(&client, sample).await.unwrap();
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let server = server.clone();
+            let service = hyper::service::service_fn(move |request| {
+                let server = server.clone();
+                async move { Ok::<_, std::convert::Infallible>(server.handle(request).await) }
+            });
+            tokio::spawn(async move {
+                let io = hyper_util::rt::TokioIo::new(stream);
+                let executor = hyper_util::rt::TokioExecutor::new();
+                hyper_util::server::conn::auto::Builder::new(executor).serve_connection(io, service).await
+            });
+        }
+    });
+    let text = format!(
+        "{{apiVersion: v1, kind: Config, current-context: p, contexts: [{{name: p, context: {{cluster: p, user: p}}}}],
+          clusters: [{{name: p, cluster: {{server: 'http://127.0.0.1:{port}'}}}}], users: [{{name: p, user: {{token: t}}}}]}}"
+    );
+    std::fs::write(kubeconfig_of(dir.path()), text).unwrap();
+    Fixture { client, dir }
+}
+
+impl Fixture {
+    async fn run(&self, args: &[&str]) -> Output {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_graylane"));
+        command.arg("--state").arg(self.dir.path()).args(args);
+        command.env("XDG_CONFIG_HOME", self.dir.path()).env("GRAYLANE_USER", "ann").env_remove("KUBECONFIG");
+        command.output().await.expect("the program starts")
+    }
+
+    async fn ok(&self, args: &[&str]) -> String {
+        let output = self.run(args).await;
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {told}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    async fn json(&self, args: &[&str]) -> Value {
+        serde_json::from_str(&self.ok(&[args, &["-o", "json"]].concat()).await).unwrap()
+    }
+
+    /// What stderr says of a refusal; stdout stays empty.
+    async fn refused(&self, code: i32, args: &[&str]) -> String {
+        let output = self.run(args).await;
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {told}");
+        assert!(output.stdout.is_empty(), "{args:?}: {}", String::from_utf8_lossy(&output.stdout));
+        told
+    }
+
+    async fn status(&self, name: &str, status: Value) {
+        let api: Api<Release> = Api::namespaced(self.client.clone(), "demo");
+        let patch = Patch::Merge(json!({"status": status}));
+        api.patch_status(name, &PatchParams::default(), &patch).await.unwrap();
+    }
+
+    fn file(&self, name: &str, text: &str) -> String {
+        let path: PathBuf = self.dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn get_prints_tables_for_people_and_data_for_programs() {
+    let f = fixture().await;
+    let apps = f.ok(&["get", "apps"]).await;
+    let lines: Vec<&str> = apps.lines().collect();
+    assert!(lines[0].starts_with("NAME") && lines[0].contains("ENVIRONMENTS"), "{apps}");
+    assert!(lines[1].starts_with("spring-cloud-a ") && lines[1].contains("prod:New"), "{apps}");
+    assert_eq!(f.ok(&["get", "app", "-o", "name"]).await, "spring-cloud-a\nspring-cloud-b\nspring-cloud-c\n");
+    let one = f.json(&["get", "apps", "spring-cloud-b"]).await;
+    assert_eq!((&one["kind"], &one["metadata"]["name"]), (&json!("App"), &json!("spring-cloud-b")));
+    assert!(one["metadata"].get("managedFields").is_none());
+    let all = f.json(&["get", "environments", "gray"]).await;
+    assert_eq!(all["items"].as_array().unwrap().len(), 3);
+    assert_eq!(all["items"][0]["spec"]["lane"], "gray");
+    let one = f.json(&["get", "environments", "spring-cloud-c/prod"]).await;
+    assert_eq!(
+        (&one["app"], &one["replicas"], &one["status"]["state"]),
+        (&json!("spring-cloud-c"), &json!(0), &json!("New"))
+    );
+    assert!(f.ok(&["get", "environments", "-o", "wide"]).await.contains("demo-test"));
+    assert!(f.ok(&["get", "lanes"]).await.contains("parameter group == gray"));
+    assert!(f.ok(&["get", "lanegroups"]).await.contains("spring-cloud-a,spring-cloud-b,spring-cloud-c"));
+    let yaml: Value = serde_saphyr::from_str(&f.ok(&["get", "lanes", "gray", "-o", "yaml"]).await).unwrap();
+    assert_eq!(yaml["spec"]["tag"], "gray");
+    assert!(f.ok(&["get", "approvals"]).await.is_empty());
+    let told = f.refused(1, &["get", "apps", "nil"]).await;
+    assert!(told.contains("no App nil") && told.contains("spring-cloud-a"), "{told}");
+    let told = f.refused(1, &["get", "environments", "spring-cloud-a/nil"]).await;
+    assert!(told.contains("spring-cloud-a/gray"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_is_started_shown_waited_for_and_decided() {
+    let f = fixture().await;
+    let image = ["--image", "backend=spring-cloud-a:v2", "--comment", "new colours"];
+    let start = [&["release", "start", "spring-cloud-a", "--stage", "production"][..], &image].concat();
+    let name = f.ok(&start).await;
+    assert_eq!(name, "spring-cloud-a-1\n");
+    let name = name.trim();
+    let release = f.json(&["release", "show", name]).await;
+    assert_eq!((&release["spec"]["requester"], &release["spec"]["comment"]), (&json!("ann"), &json!("new colours")));
+    assert_eq!(release["spec"]["images"]["backend"], "spring-cloud-a:v2");
+    let told = f.refused(1, &start).await;
+    assert!(told.contains("end or abort it first"), "{told}");
+    let told = f.refused(1, &["approve", name]).await;
+    assert!(told.contains("no engine has looked at it yet"), "{told}");
+    let told = f.refused(1, &["release", "wait", name, "--phase", "waiting", "--timeout", "0"]).await;
+    assert!(told.contains("not waiting within"), "{told}");
+
+    // The engine comes to the gate while somebody waits for it.
+    let wait = ["release", "wait", name, "--task", "approve", "--phase", "Waiting", "--timeout", "60s"];
+    let waiting = json!({"phase": "Waiting", "task": "approve", "tasks": [
+        {"name": "approve", "kind": "approval", "phase": "Waiting", "attempt": 1, "message": "one of anybody"},
+        {"name": "deploy-prod", "kind": "deploy", "phase": "Pending", "attempt": 1}]});
+    let (waited, ()) = tokio::join!(f.run(&wait), f.status(name, waiting));
+    assert_eq!(waited.status.code(), Some(0), "{}", String::from_utf8_lossy(&waited.stderr));
+    let shown = f.ok(&["release", "show", name]).await;
+    assert!(shown.contains("one of anybody") && shown.contains("new colours"), "{shown}");
+    assert!(f.ok(&["release", "list"]).await.contains("Waiting"));
+
+    assert!(f.ok(&["approve", name, "--comment", "fine"]).await.contains("approved approve"));
+    let approvals = f.json(&["get", "approvals"]).await;
+    assert_eq!(approvals["items"][0]["spec"]["approver"], "ann");
+    let told = f.refused(1, &["refuse", name]).await;
+    assert!(told.contains("ann approved"), "{told}");
+    f.ok(&["pause", name]).await;
+    let done = f.json(&["abort", name, "--comment", "no"]).await;
+    assert_eq!(done["objects"], json!([["Release", name]]));
+    let release = f.json(&["release", "show", name]).await;
+    assert_eq!(
+        (&release["spec"]["control"]["paused"], &release["spec"]["control"]["abort"]),
+        (&json!(true), &json!(true))
+    );
+    f.status(name, json!({"phase": "Aborted"})).await;
+    let told = f.refused(1, &["release", "wait", name, "--phase", "Succeeded"]).await;
+    assert!(told.contains("Aborted"), "{told}");
+    let told = f.refused(2, &["pause", name, "--batch", "2"]).await;
+    assert!(told.contains("--batch goes with proceed"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lanes_are_set_explained_switched_and_deleted() {
+    let f = fixture().await;
+    let explained = f.ok(&["lane", "explain", "GET /A/a?group=gray"]).await;
+    assert!(explained.starts_with("Takes lane gray of mse-demo: tag gray."), "{explained}");
+    let set = ["lane", "set", "vip", "--when", "header x-user in 7,8", "--priority", "1"];
+    let checked = f.json(&[&set[..], &["--dry-run"]].concat()).await;
+    assert_eq!(checked["group"], "mse-demo");
+    f.refused(1, &["get", "lanes", "vip"]).await;
+    assert!(f.ok(&set).await.contains("lane vip was created"));
+    let why = f.json(&["lane", "explain", "/A/a?group=gray", "-H", "X-User: 7"]).await;
+    assert_eq!((&why["lane"], &why["tag"]), (&json!("vip"), &json!("vip")));
+    f.ok(&["lane", "disable", "vip"]).await;
+    let why = f.json(&["lane", "explain", "/A/a", "-H", "X-User: 7"]).await;
+    assert_eq!(why["lane"], Value::Null);
+    f.ok(&["lane", "enable", "vip"]).await;
+    assert_eq!(f.json(&["lane", "get", "vip"]).await["spec"]["enabled"], true);
+    let told = f.refused(1, &["lane", "set", "vip", "--when", "header x regex ("]).await;
+    assert!(told.contains("was not saved") && told.contains("match.all[0]"), "{told}");
+    let told = f.refused(2, &["lane", "set", "vip", "--when", "body x == 1"]).await;
+    assert!(told.contains("body"), "{told}");
+    f.refused(2, &["lane", "explain", "GET"]).await;
+    f.ok(&["lane", "delete", "vip"]).await;
+    let told = f.refused(1, &["lane", "delete", "vip"]).await;
+    assert!(told.contains("no Lane vip"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tearing_down_asks_first_and_locks_hold() {
+    let f = fixture().await;
+    let down = ["teardown", "spring-cloud-a", "--environment", "gray"];
+    let told = f.refused(2, &down).await;
+    assert!(told.contains("--yes"), "{told}");
+    f.ok(&["lock", "spring-cloud-a", "--environment", "gray", "--reason", "audit"]).await;
+    let told = f.refused(1, &[&down[..], &["--yes"]].concat()).await;
+    assert!(told.contains("locked by ann: audit"), "{told}");
+    f.ok(&["unlock", "spring-cloud-a", "--environment", "gray"]).await;
+    assert!(f.ok(&[&down[..], &["--yes", "--no-wait"]].concat()).await.contains("spring-cloud-a-1"));
+    let told = f.refused(1, &["teardown", "spring-cloud-a", "--environment", "nil", "--yes"]).await;
+    assert!(told.contains("test, pre, gray, prod"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn apply_creates_changes_and_leaves_alone_and_a_wrong_file_changes_nothing() {
+    let f = fixture().await;
+    let lane = "apiVersion: graylane.dev/v1alpha1\nkind: Lane\nmetadata:\n  name: blue\nspec:\n  group: mse-demo\n  tag: blue\n";
+    let service = "---\napiVersion: v1\nkind: Service\nmetadata:\n  name: web\n  namespace: fresh\nspec:\n  ports:\n  - port: 80\n";
+    let namespace = "---\napiVersion: v1\nkind: Namespace\nmetadata:\n  name: fresh\n  labels:\n    team: x\n";
+    let file = f.file("all.yaml", &format!("{lane}{service}{namespace}"));
+    let applied = f.ok(&["apply", "-f", &file]).await;
+    assert_eq!(applied, "namespace/fresh created\nlane/blue created\nservice/web created\n");
+    let again = f.ok(&["apply", "-f", &file]).await;
+    assert_eq!(again, "namespace/fresh unchanged\nlane/blue unchanged\nservice/web unchanged\n");
+    let file = f.file("blue.yaml", &lane.replace("tag: blue", "tag: navy"));
+    assert_eq!(f.ok(&["apply", "-f", &file]).await, "lane/blue configured\n");
+    let wrong =
+        format!("{}---\napiVersion: v1\nkind: Servise\nmetadata:\n  name: w\n", lane.replace("tag: blue", "tag: grey"));
+    let file = f.file("wrong.yaml", &wrong);
+    let told = f.refused(1, &["apply", "-f", &file]).await;
+    assert!(told.contains("wrong.yaml:10") && told.contains("Servise"), "{told}");
+    assert_eq!(f.json(&["get", "lanes", "blue"]).await["spec"]["tag"], "navy", "nothing was applied");
+}
