@@ -1,10 +1,7 @@
 //! Configuration as used: the user's file (TOML or YAML), then the environment, then the command line;
 //! the last one wins. A key that nobody knows is an error at its place, not silence.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use etcetera::{BaseStrategy, choose_base_strategy};
 use serde::Deserialize;
@@ -21,12 +18,12 @@ pub struct Config {
     pub context: Option<String>,
     /// The namespace of graylane's resources.
     pub namespace: Option<String>,
-    /// `default`, `light`, `contrast`, `mono`, or a theme file.
+    /// A built-in theme, or `NAME` for `themes/NAME.toml` beside the configuration.
     pub theme: Option<String>,
     /// The cockpit may look and not touch.
     pub read_only: bool,
-    /// Action to key: what is here replaces the built-in keys of that action.
-    pub keys: BTreeMap<String, String>,
+    /// A file of keys; else `keys.toml` beside the configuration, when it is there.
+    pub keys: Option<PathBuf>,
 }
 
 /// Why there is no configuration.
@@ -58,10 +55,27 @@ pub fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
     if let Some(file) = file {
         return read(file);
     }
-    let Ok(base) = choose_base_strategy() else { return Ok(Config::default()) };
-    let folder = base.config_dir().join("graylane");
+    let Some(folder) = folder() else { return Ok(Config::default()) };
     let found = ["config.toml", "config.yaml", "config.yml"].map(|name| folder.join(name));
     found.iter().find(|f| f.exists()).map_or_else(|| Ok(Config::default()), |f| read(f))
+}
+
+/// Where the user's files are.
+fn folder() -> Option<PathBuf> {
+    Some(choose_base_strategy().ok()?.config_dir().join("graylane"))
+}
+
+/// The text of a file that may be missing, unless it was named.
+fn text(named: Option<&Path>, usual: impl FnOnce(PathBuf) -> PathBuf) -> Result<Option<String>, ConfigError> {
+    let file = match (named, folder()) {
+        (Some(file), _) => file.to_owned(),
+        (None, Some(folder)) => usual(folder),
+        (None, None) => return Ok(None),
+    };
+    match std::fs::read_to_string(&file) {
+        Err(why) if named.is_none() && why.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        read => read.map(Some).map_err(|why| ConfigError::Read { file, why }),
+    }
 }
 
 fn read(file: &Path) -> Result<Config, ConfigError> {
@@ -82,6 +96,22 @@ impl Config {
         }
         let base = choose_base_strategy().map_err(|e| ConfigError::NoHome(e.to_string()))?;
         Ok(base.state_dir().unwrap_or_else(|| base.data_dir()).join("graylane").join("demo"))
+    }
+
+    /// The text of the user's own keys.
+    pub fn keys_text(&self) -> Result<Option<String>, ConfigError> {
+        text(self.keys.as_deref(), |folder| folder.join("keys.toml"))
+    }
+
+    /// The text of the user's own theme, when the theme's name is that of a file.
+    pub fn theme_text(&self) -> Result<Option<String>, ConfigError> {
+        match &self.theme {
+            Some(name) if !name.contains('/') => {
+                text(None, |folder| folder.join("themes").join(format!("{name}.toml")))
+            }
+            Some(file) => text(Some(Path::new(file)), |folder| folder),
+            None => Ok(None),
+        }
     }
 
     /// Who acts.
@@ -105,11 +135,13 @@ mod tests {
 
     #[test]
     fn toml_and_yaml_say_the_same() {
-        let toml = load_text("c.toml", "user = 'ann'\nreadOnly = true\n[keys]\nquit = 'ctrl-q'\n").unwrap();
-        let yaml = load_text("c.yaml", "user: ann\nreadOnly: true\nkeys: {quit: ctrl-q}\n").unwrap();
+        let toml = load_text("c.toml", "user = 'ann'\nreadOnly = true\nkeys = '/k'\n").unwrap();
+        let yaml = load_text("c.yaml", "user: ann\nreadOnly: true\nkeys: /k\n").unwrap();
         assert_eq!(toml, yaml);
         assert_eq!(toml.user(), "ann");
         assert_eq!(load_text("c.yaml", ""), load_text("c.toml", ""));
+        let told = toml.keys_text().unwrap_err().to_string();
+        assert!(told.starts_with("/k: "), "{told}");
     }
 
     #[test]

@@ -157,3 +157,19 @@ async fn a_server_that_was_never_there_is_told_too() {
     f.down.store(false, Ordering::SeqCst);
     f.until("live", |w| w.link == Link::Live).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_object_is_shown_as_yaml_by_its_resource_name() {
+    use graylane::cluster::yaml;
+    let f = fixture().await;
+    namespace(&f.client, "demo").await;
+    f.create::<App>("demo", app(json!([]))).await;
+    for (resource, namespace, name, kind) in
+        [("apps.graylane.dev", "demo", "a", "App"), ("namespaces", "", "demo", "Namespace")]
+    {
+        let api = yaml::api_by_resource(&f.client, resource, namespace).await.unwrap().expect("served");
+        let text = yaml::read(&api, name, false).await.unwrap();
+        assert!(text.contains(&format!("kind: {kind}")) && !text.contains("managedFields"), "{text}");
+    }
+    assert!(yaml::api_by_resource(&f.client, "nonsense.apps", "demo").await.unwrap().is_none());
+}

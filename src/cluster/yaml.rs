@@ -33,11 +33,31 @@ pub async fn api_of(client: &Client, object: &ObjectRef) -> Result<Api<DynamicOb
     })
 }
 
+/// The API of a kind by plural and group, as kubectl takes them: `pods`, `releases.graylane.dev`.
+pub async fn api_by_resource(
+    client: &Client,
+    resource: &str,
+    namespace: &str,
+) -> Result<Option<Api<DynamicObject>>, kube::Error> {
+    let (plural, group) = resource.split_once('.').unwrap_or((resource, ""));
+    let group = discovery::group(client, group).await?;
+    let found = group.recommended_resources().into_iter().find(|(kind, _)| kind.plural == plural);
+    Ok(found.map(|(kind, capabilities)| match capabilities.scope {
+        Scope::Cluster => Api::all_with(client.clone(), &kind),
+        Scope::Namespaced => Api::namespaced_with(client.clone(), namespace, &kind),
+    }))
+}
+
 /// The object as YAML; `managed_fields` only when asked for.
 pub async fn yaml(client: &Client, object: &ObjectRef, managed_fields: bool) -> Result<String, kube::Error> {
-    let mut found = api_of(client, object).await?.get(&object.name).await?;
+    read(&api_of(client, object).await?, &object.name, managed_fields).await
+}
+
+/// An object of a known API as YAML.
+pub async fn read(api: &Api<DynamicObject>, name: &str, managed_fields: bool) -> Result<String, kube::Error> {
+    let mut found = api.get(name).await?;
     if !managed_fields {
-        found.managed_fields_mut().clear();
+        found.metadata.managed_fields = None;
     }
     let value = serde_json::to_value(&found).map_err(kube::Error::SerdeError)?;
     Ok(text(&value))

@@ -49,7 +49,7 @@ pub(super) fn key(object: &impl ResourceExt) -> Key {
 
 /// One of our own resources; none when it does not fit its schema (then the log says why).
 pub(super) fn own<T: DeserializeOwned>(mut object: DynamicObject, row: impl Fn(Arc<T>) -> Row) -> Option<Row> {
-    object.managed_fields_mut().clear();
+    object.metadata.managed_fields = None;
     let name = object.name_any();
     let parsed = serde_json::to_value(object).and_then(|mut value| {
         clean_value(&mut value);
