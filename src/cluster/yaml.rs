@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::Event;
 use kube::{
-    Api, Client, ResourceExt,
+    Api, Client,
     api::{DynamicObject, ListParams},
     core::GroupVersionKind,
     discovery::{self, Scope},
