@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 
 use crate::api::{Lane, LaneApp, LaneAppStatus, LaneGroup, LaneMode, OnLoss, Served, gateway_api::HttpRoute};
 
+pub use build::{app_name as app_route, entry_name as entry_route, internal_gateway};
+
 /// What is seen of one app's version with one lane tag.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LaneVersion {

@@ -1,0 +1,118 @@
+//! Hops to chains: by trace, callers by their spans; in any order, interleaved, with gaps.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    Chain, Step, Verdict,
+    judge::{Before, judge, lost},
+};
+use crate::domain::{hop::Hop, world::World};
+
+/// A hop whose caller's hop has not come is shown alone after this: the caller's comes when its own answer is
+/// through, which may take a while.
+const PATIENCE: SignedDuration = SignedDuration::from_secs(5);
+
+/// The chains of these hops, oldest first. A chain is left out while its beginning may still come.
+pub fn assemble(hops: &[Arc<Hop>], world: &World, now: Timestamp) -> Vec<Chain> {
+    let mut traces: BTreeMap<&str, Vec<&Arc<Hop>>> = BTreeMap::new();
+    for hop in hops {
+        traces.entry(&hop.trace).or_default().push(hop);
+    }
+    let mut chains: Vec<Chain> = traces.values().flat_map(|hops| of_trace(hops, world, now)).collect();
+    chains.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
+    chains
+}
+
+/// The chains of one trace: one for each hop that nobody here called.
+pub(super) fn of_trace(hops: &[&Arc<Hop>], world: &World, now: Timestamp) -> Vec<Chain> {
+    let spans: BTreeSet<&str> = hops.iter().map(|h| h.span.as_str()).collect();
+    let mut callees: BTreeMap<&str, Vec<&Arc<Hop>>> = BTreeMap::new();
+    let mut begins = vec![];
+    for hop in hops {
+        match hop.parent.as_deref().filter(|p| spans.contains(p) && *p != hop.span && !hop.entry) {
+            Some(parent) => callees.entry(parent).or_default().push(hop),
+            None => begins.push(*hop),
+        }
+    }
+    callees.values_mut().for_each(|c| c.sort_by(|a, b| (a.time, &a.span).cmp(&(b.time, &b.span))));
+    let chain = |first: &Arc<Hop>| {
+        let orphan = !first.entry && first.parent.is_some();
+        if orphan && now.duration_since(end(first)) < PATIENCE {
+            return None;
+        }
+        let mut walk = Walk { callees: &callees, world, seen: BTreeSet::new(), steps: vec![] };
+        if orphan {
+            walk.steps.push(unreported(first));
+        }
+        walk.visit(first, usize::from(orphan), None);
+        let worst = walk.steps.iter().map(|s| s.verdict).max().unwrap_or_default();
+        Some(Chain {
+            trace: first.trace.clone(),
+            id: first.span.clone(),
+            time: first.time,
+            tag: first.tag.clone(),
+            group: first.group.clone(),
+            path: first.path.clone(),
+            status: first.status,
+            micros: first.micros,
+            steps: walk.steps,
+            worst,
+        })
+    };
+    begins.into_iter().filter_map(chain).collect()
+}
+
+fn end(hop: &Hop) -> Timestamp {
+    let took = SignedDuration::from_micros(i64::try_from(hop.micros).unwrap_or(i64::MAX));
+    hop.time.checked_add(took).unwrap_or(hop.time)
+}
+
+/// Stands for a caller whose own hop never came.
+fn unreported(callee: &Hop) -> Step {
+    let cause = format!("whoever called {} has a span that no gateway reported", callee.app);
+    Step { verdict: Verdict::NoData, cause: Some(cause), ..Step::default() }
+}
+
+struct Walk<'a> {
+    callees: &'a BTreeMap<&'a str, Vec<&'a Arc<Hop>>>,
+    world: &'a World,
+    /// A span that calls itself, whatever made it, is walked once.
+    seen: BTreeSet<&'a str>,
+    steps: Vec<Step>,
+}
+
+impl<'a> Walk<'a> {
+    fn visit(&mut self, hop: &'a Arc<Hop>, depth: usize, before: Option<&Before>) {
+        if !self.seen.insert(&hop.span) {
+            return;
+        }
+        let (verdict, cause) = judge(hop, before, self.world);
+        self.steps.push(Step {
+            depth,
+            app: hop.app.clone(),
+            served: hop.served(),
+            tag: hop.tag.clone(),
+            pod_tag: hop.pod_tag.clone(),
+            pod: hop.pod.clone(),
+            address: hop.address.clone(),
+            status: Some(hop.status),
+            micros: Some(hop.micros),
+            verdict,
+            cause,
+            hop: Some(hop.clone()),
+        });
+        let own = Before {
+            tag: hop.tag.clone(),
+            caller: hop.pod.as_ref().map_or(hop.app.clone(), |pod| format!("{} ({pod})", hop.app)),
+            lost: before.and_then(|b| lost(hop, b, self.world)).filter(|_| hop.tag.is_none()),
+        };
+        for callee in self.callees.get(hop.span.as_str()).into_iter().flatten() {
+            self.visit(callee, depth + 1, Some(&own));
+        }
+    }
+}

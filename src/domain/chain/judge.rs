@@ -1,0 +1,92 @@
+//! The verdict on one hop, and its cause in words.
+
+use super::{
+    Verdict,
+    promise::{expected, group_of},
+};
+use crate::{
+    api::{LaneMode, Served},
+    domain::{hop::Hop, routes, world::World},
+};
+
+/// What a hop was told by its caller's hop.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Before {
+    /// Tag of the caller's own request.
+    pub(super) tag: Option<String>,
+    /// The caller, for words.
+    pub(super) caller: String,
+    /// Who lost the tag further up.
+    pub(super) lost: Option<String>,
+}
+
+/// Judges a hop; none for `before` at the beginning of a chain.
+pub(super) fn judge(hop: &Hop, before: Option<&Before>, world: &World) -> (Verdict, Option<String>) {
+    let Some(served) = hop.served() else {
+        let why = hop.error.clone().unwrap_or_else(|| "no pod answered".into());
+        return (Verdict::NoData, Some(why));
+    };
+    if let Some(cause) = before.and_then(|b| lost(hop, b, world)) {
+        return (Verdict::Lost, Some(cause));
+    }
+    let pod = hop.pod.as_deref().unwrap_or("a pod");
+    let tag = hop.tag.as_deref();
+    if served == Served::Gray && hop.pod_tag != hop.tag {
+        let lane = hop.pod_tag.as_deref().unwrap_or_default();
+        let cause = match tag {
+            None => format!(
+                "{pod} of lane {lane} answered a request without a tag: does the Service {} select {lane} pods?",
+                hop.service
+            ),
+            Some(tag) => format!("{pod} of lane {lane} answered a request of lane {tag}"),
+        };
+        return (Verdict::LeakUp, Some(cause));
+    }
+    let promise = expected(hop.group.as_deref(), &hop.app, tag, world);
+    match (tag, promise.served, served) {
+        (None, ..) | (_, _, Served::Gray) => (Verdict::Ok, None),
+        (Some(_), Served::Base, Served::Base) if promise.strict => {
+            (Verdict::LeakDown, Some(format!("the lane is strict, and fell back: {}", promise.reason)))
+        }
+        (Some(_), Served::Base, Served::Base) => (Verdict::FellBack, Some(promise.reason)),
+        (Some(tag), Served::Gray, Served::Base) => {
+            (Verdict::LeakDown, Some(leak(hop, tag, pod, &promise.reason, world)))
+        }
+    }
+}
+
+/// Who lost the tag, if it is not the caller's any more.
+pub(super) fn lost(hop: &Hop, before: &Before, world: &World) -> Option<String> {
+    let header =
+        group_of(hop.group.as_deref(), &hop.app, world).map_or("x-mse-tag", |g| g.spec.propagation.header.as_str());
+    match (&before.tag, &hop.tag) {
+        (Some(had), None) => Some(format!("{} got {header}: {had} and did not pass it on", before.caller)),
+        (Some(had), Some(has)) if had != has => {
+            Some(format!("{} got {header}: {had} and passed on {has}", before.caller))
+        }
+        (None, None) => before.lost.clone(),
+        _ => None,
+    }
+}
+
+/// Why the baseline answered though gray was promised.
+fn leak(hop: &Hop, tag: &str, pod: &str, promised: &str, world: &World) -> String {
+    let group = group_of(hop.group.as_deref(), &hop.app, world);
+    let name = group.and_then(|g| g.metadata.name.as_deref()).unwrap_or_default();
+    if group.is_some_and(|g| g.spec.mode == LaneMode::Agent) {
+        return format!(
+            "{pod} answered though {promised}: in agent mode the callers route, so see {}'s caller",
+            hop.app
+        );
+    }
+    let wanted = routes::app_route(name, &hop.app);
+    let route = world.routes.values().find(|r| r.key.name == wanted);
+    match route.map(|r| (r.accepted, r.message.as_deref().unwrap_or_default())) {
+        None => format!("{pod} answered though {promised}: there is no HTTPRoute {wanted}"),
+        Some((Some(false), why)) => format!("{pod} answered: the gateway has not taken HTTPRoute {wanted}: {why}"),
+        Some((None, _)) => format!("{pod} answered: no gateway has taken HTTPRoute {wanted} yet"),
+        Some((Some(true), _)) => {
+            format!("{pod} answered though {promised}: the rule for {tag} in HTTPRoute {wanted} is missing or shadowed")
+        }
+    }
+}

@@ -1,0 +1,265 @@
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    api::{Lane, LaneApp, LaneAppStatus, LaneGroup, LaneGroupSpec, LaneSpec, LaneStatus},
+    domain::{
+        text::Clean,
+        world::{Key, Pod, Route, World},
+    },
+};
+
+/// a, b, c in the group g; the lane gray serves a and c.
+fn world() -> World {
+    let app = |name: &str| LaneApp { app: name.into(), service: None, port: 1 };
+    let group =
+        LaneGroup::new("g", LaneGroupSpec { apps: ["a", "b", "c"].map(app).into(), ..LaneGroupSpec::default() });
+    let mut lane =
+        Lane::new("l", LaneSpec { group: "g".into(), tag: "gray".into(), enabled: true, ..LaneSpec::default() });
+    let says = |app: &str, served, reason: &str| LaneAppStatus { app: app.into(), served, reason: reason.into() };
+    lane.status = Some(LaneStatus {
+        apps: vec![
+            says("a", Served::Gray, "1 gray pod ready"),
+            says("b", Served::Base, "no gray version is deployed"),
+            says("c", Served::Gray, "1 gray pod ready"),
+        ],
+        problems: vec![],
+    });
+    let pod = |app: &str| {
+        let key = Key { namespace: "n".into(), name: format!("{app}-gray") };
+        let (app, tag, ready) = (Some(app.to_owned()), Some("gray".to_owned()), true);
+        (key.clone(), Pod { key, app, tag, ready, address: Some("10.0.0.9".into()), ..Pod::default() })
+    };
+    let route = |app: &str| {
+        let key = Key { namespace: "n".into(), name: format!("g-{app}") };
+        (key.clone(), Route { key, accepted: Some(true), ..Route::default() })
+    };
+    World {
+        groups: Arc::new(BTreeMap::from([("g".into(), Arc::new(group))])),
+        lanes: Arc::new(BTreeMap::from([("l".into(), Arc::new(lane))])),
+        pods: Arc::new(BTreeMap::from(["a", "c"].map(pod))),
+        routes: Arc::new(BTreeMap::from(["a", "b", "c"].map(route))),
+        ..World::default()
+    }
+}
+
+fn hop(app: &str, span: &str, parent: Option<&str>, tag: Option<&str>, pod_tag: Option<&str>) -> Arc<Hop> {
+    Arc::new(Hop {
+        trace: "t".into(),
+        span: span.into(),
+        parent: parent.map(Into::into),
+        entry: app == "a",
+        group: Some("g".into()),
+        app: app.into(),
+        service: app.into(),
+        tag: tag.map(Into::into),
+        pod: Some(format!("{app}-{}", pod_tag.unwrap_or("base"))),
+        pod_tag: pod_tag.map(Into::into),
+        status: 200,
+        ..Hop::default()
+    })
+}
+
+const LATER: Timestamp = Timestamp::MAX;
+
+fn verdicts(hops: &[Arc<Hop>], world: &World) -> Vec<(String, Verdict)> {
+    let chains = assemble(hops, world, LATER);
+    assert_eq!(chains.len(), 1, "{chains:?}");
+    assert_eq!(Some(chains[0].worst), chains[0].steps.iter().map(|s| s.verdict).max());
+    chains[0].steps.iter().map(|s| (s.app.clone(), s.verdict)).collect()
+}
+
+fn told(hops: &[Arc<Hop>], world: &World) -> (Vec<Verdict>, String) {
+    let chain = assemble(hops, world, LATER).remove(0);
+    let cause = chain.culprit().and_then(|s| s.cause.clone()).unwrap_or_default();
+    (chain.steps.iter().map(|s| s.verdict).collect(), cause)
+}
+
+const GRAY: Option<&str> = Some("gray");
+
+#[test]
+fn the_story_reads_a_b_c_whatever_the_order() {
+    let hops = [
+        hop("c", "3", Some("2"), GRAY, GRAY),
+        hop("b", "2", Some("1"), GRAY, None),
+        hop("a", "1", Some("client"), GRAY, GRAY),
+    ];
+    let want = [("a", Verdict::Ok), ("b", Verdict::FellBack), ("c", Verdict::Ok)].map(|(a, v)| (a.to_owned(), v));
+    assert_eq!(verdicts(&hops, &world()), want);
+    assert_eq!(told(&hops, &world()).1, "no gray version is deployed");
+    let base =
+        [hop("c", "3", Some("2"), None, None), hop("b", "2", Some("1"), None, None), hop("a", "1", None, None, None)];
+    assert!(verdicts(&base, &world()).iter().all(|(_, v)| *v == Verdict::Ok));
+}
+
+#[test]
+fn leaks_have_their_direction_and_cause() {
+    let (verdicts, cause) = told(&[hop("a", "1", None, GRAY, None)], &world());
+    assert_eq!(verdicts, [Verdict::LeakDown]);
+    assert!(cause.contains("a-base answered") && cause.contains("HTTPRoute g-a is missing or shadowed"), "{cause}");
+    let (verdicts, cause) = told(&[hop("a", "1", None, None, GRAY)], &world());
+    assert_eq!(verdicts, [Verdict::LeakUp]);
+    assert!(cause.contains("does the Service a select gray pods?"), "{cause}");
+    assert_eq!(told(&[hop("a", "1", None, Some("other"), GRAY)], &world()).0, [Verdict::LeakUp]);
+
+    let mut refused = world();
+    let key = Key { namespace: "n".into(), name: "g-a".into() };
+    let route =
+        Route { key: key.clone(), accepted: Some(false), message: Some(Clean::from_untrusted("bad")), group: None };
+    Arc::make_mut(&mut refused.routes).insert(key.clone(), route);
+    assert!(told(&[hop("a", "1", None, GRAY, None)], &refused).1.contains("has not taken HTTPRoute g-a: bad"));
+    Arc::make_mut(&mut refused.routes).remove(&key);
+    assert!(told(&[hop("a", "1", None, GRAY, None)], &refused).1.contains("there is no HTTPRoute g-a"));
+}
+
+#[test]
+fn a_lost_tag_names_who_lost_it_and_stays_lost() {
+    let hops =
+        [hop("a", "1", None, GRAY, GRAY), hop("b", "2", Some("1"), None, None), hop("c", "3", Some("2"), None, None)];
+    let (verdicts, cause) = told(&hops, &world());
+    assert_eq!(verdicts, [Verdict::Ok, Verdict::Lost, Verdict::Lost]);
+    assert_eq!(cause, "a (a-gray) got x-mse-tag: gray and did not pass it on");
+    let changed = [hop("a", "1", None, GRAY, GRAY), hop("b", "2", Some("1"), Some("x"), None)];
+    assert_eq!(told(&changed, &world()).1, "a (a-gray) got x-mse-tag: gray and passed on x");
+}
+
+#[test]
+fn promises_follow_the_lane_and_its_pods() {
+    let mut strict = world();
+    let lanes = Arc::make_mut(&mut strict.lanes);
+    Arc::make_mut(lanes.get_mut("l").unwrap()).spec.strict = true;
+    assert_eq!(told(&[hop("b", "1", None, GRAY, None)], &strict).0, [Verdict::LeakDown]);
+    let mut off = world();
+    let lanes = Arc::make_mut(&mut off.lanes);
+    Arc::make_mut(lanes.get_mut("l").unwrap()).spec.enabled = false;
+    assert_eq!(
+        told(&[hop("a", "1", None, GRAY, None)], &off),
+        (vec![Verdict::FellBack], "the lane gray is disabled".into())
+    );
+    let gone = World { pods: Arc::default(), ..world() };
+    let (verdicts, cause) = told(&[hop("a", "1", None, GRAY, None)], &gone);
+    assert_eq!((verdicts, cause.as_str()), (vec![Verdict::FellBack], "a has no ready gray pod any more"));
+    assert_eq!(expected(None, "x", GRAY, &world()).reason, "x is in no lane group");
+    assert_eq!(expected(Some("g"), "a", Some("blue"), &world()).reason, "no lane of g has the tag blue");
+}
+
+#[test]
+fn gaps_and_failures_are_told_and_not_hidden() {
+    let orphan = hop("c", "3", Some("2"), GRAY, GRAY);
+    assert_eq!(assemble(std::slice::from_ref(&orphan), &world(), orphan.time), [], "its caller may still come");
+    let (verdicts, cause) = told(&[orphan], &world());
+    assert_eq!(verdicts, [Verdict::NoData, Verdict::Ok]);
+    assert!(cause.contains("whoever called c"), "{cause}");
+    let mut failed = (*hop("a", "1", None, GRAY, GRAY)).clone();
+    (failed.pod, failed.status, failed.error) = (None, 503, Some("no ready endpoint".into()));
+    assert_eq!(told(&[Arc::new(failed)], &world()), (vec![Verdict::NoData], "no ready endpoint".into()));
+}
+
+#[test]
+fn chains_are_judged_once_and_bounded() {
+    let mut world = world();
+    let mut chains = Chains::new(2);
+    let now = Timestamp::UNIX_EPOCH;
+    world.hops = Arc::new(vec![hop("b", "2", Some("1"), GRAY, None)]);
+    world.hops_seen = 1;
+    assert!(!chains.follow(&world, now), "a's hop is still to come");
+    world.hops = Arc::new(vec![hop("b", "2", Some("1"), GRAY, None), hop("a", "1", None, GRAY, GRAY)]);
+    world.hops_seen = 2;
+    assert!(chains.follow(&world, now));
+    assert!(!chains.follow(&world, now), "nothing new");
+    assert_eq!(chains.list().next().unwrap().steps.len(), 2);
+    // B gets a gray version; the earlier fall-back is no leak for that. A late hop joins the chain.
+    let lanes = Arc::make_mut(&mut world.lanes);
+    Arc::make_mut(lanes.get_mut("l").unwrap()).status.as_mut().unwrap().apps[1].served = Served::Gray;
+    let key = Key { namespace: "n".into(), name: "b-gray".into() };
+    let pod = Pod { key: key.clone(), app: Some("b".into()), tag: Some("gray".into()), ready: true, ..Pod::default() };
+    Arc::make_mut(&mut world.pods).insert(key, pod);
+    world.hops = Arc::new(vec![hop("c", "3", Some("2"), GRAY, GRAY)]);
+    world.hops_seen = 3;
+    assert!(chains.follow(&world, now));
+    let chain = chains.list().next().unwrap().clone();
+    assert_eq!(
+        chain.steps.iter().map(|s| s.verdict).collect::<Vec<_>>(),
+        [Verdict::Ok, Verdict::FellBack, Verdict::Ok]
+    );
+    for trace in ["u", "v"] {
+        let mut other = (*hop("a", "9", None, None, None)).clone();
+        other.trace = trace.into();
+        chains.push(Arc::new(other));
+    }
+    assert!(chains.judge(&world, now));
+    assert_eq!(chains.list().map(|c| c.trace.as_str()).collect::<Vec<_>>(), ["u", "v"]);
+}
+
+#[test]
+fn a_told_chain_is_judged_by_the_requests_tag() {
+    let chain = |body: &str, tag| from_links(&text::parse(body).unwrap()[0], "g", tag, &world());
+    let good = chain("Agray[10.0.0.9][config=base] -> B[1] -> Cgray[2]", GRAY);
+    let seen: Vec<_> = good.steps.iter().map(|s| (s.app.as_str(), s.verdict)).collect();
+    assert_eq!(seen, [("a", Verdict::Ok), ("b", Verdict::FellBack), ("c", Verdict::Ok)]);
+    assert_eq!(good.steps[0].pod.as_deref(), Some("a-gray"));
+    assert_eq!(chain("A[1] -> B[1] -> C[1]", GRAY).worst, Verdict::LeakDown);
+    assert_eq!(chain("A[1] -> B[1] -> Cgray[1]", None).worst, Verdict::LeakUp);
+}
+
+fn hops() -> impl Strategy<Value = Vec<Arc<Hop>>> {
+    let tag = || prop_oneof![Just(None), Just(Some("gray".to_owned())), Just(Some("x".to_owned()))];
+    let one = (
+        "[tu]",
+        "[0-9]",
+        prop::option::of("[0-9]"),
+        prop_oneof![Just("a"), Just("b"), Just("z")],
+        tag(),
+        tag(),
+        any::<bool>(),
+        0..100_i64,
+    );
+    prop::collection::vec(one, 0..16).prop_map(|all| {
+        let made = |(trace, span, parent, app, tag, pod_tag, up, time): (
+            String,
+            String,
+            _,
+            &str,
+            _,
+            Option<String>,
+            bool,
+            i64,
+        )| {
+            let mut hop = (*hop(app, &span, None, None, None)).clone();
+            (hop.trace, hop.parent, hop.tag, hop.pod_tag) = (trace, parent, tag, pod_tag.filter(|_| up));
+            hop.pod = up.then(|| "p".into());
+            hop.time = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(time);
+            Arc::new(hop)
+        };
+        all.into_iter().map(made).collect()
+    })
+}
+
+proptest! {
+    /// Whatever comes in whatever order: the same chains, no hop twice, and only hops in a circle left out.
+    #[test]
+    fn no_order_matters_and_nothing_is_made_up(hops in hops(), seed in any::<u64>()) {
+        // Spans are unique in a trace, as gateways make them.
+        let mut seen = std::collections::BTreeSet::new();
+        let hops: Vec<_> = hops.into_iter().filter(|h| seen.insert((h.trace.clone(), h.span.clone()))).collect();
+        let world = world();
+        let chains = assemble(&hops, &world, LATER);
+        let mut shuffled = hops.clone();
+        shuffled.sort_by_key(|h| xxhash_rust::xxh3::xxh3_64_with_seed(format!("{}{}", h.trace, h.span).as_bytes(), seed));
+        prop_assert_eq!(&assemble(&shuffled, &world, LATER), &chains);
+        let steps: Vec<_> = chains.iter().flat_map(|c| &c.steps).filter_map(|s| s.hop.as_ref()).map(|h| (&h.trace, &h.span)).collect();
+        let unique: std::collections::BTreeSet<_> = steps.iter().collect();
+        prop_assert_eq!(unique.len(), steps.len());
+        prop_assert!(steps.len() <= hops.len());
+        for step in chains.iter().flat_map(|c| &c.steps) {
+            prop_assert_eq!(step.cause.is_some(), step.verdict != Verdict::Ok);
+            // An untagged request that the baseline answers is well served or has lost its tag, never a leak.
+            if step.tag.is_none() && step.served == Some(Served::Base) {
+                prop_assert!(matches!(step.verdict, Verdict::Ok | Verdict::Lost));
+            }
+        }
+    }
+}
