@@ -1,6 +1,7 @@
 //! The embedded cluster: a Kubernetes API in this process.
 
 pub mod discovery;
+pub mod hoplog;
 pub mod patch;
 pub mod rest;
 pub mod store;

@@ -1,0 +1,236 @@
+//! The lane gateway's log: one JSON line a hop, kept in memory and bounded, read as the log of the static Pod
+//! `lane-gateway`, so that `kubectl logs -f` and the cockpit see the same thing.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::{Bytes, BytesMut};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams},
+};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::rest::{LogError, LogOptions, LogSource, LogStream};
+use crate::{api::label, domain::hop::Hop};
+
+/// Where graylane's own pods are.
+pub const NAMESPACE: &str = "graylane-system";
+/// The static pod.
+pub const POD: &str = "lane-gateway";
+/// On a pod that is shown and not run: its process is pocket itself (as on the mirror pods of a kubelet).
+pub const MIRROR: &str = "kubernetes.io/config.mirror";
+
+/// Lines that are kept for readers that come late.
+const KEPT: usize = 4096;
+
+/// A handle; clones share one log.
+#[derive(Clone)]
+pub struct HopLog {
+    ring: Arc<Mutex<Ring>>,
+    /// The number of lines ever written.
+    end: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Ring {
+    lines: VecDeque<(Timestamp, Bytes)>,
+    /// The number of lines ever written.
+    end: u64,
+}
+
+impl Ring {
+    fn first(&self) -> u64 {
+        self.end - self.lines.len() as u64
+    }
+
+    /// The lines from number `from` on as one chunk; where a slow reader was left behind, what is still there.
+    fn chunk(&self, from: u64, timestamps: bool) -> Bytes {
+        let skip = usize::try_from(from.saturating_sub(self.first())).unwrap_or(usize::MAX);
+        let mut chunk = BytesMut::new();
+        for (time, line) in self.lines.iter().skip(skip) {
+            if timestamps {
+                chunk.extend_from_slice(format!("{time} ").as_bytes());
+            }
+            chunk.extend_from_slice(line);
+        }
+        chunk.freeze()
+    }
+
+    /// The number of the first line that a reader wants.
+    fn start(&self, options: &LogOptions) -> u64 {
+        let tail = options.tail_lines.map_or(self.first(), |n| self.end.saturating_sub(n));
+        let since = options.since.map_or(0, |t| self.lines.partition_point(|(time, _)| *time < t) as u64);
+        tail.max(self.first()).max(self.first() + since)
+    }
+}
+
+impl Default for HopLog {
+    fn default() -> Self {
+        Self { ring: Arc::default(), end: watch::Sender::new(0) }
+    }
+}
+
+impl HopLog {
+    /// Writes one hop.
+    pub fn write(&self, hop: &Hop) {
+        let Ok(mut line) = serde_json::to_vec(hop) else { return };
+        line.push(b'\n');
+        let end = {
+            let mut ring = self.ring();
+            ring.lines.push_back((Timestamp::now(), line.into()));
+            ring.end += 1;
+            if ring.lines.len() > KEPT {
+                ring.lines.pop_front();
+            }
+            ring.end
+        };
+        self.end.send_replace(end);
+    }
+
+    fn ring(&self) -> MutexGuard<'_, Ring> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self, options: &LogOptions) -> LogStream {
+        let timestamps = options.timestamps;
+        let (start, end, first) = {
+            let ring = self.ring();
+            let start = ring.start(options);
+            (start, ring.end, ring.chunk(start, timestamps))
+        };
+        let (log, news) = (self.clone(), self.end.subscribe());
+        let rest = stream::unfold((log, news, end.max(start)), move |(log, mut news, from)| async move {
+            news.wait_for(|end| *end > from).await.ok()?;
+            let (chunk, end) = {
+                let ring = log.ring();
+                (ring.chunk(from, timestamps), ring.end)
+            };
+            Some((chunk, (log, news, end)))
+        });
+        let all =
+            if options.follow { stream::iter([first]).chain(rest).boxed() } else { stream::iter([first]).boxed() };
+        match options.limit_bytes {
+            None => all.map(Ok).boxed(),
+            Some(limit) => limited(all, usize::try_from(limit).unwrap_or(usize::MAX)).map(Ok).boxed(),
+        }
+    }
+}
+
+fn limited(all: stream::BoxStream<'static, Bytes>, limit: usize) -> impl stream::Stream<Item = Bytes> + Send {
+    all.scan(limit, |left, mut chunk| {
+        let end = *left == 0;
+        chunk.truncate(*left);
+        *left -= chunk.len();
+        futures::future::ready((!end).then_some(chunk))
+    })
+}
+
+/// The logs of all pods of a pocket: the gateway's from here, the others' from the kubelet.
+pub struct Logs {
+    /// The gateway's.
+    pub hops: HopLog,
+    /// All others'.
+    pub kubelet: Arc<dyn LogSource>,
+}
+
+impl LogSource for Logs {
+    fn open(&self, pod: Arc<Value>, options: LogOptions) -> BoxFuture<'static, Result<LogStream, LogError>> {
+        let meta = &pod["metadata"];
+        if meta["namespace"] == NAMESPACE && meta["name"] == POD {
+            if options.previous {
+                let why = format!("previous terminated container {:?} in pod {POD:?} not found", options.container);
+                return futures::future::err(LogError::NotAvailable(why)).boxed();
+            }
+            return futures::future::ok(self.hops.read(&options)).boxed();
+        }
+        self.kubelet.open(pod, options)
+    }
+}
+
+/// Shows the gateway as a pod that runs.
+pub async fn show_pod(client: &Client, node: std::net::IpAddr) -> Result<(), kube::Error> {
+    let params = PatchParams::apply("graylane-pocket").force();
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
+    namespaces.patch(NAMESPACE, &params, &Patch::Apply(&namespace)).await?;
+    let pods: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
+    let pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": POD, "labels": {label::COMPONENT: POD}, "annotations": {MIRROR: "pocket"}},
+        "spec": {"nodeName": "pocket", "hostNetwork": true, "containers": [{"name": POD, "image": "graylane"}]},
+    });
+    pods.patch(POD, &params, &Patch::Apply(&pod)).await?;
+    let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let yes = |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": now});
+    let status = json!({"status": {
+        "phase": "Running",
+        "hostIP": node, "podIP": node, "podIPs": [{"ip": node}],
+        "startTime": now,
+        "conditions": [yes("Initialized"), yes("Ready"), yes("ContainersReady"), yes("PodScheduled")],
+        "containerStatuses": [{
+            "name": POD, "image": "graylane", "imageID": "", "ready": true, "started": true, "restartCount": 0,
+            "state": {"running": {"startedAt": now}},
+        }],
+    }});
+    pods.patch_status(POD, &PatchParams::default(), &Patch::Merge(&status)).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hop(n: usize) -> Hop {
+        serde_json::from_value(json!({
+            "time": "2026-01-01T00:00:00Z", "trace": "t", "span": n.to_string(), "namespace": "demo", "app": "a",
+            "service": "a", "method": "GET", "path": "/", "status": 200, "micros": 1
+        }))
+        .unwrap()
+    }
+
+    fn spans(chunk: &[u8]) -> Vec<usize> {
+        let lines = chunk.split(|b| *b == b'\n').filter(|l| !l.is_empty());
+        lines.map(|l| serde_json::from_slice::<Hop>(l).unwrap().span.parse().unwrap()).collect()
+    }
+
+    async fn all(log: &HopLog, options: LogOptions) -> Vec<usize> {
+        spans(&log.read(&options).map(Result::unwrap).collect::<Vec<_>>().await.concat())
+    }
+
+    #[tokio::test]
+    async fn late_readers_get_what_is_kept_and_followers_what_comes() {
+        let log = HopLog::default();
+        (0..KEPT + 10).for_each(|n| log.write(&hop(n)));
+        assert_eq!(all(&log, LogOptions::default()).await, (10..KEPT + 10).collect::<Vec<_>>());
+        let tail = LogOptions { tail_lines: Some(2), ..LogOptions::default() };
+        assert_eq!(all(&log, tail.clone()).await, [KEPT + 8, KEPT + 9]);
+        let later = LogOptions { since: Some(Timestamp::MAX), ..LogOptions::default() };
+        assert!(all(&log, later).await.is_empty());
+
+        let mut follower = log.read(&LogOptions { follow: true, tail_lines: Some(1), ..LogOptions::default() });
+        assert_eq!(spans(&follower.next().await.unwrap().unwrap()), [KEPT + 9]);
+        assert!(follower.next().now_or_never().is_none());
+        log.write(&hop(1));
+        log.write(&hop(2));
+        assert_eq!(spans(&follower.next().await.unwrap().unwrap()), [1, 2]);
+        // One that sleeps too long misses lines and nothing else.
+        (0..KEPT + 5).for_each(|n| log.write(&hop(n)));
+        assert_eq!(spans(&follower.next().await.unwrap().unwrap()), (5..KEPT + 5).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn a_limit_of_bytes_cuts_where_it_says() {
+        let log = HopLog::default();
+        (0..3).for_each(|n| log.write(&hop(n)));
+        let limit = LogOptions { limit_bytes: Some(5), ..LogOptions::default() };
+        let read: Vec<Bytes> = log.read(&limit).map(Result::unwrap).collect().await;
+        assert_eq!(read.concat(), b"{\"tim");
+    }
+}

@@ -1,0 +1,60 @@
+//! Hops go from the gateway's log, as a pod's log over the API, into the world; each once.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{FutureExt, future::BoxFuture};
+use graylane::{
+    cluster::{install, watch},
+    domain::hop::Hop,
+    pocket::{
+        hoplog::{self, HopLog, Logs},
+        rest::{ApiServer, LogError, LogOptions, LogSource, LogStream},
+    },
+};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+struct NoKubelet;
+
+impl LogSource for NoKubelet {
+    fn open(&self, _: Arc<Value>, _: LogOptions) -> BoxFuture<'static, Result<LogStream, LogError>> {
+        futures::future::err(LogError::NotAvailable("no kubelet".into())).boxed()
+    }
+}
+
+fn hop(n: usize) -> Hop {
+    serde_json::from_value(json!({
+        "time": jiff::Timestamp::now(), "trace": format!("t{n}"), "span": format!("s{n}"), "namespace": "demo",
+        "app": "a", "service": "a", "method": "GET", "path": "/\u{1b}[2J", "status": 200, "micros": 1
+    }))
+    .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hops_reach_the_world_once_each_and_cleaned() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ApiServer::open(dir.path()).unwrap();
+    let client = server.client();
+    install::definitions(&client).await.unwrap();
+    let hops = HopLog::default();
+    server.set_log_source(Arc::new(Logs { hops: hops.clone(), kubelet: Arc::new(NoKubelet) }));
+    hoplog::show_pod(&client, [127, 0, 0, 1].into()).await.unwrap();
+    // Again, as at every start.
+    hoplog::show_pod(&client, [127, 0, 0, 1].into()).await.unwrap();
+    hops.write(&hop(0));
+    let stop = CancellationToken::new();
+    let mut worlds = watch::spawn(client, "demo", stop.clone());
+    let _stop = stop.drop_guard();
+    let limit = Duration::from_secs(60);
+    tokio::time::timeout(limit, worlds.wait_for(|w| w.hops_seen == 1)).await.expect("the old hop").unwrap();
+    for n in 1..=3000 {
+        hops.write(&hop(n));
+        if n % 100 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let last = |w: &graylane::domain::world::World| w.hops.last().is_some_and(|h| h.trace == "t3000");
+    let world = tokio::time::timeout(limit, worlds.wait_for(last)).await.expect("the last hop").unwrap().clone();
+    assert_eq!(world.hops_seen + world.hops_dropped, 3001, "each once");
+    assert!(world.hops.len() <= 2000 && world.hops.iter().all(|h| !h.path.contains('\u{1b}')));
+}
