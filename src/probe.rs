@@ -1,1 +1,127 @@
-//! Tagged requests and the chains they took.
+//! Probes: requests of our own at a lane group's entry, and the chains they took.
+//!
+//! A probe proves what the routes do with real requests, so it goes in where every request goes in and is
+//! judged by what gateways reported, or by what the services tell where nobody reports.
+
+mod outcome;
+mod send;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use futures::{StreamExt, stream};
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use crate::{
+    api::{LaneGroup, ProbeSpec},
+    domain::{
+        chain::{self, Chain, assemble, from_links},
+        hop::Hop,
+        lanes,
+        request::{RequestParts, parse},
+        text::Clean,
+        world::World,
+    },
+};
+
+pub use outcome::{Outcome, Probed, ProbedHop};
+use send::Sender;
+
+/// So many requests are under way at once.
+const AT_ONCE: usize = 8;
+/// Hops come at most this long after the answer,
+const HOPS_COME: Duration = Duration::from_secs(3);
+/// and most likely not at all where none ever came.
+const FIRST_HOP_COMES: Duration = Duration::from_secs(1);
+
+/// Why a probe cannot be sent at all.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// No such lane group.
+    #[error("there is no lane group {0:?}")]
+    NoGroup(String),
+    /// Nowhere to send it.
+    #[error("lane group {group}: its Gateway {gateway} has no address yet; is it programmed?")]
+    NoAddress {
+        /// The group.
+        group: String,
+        /// Its Gateway.
+        gateway: String,
+    },
+    /// Not a request.
+    #[error(transparent)]
+    Request(#[from] crate::domain::request::RequestError),
+    /// Not a header, or no HTTP client.
+    #[error("{0}")]
+    Http(String),
+}
+
+/// Sends a probe's requests at the entry of a group and judges each; what fails is told in its result.
+pub async fn run(spec: &ProbeSpec, group: &str, worlds: &watch::Receiver<World>) -> Result<Vec<Probed>, ProbeError> {
+    let world = worlds.borrow().clone();
+    let found = world.groups.get(group).cloned().ok_or_else(|| ProbeError::NoGroup(group.into()))?;
+    let address = address(&found, group)?;
+    let headers: Vec<String> = spec.headers.iter().map(|(k, v)| format!("{k}: {v}")).collect();
+    let request = parse(&spec.path, &headers, &[])?;
+    let sender = Sender::new(address, found.spec.entry.host.as_deref(), &request, &spec.path)?;
+    let (sender, request, found) = (&sender, &request, &found);
+    let one = async |_| {
+        let before = worlds.borrow().clone();
+        let answer = sender.send().await;
+        let mut probed = Probed::of(&spec.path, &answer);
+        let mut after = worlds.clone();
+        if answer.reached {
+            let came = |w: &World| w.hops.iter().any(|h| h.trace == answer.trace && h.entry);
+            let patience = if before.hops_seen > 0 { HOPS_COME } else { FIRST_HOP_COMES };
+            let _ = tokio::time::timeout(patience, after.wait_for(came)).await;
+        }
+        let after = after.borrow().clone();
+        let told = chain_of(&answer, group, request, &before, &after);
+        probed.judge(spec, found, told, &after);
+        probed
+    };
+    Ok(stream::iter(0..spec.count.max(1)).map(one).buffered(AT_ONCE).collect().await)
+}
+
+/// Where a group's requests come in.
+fn address(group: &LaneGroup, name: &str) -> Result<SocketAddr, ProbeError> {
+    let told = group.status.as_ref().map(|s| s.addresses.as_slice()).unwrap_or_default();
+    let no = || ProbeError::NoAddress { group: name.into(), gateway: group.spec.entry.gateway.clone() };
+    told.iter().find_map(|a| a.parse().ok()).ok_or_else(no)
+}
+
+/// The chain of a request: from hops, else as the services tell it.
+fn chain_of(answer: &send::Answer, group: &str, request: &RequestParts, before: &World, after: &World) -> Vec<Chain> {
+    let hops: Vec<Arc<Hop>> = after.hops.iter().filter(|h| h.trace == answer.trace).cloned().collect();
+    let better = |made: &dyn Fn(&World) -> Vec<Chain>| {
+        let worst = |chains: &[Chain]| chains.iter().map(|c| c.worst).max().unwrap_or_default();
+        let now = made(after);
+        // A lane that opened or closed while the request was on its way: as promised at either end is well.
+        let then = if worst(&now).is_bad() { made(before) } else { return now };
+        if worst(&then) < worst(&now) { then } else { now }
+    };
+    if !hops.is_empty() {
+        let entry = hops.iter().any(|h| h.entry);
+        return better(&|world| {
+            let chains = assemble(&hops, world, Timestamp::MAX);
+            chains
+                .into_iter()
+                .filter(|c| !entry || c.steps.first().and_then(|s| s.hop.as_ref()).is_some_and(|h| h.entry))
+                .collect()
+        });
+    }
+    let Ok(links) = chain::text::parse(&answer.body) else { return vec![] };
+    better(&|world| {
+        let lanes: Vec<crate::api::Lane> = world.lanes.values().map(|l| (**l).clone()).collect();
+        let taken = lanes::explain(group, &lanes, request).taken.map(|(_, tag)| tag);
+        links.iter().map(|line| from_links(line, group, taken.as_deref(), world)).collect()
+    })
+}
+
+/// A body as it may be shown.
+fn shown(body: &[u8]) -> Clean {
+    Clean::lines_from(&String::from_utf8_lossy(body))
+}
+
+#[cfg(test)]
+mod tests;

@@ -84,7 +84,11 @@ impl Download {
         pooled: usize,
         pending: Pending,
     ) -> Self {
-        Self { inner, record: Some(record), connection: Some((sender, pooled)), pending }
+        let mut body = Self { inner, record: Some(record), connection: Some((sender, pooled)), pending };
+        if body.inner.is_end_stream() {
+            body.finish(None);
+        }
+        body
     }
 
     fn finish(&mut self, error: Option<String>) {
@@ -108,6 +112,8 @@ impl Body for Download {
         let polled = Pin::new(&mut self.inner).poll_frame(cx).map_err(BoxError::from);
         match &polled {
             Poll::Ready(None) => self.finish(None),
+            // Told before the caller can have all of it: so a callee's hop comes before its caller's.
+            Poll::Ready(Some(Ok(_))) if self.inner.is_end_stream() => self.finish(None),
             Poll::Ready(Some(Err(e))) => self.finish(Some(format!("the response broke off: {e}"))),
             _ => {}
         }

@@ -1,0 +1,163 @@
+use std::{collections::BTreeMap, sync::Mutex};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+
+use super::*;
+use crate::api::{Entry, Lane, LaneApp, LaneGroupSpec, LaneGroupStatus, LaneMatch, LaneSpec, Served};
+
+/// An entry that answers every request the same, and remembers the heads.
+async fn entry(answer: Vec<u8>) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, heads) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(vec![])));
+    let seen = heads.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = vec![];
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            seen.lock().unwrap().push(String::from_utf8(head).unwrap().to_lowercase());
+            let _ = stream.write_all(&answer).await;
+        }
+    });
+    (address, heads)
+}
+
+fn ok(body: &str) -> Vec<u8> {
+    format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+/// The group g of spring-cloud-a and -b with an enabled lane on `group=gray` that no app has a version for.
+fn world(address: &str) -> World {
+    let app = |name: &str| LaneApp { app: name.into(), service: None, port: 1 };
+    let spec = LaneGroupSpec {
+        entry: Entry { gateway: "edge".into(), host: Some("*.shop".into()), routes: vec![] },
+        apps: ["spring-cloud-a", "spring-cloud-b"].map(app).into(),
+        ..LaneGroupSpec::default()
+    };
+    let mut group = LaneGroup::new("g", spec);
+    group.status = Some(LaneGroupStatus { addresses: vec![address.into()], ..LaneGroupStatus::default() });
+    let all = vec![lanes::text::parse("parameter group == gray").unwrap()];
+    let rule = LaneMatch { all, ..LaneMatch::default() };
+    let lane =
+        Lane::new("l", LaneSpec { group: "g".into(), tag: "gray".into(), enabled: true, rule, ..LaneSpec::default() });
+    World {
+        groups: Arc::new(BTreeMap::from([("g".into(), Arc::new(group))])),
+        lanes: Arc::new(BTreeMap::from([("l".into(), Arc::new(lane))])),
+        ..World::default()
+    }
+}
+
+fn spec(path: &str, expect: &[(&str, Served)]) -> ProbeSpec {
+    let expect = expect.iter().map(|(a, s)| ((*a).to_owned(), *s)).collect();
+    ProbeSpec { path: path.into(), expect, count: 1, ..ProbeSpec::default() }
+}
+
+async fn probed(answer: Vec<u8>, spec: &ProbeSpec) -> Probed {
+    let (address, _) = entry(answer).await;
+    let (_keep, worlds) = watch::channel(world(&address.to_string()));
+    // No gateway reports here: waiting for hops ends with the patience.
+    tokio::time::timeout(Duration::from_secs(60), run(spec, "g", &worlds)).await.unwrap().unwrap().remove(0)
+}
+
+#[tokio::test]
+async fn a_body_tells_the_chain_where_nobody_reports() {
+    let probe = spec("/A/a?group=gray", &[]);
+    let told = probed(ok("A[1.2.3.4][config=base] -> B[1.2.3.5]"), &probe).await;
+    assert_eq!((told.verdict, told.lane.as_deref()), (Outcome::Ok, Some("gray")), "{told:?}");
+    let json = serde_json::to_value(&told).unwrap();
+    assert_eq!(json["status"], 200);
+    assert_eq!(json["verdict"], "ok");
+    assert_eq!(json["chain"][1]["app"], "spring-cloud-b");
+    assert_eq!(json["chain"][1]["served"], "base");
+    assert_eq!(json["chain"][1]["address"], "1.2.3.5");
+    assert_eq!(json["expected"], serde_json::json!({"spring-cloud-a": "base", "spring-cloud-b": "base"}));
+    assert!(json["latencyMs"].is_f64());
+    let wrong =
+        probed(ok("A[1] -> B[1]"), &spec("/A/a", &[("spring-cloud-a", Served::Gray), ("c", Served::Base)])).await;
+    assert_eq!(wrong.verdict, Outcome::Unexpected);
+    assert_eq!(
+        wrong.problems,
+        ["c: expected base, not asked at all", "spring-cloud-a: expected gray, answered by base"]
+    );
+    assert_eq!(probed(ok("Agray[1]"), &spec("/A/a", &[])).await.verdict, Outcome::LeakUp);
+}
+
+#[tokio::test]
+async fn garbage_is_cut_cleaned_and_told() {
+    let mut garbage = "\u{1b}[31mred\u{7}".as_bytes().to_vec();
+    garbage.extend(std::iter::repeat_n(0xff, 10_000_000));
+    let mut answer = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n".to_vec();
+    answer.extend(garbage);
+    let told = probed(answer, &spec("/", &[])).await;
+    assert_eq!(told.verdict, Outcome::NoData);
+    assert!(
+        told.body_cut && told.body.starts_with("red") && told.body.len() <= 3 * send::MOST_BYTES,
+        "{}",
+        told.body.len()
+    );
+    let failed =
+        probed(b"HTTP/1.1 503 No\r\nconnection: close\r\ncontent-length: 4\r\n\r\nnone".to_vec(), &spec("/", &[]))
+            .await;
+    assert_eq!((failed.verdict, failed.problems[0].as_str()), (Outcome::Failed, "status 503: none"));
+}
+
+#[tokio::test]
+async fn hops_tell_the_chain_and_every_request_has_its_own_trace() {
+    let (address, heads) = entry(ok("whatever")).await;
+    let (worlds, receiver) = watch::channel(world(&address.to_string()));
+    let mut spec = spec("POST /A/a?group=gray", &[]);
+    spec.count = 2;
+    spec.headers.insert("X-Mine".into(), "1".into());
+    let seen = heads.clone();
+    // The gateway: reports a hop for every trace that came in.
+    let reporter = tokio::spawn(async move {
+        let mut told = 0;
+        while told < 2 {
+            let traces: Vec<String> = seen.lock().unwrap().iter().map(|h| trace(h)).collect();
+            told = traces.len();
+            let hop = |trace: &String| {
+                let (app, pod, tag) = ("spring-cloud-a".to_owned(), Some("p".to_owned()), Some("gray".to_owned()));
+                let base = Hop { trace: trace.clone(), span: trace[..16].into(), ..Hop::default() };
+                Arc::new(Hop { app, pod, tag, entry: true, status: 200, group: Some("g".into()), ..base })
+            };
+            worlds.send_modify(|w| w.hops = Arc::new(traces.iter().map(hop).collect()));
+            tokio::task::yield_now().await;
+        }
+        worlds
+    });
+    let told = run(&spec, "g", &receiver).await.unwrap();
+    reporter.await.unwrap();
+    let heads = heads.lock().unwrap();
+    assert!(
+        heads.iter().all(|h| h.starts_with("post /a/a?group=gray")
+            && h.contains("host: probe.shop")
+            && h.contains("x-mine: 1")),
+        "{heads:?}"
+    );
+    assert_ne!(trace(&heads[0]), trace(&heads[1]));
+    assert!(told.iter().all(|p| p.verdict == Outcome::Ok && p.chain[0].pod.as_deref() == Some("p")), "{told:?}");
+    assert_eq!(told[0].chain[0].verdict, chain::Verdict::FellBack);
+}
+
+fn trace(head: &str) -> String {
+    let at = head.find("traceparent: 00-").unwrap() + 16;
+    head[at..at + 32].to_owned()
+}
+
+#[tokio::test]
+async fn what_cannot_be_sent_is_said() {
+    let (_keep, worlds) = watch::channel(world("not yet"));
+    let why = async |path: &str, group: &str| run(&spec(path, &[]), group, &worlds).await.unwrap_err().to_string();
+    assert_eq!(why("/", "x").await, "there is no lane group \"x\"");
+    assert!(why("/", "g").await.contains("Gateway edge has no address yet"));
+    let refused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (_keep, worlds) = watch::channel(world(&refused.to_string()));
+    assert!(run(&spec("no path", &[]), "g", &worlds).await.unwrap_err().to_string().contains("write a path"));
+    let told = run(&spec("/", &[]), "g", &worlds).await.unwrap().remove(0);
+    assert_eq!((told.verdict, told.status), (Outcome::Failed, None));
+    assert!(told.problems[0].contains("refused"), "{:?}", told.problems);
+}
