@@ -11,7 +11,9 @@ mod lane;
 mod lock;
 mod logs;
 mod output;
+mod probe;
 mod release;
+mod sample;
 mod session;
 mod teardown;
 mod wish;
@@ -63,6 +65,8 @@ async fn run(cli: Cli) -> Result<()> {
             let session = session::open(&global).await?;
             session.perform(Intent::StopTheLine, output::Format::Table).await.map(drop)
         }
+        Some(Command::Probe(args)) => probe::run(&global, args).await,
+        Some(Command::Sample(args)) => sample::run(args).await,
         Some(Command::Lane(args)) => lane::run(&global, args).await,
         Some(Command::Teardown(args)) => teardown::run(&global, args).await,
         Some(Command::Lock(args)) => lock::lock(&global, args).await,

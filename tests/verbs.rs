@@ -237,3 +237,13 @@ async fn apply_creates_changes_and_leaves_alone_and_a_wrong_file_changes_nothing
     assert!(told.contains("wrong.yaml:10") && told.contains("Servise"), "{told}");
     assert_eq!(f.json(&["get", "lanes", "blue"]).await["spec"]["tag"], "navy", "nothing was applied");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_that_cannot_be_sent_says_why() {
+    let f = fixture().await;
+    let told = f.refused(1, &["probe", "/A/a?group=gray"]).await;
+    assert!(told.contains("mse-demo") && told.contains("edge"), "{told}");
+    for wrong in [&["probe", "A/a"][..], &["probe", "/A/a", "--expect", "a=blue"], &["probe", "/A/a", "--count", "0"]] {
+        f.refused(2, wrong).await;
+    }
+}

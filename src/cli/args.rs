@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{apply, completions, get, lane, lock, logs, release, teardown, wish};
+use super::{apply, completions, get, lane, lock, logs, probe, release, sample, teardown, wish};
 
 /// A terminal cockpit for end-to-end gray releases.
 #[derive(Debug, Parser)]
@@ -53,6 +53,11 @@ pub enum Command {
     Wish(wish::WishCommand),
     /// Hold every release that is under way
     StopTheLine,
+    /// Send requests at the entry and show the chains they took
+    Probe(probe::ProbeArgs),
+    /// Run a sample service
+    #[command(hide = true)]
+    Sample(sample::SampleArgs),
     /// Show, set, enable, disable, delete and explain lanes
     Lane(lane::LaneArgs),
     /// Take down what an App has in an environment

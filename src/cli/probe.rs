@@ -1,0 +1,183 @@
+//! `probe '/A/a?group=gray'`: real requests at a lane group's entry, and the chains they took.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use clap::Args;
+use color_eyre::eyre::{Result, bail};
+use kube::ResourceExt;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Global, get,
+    output::{self, Format, Table},
+    session::{self, usage},
+};
+use crate::{
+    api::{ProbeSpec, Served},
+    cluster::watch,
+    domain::world::Link,
+    probe::{self, Probed},
+};
+
+/// How long the first picture of the cluster may take.
+const FIRST_WORLD: Duration = Duration::from_secs(15);
+
+#[derive(Debug, Args)]
+pub struct ProbeArgs {
+    /// The path and query at the entry, as '/A/a?group=gray'
+    path: String,
+    /// How often
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    count: u32,
+    /// A header, as NAME=VALUE; may be repeated
+    #[arg(long, short = 'H', value_name = "K=V")]
+    header: Vec<String>,
+    /// A cookie, as NAME=VALUE; may be repeated
+    #[arg(long, value_name = "K=V")]
+    cookie: Vec<String>,
+    /// The lane group [default: the only one]
+    #[arg(long, value_name = "NAME")]
+    group: Option<String>,
+    /// Who must answer, as APP=gray,APP=base [default: what the lanes promise]
+    #[arg(long, value_name = "APP=SIDE", value_delimiter = ',')]
+    expect: Vec<String>,
+    /// How to print it; json is one object a line, one a request
+    #[arg(long, short, default_value = "table")]
+    output: Format,
+}
+
+pub(super) async fn run(global: &Global, args: ProbeArgs) -> Result<()> {
+    let spec = ProbeSpec {
+        path: args.path.clone(),
+        headers: headers(&args.header, &args.cookie)?,
+        expect: expect(&args.expect)?,
+        count: args.count,
+    };
+    if !spec.path.starts_with('/') {
+        return Err(usage(format!("{:?} is no path: it starts with /", spec.path)));
+    }
+    let session = session::open(global).await?;
+    let group = get::group(&session, args.group.as_deref()).await?.name_any();
+    let stop = CancellationToken::new();
+    let _stop = stop.clone().drop_guard();
+    let mut worlds = watch::spawn(session.client.clone(), session.namespace.clone(), stop);
+    let live = worlds.wait_for(|w| w.link == Link::Live && w.groups.contains_key(&group));
+    if !matches!(tokio::time::timeout(FIRST_WORLD, live).await, Ok(Ok(_))) {
+        let link = worlds.borrow().link.clone();
+        bail!("the cluster did not tell how it stands within {} s: {link:?}", FIRST_WORLD.as_secs());
+    }
+    let probed = probe::run(&spec, &group, &worlds).await?;
+    output::print(&match args.output {
+        Format::Json => {
+            let lines = probed.iter().map(|p| Ok(serde_json::to_string(p)? + "\n"));
+            lines.collect::<Result<String>>()?
+        }
+        Format::Yaml => output::data(&probed, Format::Yaml)?,
+        Format::Name => probed.iter().map(|p| format!("{}\n", p.verdict)).collect(),
+        Format::Table | Format::Wide => table(&probed, args.output == Format::Wide).render(),
+    })?;
+    let wrong: Vec<&Probed> = probed.iter().filter(|p| !p.is_ok()).collect();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let mut problems: Vec<&str> = vec![];
+    for problem in wrong.iter().flat_map(|p| &p.problems) {
+        if !problems.contains(&problem.as_str()) {
+            problems.push(problem);
+        }
+    }
+    bail!("{} of {} requests were not as expected\n{}", wrong.len(), probed.len(), problems.join("\n"))
+}
+
+/// `spring-cloud-a=gray[127.64.16.5] -> spring-cloud-b=base[127.64.16.2]`.
+fn table(probed: &[Probed], wide: bool) -> Table {
+    let mut table = Table::new(if wide {
+        &["STATUS", "MS", "LANE", "VERDICT", "CHAIN", "BODY"]
+    } else {
+        &["STATUS", "MS", "LANE", "VERDICT", "CHAIN"]
+    });
+    for request in probed {
+        let hops = request.chain.iter().map(|hop| {
+            let side = hop.served.map_or("?", Served::word);
+            let address = hop.address.as_ref().map(|a| format!("[{a}]")).unwrap_or_default();
+            format!("{}={side}{address}", hop.app)
+        });
+        let mut row = vec![
+            request.status.map_or_else(String::new, |s| s.to_string()),
+            format!("{:.1}", request.latency_ms),
+            request.lane.clone().unwrap_or_default(),
+            request.verdict.to_string(),
+            hops.collect::<Vec<_>>().join(" -> "),
+        ];
+        if wide {
+            row.push(request.body.lines().next().unwrap_or_default().to_owned());
+        }
+        table.row(row);
+    }
+    table
+}
+
+fn pair<'a>(text: &'a str, what: &str, example: &str) -> Result<(&'a str, &'a str)> {
+    let split = text.split_once('=').map(|(k, v)| (k.trim(), v.trim()));
+    split.filter(|(k, _)| !k.is_empty()).ok_or_else(|| usage(format!("{what} {text:?}: write {example}")))
+}
+
+fn headers(headers: &[String], cookies: &[String]) -> Result<BTreeMap<String, String>> {
+    let mut all = BTreeMap::new();
+    for header in headers {
+        // As curl writes them, too.
+        let (name, value) = match header.split_once(": ") {
+            Some((name, value)) if !name.contains('=') => (name.trim(), value.trim()),
+            _ => pair(header, "--header", "NAME=VALUE")?,
+        };
+        all.insert(name.to_owned(), value.to_owned());
+    }
+    for cookie in cookies {
+        pair(cookie, "--cookie", "NAME=VALUE")?;
+        let line: &mut String = all.entry("cookie".into()).or_default();
+        if !line.is_empty() {
+            line.push_str("; ");
+        }
+        line.push_str(cookie.trim());
+    }
+    Ok(all)
+}
+
+fn expect(texts: &[String]) -> Result<BTreeMap<String, Served>> {
+    let mut sides = BTreeMap::new();
+    for text in texts.iter().filter(|t| !t.trim().is_empty()) {
+        let (app, side) = pair(text, "--expect", "APP=gray or APP=base")?;
+        let side = match side {
+            "gray" => Served::Gray,
+            "base" => Served::Base,
+            other => return Err(usage(format!("--expect {text:?}: {other:?} is neither gray nor base"))),
+        };
+        sides.insert(app.to_owned(), side);
+    }
+    Ok(sides)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(all: &[&str]) -> Vec<String> {
+        all.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn headers_and_cookies_are_read_as_people_write_them() {
+        let read = headers(&texts(&["x-user=7", "accept: a=b"]), &texts(&["u=1", "v=2"])).unwrap();
+        let wanted = [("accept", "a=b"), ("cookie", "u=1; v=2"), ("x-user", "7")];
+        assert_eq!(read, wanted.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
+        assert!(headers(&texts(&["nothing"]), &[]).is_err());
+        assert!(headers(&[], &texts(&["=x"])).is_err());
+    }
+
+    #[test]
+    fn expectations_name_a_side() {
+        let read = expect(&texts(&["a=gray", "b=base"])).unwrap();
+        assert_eq!(read, [("a".to_owned(), Served::Gray), ("b".to_owned(), Served::Base)].into());
+        assert!(expect(&texts(&["a=blue"])).unwrap_err().to_string().contains("neither gray nor base"));
+    }
+}
