@@ -7,7 +7,9 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header, request::Parts, uri::PathAndQuery};
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, request::Parts, uri::PathAndQuery,
+};
 use hyper::body::{Body, Incoming};
 use jiff::Timestamp;
 use tokio_util::task::TaskTracker;
@@ -69,6 +71,10 @@ impl Shared {
             }
             refusal.answer()
         };
+        if parts.method == Method::CONNECT {
+            let words = "CONNECT is not served: this gateway is no forward proxy";
+            return refuse(record, Refusal::new(StatusCode::NOT_IMPLEMENTED, words));
+        }
         if body.size_hint().lower() > self.limits.body {
             let words = format!("the request's body is longer than {} bytes", self.limits.body);
             return refuse(record, Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, words));

@@ -101,9 +101,14 @@ impl Upstream {
         Self { name: name.into(), address, state }
     }
 
+    /// Somebody else at an address.
+    pub fn at(name: &str, address: SocketAddr) -> Self {
+        Self { name: name.into(), address, state: Arc::default() }
+    }
+
     /// An address where nobody listens.
     pub async fn refusing(name: &str) -> Self {
-        Self { name: name.into(), address: free(), state: Arc::default() }
+        Self::at(name, free())
     }
 
     pub fn address(&self) -> SocketAddr {
