@@ -14,6 +14,7 @@ mod headers;
 mod limits;
 mod objects;
 mod proxy;
+mod raw;
 mod record;
 mod refusal;
 mod rule;
@@ -26,6 +27,7 @@ use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -84,12 +86,11 @@ impl Gateway {
         self.known.prune(self.shared.limits.idle);
     }
 
-    /// Takes no more requests, and waits for those in flight, switched connections too, up to the limit.
+    /// Takes no more requests, and waits for those in flight up to the limit. Switched and passed-through
+    /// connections have no end of their own: they get a moment.
     pub async fn drain(mut self) {
-        let limit = self.shared.limits.drain;
-        let end = tokio::time::Instant::now() + limit;
-        self.listeners.drain(limit).await;
+        self.listeners.drain(self.shared.limits.drain).await;
         self.shared.switched.close();
-        let _ = tokio::time::timeout_at(end, self.shared.switched.wait()).await;
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.shared.switched.wait()).await;
     }
 }

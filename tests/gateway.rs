@@ -323,3 +323,21 @@ async fn a_taken_port_is_told() {
     assert!(rig.apply().failed.is_empty(), "it is tried again");
     assert_eq!(get(address, "/", "").await.status, 503);
 }
+
+#[tokio::test]
+async fn a_port_that_is_no_http_goes_through_as_it_is() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"hello first").await.unwrap();
+    });
+    let mut rig = Rig::new();
+    let (gone, here) = (Upstream::refusing("gone").await, Upstream::at("here", at));
+    let address = rig.service_of("db", "tcp-db", &[(&gone, None), (&here, None)]);
+    rig.apply();
+    let mut said = String::new();
+    tokio::net::TcpStream::connect(address).await.unwrap().read_to_string(&mut said).await.unwrap();
+    assert_eq!(said, "hello first");
+    assert!(!rig.has_hops());
+}

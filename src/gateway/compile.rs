@@ -74,7 +74,9 @@ pub fn compile(objects: &Objects, node: IpAddr, known: &mut Known) -> (Table, Ve
         let Some(ip) = ip else { continue };
         let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
         for (i, port) in table.ports.iter().enumerate().filter(|(_, p)| p.namespace == namespace && p.service == name) {
-            table.listeners.insert(SocketAddr::new(ip, port.port), Frontend::Service(i));
+            table
+                .listeners
+                .insert(SocketAddr::new(ip, port.port), if port.raw { Frontend::Raw(i) } else { Frontend::Service(i) });
         }
     }
     let mut entries = entries(objects, node, &mut table, &mut verdicts);
@@ -145,7 +147,8 @@ fn colours(objects: &Objects) -> HashMap<(String, String), Arc<Colour>> {
         let lanes: Vec<crate::api::Lane> = objects.lanes.iter().filter(own).map(|l| (**l).clone()).collect();
         let (rules, problems) = Rules::compile(&name, &lanes);
         for problem in problems {
-            tracing::warn!("{problem}");
+            // The engine says so in the lane's status; here it would be said at each change of anything.
+            tracing::debug!("{problem}");
         }
         let propagation = &group.spec.propagation;
         let header = propagation.header.parse().unwrap_or(HeaderName::from_static("x-mse-tag"));
@@ -188,7 +191,7 @@ fn entries<'a>(objects: &'a Objects, node: IpAddr, table: &mut Table, verdicts: 
                     Some(Frontend::Entry { gateway, .. }) => {
                         verdict.refused = Some(("PortUnavailable", format!("{address} belongs to Gateway {gateway}")));
                     }
-                    Some(Frontend::Service(i)) => {
+                    Some(Frontend::Service(i) | Frontend::Raw(i)) => {
                         let words = format!("{address} belongs to Service {}", table.ports[*i].name());
                         verdict.refused = Some(("PortUnavailable", words));
                     }

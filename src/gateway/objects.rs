@@ -80,6 +80,7 @@ pub(super) fn ports(objects: &Objects, known: &mut Known) -> Vec<Port> {
                 namespace: namespace.clone(),
                 service: name.clone(),
                 port: number,
+                raw: super::raw::is_raw(port),
                 endpoints: Endpoints::new(list),
                 routes: vec![],
             });

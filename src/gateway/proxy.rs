@@ -116,7 +116,7 @@ fn plan<'t>(table: &'t Table, mut parts: Parts, came: Came, trace: &Trace, hop: 
     let entry = matches!(frontend, Some(Frontend::Entry { .. }));
     let mut port = match frontend {
         None => return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "nothing is served here any more")),
-        Some(Frontend::Service(port)) => *port,
+        Some(Frontend::Service(port) | Frontend::Raw(port)) => *port,
         Some(Frontend::Entry { gateway, routes }) => {
             let Some(found) = routes.iter().find(|m| m.takes(&name_of(&host), &parts)) else {
                 let words = format!("Gateway {gateway}: no route takes {} {}", parts.method, parts.uri.path());

@@ -97,6 +97,11 @@ async fn listen(listener: TcpListener, at: SocketAddr, shared: Arc<Shared>, stop
             },
         };
         let _ = stream.set_nodelay(true);
+        if let Some(port) = shared.raw_at(at) {
+            let passed = shared.clone().pass(stream, port);
+            shared.switched.spawn(passed);
+            continue;
+        }
         let (shared, came) = (shared.clone(), Came { at, from: peer.ip() });
         let answer = service_fn(move |request| {
             let shared = shared.clone();

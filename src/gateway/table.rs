@@ -27,6 +27,8 @@ pub(super) struct Port {
     pub(super) namespace: String,
     pub(super) service: String,
     pub(super) port: u16,
+    /// Does not speak HTTP.
+    pub(super) raw: bool,
     pub(super) endpoints: Endpoints,
     /// HTTPRoutes whose parent it is; empty: straight to the endpoints.
     pub(super) routes: Vec<Match>,
@@ -39,6 +41,8 @@ pub(super) enum Frontend {
     Entry { gateway: String, routes: Vec<Match> },
     /// A Service's port.
     Service(usize),
+    /// A Service's port that does not speak HTTP.
+    Raw(usize),
 }
 
 /// One match of one rule.

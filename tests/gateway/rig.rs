@@ -241,6 +241,21 @@ impl Rig {
         address
     }
 
+    /// The same with a named port.
+    pub fn service_of(&mut self, name: &str, port: &str, pods: &[(&Upstream, Option<&str>)]) -> SocketAddr {
+        let address = self.service(name, pods);
+        let service = Arc::make_mut(self.objects.services.last_mut().unwrap());
+        service.spec.as_mut().unwrap().ports.as_mut().unwrap()[0].name = Some(port.into());
+        for slice in self.objects.slices.iter_mut().rev().take(pods.len()) {
+            Arc::make_mut(slice).ports.as_mut().unwrap()[0].name = Some(port.into());
+        }
+        address
+    }
+
+    pub fn has_hops(&self) -> bool {
+        !self.hops.lock().unwrap().is_empty()
+    }
+
     pub fn service_at(&mut self, name: &str, pods: &[(&Upstream, Option<&str>)], address: SocketAddr) {
         let spec = json!({"clusterIP": address.ip().to_string(), "ports": [{"port": address.port()}]});
         self.objects.services.push(object(json!({"metadata": {"name": name, "namespace": "ns"}, "spec": spec})));

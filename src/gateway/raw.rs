@@ -1,0 +1,86 @@
+//! Service ports that do not speak HTTP: their connections go through as they are, without lanes or hops.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use k8s_openapi::api::core::v1::ServicePort;
+use tokio::{net::TcpStream, time::timeout};
+
+use super::{
+    endpoint::{Endpoint, Pending},
+    proxy::Shared,
+    table::Frontend,
+};
+
+/// What a port says of itself when it is no HTTP/1 (by `appProtocol`, else by its name as meshes read it).
+const NOT_HTTP: &[&str] = &[
+    "https",
+    "tls",
+    "tcp",
+    "h2c",
+    "grpc",
+    "grpcs",
+    "http2",
+    "mongo",
+    "mysql",
+    "postgres",
+    "postgresql",
+    "redis",
+    "kafka",
+    "amqp",
+];
+
+/// Whether a port is passed through. A port that says nothing is HTTP, except 443.
+pub(super) fn is_raw(port: &ServicePort) -> bool {
+    let protocol = port.app_protocol.as_deref().map(|p| p.strip_prefix("kubernetes.io/").unwrap_or(p));
+    let named = port.name.as_deref().map(|n| n.split('-').next().unwrap_or(n)).filter(|n| !n.is_empty());
+    protocol.or(named).map_or(port.port == 443, |p| NOT_HTTP.contains(&p.to_ascii_lowercase().as_str()))
+}
+
+impl Shared {
+    /// The Service's port at an address, when it is passed through.
+    pub(super) fn raw_at(&self, at: SocketAddr) -> Option<usize> {
+        match self.table.load().listeners.get(&at) {
+            Some(Frontend::Raw(port)) => Some(*port),
+            _ => None,
+        }
+    }
+
+    /// Joins a caller with the next endpoint that takes a connection; without one it is closed.
+    pub(super) async fn pass(self: Arc<Self>, mut caller: TcpStream, port: usize) {
+        let table = self.table.load_full();
+        let Some(port) = table.ports.get(port) else { return };
+        let mut tried = vec![];
+        while tried.len() < 3 {
+            let Some(endpoint) = port.endpoints.pick(&tried).filter(|e| !tried.contains(&e.address)) else { break };
+            tried.push(endpoint.address);
+            if let Some(mut backend) = self.dial(endpoint).await {
+                let _pending = Pending::on(endpoint);
+                let _ = tokio::io::copy_bidirectional(&mut caller, &mut backend).await;
+                return;
+            }
+        }
+        tracing::debug!("Service {}: no endpoint takes a connection", port.name());
+    }
+
+    async fn dial(&self, endpoint: &Endpoint) -> Option<TcpStream> {
+        let stream = timeout(self.limits.connect, TcpStream::connect(endpoint.address)).await.ok()?.ok()?;
+        let _ = stream.set_nodelay(true);
+        Some(stream)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_http_unless_they_say_otherwise() {
+        let port = |port, name: Option<&str>, protocol: Option<&str>| {
+            let (name, app_protocol) = (name.map(Into::into), protocol.map(Into::into));
+            is_raw(&ServicePort { port, name, app_protocol, ..ServicePort::default() })
+        };
+        assert!(!port(80, None, None) && !port(20001, Some("http"), None) && !port(443, Some("http-x"), None));
+        assert!(port(443, None, None) && port(6443, Some("https"), None) && port(1, Some("tcp-x"), None));
+        assert!(port(80, Some("http"), Some("kubernetes.io/h2c")) && !port(443, Some("https"), Some("http")));
+    }
+}
