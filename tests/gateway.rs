@@ -4,6 +4,8 @@
 mod churn;
 #[path = "gateway/rig.rs"]
 mod rig;
+#[path = "gateway/story.rs"]
+mod story;
 
 use std::time::Duration;
 

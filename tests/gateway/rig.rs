@@ -252,6 +252,15 @@ impl Rig {
         address
     }
 
+    pub fn hops_so_far(&self) -> Arc<Mutex<Vec<Hop>>> {
+        self.hops.clone()
+    }
+
+    /// What `lanes` made.
+    pub fn lane_objects(&self) -> (LaneGroup, Lane) {
+        ((*self.objects.groups[0]).clone(), (*self.objects.lanes[0]).clone())
+    }
+
     pub fn has_hops(&self) -> bool {
         !self.hops.lock().unwrap().is_empty()
     }
