@@ -2,7 +2,9 @@
 
 pub mod discovery;
 pub mod hoplog;
+pub mod network;
 pub mod patch;
 pub mod rest;
+pub mod serve;
 pub mod store;
 mod table;

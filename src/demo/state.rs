@@ -9,7 +9,7 @@ use std::{
 /// The file whose presence makes a folder a state folder.
 const STORE: &str = "store.redb";
 /// What else graylane puts there.
-const OTHERS: [&str; 6] = ["kubeconfig", "images", "pods", "logs", "workspace", "network.json"];
+const OTHERS: [&str; 7] = ["kubeconfig", "images", "pods", "logs", "workspace", "network.json", "identity.json"];
 
 /// Why a state folder cannot be used.
 #[derive(Debug, thiserror::Error)]

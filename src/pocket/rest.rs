@@ -38,7 +38,7 @@ mod watch;
 
 pub use error::{ApiError, FieldError};
 pub use logs::{LogError, LogOptions, LogSource, LogStream};
-pub use reply::{BoxError, ResponseBody};
+pub use reply::{BoxError, ResponseBody, error as refuse};
 
 use error::Result;
 use path::{ResourcePath, Target};

@@ -59,7 +59,7 @@ impl Reply {
     }
 }
 
-pub(crate) fn error(error: &ApiError) -> Response<ResponseBody> {
+pub fn error(error: &ApiError) -> Response<ResponseBody> {
     json_response(error.code, &error.body())
 }
 

@@ -1,0 +1,137 @@
+//! The node network of a pocket: one `127.A.0.0/16` of the loopback, told apart by who listens on its first
+//! address. `A` is remembered in the state folder, so that addresses stay, and chosen anew when it is taken.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddrV4, TcpListener},
+    path::{Path, PathBuf},
+};
+
+/// The port of the API.
+pub const API_PORT: u16 = 6443;
+/// The second octets that pockets share out among them; below are those that other programs use by hand.
+const OCTETS: std::ops::RangeInclusive<u8> = 64..=250;
+/// Third octets of pods.
+const PODS: std::ops::RangeInclusive<u8> = 16..=127;
+/// Third octets of Services' addresses.
+const SERVICES: std::ops::RangeInclusive<u8> = 128..=250;
+
+/// Why there is no network.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// All are in use.
+    #[error("every network from 127.64 to 127.250 is taken by another pocket")]
+    Taken,
+    /// The system has only 127.0.0.1.
+    #[error("this system has no loopback addresses but 127.0.0.1 ({0}); pocket needs 127.0.0.0/8, as Linux has it")]
+    NoLoopback(io::Error),
+    /// What is remembered cannot be read or written.
+    #[error("{}: {why}", file.display())]
+    File {
+        /// Which.
+        file: PathBuf,
+        /// In words.
+        why: io::Error,
+    },
+}
+
+/// A network that nobody else has while the API's listener is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    octet: u8,
+}
+
+impl Network {
+    /// Takes the network of a state folder, or a new one; the listener is the API's.
+    pub fn take(state: &Path) -> Result<(Self, TcpListener), NetworkError> {
+        let file = state.join("network.json");
+        let told = |why| NetworkError::File { file: file.clone(), why };
+        let remembered: Option<u8> = match std::fs::read(&file) {
+            Ok(bytes) => serde_json::from_slice(&bytes).ok().filter(|o| OCTETS.contains(o)),
+            Err(why) if why.kind() == io::ErrorKind::NotFound => None,
+            Err(why) => return Err(told(why)),
+        };
+        for octet in remembered.into_iter().chain(OCTETS) {
+            let network = Self { octet };
+            match TcpListener::bind(SocketAddrV4::new(network.node(), API_PORT)) {
+                Ok(listener) => {
+                    listener.set_nonblocking(true).map_err(NetworkError::NoLoopback)?;
+                    if remembered != Some(octet) {
+                        std::fs::write(&file, serde_json::to_vec(&octet).unwrap_or_default()).map_err(told)?;
+                    }
+                    return Ok((network, listener));
+                }
+                Err(why) if why.kind() == io::ErrorKind::AddrInUse => {}
+                Err(why) => return Err(NetworkError::NoLoopback(why)),
+            }
+        }
+        Err(NetworkError::Taken)
+    }
+
+    /// The node's address: of the API, of Gateways, `status.hostIP`.
+    pub const fn node(self) -> Ipv4Addr {
+        Ipv4Addr::new(127, self.octet, 0, 1)
+    }
+
+    /// The `n`th address for a pod; none when there are no more.
+    pub fn pod(self, n: u32) -> Option<Ipv4Addr> {
+        self.nth(PODS, n)
+    }
+
+    /// The `n`th address for a Service; none when there are no more.
+    pub fn service(self, n: u32) -> Option<Ipv4Addr> {
+        self.nth(SERVICES, n)
+    }
+
+    /// Whether a Service's address is of this network.
+    pub fn is_service(self, address: Ipv4Addr) -> bool {
+        let [first, second, third, last] = address.octets();
+        (first, second) == (127, self.octet) && SERVICES.contains(&third) && (1..=254).contains(&last)
+    }
+
+    /// Whether a pod's address is of this network.
+    pub fn is_pod(self, address: Ipv4Addr) -> bool {
+        let [first, second, third, last] = address.octets();
+        (first, second) == (127, self.octet) && PODS.contains(&third) && (1..=254).contains(&last)
+    }
+
+    fn nth(self, thirds: std::ops::RangeInclusive<u8>, n: u32) -> Option<Ipv4Addr> {
+        let third = u8::try_from(n / 254).ok().and_then(|t| thirds.start().checked_add(t))?;
+        let last = u8::try_from(n % 254 + 1).ok()?;
+        thirds.contains(&third).then(|| Ipv4Addr::new(127, self.octet, third, last))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_is_ones_own_and_remembered() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (first, held) = Network::take(one.path()).unwrap();
+        let (second, _also) = Network::take(two.path()).unwrap();
+        assert_ne!(first, second);
+        // Taken while it is held, found again afterwards.
+        let (other, _) = Network::take(one.path()).unwrap();
+        assert_ne!(other, first);
+        std::fs::write(one.path().join("network.json"), first.octet.to_string()).unwrap();
+        drop(held);
+        assert_eq!(Network::take(one.path()).unwrap().0, first);
+        std::fs::write(one.path().join("network.json"), "nonsense").unwrap();
+        Network::take(one.path()).unwrap();
+    }
+
+    #[test]
+    fn addresses_are_distinct_of_their_own_range_and_end() {
+        let network = Network { octet: 70 };
+        assert_eq!(network.node(), Ipv4Addr::new(127, 70, 0, 1));
+        assert_eq!(network.pod(0), Some(Ipv4Addr::new(127, 70, 16, 1)));
+        assert_eq!(network.pod(254), Some(Ipv4Addr::new(127, 70, 17, 1)));
+        let all: Vec<Ipv4Addr> = (0..).map_while(|n| network.service(n)).collect();
+        assert_eq!(all.len(), 123 * 254);
+        assert!(all.iter().all(|a| network.is_service(*a) && !network.is_pod(*a)));
+        assert!(!Network { octet: 71 }.is_service(all[0]));
+        assert_eq!(network.pod(u32::MAX), None);
+    }
+}
