@@ -9,8 +9,10 @@ mod completions;
 mod get;
 mod lane;
 mod lock;
+mod logging;
 mod logs;
 mod output;
+mod pocket;
 mod probe;
 mod release;
 mod sample;
@@ -65,6 +67,7 @@ async fn run(cli: Cli) -> Result<()> {
             let session = session::open(&global).await?;
             session.perform(Intent::StopTheLine, output::Format::Table).await.map(drop)
         }
+        Some(Command::Pocket(args)) => pocket::run(&global, args).await,
         Some(Command::Probe(args)) => probe::run(&global, args).await,
         Some(Command::Sample(args)) => sample::run(args).await,
         Some(Command::Lane(args)) => lane::run(&global, args).await,

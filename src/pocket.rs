@@ -5,6 +5,7 @@ pub mod hoplog;
 pub mod network;
 pub mod patch;
 pub mod rest;
+pub mod run;
 pub mod serve;
 pub mod store;
 mod table;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{apply, completions, get, lane, lock, logs, probe, release, sample, teardown, wish};
+use super::{apply, completions, get, lane, lock, logs, pocket, probe, release, sample, teardown, wish};
 
 /// A terminal cockpit for end-to-end gray releases.
 #[derive(Debug, Parser)]
@@ -70,6 +70,8 @@ pub enum Command {
     Apply(apply::ApplyArgs),
     /// Show a pod's log
     Logs(logs::LogsArgs),
+    /// Run the embedded cluster by itself, or print its kubeconfig
+    Pocket(pocket::PocketArgs),
     /// Print a completion script
     Completions(completions::CompletionsArgs),
 }

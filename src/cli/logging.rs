@@ -1,0 +1,29 @@
+//! graylane's own log: files in `DIR/logs`, a new one each day, the last five kept. Stdout and the terminal
+//! are never written to.
+
+use std::path::Path;
+
+use color_eyre::eyre::{Result, WrapErr};
+use tracing_appender::{
+    non_blocking::WorkerGuard,
+    rolling::{Builder, Rotation},
+};
+use tracing_subscriber::EnvFilter;
+
+/// Logs until the guard is dropped. `GRAYLANE_LOG` says what, as `RUST_LOG` does elsewhere.
+pub(super) fn start(state: &Path) -> Result<WorkerGuard> {
+    let dir = state.join("logs");
+    std::fs::create_dir_all(&dir).wrap_err_with(|| dir.display().to_string())?;
+    let builder =
+        Builder::new().rotation(Rotation::DAILY).max_log_files(5).filename_prefix("graylane").filename_suffix("log");
+    let files = builder.build(&dir).wrap_err_with(|| dir.display().to_string())?;
+    let (writer, guard) = tracing_appender::non_blocking(files);
+    let filter =
+        EnvFilter::try_from_env("GRAYLANE_LOG").unwrap_or_else(|_| EnvFilter::new("info,kube=warn,hyper=warn"));
+    let started = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(writer).try_init();
+    if let Err(why) = started {
+        // Only in tests: a process has one log.
+        tracing::debug!(%why, "logging goes on as it was");
+    }
+    Ok(guard)
+}

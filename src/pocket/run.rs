@@ -1,0 +1,154 @@
+//! A whole pocket in one state folder: API, network, lane gateway.
+//!
+//! What needs a cluster gets `kube::Client` and nothing else. The end comes in the order that keeps requests
+//! whole: nothing new is decided, the gateway drains, processes end, the store is flushed and given up.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use futures::{FutureExt, future::BoxFuture};
+use kube::Client;
+use serde_json::Value;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    hoplog::{self, HopLog, Logs},
+    network::{Network, NetworkError},
+    rest::{ApiServer, LogError, LogOptions, LogSource, LogStream},
+    serve::{self, Identity, IdentityError},
+    store::StoreError,
+};
+use crate::gateway;
+
+/// Why there is no pocket.
+#[derive(Debug, thiserror::Error)]
+pub enum PocketError {
+    /// The state cannot be opened, or another pocket has it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No network.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// No certificate or kubeconfig.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The first objects were not taken.
+    #[error("starting the pocket: {0}")]
+    Objects(#[from] kube::Error),
+}
+
+impl PocketError {
+    /// Another graylane runs the pocket of this state folder: attach to it.
+    pub fn is_running_elsewhere(&self) -> bool {
+        matches!(self, Self::Store(e) if e.is_locked())
+    }
+}
+
+/// A running pocket. Dropped without [`Pocket::stop`] it ends as after a kill: nothing is lost, less is tidy.
+pub struct Pocket {
+    dir: PathBuf,
+    server: ApiServer,
+    network: Network,
+    /// Ends one after the other, in this order.
+    stages: Vec<Stage>,
+}
+
+/// Tasks that end together.
+struct Stage {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Stage {
+    fn new() -> Self {
+        Self { stop: CancellationToken::new(), tasks: TaskTracker::new() }
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl Drop for Pocket {
+    fn drop(&mut self) {
+        self.stages.iter().for_each(|s| s.stop.cancel());
+    }
+}
+
+impl Pocket {
+    /// Whether no pocket runs in a state folder. A folder that cannot be opened is not free.
+    pub async fn is_free(dir: &Path) -> bool {
+        match ApiServer::open(dir) {
+            Ok(server) => {
+                server.close().await;
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Starts the pocket of a state folder, which must be there.
+    pub async fn start(dir: &Path) -> Result<Self, PocketError> {
+        let server = ApiServer::open(dir)?;
+        let (network, listener) = Network::take(dir)?;
+        let identity = Identity::of(dir, network.node())?;
+        let client = server.client();
+        let hops = HopLog::default();
+        server.set_log_source(Arc::new(Logs { hops: hops.clone(), kubelet: Arc::new(NoLogs) }));
+        hoplog::show_pod(&client, network.node().into()).await?;
+
+        let (gateway, api) = (Stage::new(), Stage::new());
+        let (stop, node) = (gateway.stop.clone(), IpAddr::from(network.node()));
+        gateway.tasks.spawn(async move {
+            if let Err(why) = gateway::run(client, node, move |hop| hops.write(hop), stop).await {
+                tracing::error!(%why, "the lane gateway ended");
+            }
+        });
+        serve::write_kubeconfig(dir, network, &identity)?;
+        let (server_, stop) = (server.clone(), api.stop.clone());
+        api.tasks.spawn(async move {
+            if let Err(why) = serve::serve(server_, listener, identity, stop).await {
+                tracing::error!(%why, "the API is not served on the network");
+            }
+        });
+        Ok(Self { dir: dir.into(), server, network, stages: vec![gateway, api] })
+    }
+
+    /// A client within this process.
+    pub fn client(&self) -> Client {
+        self.server.client()
+    }
+
+    /// The node's address.
+    pub fn node(&self) -> Ipv4Addr {
+        self.network.node()
+    }
+
+    /// The state folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Ends everything in order and gives the state folder up.
+    pub async fn stop(mut self) {
+        for stage in std::mem::take(&mut self.stages) {
+            stage.end().await;
+        }
+        self.server.close().await;
+    }
+}
+
+/// No container has a log.
+struct NoLogs;
+
+impl LogSource for NoLogs {
+    fn open(&self, pod: Arc<Value>, _: LogOptions) -> BoxFuture<'static, Result<LogStream, LogError>> {
+        let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+        futures::future::err(LogError::NotAvailable(format!("pod {name} has not started"))).boxed()
+    }
+}

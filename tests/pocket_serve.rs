@@ -1,0 +1,72 @@
+//! `graylane pocket serve`: one process holds a state folder, others come in by its kubeconfig, the end is clean.
+
+use std::{path::Path, process::Stdio, time::Duration};
+
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn command(state: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_graylane"));
+    command.arg("--state").arg(state).args(args).env("XDG_CONFIG_HOME", state).env_remove("KUBECONFIG");
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+async fn serve(state: &Path) -> Child {
+    let mut child = command(state, &["pocket", "serve"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let line = tokio::time::timeout(LIMIT, lines.next_line()).await.expect("in time").unwrap();
+    assert_eq!(line.as_deref(), Some("ready"));
+    child
+}
+
+async fn run(state: &Path, args: &[&str]) -> (i32, String, String) {
+    let output = tokio::time::timeout(LIMIT, command(state, args).output()).await.expect("in time").unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+async fn end(child: &mut Child, signal: rustix::process::Signal) -> std::process::ExitStatus {
+    let pid = rustix::process::Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+    tokio::time::timeout(LIMIT, child.wait()).await.expect("ends in time").unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_applied_is_there_after_a_clean_end_and_after_a_kill() {
+    let base = tempfile::tempdir().unwrap();
+    let state = base.path().join("state");
+    let mut first = serve(&state).await;
+    let (code, _, told) = run(&state, &["pocket", "serve"]).await;
+    assert_eq!(code, 1);
+    assert!(told.contains("runs in") && told.contains("already"), "{told}");
+
+    let file = base.path().join("ns.yaml");
+    std::fs::write(&file, "apiVersion: v1\nkind: Namespace\nmetadata: {name: kept}\n").unwrap();
+    let apply = ["apply", "-f", file.to_str().unwrap()];
+    let (code, out, told) = run(&state, &apply).await;
+    assert_eq!((code, out.as_str()), (0, "namespace/kept created\n"), "{told}");
+    let (_, kubeconfig, _) = run(&state, &["pocket", "kubeconfig"]).await;
+    assert!(kubeconfig.contains("certificate-authority-data"), "{kubeconfig}");
+    assert!(end(&mut first, rustix::process::Signal::TERM).await.success());
+    let (code, _, told) = run(&state, &["pocket", "kubeconfig"]).await;
+    assert!(code == 1 && told.contains("no pocket runs in"), "{told}");
+
+    let mut second = serve(&state).await;
+    let (code, _, told) = run(&state, &["logs", "graylane-system/lane-gateway"]).await;
+    assert_eq!(code, 0, "{told}");
+    assert!(!end(&mut second, rustix::process::Signal::KILL).await.success());
+    let mut third = serve(&state).await;
+    let again = "apiVersion: v1\nkind: Namespace\nmetadata: {name: kept, labels: {seen: 'yes'}}\n";
+    std::fs::write(&file, again).unwrap();
+    let (_, out, told) = run(&state, &apply).await;
+    assert_eq!(out, "namespace/kept configured\n", "{told}");
+    let (code, _, told) = run(&state, &["--context", "x", "pocket", "serve"]).await;
+    assert!(code == 2, "{told}");
+    assert!(end(&mut third, rustix::process::Signal::INT).await.success());
+    assert!(std::fs::read_dir(state.join("logs")).unwrap().count() > 0);
+}
