@@ -2,6 +2,7 @@
 
 pub mod discovery;
 pub mod hoplog;
+pub mod images;
 pub mod network;
 pub mod patch;
 pub mod rest;

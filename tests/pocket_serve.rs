@@ -70,3 +70,18 @@ async fn what_was_applied_is_there_after_a_clean_end_and_after_a_kill() {
     assert!(end(&mut third, rustix::process::Signal::INT).await.success());
     assert!(std::fs::read_dir(state.join("logs")).unwrap().count() > 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn images_are_built_from_folders_with_or_without_a_running_pocket() {
+    let base = tempfile::tempdir().unwrap();
+    let (state, context) = (base.path().join("state"), base.path().join("context"));
+    std::fs::create_dir(&context).unwrap();
+    let build = ["pocket", "build", context.to_str().unwrap(), "--tag", "web:v1"];
+    let (code, _, told) = run(&state, &build).await;
+    assert!(code == 1 && told.contains("image.yaml"), "{told}");
+    std::fs::write(context.join("image.yaml"), "entrypoint: [/bin/true]\n").unwrap();
+    let (code, out, told) = run(&state, &build).await;
+    assert!(code == 0 && out.starts_with("web:v1 sha256:"), "{told}");
+    let (_, out, _) = run(&state, &["pocket", "images"]).await;
+    assert!(out.contains("web:v1") && out.contains("/bin/true"), "{out}");
+}

@@ -1,16 +1,20 @@
-//! `pocket serve|kubeconfig`: the embedded cluster by itself.
+//! `pocket serve|kubeconfig|build|images`: the embedded cluster by itself.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use color_eyre::eyre::{Result, WrapErr, bail};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Global, logging, output, session};
+use super::{
+    Global, logging,
+    output::{self, Format, Table},
+    session,
+};
 use crate::{
     cluster::connect::{self, Source},
     demo::state,
-    pocket::run::Pocket,
+    pocket::{images::Images, run::Pocket},
 };
 
 #[derive(Debug, Args)]
@@ -25,6 +29,26 @@ enum PocketCommand {
     Serve,
     /// Print the file with which kubectl reaches it
     Kubeconfig(KubeconfigArgs),
+    /// Make an image of a folder with an image.yaml
+    Build(BuildArgs),
+    /// List the images
+    Images(ImagesArgs),
+}
+
+#[derive(Debug, Args)]
+struct BuildArgs {
+    /// The folder
+    context: PathBuf,
+    /// The image's name, as NAME:TAG
+    #[arg(long, short)]
+    tag: String,
+}
+
+#[derive(Debug, Args)]
+struct ImagesArgs {
+    /// How to print them
+    #[arg(long, short, default_value = "table")]
+    output: Format,
 }
 
 #[derive(Debug, Args)]
@@ -60,7 +84,31 @@ pub(super) async fn run(global: &Global, args: PocketArgs) -> Result<()> {
             }
             output::print(&std::fs::read_to_string(&file).wrap_err_with(|| file.display().to_string())?)
         }
+        PocketCommand::Build(args) => {
+            let image = Images::of(&state::open(&dir)?)?.build(&args.context, &args.tag)?;
+            output::print(&format!("{} {}", args.tag, image.digest))
+        }
+        PocketCommand::Images(args) => images(&dir, args.output),
     }
+}
+
+fn images(dir: &Path, format: Format) -> Result<()> {
+    let images = Images::of(&state::open(dir)?)?;
+    let tags = images.tags()?;
+    output::print(&match format {
+        Format::Json | Format::Yaml => output::data(&tags, format)?,
+        Format::Name => tags.keys().map(|name| format!("{name}\n")).collect(),
+        Format::Table | Format::Wide => {
+            let mut table = Table::new(&["NAME", "DIGEST", "RUNS"]);
+            for (name, digest) in &tags {
+                let short = digest.get(..19).unwrap_or(digest).to_owned();
+                let digest = if format == Format::Wide { digest.clone() } else { short };
+                let runs = images.get(name).map_or_else(|e| e.to_string(), |i| i.manifest.entrypoint.join(" "));
+                table.row([name.clone(), digest, runs]);
+            }
+            table.render()
+        }
+    })
 }
 
 /// The state folder that was asked for.
