@@ -96,4 +96,22 @@ mod tests {
     fn the_definition_of_the_command_line_is_sound() {
         Cli::command().debug_assert();
     }
+
+    #[test]
+    fn no_command_has_an_argument_with_the_name_of_a_global_one() {
+        fn walk(command: &clap::Command, global: &[String], path: &str) {
+            for sub in command.get_subcommands() {
+                let path = format!("{path} {}", sub.get_name());
+                for own in sub.get_arguments() {
+                    assert!(!global.contains(&own.get_id().to_string()), "{path}: {}", own.get_id());
+                }
+                walk(sub, global, &path);
+            }
+        }
+        let command = Cli::command();
+        let global: Vec<String> =
+            command.get_arguments().filter(|a| a.is_global_set()).map(|a| a.get_id().to_string()).collect();
+        assert!(global.len() > 3);
+        walk(&command, &global, "");
+    }
 }

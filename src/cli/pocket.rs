@@ -38,7 +38,8 @@ enum PocketCommand {
 #[derive(Debug, Args)]
 struct BuildArgs {
     /// The folder
-    context: PathBuf,
+    #[arg(value_name = "CONTEXT")]
+    folder: PathBuf,
     /// The image's name, as NAME:TAG
     #[arg(long, short)]
     tag: String,
@@ -85,7 +86,7 @@ pub(super) async fn run(global: &Global, args: PocketArgs) -> Result<()> {
             output::print(&std::fs::read_to_string(&file).wrap_err_with(|| file.display().to_string())?)
         }
         PocketCommand::Build(args) => {
-            let image = Images::of(&state::open(&dir)?)?.build(&args.context, &args.tag)?;
+            let image = Images::of(&state::open(&dir)?)?.build(&args.folder, &args.tag)?;
             output::print(&format!("{} {}", args.tag, image.digest))
         }
         PocketCommand::Images(args) => images(&dir, args.output),
