@@ -45,9 +45,17 @@ impl Endpoint {
     /// A kept connection that is good as far as one can know.
     pub(super) fn take(&self, idle: Duration) -> Option<SendRequest<Upload>> {
         let mut kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|i| !i.sender.is_closed() && i.since.elapsed() < idle);
-        let last = kept.iter().rposition(|i| i.sender.is_ready())?;
-        Some(kept.swap_remove(last).sender)
+        // The last one kept is the likeliest to be good; only what is met on the way is looked at.
+        let mut at = kept.len();
+        while at > 0 {
+            at -= 1;
+            if kept[at].sender.is_closed() || kept[at].since.elapsed() >= idle {
+                kept.swap_remove(at);
+            } else if kept[at].sender.is_ready() {
+                return Some(kept.swap_remove(at).sender);
+            }
+        }
+        None
     }
 
     /// Keeps a connection for the next request.

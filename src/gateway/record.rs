@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::mpsc;
@@ -14,6 +14,9 @@ use crate::domain::hop::Hop;
 
 /// More hops than this on their way are dropped.
 const QUEUED: usize = 4096;
+
+/// Hops are handed over at most this often.
+const GATHERED: Duration = Duration::from_millis(2);
 
 /// Takes hops.
 #[derive(Clone, Debug)]
@@ -29,6 +32,11 @@ impl HopSink {
         let hand_over = move || {
             while let Some(hop) = hops.blocking_recv() {
                 each(&hop);
+                while let Ok(hop) = hops.try_recv() {
+                    each(&hop);
+                }
+                // To be woken for each hop would cost the data path more than all the rest of a hop.
+                std::thread::sleep(GATHERED);
             }
         };
         if let Err(e) = std::thread::Builder::new().name("hops".into()).spawn(hand_over) {
