@@ -3,6 +3,8 @@
 //! Seeding creates what is missing and never changes what is there; once the baseline serves, the workspace
 //! is the user's and is not touched again.
 
+pub mod images;
 pub mod samples;
 pub mod seed;
+pub mod serving;
 pub mod state;

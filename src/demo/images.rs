@@ -1,0 +1,96 @@
+//! The images of the demo, and the folders that its build tasks make new ones of.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use crate::pocket::images::{GRAYLANE, ImageError, Images, MANIFEST, Manifest};
+
+/// Where build tasks find their contexts.
+pub const WORKSPACE: &str = "workspace";
+
+/// Makes the images and folders that are missing.
+pub fn create_missing(state: &Path) -> Result<(), ImageError> {
+    let images = Images::of(state)?;
+    let known = images.tags()?;
+    let missing = |name: &str| !known.contains_key(name);
+    for letter in ["a", "b", "c"] {
+        for version in ["v1", "v2"] {
+            let name = format!("spring-cloud-{letter}:{version}");
+            if missing(&name) {
+                images.define(&name, &sample(letter, version))?;
+            }
+        }
+        context(state, letter)?;
+    }
+    if missing("graylane-load:v1") {
+        images.define("graylane-load:v1", &graylane(&["sample", "load"]))?;
+    }
+    // It knows where the state folder is: made anew, should that have moved.
+    let mut builder = graylane(&["pocket", "build"]);
+    builder.env = [("GRAYLANE_STATE".to_owned(), text(state))].into();
+    builder.working_dir = Some(text(&state.join(WORKSPACE)));
+    images.define("graylane-builder:v1", &builder).map(drop)
+}
+
+/// The folder of a build: change it, start a release, and see the change.
+fn context(state: &Path, letter: &str) -> Result<(), ImageError> {
+    let dir = state.join(WORKSPACE).join(format!("spring-cloud-{letter}"));
+    let told = |file: &PathBuf| {
+        let file = file.clone();
+        move |why: io::Error| ImageError::Io { file, why }
+    };
+    fs::create_dir_all(&dir).map_err(told(&dir))?;
+    let file = dir.join(MANIFEST);
+    if file.exists() {
+        return Ok(());
+    }
+    let manifest = serde_saphyr::to_string(&sample(letter, "dev"));
+    let manifest = manifest.map_err(|e| ImageError::Manifest { file: file.clone(), why: e.to_string() })?;
+    let head = "# What a build of this folder runs. Files beside this one are part of the image.\n";
+    fs::write(&file, format!("{head}{manifest}")).map_err(told(&file))
+}
+
+fn graylane(args: &[&str]) -> Manifest {
+    let words = [GRAYLANE].into_iter().chain(args.iter().copied());
+    Manifest { entrypoint: words.map(str::to_owned).collect(), ..Manifest::default() }
+}
+
+fn sample(letter: &str, version: &str) -> Manifest {
+    let env = [("APP_VERSION".to_owned(), version.to_owned())].into();
+    Manifest { env, ..graylane(&["sample", letter]) }
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_user_made_of_an_image_or_a_folder_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        create_missing(dir.path()).unwrap();
+        let images = Images::of(dir.path()).unwrap();
+        let (v1, v2) = (images.get("spring-cloud-a:v1").unwrap(), images.get("spring-cloud-a:v2").unwrap());
+        assert_ne!(v1.digest, v2.digest);
+        let graylane = Path::new("/usr/bin/graylane");
+        assert_eq!(v1.entrypoint(graylane), ["/usr/bin/graylane", "sample", "a"]);
+        let builder = images.get("graylane-builder:v1").unwrap();
+        assert_eq!(builder.working_dir(), dir.path().join(WORKSPACE));
+
+        images.define("spring-cloud-a:v1", &v2.manifest).unwrap();
+        let file = dir.path().join(WORKSPACE).join("spring-cloud-b").join(MANIFEST);
+        fs::write(&file, "entrypoint: [/bin/mine]\n").unwrap();
+        create_missing(dir.path()).unwrap();
+        assert_eq!(images.get("spring-cloud-a:v1").unwrap().digest, v2.digest);
+        assert!(fs::read_to_string(&file).unwrap().contains("mine"));
+        // A build of an untouched folder makes a new image that runs.
+        let context = dir.path().join(WORKSPACE).join("spring-cloud-c");
+        let built = images.build(&context, "spring-cloud-c:20260101").unwrap();
+        assert_eq!(built.entrypoint(graylane), ["/usr/bin/graylane", "sample", "c"]);
+    }
+}

@@ -1,0 +1,35 @@
+//! When the demo serves: a real request through the entry is answered by production of all three.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::seed::ORDER;
+use crate::{
+    api::{ProbeSpec, Served},
+    domain::world::World,
+    probe,
+};
+
+/// The lane group of the demo.
+pub const GROUP: &str = "mse-demo";
+
+/// Until a request went `A -> B -> C` through the baseline.
+pub async fn serving(worlds: &watch::Receiver<World>) {
+    let probe = ProbeSpec {
+        path: "/A/a".into(),
+        expect: ORDER.map(|app| (app.to_owned(), Served::Base)).into(),
+        count: 1,
+        ..ProbeSpec::default()
+    };
+    loop {
+        match probe::run(&probe, GROUP, worlds).await {
+            Ok(probed) if probed.iter().all(probe::Probed::is_ok) => return,
+            Ok(probed) => {
+                tracing::debug!(problems = ?probed.iter().flat_map(|p| &p.problems).collect::<Vec<_>>(), "not yet")
+            }
+            Err(why) => tracing::debug!(%why, "not yet"),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
