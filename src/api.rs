@@ -44,6 +44,12 @@ pub mod label {
     pub const SERVICE_TAG: &str = "alicloud.service.tag";
     /// What the latch replaced in a Deployment under batches, as JSON (annotation; design, exact batches).
     pub const LATCH: &str = "graylane.dev/latch";
+    /// What a finished rollout replaced, as JSON: an abort later in the same release puts it back (annotation).
+    pub const PREVIOUS: &str = "graylane.dev/previous";
+    /// Digest of the manifest as last applied: what is unchanged is not written again (annotation).
+    pub const APPLIED: &str = "graylane.dev/applied";
+    /// The uid of the Release that made an object: its abort takes that object away again (annotation).
+    pub const CREATED_BY: &str = "graylane.dev/created-by";
 }
 
 /// All definitions, in the order to install them.

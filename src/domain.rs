@@ -1,9 +1,11 @@
 //! The rules, pure: no I/O, no clock, no randomness. Time is a parameter.
 
+pub mod batches;
 pub mod chain;
 pub mod hop;
 pub mod intent;
 pub mod lanes;
+pub mod observe;
 pub mod request;
 pub mod routes;
 pub mod text;

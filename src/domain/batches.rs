@@ -1,0 +1,67 @@
+//! Exact batches on a plain Deployment, by the latch (the design's "Exact batches").
+//!
+//! [`next`] looks at a Deployment as it is and answers with the next patch, with what it waits for, or with
+//! the foreign hand that makes it stop. It remembers nothing: whatever it must know stands in the Deployment's
+//! own annotation, written in the same patch as the fields it tells about, so it goes on after a crash
+//! anywhere, and anybody can finish or abort without graylane.
+//!
+//! What it never does: take an old pod before a new one is Ready in its place, go past the batch that is
+//! allowed, shrink a batch, or write over what somebody else changed. Every patch carries the
+//! `resourceVersion` it was made from.
+
+mod foreign;
+mod latch;
+mod machine;
+mod patch;
+pub mod template;
+mod undo;
+
+pub use latch::{Latch, Mode, Own, Phase, Previous, Written};
+pub use machine::{Goal, Move, Progress, next, progress};
+pub use undo::{Undo, rescue, undo};
+
+use crate::api::Amount;
+
+/// New pods after each batch: never fewer than after the one before, all after the last.
+pub fn targets(amounts: &[Amount], replicas: u32) -> Vec<u32> {
+    let mut most = 0;
+    let mut targets: Vec<u32> = amounts
+        .iter()
+        .map(|a| {
+            most = a.of(replicas).min(replicas).max(most);
+            most
+        })
+        .collect();
+    match targets.last_mut() {
+        Some(last) => *last = replicas,
+        None => targets.push(replicas),
+    }
+    targets
+}
+
+/// The batches of a plan that move a pod in one of the Deployments with these replicas; duplicates collapse.
+/// The last is all. Kept for the whole rollout, so that a batch's number goes on meaning the same when an
+/// autoscaler changes the replicas.
+pub fn batches(plan: &[Amount], replicas: &[u32]) -> Vec<Amount> {
+    let at = |a: &[Amount], i: usize| -> Vec<u32> { replicas.iter().map(|r| targets(a, *r)[i]).collect() };
+    let mut kept: Vec<Amount> = vec![];
+    let mut before = vec![0; replicas.len()];
+    for (i, amount) in plan.iter().enumerate() {
+        // All, before the last one said so: what follows has nothing left to do.
+        let now: Vec<u32> = at(&[&plan[..=i], &[Amount::Percent(100)]].concat(), i);
+        if now.iter().zip(replicas).all(|(n, r)| n >= r) {
+            break;
+        }
+        if now != before {
+            kept.push(*amount);
+            before = now;
+        }
+    }
+    kept.push(Amount::Percent(100));
+    kept
+}
+
+#[cfg(test)]
+mod simulator;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+//! The foreign hand: which field is not what the last patch wrote, and who wrote it.
+
+use k8s_openapi::api::apps::v1::Deployment;
+
+use super::{
+    latch::{Latch, NEVER, NO_DEADLINE, Own},
+    template,
+};
+use crate::{
+    api::label,
+    domain::observe::{DeploymentSeen, writer},
+};
+
+/// Whether the live template is the one that a manifest asks for.
+pub fn is_template(live: &Deployment, manifest: &Deployment) -> bool {
+    let (have, want) = (template::of_deployment(live), template::of_deployment(manifest));
+    if template::same(&have, &want) {
+        return true;
+    }
+    // An API server may fill in defaults that are not known here: then what was applied tells.
+    let told = |d: &Deployment| d.metadata.annotations.as_ref().and_then(|a| a.get(label::APPLIED).cloned());
+    told(live).is_some() && told(live) == told(manifest) && template::covers(&have, &want)
+}
+
+/// The first field that somebody else changed while the latch was on, in words.
+pub fn hand(seen: &DeploymentSeen, latch: &Latch, manifest: &Deployment) -> Option<String> {
+    let live = &seen.live;
+    let spec = live.spec.as_ref()?;
+    let moved_on = latch.hash.is_some() && seen.new.hash != latch.hash;
+    if !is_template(live, manifest) || moved_on {
+        let images = spec.template.spec.iter().flat_map(|s| &s.containers).filter_map(|c| c.image.clone());
+        let images = images.collect::<Vec<_>>().join(", ");
+        return Some(words(live, &["spec", "template"], &format!("spec.template was changed (image now {images})")));
+    }
+    let own = Own::of(live);
+    let rolling = latch.written.rolling();
+    let told = |field: &str, want: &dyn std::fmt::Display, have: &dyn std::fmt::Display, path: &[&str]| {
+        Some(words(live, path, &format!("spec.{field} is {have}, not the {want} that graylane wrote")))
+    };
+    if own.min_ready_seconds != Some(NEVER) {
+        return told("minReadySeconds", &NEVER, &shown(own.min_ready_seconds), &["spec", "minReadySeconds"]);
+    }
+    if own.progress_deadline_seconds != Some(NO_DEADLINE) {
+        let have = shown(own.progress_deadline_seconds);
+        return told("progressDeadlineSeconds", &NO_DEADLINE, &have, &["spec", "progressDeadlineSeconds"]);
+    }
+    let strategy = own.strategy.unwrap_or_default();
+    if strategy["type"] != "RollingUpdate" {
+        return told("strategy.type", &"RollingUpdate", &strategy["type"], &["spec", "strategy", "type"]);
+    }
+    for key in ["maxSurge", "maxUnavailable"] {
+        let have = &strategy["rollingUpdate"][key];
+        if have != &rolling[key] {
+            let path = ["spec", "strategy", "rollingUpdate", key];
+            return told(&format!("strategy.rollingUpdate.{key}"), &rolling[key], have, &path);
+        }
+    }
+    let paused = spec.paused.unwrap_or(false);
+    (paused != latch.written.paused())
+        .then(|| words(live, &["spec", "paused"], if paused { "it was paused" } else { "it was resumed" }))
+}
+
+fn shown(value: Option<i32>) -> String {
+    value.map_or_else(|| "unset".into(), |v| v.to_string())
+}
+
+fn words(live: &Deployment, path: &[&str], what: &str) -> String {
+    match writer(&live.metadata, path) {
+        Some((by, Some(at))) if by != crate::api::FIELD_MANAGER => format!("{what}, by {by} at {at}"),
+        Some((by, None)) if by != crate::api::FIELD_MANAGER => format!("{what}, by {by}"),
+        _ => what.to_owned(),
+    }
+}

@@ -1,0 +1,218 @@
+//! What stands in a Deployment's annotations while a rollout is under way, and after it.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::api::{Amount, label};
+
+/// New pods are never *available* while this is their `minReadySeconds`.
+pub const NEVER: i32 = 2_147_483_646;
+/// More than `NEVER`, as validation asks; `i32::MAX` means no deadline.
+pub const NO_DEADLINE: i32 = i32::MAX;
+
+/// The annotation [`label::LATCH`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Latch {
+    /// The Release's name.
+    pub release: String,
+    /// Its uid.
+    pub release_uid: String,
+    /// Its task.
+    pub task: String,
+    /// The task's attempt that wrote last.
+    pub attempt: u32,
+    /// How the version is rolled.
+    #[serde(default)]
+    pub mode: Mode,
+    /// The batches of this rollout, as they were when it began.
+    pub batches: Vec<Amount>,
+    /// Digest of the pod template that was approved and is being rolled out.
+    pub template: String,
+    /// The new version's `pod-template-hash`, once it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<String>,
+    /// What the last patch wrote.
+    pub written: Written,
+    /// The settings to leave behind when all is done.
+    pub after: Own,
+    /// What an abort puts back.
+    pub before: Previous,
+}
+
+/// What a rollout replaced; also the annotation [`label::PREVIOUS`] that a finished one leaves behind.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Previous {
+    /// The Release whose rollout it was, and its attempt; for the annotation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<By>,
+    /// The settings.
+    pub own: Own,
+    /// The whole pod template.
+    pub template: Value,
+    /// [`label::APPLIED`] as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied: Option<String>,
+}
+
+/// Which rollout.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct By {
+    /// The Release's uid.
+    pub release_uid: String,
+    /// Its task.
+    pub task: String,
+    /// The attempt.
+    pub attempt: u32,
+}
+
+/// The fields that the latch takes, as the user wants them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Own {
+    /// `spec.minReadySeconds`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_ready_seconds: Option<i32>,
+    /// `spec.progressDeadlineSeconds`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress_deadline_seconds: Option<i32>,
+    /// `spec.strategy`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<Value>,
+}
+
+/// How a version is rolled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Mode {
+    /// Behind the latch.
+    #[default]
+    Latched,
+    /// By the Deployment's own strategy, at once: `Recreate`, or nothing runs.
+    Native,
+}
+
+/// The latch's own fields as last written. Where they are not so any more, somebody else wrote.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Written {
+    /// Which step of the table.
+    pub phase: Phase,
+    /// `spec.replicas` that the step was made for.
+    pub replicas: u32,
+    /// New pods before the step.
+    pub from: u32,
+    /// New pods after it.
+    pub to: u32,
+}
+
+/// The steps of the table in the design.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Phase {
+    /// (i) New pods beside all old ones.
+    Surge,
+    /// (iii) The old pods they stand for go.
+    Retire,
+    /// (iv) Paused.
+    #[default]
+    Hold,
+}
+
+impl Latch {
+    /// The latch of a Deployment; an unreadable one is an error.
+    pub fn of(d: &Deployment) -> Result<Option<Self>, String> {
+        read(d, label::LATCH)
+    }
+
+    /// The user's `minReadySeconds` for the new version.
+    pub fn min_ready(&self) -> u32 {
+        self.after.min_ready()
+    }
+}
+
+impl Previous {
+    /// What the last finished rollout left behind.
+    pub fn of(d: &Deployment) -> Option<Self> {
+        read(d, label::PREVIOUS).ok().flatten()
+    }
+
+    /// Whether that rollout was of this release.
+    pub fn is_by(&self, release_uid: &str) -> bool {
+        self.by.as_ref().is_some_and(|by| by.release_uid == release_uid)
+    }
+}
+
+impl Own {
+    /// As a Deployment has them now.
+    pub fn of(d: &Deployment) -> Self {
+        let spec = d.spec.as_ref();
+        Self {
+            min_ready_seconds: spec.and_then(|s| s.min_ready_seconds),
+            progress_deadline_seconds: spec.and_then(|s| s.progress_deadline_seconds),
+            strategy: spec.and_then(|s| serde_json::to_value(s.strategy.as_ref()?).ok()),
+        }
+    }
+
+    /// As a manifest wants them; what it does not name stays.
+    pub fn overlaid(&self, manifest: &Deployment) -> Self {
+        let other = Self::of(manifest);
+        Self {
+            min_ready_seconds: other.min_ready_seconds.or(self.min_ready_seconds),
+            progress_deadline_seconds: other.progress_deadline_seconds.or(self.progress_deadline_seconds),
+            strategy: other.strategy.or_else(|| self.strategy.clone()),
+        }
+    }
+
+    /// Seconds a pod must be Ready before it counts.
+    pub fn min_ready(&self) -> u32 {
+        self.min_ready_seconds.map_or(0, |s| u32::try_from(s).unwrap_or(0))
+    }
+
+    /// `strategy: Recreate`.
+    pub fn recreates(&self) -> bool {
+        self.strategy.as_ref().is_some_and(|s| s["type"] == "Recreate")
+    }
+
+    /// The user's maxSurge and maxUnavailable in pods; surge rounds up, unavailable down.
+    pub fn fences(&self, replicas: u32) -> (u32, u32) {
+        let rolling = self.strategy.as_ref().map(|s| &s["rollingUpdate"]);
+        let read = |key: &str, up: bool| match rolling.map(|r| &r[key]) {
+            Some(Value::Number(n)) => n.as_u64().map_or(0, |n| u32::try_from(n).unwrap_or(u32::MAX)),
+            Some(Value::String(text)) => share(text, replicas, up),
+            _ => share("25%", replicas, up),
+        };
+        let (surge, unavailable) = (read("maxSurge", true), read("maxUnavailable", false));
+        if surge == 0 && unavailable == 0 { (0, 1) } else { (surge, unavailable) }
+    }
+}
+
+fn share(text: &str, replicas: u32, up: bool) -> u32 {
+    let percent: u64 = text.trim().trim_end_matches('%').parse().unwrap_or(0);
+    let product = percent * u64::from(replicas);
+    u32::try_from(if up { product.div_ceil(100) } else { product / 100 }).unwrap_or(u32::MAX)
+}
+
+impl Written {
+    /// `strategy.rollingUpdate`.
+    pub fn rolling(&self) -> Value {
+        match self.phase {
+            Phase::Surge => json!({"maxSurge": self.to - self.from, "maxUnavailable": self.from}),
+            // One of the two must not be 0; a paused Deployment with nothing new takes nothing away by it.
+            Phase::Retire | Phase::Hold => json!({"maxSurge": 0, "maxUnavailable": self.to.max(1)}),
+        }
+    }
+
+    /// `spec.paused`.
+    pub fn paused(&self) -> bool {
+        self.phase == Phase::Hold
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(d: &Deployment, key: &str) -> Result<Option<T>, String> {
+    let Some(text) = d.metadata.annotations.as_ref().and_then(|a| a.get(key)) else { return Ok(None) };
+    serde_json::from_str(text).map(Some).map_err(|e| format!("the annotation {key} cannot be read: {e}"))
+}

@@ -1,0 +1,386 @@
+//! The table of the design as a step machine: one look, one answer.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::apps::v1::Deployment;
+use serde_json::Value;
+
+use super::{
+    foreign,
+    latch::{Latch, Mode, Own, Phase, Previous, Written},
+    patch, targets, template,
+};
+use crate::{
+    api::{Amount, BatchPhase, label},
+    domain::observe::{DeploymentSeen, Side, writer},
+};
+
+/// What a rollout is to reach, and how far it may go now.
+#[derive(Clone, Copy)]
+pub struct Goal<'a> {
+    /// The whole Deployment as rendered, with graylane's labels and annotations.
+    pub manifest: &'a Deployment,
+    /// The Release's name.
+    pub release: &'a str,
+    /// Its uid.
+    pub release_uid: &'a str,
+    /// Its task.
+    pub task: &'a str,
+    /// The task's attempt.
+    pub attempt: u32,
+    /// The batches ([`super::batches`]).
+    pub batches: &'a [Amount],
+    /// The batch up to which it may go, from 1; 0: nothing may begin.
+    pub upto: usize,
+    /// Hold: no step but to pause where the latch stands open.
+    pub hold: bool,
+    /// Most pods above the replicas; none takes the Deployment's own maxSurge.
+    pub surge: Option<Amount>,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// One answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Move {
+    /// It is not there: apply the whole manifest, there is nothing to batch.
+    Create,
+    /// This merge patch; in words.
+    Patch(Value, &'static str),
+    /// Nothing to do but to look again, at the latest then.
+    Wait(String, Option<SignedDuration>),
+    /// Exact, and held: the next batch is not allowed yet, or everything is held.
+    Held,
+    /// It cannot go on until a person does something.
+    Stop(String),
+    /// All is new and settled.
+    Done,
+}
+
+/// How far a Deployment is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Wanted by its spec.
+    pub replicas: u32,
+    /// Pods of the new version.
+    pub new: u32,
+    /// Of them, Ready for long enough.
+    pub ready: u32,
+    /// Pods of older versions.
+    pub old: u32,
+    /// Batches that are done.
+    pub done: usize,
+    /// What it is at.
+    pub phase: BatchPhase,
+}
+
+impl DeploymentSeen {
+    /// `spec.replicas`.
+    pub fn replicas(&self) -> u32 {
+        self.live.spec.as_ref().and_then(|s| s.replicas).map_or(1, |n| u32::try_from(n).unwrap_or(0))
+    }
+
+    /// The controller has acted on the spec as it is now.
+    fn observed(&self) -> bool {
+        let seen = self.live.status.as_ref().and_then(|s| s.observed_generation);
+        self.live.metadata.generation.is_none() || seen >= self.live.metadata.generation
+    }
+
+    /// Nothing but the present template runs, all of it Ready.
+    pub(super) fn settled(&self, min_ready: u32, now: Timestamp) -> Result<(), (String, Option<SignedDuration>)> {
+        let replicas = self.replicas();
+        let done = self.observed()
+            && self.new.ready(min_ready, now) >= replicas
+            && self.new.wanted == replicas
+            && self.old.wanted == 0
+            && self.old.active() == 0;
+        if done {
+            return Ok(());
+        }
+        let old = self.old.active();
+        let rest = if old > 0 { format!(", {old} old to go") } else { String::new() };
+        Err((waiting(&self.new, replicas, min_ready, now) + &rest, self.new.next_ready(min_ready, now)))
+    }
+}
+
+/// One look at a Deployment.
+pub fn next(seen: Option<&DeploymentSeen>, goal: &Goal) -> Move {
+    let Some(seen) = seen else { return if goal.hold { Move::Held } else { Move::Create } };
+    if let Some(why) = untouchable(&seen.live, goal.manifest) {
+        return Move::Stop(why);
+    }
+    match Latch::of(&seen.live) {
+        Err(why) => Move::Stop(format!("{why}; `graylane rescue` can put the Deployment in order")),
+        Ok(Some(latch)) if latch.release_uid != goal.release_uid => Move::Stop(format!(
+            "it is half-way in release {} (task {}): finish or abort that one, or see `graylane rescue`",
+            latch.release, latch.task
+        )),
+        Ok(Some(latch)) => latched(seen, &latch, goal),
+        Ok(None) => unlatched(seen, goal),
+    }
+}
+
+/// How far a Deployment is in the rollout of this manifest.
+pub fn progress(seen: Option<&DeploymentSeen>, goal: &Goal) -> Progress {
+    let Some(seen) = seen else { return Progress::default() };
+    let latch = Latch::of(&seen.live).ok().flatten().filter(|l| l.release_uid == goal.release_uid);
+    let replicas = seen.replicas();
+    let is_new = foreign::is_template(&seen.live, goal.manifest);
+    let min_ready = latch.as_ref().map_or_else(|| Own::of(&seen.live).min_ready(), Latch::min_ready);
+    let (new, old) =
+        if is_new { (seen.new.active(), seen.old.active()) } else { (0, seen.new.active() + seen.old.active()) };
+    let ready = if is_new { seen.new.ready(min_ready, goal.now) } else { 0 };
+    let mut told = Progress { replicas, new, ready, old, done: 0, phase: BatchPhase::Pending };
+    let all = targets(goal.batches, replicas);
+    let count = |exact: u32| all.iter().take_while(|t| **t <= exact).count();
+    match latch {
+        None if is_new && seen.settled(min_ready, goal.now).is_ok() => {
+            told.done = all.len();
+            told.phase = BatchPhase::Done;
+        }
+        // Behind no latch: the native controller is at it.
+        None if is_new => told.phase = BatchPhase::Surging,
+        None => {}
+        Some(l) if l.mode == Mode::Native => told.phase = BatchPhase::Surging,
+        Some(l) => match l.written.phase {
+            Phase::Surge => (told.phase, told.done) = (BatchPhase::Surging, count(l.written.from)),
+            Phase::Retire => (told.phase, told.done) = (BatchPhase::Retiring, count(l.written.from)),
+            Phase::Hold => {
+                let exact = is_new && seen.new.wanted + seen.old.wanted == replicas && ready >= seen.new.wanted;
+                let at = if exact { seen.new.wanted } else { l.written.to.min(seen.new.wanted.saturating_sub(1)) };
+                (told.phase, told.done) = (BatchPhase::Done, count(at));
+            }
+        },
+    }
+    // The last batch is done when the user's own settings are back.
+    if told.phase != BatchPhase::Done || Latch::of(&seen.live).ok().flatten().is_some() {
+        told.done = told.done.min(all.len().saturating_sub(1));
+    }
+    told
+}
+
+/// Who else drives this Deployment, or what of it cannot change.
+fn untouchable(live: &Deployment, manifest: &Deployment) -> Option<String> {
+    let owner = live.metadata.owner_references.iter().flatten().find(|r| r.controller == Some(true));
+    if let Some(owner) = owner {
+        return Some(format!("it is owned by {} {}, which rolls it out: drive that one", owner.kind, owner.name));
+    }
+    let kruise = live.metadata.annotations.iter().flatten().find(|(k, _)| k.starts_with("rollouts.kruise.io/"));
+    if let Some((key, _)) = kruise {
+        return Some(format!("a Kruise Rollout has it in hand (annotation {key}): drive that one"));
+    }
+    let selector = |d: &Deployment| d.spec.as_ref().and_then(|s| s.selector.match_labels.clone()).unwrap_or_default();
+    (selector(live) != selector(manifest)).then(|| {
+        "its selector differs from the manifest's, and a selector cannot be changed: rename one of them".to_owned()
+    })
+}
+
+fn unlatched(seen: &DeploymentSeen, goal: &Goal) -> Move {
+    let live = &seen.live;
+    let same = foreign::is_template(live, goal.manifest);
+    let ours = Previous::of(live).and_then(|p| p.by).filter(|by| by.release_uid == goal.release_uid);
+    if !same {
+        return match ours {
+            Some(by) if by.task == goal.task && by.attempt == goal.attempt => {
+                let who =
+                    writer(&live.metadata, &["spec", "template"]).map_or(String::new(), |(by, _)| format!(" by {by}"));
+                Move::Stop(format!("spec.template was changed{who} after this rollout had finished"))
+            }
+            _ => begin(seen, goal),
+        };
+    }
+    let told = |d: &Deployment| d.metadata.annotations.as_ref().and_then(|a| a.get(label::APPLIED).cloned());
+    if !goal.hold && told(live) != told(goal.manifest) {
+        // Nothing to roll; other fields may differ.
+        if let Some(patch) = patch::adjust(live, goal.manifest) {
+            return Move::Patch(patch, "the rest of the manifest");
+        }
+    }
+    match seen.settled(Own::of(live).min_ready(), goal.now) {
+        Ok(()) => Move::Done,
+        Err((why, again)) => Move::Wait(why, again),
+    }
+}
+
+fn begin(seen: &DeploymentSeen, goal: &Goal) -> Move {
+    let live = &seen.live;
+    if goal.hold || goal.upto == 0 {
+        return Move::Held;
+    }
+    if live.spec.as_ref().and_then(|s| s.paused) == Some(true) {
+        let who = writer(&live.metadata, &["spec", "paused"]).map_or(String::new(), |(by, _)| format!(" by {by}"));
+        return Move::Stop(format!("it was paused{who}: resume it (kubectl rollout resume) and retry"));
+    }
+    if let Some(patch) = patch::scale(live, goal.manifest) {
+        return Move::Patch(patch, "the replicas of the manifest");
+    }
+    let replicas = seen.replicas();
+    let own = Own::of(live);
+    let after = own.overlaid(goal.manifest);
+    if own.recreates() || after.recreates() || replicas == 0 {
+        let written = Written { phase: Phase::Surge, replicas, from: 0, to: replicas };
+        return patched(patch::begin(live, goal, Mode::Native, written), "the new version, all at once");
+    }
+    if !seen.observed() || seen.new.wanted + seen.old.wanted < replicas {
+        return Move::Wait("waiting for the Deployment controller".into(), None);
+    }
+    let target = targets(goal.batches, replicas).get(goal.upto - 1).copied().unwrap_or(replicas);
+    let written = forward(&after, goal, replicas, 0, target);
+    patched(patch::begin(live, goal, Mode::Latched, written), "the first new pods, behind the latch")
+}
+
+/// The next step from `at` exact new pods towards `target`, no larger than the surge that is allowed; where none
+/// is allowed at all, old pods go first, no more at once than the user's own maxUnavailable.
+fn forward(own: &Own, goal: &Goal, replicas: u32, at: u32, target: u32) -> Written {
+    let (surge, unavailable) = own.fences(replicas);
+    let surge = goal.surge.map_or(surge, |s| s.of(replicas));
+    if surge == 0 {
+        let to = target.min(at.saturating_add(unavailable.max(1)));
+        return Written { phase: Phase::Retire, replicas, from: at, to };
+    }
+    Written { phase: Phase::Surge, replicas, from: at, to: target.min(at.saturating_add(surge)) }
+}
+
+fn latched(seen: &DeploymentSeen, latch: &Latch, goal: &Goal) -> Move {
+    let replicas = seen.replicas();
+    if latch.template != template::digest(&template::of_deployment(goal.manifest)) {
+        return Move::Stop(
+            "the App's manifests or images changed while this rollout was under way, and nobody approved that: put \
+             them back and retry, or abort and start a new release"
+                .into(),
+        );
+    }
+    if goal.attempt > latch.attempt {
+        let at = if foreign::is_template(&seen.live, goal.manifest) { seen.new.wanted.min(replicas) } else { 0 };
+        let written = match latch.mode {
+            Mode::Latched => Written::hold(replicas, at),
+            Mode::Native => latch.written,
+        };
+        return patched(patch::take_over(&seen.live, latch, goal, written), "the latch again, for the new attempt");
+    }
+    if latch.mode == Mode::Native {
+        if !foreign::is_template(&seen.live, goal.manifest) {
+            let who = writer(&seen.live.metadata, &["spec", "template"]).map_or("somebody".into(), |(by, _)| by);
+            return Move::Stop(format!("spec.template was changed by {who}"));
+        }
+        return match seen.settled(latch.min_ready(), goal.now) {
+            Ok(()) if goal.hold => Move::Held,
+            Ok(()) => patched(patch::finalize(&seen.live, latch), "done: the rollout's marks are taken off"),
+            Err((why, again)) => Move::Wait(why, again),
+        };
+    }
+    if let Some(why) = foreign::hand(seen, latch, goal.manifest) {
+        return Move::Stop(why);
+    }
+    let step = Step { seen, latch, goal, replicas };
+    match latch.written.phase {
+        Phase::Surge | Phase::Retire if latch.written.replicas != replicas => step.freeze(),
+        Phase::Surge => step.surging(),
+        Phase::Retire => step.retiring(),
+        Phase::Hold => step.holding(),
+    }
+}
+
+struct Step<'a> {
+    seen: &'a DeploymentSeen,
+    latch: &'a Latch,
+    goal: &'a Goal<'a>,
+    replicas: u32,
+}
+
+impl Step<'_> {
+    fn write(&self, written: Written, words: &'static str) -> Move {
+        patched(patch::step(&self.seen.live, self.latch, written, self.seen.new.hash.clone()), words)
+    }
+
+    /// An autoscaler or a person changed the replicas in mid-step: paused at once, planned again from what is there.
+    fn freeze(&self) -> Move {
+        let at = self.seen.new.wanted.min(self.replicas);
+        self.write(Written::hold(self.replicas, at), "paused: the replicas were changed")
+    }
+
+    fn surging(&self) -> Move {
+        let to = self.latch.written.to;
+        let min_ready = self.latch.min_ready();
+        if self.seen.new.ready(min_ready, self.goal.now) < to || self.seen.new.wanted < to {
+            return self.wait(to);
+        }
+        if self.goal.hold {
+            return Move::Held;
+        }
+        self.write(Written { phase: Phase::Retire, ..self.latch.written }, "the old pods that new ones stand for go")
+    }
+
+    fn retiring(&self) -> Move {
+        let Written { to, .. } = self.latch.written;
+        let rest = self.replicas - to.min(self.replicas);
+        let Side { wanted, .. } = self.seen.old;
+        if self.seen.old.active() > rest || wanted > rest || self.seen.new.wanted < to {
+            let over = self.seen.old.active().saturating_sub(rest);
+            return Move::Wait(format!("{to} of {} new, {over} old to go", self.replicas), None);
+        }
+        // No way stands open for longer than a look: paused, unless the next step is taken at once.
+        self.onward(to).unwrap_or_else(|| self.write(Written::hold(self.replicas, to), "exact: paused"))
+    }
+
+    fn holding(&self) -> Move {
+        let (new, old) = (self.seen.new.wanted.min(self.replicas), self.seen.old.wanted);
+        if !self.seen.observed() || new + old < self.replicas {
+            return Move::Wait("waiting for the Deployment controller".into(), None);
+        }
+        if self.goal.hold {
+            return Move::Held;
+        }
+        if self.seen.new.ready(self.latch.min_ready(), self.goal.now) < new {
+            return self.wait(new);
+        }
+        if new + old > self.replicas && new > 0 {
+            let written = Written { phase: Phase::Retire, replicas: self.replicas, from: new, to: new };
+            return self.write(written, "the old pods that new ones stand for go");
+        }
+        self.onward(new).unwrap_or(Move::Held)
+    }
+
+    /// From `at` exact new pods: the next step, or the end; none when there is none yet.
+    fn onward(&self, at: u32) -> Option<Move> {
+        let goal = self.goal;
+        let ready = self.seen.new.ready(self.latch.min_ready(), goal.now) >= at;
+        if goal.hold || !ready {
+            return None;
+        }
+        let all = targets(goal.batches, self.replicas);
+        let target = goal.upto.checked_sub(1).and_then(|i| all.get(i).or(all.last())).copied().unwrap_or(0);
+        if at >= self.replicas {
+            let last = goal.upto >= all.len();
+            return last.then(|| patched(patch::finalize(&self.seen.live, self.latch), "done: your own settings back"));
+        }
+        let written = forward(&self.latch.after, goal, self.replicas, at, target);
+        (at < target).then(|| self.write(written, "the next new pods"))
+    }
+
+    fn wait(&self, want: u32) -> Move {
+        let min_ready = self.latch.min_ready();
+        let again = self.seen.new.next_ready(min_ready, self.goal.now);
+        Move::Wait(waiting(&self.seen.new, want, min_ready, self.goal.now), again)
+    }
+}
+
+fn patched(patch: Option<Value>, words: &'static str) -> Move {
+    match patch {
+        Some(patch) => Move::Patch(patch, words),
+        None => Move::Wait("waiting for the API server".into(), None),
+    }
+}
+
+/// `2 of 4 new pods ready, waiting for NAME: CrashLoopBackOff …`
+fn waiting(side: &Side, want: u32, min_ready: u32, now: Timestamp) -> String {
+    let ready = side.ready(min_ready, now);
+    let pods = if want == 1 { "pod" } else { "pods" };
+    let mut words = format!("{ready} of {want} new {pods} ready");
+    if let Some(pod) = side.laggard() {
+        words += &format!(", waiting for {}", pod.name);
+        words.extend(pod.trouble.iter().map(|t| format!(": {t}")));
+    } else if min_ready > 0 && ready < want && side.next_ready(min_ready, now).is_some() {
+        words += &format!(", each for {min_ready} s");
+    }
+    words
+}

@@ -1,0 +1,188 @@
+//! The patches: each one JSON merge patch from the live object to the one that is wanted, with the
+//! resourceVersion it was made from.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use serde_json::{Map, Value, json};
+
+use super::{
+    latch::{By, Latch, Mode, NEVER, NO_DEADLINE, Own, Phase, Previous, Written},
+    machine::Goal,
+    template,
+};
+use crate::{api::label, domain::observe::autoscaled};
+
+/// An object being edited.
+pub(super) struct Edit {
+    before: Value,
+    after: Value,
+}
+
+impl Edit {
+    pub(super) fn of(live: &Deployment) -> Self {
+        let before = serde_json::to_value(live).unwrap_or_default();
+        Self { after: before.clone(), before }
+    }
+
+    pub(super) fn spec(&mut self, key: &str, value: Option<Value>) -> &mut Self {
+        put(&mut self.after, &["spec", key], value);
+        self
+    }
+
+    pub(super) fn annotation(&mut self, key: &str, value: Option<String>) -> &mut Self {
+        put(&mut self.after, &["metadata", "annotations", key], value.map(Value::String));
+        self
+    }
+
+    pub(super) fn own(&mut self, own: &Own) -> &mut Self {
+        self.spec("minReadySeconds", own.min_ready_seconds.map(Value::from));
+        self.spec("progressDeadlineSeconds", own.progress_deadline_seconds.map(Value::from));
+        self.spec("strategy", own.strategy.clone())
+    }
+
+    /// The latch as its `written` says, and itself as annotation.
+    pub(super) fn latch(&mut self, latch: &Latch) -> &mut Self {
+        if latch.mode == Mode::Latched {
+            self.spec("minReadySeconds", Some(NEVER.into()));
+            self.spec("progressDeadlineSeconds", Some(NO_DEADLINE.into()));
+            let rolling = latch.written.rolling();
+            self.spec("strategy", Some(json!({"type": "RollingUpdate", "rollingUpdate": rolling})));
+            self.spec("paused", latch.written.paused().then_some(Value::Bool(true)));
+        }
+        let text = serde_json::to_string(latch).ok();
+        self.annotation(label::LATCH, text)
+    }
+
+    /// What a manifest says besides the template, the replicas and what the latch takes.
+    pub(super) fn manifest(&mut self, manifest: &Deployment) -> &mut Self {
+        let wanted = serde_json::to_value(manifest).unwrap_or_default();
+        for key in ["labels", "annotations"] {
+            for (name, value) in wanted["metadata"][key].as_object().into_iter().flatten() {
+                put(&mut self.after, &["metadata", key, name], Some(value.clone()));
+            }
+        }
+        let taken =
+            ["template", "replicas", "selector", "paused", "minReadySeconds", "progressDeadlineSeconds", "strategy"];
+        for (key, value) in wanted["spec"].as_object().into_iter().flatten() {
+            if !taken.contains(&key.as_str()) {
+                self.spec(key, Some(value.clone()));
+            }
+        }
+        self
+    }
+
+    /// The merge patch; none when nothing changes.
+    pub(super) fn patch(&self) -> Option<Value> {
+        let mut patch = template::diff(&self.before, &self.after)?;
+        if let Some(version) = self.before.pointer("/metadata/resourceVersion") {
+            put(&mut patch, &["metadata", "resourceVersion"], Some(version.clone()));
+        }
+        Some(patch)
+    }
+}
+
+fn put(object: &mut Value, path: &[&str], value: Option<Value>) {
+    let Some((last, parents)) = path.split_last() else { return };
+    let mut at = object;
+    for part in parents {
+        if !at.get(*part).is_some_and(Value::is_object) {
+            if value.is_none() {
+                return;
+            }
+            at[*part] = Value::Object(Map::new());
+        }
+        at = &mut at[*part];
+    }
+    match value {
+        Some(value) => at[*last] = value,
+        None => {
+            at.as_object_mut().map(|map| map.shift_remove(*last));
+        }
+    }
+}
+
+/// The first patch of a rollout: new template, what else the manifest says, and the latch (or none of it for a
+/// Deployment that is rolled by its own strategy).
+pub(super) fn begin(live: &Deployment, goal: &Goal, mode: Mode, written: Written) -> Option<Value> {
+    let own = Own::of(live);
+    let after = own.overlaid(goal.manifest);
+    let applied = live.metadata.annotations.as_ref().and_then(|a| a.get(label::APPLIED).cloned());
+    let before = Previous { by: None, own, template: template::of_deployment(live), applied };
+    let wanted = template::of_deployment(goal.manifest);
+    let latch = Latch {
+        release: goal.release.into(),
+        release_uid: goal.release_uid.into(),
+        task: goal.task.into(),
+        attempt: goal.attempt,
+        mode,
+        batches: goal.batches.to_vec(),
+        template: template::digest(&wanted),
+        hash: None,
+        written,
+        after,
+        before,
+    };
+    let mut edit = Edit::of(live);
+    edit.manifest(goal.manifest).spec("template", Some(wanted));
+    if mode == Mode::Native {
+        edit.own(&latch.after);
+    }
+    edit.latch(&latch).patch()
+}
+
+/// A later step behind the latch.
+pub(super) fn step(live: &Deployment, latch: &Latch, written: Written, hash: Option<String>) -> Option<Value> {
+    let latch = Latch { written, hash: latch.hash.clone().or(hash), ..latch.clone() };
+    Edit::of(live).latch(&latch).patch()
+}
+
+/// A new attempt takes over: the approved template and the latch's fields as they ought to be, and a hold.
+pub(super) fn take_over(live: &Deployment, latch: &Latch, goal: &Goal, written: Written) -> Option<Value> {
+    let latch = Latch { attempt: goal.attempt, hash: None, written, ..latch.clone() };
+    let mut edit = Edit::of(live);
+    edit.manifest(goal.manifest).spec("template", Some(template::of_deployment(goal.manifest)));
+    if latch.mode == Mode::Native {
+        edit.own(&latch.after).spec("paused", None);
+    }
+    edit.latch(&latch).patch()
+}
+
+/// All is new: the user's own settings back, unpaused, in one patch; what was replaced stays told.
+pub(super) fn finalize(live: &Deployment, latch: &Latch) -> Option<Value> {
+    let by = By { release_uid: latch.release_uid.clone(), task: latch.task.clone(), attempt: latch.attempt };
+    let previous = Previous { by: Some(by), ..latch.before.clone() };
+    let mut edit = Edit::of(live);
+    edit.own(&latch.after).spec("paused", None);
+    edit.annotation(label::LATCH, None).annotation(label::PREVIOUS, serde_json::to_string(&previous).ok()).patch()
+}
+
+/// Back: the old template *and* the user's settings, unpaused, in one patch.
+pub(super) fn revert(live: &Deployment, before: &Previous) -> Option<Value> {
+    let mut edit = Edit::of(live);
+    edit.own(&before.own).spec("paused", None).spec("template", Some(before.template.clone()));
+    edit.annotation(label::LATCH, None).annotation(label::PREVIOUS, None);
+    edit.annotation(label::APPLIED, before.applied.clone()).patch()
+}
+
+/// The manifest's words besides the template, where nothing is to be rolled.
+pub(super) fn adjust(live: &Deployment, manifest: &Deployment) -> Option<Value> {
+    let mut edit = Edit::of(live);
+    edit.manifest(manifest).own(&Own::of(live).overlaid(manifest));
+    edit.spec("replicas", replicas(live, manifest).map(Value::from));
+    edit.patch()
+}
+
+/// The replicas before a rollout begins, when the manifest asks for another number and nobody else scales.
+pub(super) fn scale(live: &Deployment, manifest: &Deployment) -> Option<Value> {
+    Edit::of(live).spec("replicas", replicas(live, manifest).map(Value::from)).patch()
+}
+
+fn replicas(live: &Deployment, manifest: &Deployment) -> Option<i32> {
+    let of = |d: &Deployment| d.spec.as_ref().and_then(|s| s.replicas);
+    if autoscaled(&live.metadata) { of(live) } else { of(manifest).or_else(|| of(live)) }
+}
+
+impl Written {
+    pub(super) fn hold(replicas: u32, at: u32) -> Self {
+        Self { phase: Phase::Hold, replicas, from: at, to: at }
+    }
+}

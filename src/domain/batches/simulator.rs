@@ -1,0 +1,334 @@
+//! A small cluster for tests: the native Deployment and ReplicaSet controllers as kube-controller-manager
+//! 1.36 has them (sync, scale, rolling, recreate), one write at a time, so that a test can look in between.
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, ReplicaSet},
+        core::v1::Pod,
+    },
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+use serde_json::{Value, json};
+
+use super::template;
+use crate::domain::observe::{self, DeploymentSeen};
+
+pub(crate) struct Set {
+    pub(crate) name: String,
+    pub(crate) template: Value,
+    pub(crate) replicas: u32,
+    min_ready: i64,
+    max: u32,
+    desired: u32,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct SimPod {
+    pub(crate) id: u32,
+    pub(crate) set: String,
+    pub(crate) image: String,
+    pub(crate) ready: Option<i64>,
+}
+
+/// One Deployment and all that its controllers make of it.
+pub(crate) struct Sim {
+    pub(crate) live: Value,
+    pub(crate) sets: Vec<Set>,
+    pub(crate) pods: Vec<SimPod>,
+    pub(crate) now: i64,
+    pub(crate) broken: Vec<String>,
+    ids: u32,
+}
+
+impl Sim {
+    pub(crate) fn create(manifest: &Value, uid: &str, now: i64) -> Self {
+        let mut live = manifest.clone();
+        live["metadata"]["uid"] = uid.into();
+        live["metadata"]["resourceVersion"] = "1".into();
+        live["metadata"]["generation"] = 1.into();
+        Self { live, sets: vec![], pods: vec![], now, broken: vec![], ids: 0 }
+    }
+
+    pub(crate) fn deployment(&self) -> Deployment {
+        serde_json::from_value(self.live.clone()).unwrap()
+    }
+
+    pub(crate) fn replicas(&self) -> u32 {
+        self.live["spec"]["replicas"].as_u64().unwrap_or(1) as u32
+    }
+
+    /// A merge patch as a client sends it: a stale one is refused.
+    pub(crate) fn patch(&mut self, patch: &Value) -> Result<(), &'static str> {
+        if let Some(version) = patch.pointer("/metadata/resourceVersion")
+            && version != &self.live["metadata"]["resourceVersion"]
+        {
+            return Err("409");
+        }
+        let before = self.live["spec"].clone();
+        json_patch::merge(&mut self.live, patch);
+        self.bump();
+        if before != self.live["spec"] {
+            self.live["metadata"]["generation"] = (self.live["metadata"]["generation"].as_i64().unwrap() + 1).into();
+        }
+        let rolling = &self.live["spec"]["strategy"]["rollingUpdate"];
+        assert!(rolling["maxSurge"] != 0 || rolling["maxUnavailable"] != 0, "validation: both 0");
+        Ok(())
+    }
+
+    fn bump(&mut self) {
+        let version: u64 = self.live["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+        self.live["metadata"]["resourceVersion"] = (version + 1).to_string().into();
+    }
+
+    pub(crate) fn seen(&self) -> DeploymentSeen {
+        let sets: Vec<ReplicaSet> = self.sets.iter().map(|s| self.set_object(s)).collect();
+        let pods: Vec<Pod> = self.pods.iter().map(|p| self.pod_object(p)).collect();
+        observe::deployment(&self.deployment(), &sets, &pods)
+    }
+
+    fn set_object(&self, set: &Set) -> ReplicaSet {
+        let mut template = set.template.clone();
+        template["metadata"]["labels"][template::HASH_LABEL] = set.name.as_str().into();
+        serde_json::from_value(json!({
+            "metadata": {"name": set.name, "uid": set.name, "labels": {template::HASH_LABEL: set.name},
+                "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "d", "controller": true,
+                    "uid": self.live["metadata"]["uid"]}]},
+            "spec": {"replicas": set.replicas, "selector": {}, "template": template},
+        }))
+        .unwrap()
+    }
+
+    fn pod_object(&self, pod: &SimPod) -> Pod {
+        let since = Timestamp::from_second(pod.ready.unwrap_or(0)).unwrap().to_string();
+        let status = if pod.ready.is_some() { "True" } else { "False" };
+        let state = if self.broken.contains(&pod.image) { "CrashLoopBackOff" } else { "ContainerCreating" };
+        serde_json::from_value(json!({
+            "metadata": {"name": format!("pod-{}", pod.id), "uid": format!("pod-{}", pod.id),
+                "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": pod.set, "uid": pod.set,
+                    "controller": true}]},
+            "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": status, "lastTransitionTime": since}],
+                "containerStatuses": [{"name": "c", "image": "", "imageID": "", "ready": pod.ready.is_some(),
+                    "restartCount": 0, "state": if pod.ready.is_some() { json!({"running": {}}) }
+                        else { json!({"waiting": {"reason": state}}) }}]},
+        }))
+        .unwrap()
+    }
+
+    /// Pods by image, and those of them that are Ready.
+    pub(crate) fn of(&self, image: &str) -> (u32, u32) {
+        let own = self.pods.iter().filter(|p| p.image == image);
+        (own.clone().count() as u32, own.filter(|p| p.ready.is_some()).count() as u32)
+    }
+
+    pub(crate) fn ready(&self) -> u32 {
+        self.pods.iter().filter(|p| p.ready.is_some()).count() as u32
+    }
+
+    fn fences(&self) -> (u32, u32) {
+        let d = self.deployment();
+        let strategy = d.spec.unwrap().strategy.unwrap_or_default();
+        if strategy.type_.as_deref() == Some("Recreate") {
+            return (0, 0);
+        }
+        let rolling = strategy.rolling_update.unwrap_or_default();
+        let of = |v: Option<IntOrString>, up: bool| match v.unwrap_or(IntOrString::String("25%".into())) {
+            IntOrString::Int(n) => n as u32,
+            IntOrString::String(s) => {
+                let product = s.trim_end_matches('%').parse::<u32>().unwrap() * self.replicas();
+                if up { product.div_ceil(100) } else { product / 100 }
+            }
+        };
+        let (surge, down) = (of(rolling.max_surge, true), of(rolling.max_unavailable, false));
+        if surge == 0 && down == 0 { (0, 1) } else { (surge, down) }
+    }
+
+    fn available(&self, set: &Set) -> u32 {
+        let own = self.pods.iter().filter(|p| p.set == set.name);
+        own.filter(|p| p.ready.is_some_and(|r| r + set.min_ready <= self.now)).count() as u32
+    }
+
+    fn total(&self) -> u32 {
+        self.sets.iter().map(|s| s.replicas).sum()
+    }
+
+    fn new_set(&self) -> Option<usize> {
+        let wanted = template::normal(&self.live["spec"]["template"]);
+        self.sets.iter().position(|s| template::normal(&s.template) == wanted)
+    }
+
+    /// The Deployment controller looks once.
+    pub(crate) fn sync(&mut self) {
+        let (surge, down) = self.fences();
+        let replicas = self.replicas();
+        let paused = self.live["spec"]["paused"] == true;
+        if let Some(new) = self.new_set() {
+            self.sets[new].min_ready = self.live["spec"]["minReadySeconds"].as_i64().unwrap_or(0);
+        }
+        let scaling = self.sets.iter().any(|s| s.replicas > 0 && s.desired != replicas);
+        if paused || scaling {
+            self.scale(replicas, surge);
+        } else if self.live["spec"]["strategy"]["type"] == "Recreate" {
+            self.recreate(replicas);
+        } else {
+            self.rolling(replicas, surge, down.min(replicas));
+        }
+        for set in &mut self.sets {
+            (set.desired, set.max) = (replicas, replicas + surge);
+        }
+        self.live["status"] =
+            json!({"observedGeneration": self.live["metadata"]["generation"], "replicas": self.total()});
+        self.bump();
+    }
+
+    fn new_or_made(&mut self, replicas: u32) -> usize {
+        self.new_set().unwrap_or_else(|| {
+            self.ids += 1;
+            let min_ready = self.live["spec"]["minReadySeconds"].as_i64().unwrap_or(0);
+            let template = self.live["spec"]["template"].clone();
+            let name = format!("{}-rs{}", self.live["metadata"]["uid"].as_str().unwrap(), self.ids);
+            self.sets.push(Set { name, template, replicas: 0, min_ready, max: 0, desired: replicas });
+            self.sets.len() - 1
+        })
+    }
+
+    fn recreate(&mut self, replicas: u32) {
+        let new = self.new_set();
+        let old: Vec<usize> = (0..self.sets.len()).filter(|i| Some(*i) != new && self.sets[*i].replicas > 0).collect();
+        for i in &old {
+            self.sets[*i].replicas = 0;
+        }
+        let names: Vec<&String> =
+            self.sets.iter().enumerate().filter(|(i, _)| Some(*i) != new).map(|(_, s)| &s.name).collect();
+        if self.pods.iter().all(|p| !names.contains(&&p.set)) {
+            let new = self.new_or_made(replicas);
+            self.sets[new].replicas = replicas;
+        }
+    }
+
+    fn rolling(&mut self, replicas: u32, surge: u32, down: u32) {
+        let new = self.new_or_made(replicas);
+        if self.sets[new].replicas > replicas {
+            self.sets[new].replicas = replicas;
+            return;
+        }
+        let room = (replicas + surge).saturating_sub(self.total());
+        let up = room.min(replicas - self.sets[new].replicas);
+        if up > 0 {
+            self.sets[new].replicas += up;
+            return;
+        }
+        let least = i64::from(replicas) - i64::from(down);
+        let missing = i64::from(self.sets[new].replicas) - i64::from(self.available(&self.sets[new]));
+        let mut may = i64::from(self.total()) - least - missing;
+        if may <= 0 {
+            return;
+        }
+        let old: Vec<usize> = (0..self.sets.len()).filter(|i| *i != new).collect();
+        for i in &old {
+            let sick = i64::from(self.sets[*i].replicas) - i64::from(self.available(&self.sets[*i]));
+            let take = sick.clamp(0, may.max(0));
+            self.sets[*i].replicas -= take as u32;
+            may -= take;
+        }
+        let available: i64 = self.sets.iter().map(|s| i64::from(self.available(s).min(s.replicas))).sum();
+        let mut take = available - least;
+        for i in &old {
+            let n = take.clamp(0, i64::from(self.sets[*i].replicas));
+            self.sets[*i].replicas -= n as u32;
+            take -= n;
+        }
+    }
+
+    fn scale(&mut self, replicas: u32, surge: u32) {
+        let new = self.new_set();
+        let active: Vec<usize> = (0..self.sets.len()).filter(|i| self.sets[*i].replicas > 0).collect();
+        if active.len() <= 1 {
+            let Some(one) = active.first().copied().or(new).or(self.sets.len().checked_sub(1)) else { return };
+            self.sets[one].replicas = replicas;
+            return;
+        }
+        if let Some(new) = new
+            && self.sets[new].replicas == replicas
+            && self.sets[new].desired == replicas
+            && self.available(&self.sets[new]) == replicas
+        {
+            for i in active.iter().filter(|i| **i != new) {
+                self.sets[*i].replicas = 0;
+            }
+            return;
+        }
+        let allowed = if replicas > 0 { i64::from(replicas + surge) } else { 0 };
+        let add = allowed - i64::from(self.total());
+        let mut order = active;
+        // Larger first; among equals newer first when growing, older first when shrinking.
+        order.sort_by_key(|i| {
+            let at = *i as i64;
+            (std::cmp::Reverse(self.sets[*i].replicas), if add > 0 { -at } else { at })
+        });
+        let mut added = 0;
+        let mut sizes = vec![];
+        for i in &order {
+            let set = &self.sets[*i];
+            let own = i64::from(set.replicas);
+            let share = if replicas == 0 {
+                -own
+            } else {
+                (own as f64 * allowed as f64 / f64::from(set.max.max(1))).round() as i64 - own
+            };
+            let left = add - added;
+            let share = if add > 0 { share.min(left) } else { share.max(left) };
+            let share = if add == 0 { 0 } else { share };
+            added += share;
+            sizes.push(own + share);
+        }
+        if let Some(first) = sizes.first_mut() {
+            *first = (*first + add - added).max(0);
+        }
+        for (i, size) in order.iter().zip(sizes) {
+            self.sets[*i].replicas = size.max(0) as u32;
+        }
+    }
+
+    /// The ReplicaSet controllers look once: pods come and go at once.
+    pub(crate) fn obey(&mut self) {
+        for set in &self.sets {
+            let mut own: Vec<SimPod> = self.pods.iter().filter(|p| p.set == set.name).cloned().collect();
+            // Not ready first, then the youngest.
+            own.sort_by_key(|p| (p.ready.is_some(), std::cmp::Reverse(p.id)));
+            for extra in own.iter().take(own.len().saturating_sub(set.replicas as usize)) {
+                self.pods.retain(|p| p.id != extra.id);
+            }
+            for _ in own.len()..set.replicas as usize {
+                self.ids += 1;
+                let image = set.template["spec"]["containers"][0]["image"].as_str().unwrap().to_owned();
+                self.pods.push(SimPod { id: self.ids, set: set.name.clone(), image, ready: None });
+            }
+        }
+    }
+
+    /// The `n`-th pod that can becomes Ready; false when none is left.
+    pub(crate) fn ready_up(&mut self, n: usize) -> bool {
+        let (now, broken) = (self.now, self.broken.clone());
+        let mut can: Vec<&mut SimPod> =
+            self.pods.iter_mut().filter(|p| p.ready.is_none() && !broken.contains(&p.image)).collect();
+        let Some(i) = n.checked_rem(can.len()) else { return false };
+        can[i].ready = Some(now);
+        true
+    }
+
+    /// Everything moves until nothing does.
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..200 {
+            let before = (self.total(), self.pods.len(), self.ready(), self.ids);
+            self.sync();
+            self.obey();
+            while self.ready_up(0) {}
+            self.now += 1;
+            if before == (self.total(), self.pods.len(), self.ready(), self.ids) {
+                return;
+            }
+        }
+        panic!("never settles");
+    }
+}

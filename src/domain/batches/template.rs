@@ -1,0 +1,173 @@
+//! Pod templates and other JSON: when two are the same, how one becomes the other in one merge patch, and a
+//! short digest of either.
+
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+/// What the Deployment controller adds to each version.
+pub const HASH_LABEL: &str = "pod-template-hash";
+
+/// A Deployment's pod template.
+pub fn of_deployment(d: &Deployment) -> Value {
+    d.spec.as_ref().and_then(|s| serde_json::to_value(&s.template).ok()).unwrap_or_default()
+}
+
+/// A ReplicaSet's pod template.
+pub fn of_set(rs: &ReplicaSet) -> Value {
+    rs.spec.as_ref().and_then(|s| serde_json::to_value(s.template.as_ref()?).ok()).unwrap_or_default()
+}
+
+/// A template in one spelling: sorted, without the controller's label, and without what an API server leaves out
+/// (nulls, empty parts) or fills in (defaults of core/v1).
+pub fn normal(template: &Value) -> Value {
+    let mut value = template.clone();
+    if let Some(labels) = value.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
+        labels.shift_remove(HASH_LABEL);
+    }
+    if let Some(meta) = value.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+        meta.shift_remove("creationTimestamp");
+    }
+    prune(&mut value, "");
+    value
+}
+
+/// Same pods.
+pub fn same(a: &Value, b: &Value) -> bool {
+    normal(a) == normal(b)
+}
+
+/// Whether `live` says all that `wanted` says, and perhaps more (defaults that [`normal`] does not know).
+pub fn covers(live: &Value, wanted: &Value) -> bool {
+    within(&normal(live), &normal(wanted))
+}
+
+fn within(live: &Value, wanted: &Value) -> bool {
+    match (live, wanted) {
+        (Value::Object(l), Value::Object(w)) => w.iter().all(|(k, v)| l.get(k).is_some_and(|l| within(l, v))),
+        (Value::Array(l), Value::Array(w)) => l.len() == w.len() && l.iter().zip(w).all(|(l, w)| within(l, w)),
+        _ => live == wanted,
+    }
+}
+
+fn prune(value: &mut Value, key: &str) {
+    match value {
+        Value::Object(map) => {
+            // A label named like a field is no default.
+            let free = matches!(key, "labels" | "annotations" | "nodeSelector" | "limits" | "requests");
+            for (k, v) in map.iter_mut() {
+                prune(v, if free { "" } else { k });
+            }
+            map.retain(|k, v| free || k == "emptyDir" || !(is_empty(v) || is_default(k, v)));
+            map.sort_keys();
+        }
+        Value::Array(items) => items.iter_mut().for_each(|v| prune(v, "")),
+        _ => {}
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(map) => map.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::String(text) => text.is_empty(),
+        _ => false,
+    }
+}
+
+fn is_default(key: &str, value: &Value) -> bool {
+    match key {
+        "restartPolicy" => value == "Always",
+        "dnsPolicy" => value == "ClusterFirst",
+        "schedulerName" => value == "default-scheduler",
+        "terminationGracePeriodSeconds" => value == 30,
+        "terminationMessagePath" => value == "/dev/termination-log",
+        "terminationMessagePolicy" => value == "File",
+        "protocol" => value == "TCP",
+        "scheme" => value == "HTTP",
+        "periodSeconds" => value == 10,
+        "timeoutSeconds" | "successThreshold" => value == 1,
+        "failureThreshold" => value == 3,
+        "defaultMode" => value == 420,
+        "initialDelaySeconds" => value == 0,
+        "enableServiceLinks" => value == true,
+        "hostNetwork" | "hostPID" | "hostIPC" => value == false,
+        // Filled in by the image's tag, and by the API's version.
+        "imagePullPolicy" => true,
+        "apiVersion" => value == "v1",
+        _ => false,
+    }
+}
+
+/// The JSON merge patch (RFC 7386) that makes `to` of `from`; none when they are equal.
+pub fn diff(from: &Value, to: &Value) -> Option<Value> {
+    if from == to {
+        return None;
+    }
+    let (Value::Object(old), Value::Object(new)) = (from, to) else { return Some(to.clone()) };
+    let mut patch = Map::new();
+    for key in old.keys().filter(|k| !new.contains_key(*k)) {
+        patch.insert(key.clone(), Value::Null);
+    }
+    for (key, value) in new {
+        match old.get(key) {
+            Some(before) => patch.extend(diff(before, value).map(|d| (key.clone(), d))),
+            // Inside of a new object a null would be taken as "nothing".
+            None => {
+                patch.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    Some(Value::Object(patch))
+}
+
+/// A short digest that does not depend on the order of keys.
+pub fn digest(value: &Value) -> String {
+    let mut sorted = value.clone();
+    sorted.sort_all_objects();
+    let bytes = Sha256::digest(sorted.to_string().as_bytes());
+    bytes.iter().take(8).map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_defaulted_template_is_the_same_and_a_changed_one_is_not() {
+        let plain = json!({"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "c", "image": "i",
+            "ports": [{"containerPort": 80}]}]}});
+        let live = json!({"metadata": {"creationTimestamp": null, "labels": {"app": "a", HASH_LABEL: "x"}},
+            "spec": {"restartPolicy": "Always", "securityContext": {}, "containers": [{"image": "i", "name": "c",
+            "resources": {}, "imagePullPolicy": "Always", "ports": [{"containerPort": 80, "protocol": "TCP"}]}]}});
+        assert!(same(&plain, &live));
+        let mut other = plain.clone();
+        other["spec"]["containers"][0]["image"] = json!("j");
+        assert!(!same(&plain, &other) && !covers(&live, &other));
+        let mut label = plain.clone();
+        label["metadata"]["labels"] = json!({"app": "a", "protocol": "TCP"});
+        assert!(!same(&plain, &label), "a label named like a default is still a label");
+        assert!(covers(&label, &plain) && !covers(&plain, &label));
+    }
+
+    #[test]
+    fn a_diff_merges_to_the_other() {
+        let from = json!({"a": 1, "b": {"c": 1, "d": [1]}, "e": {"f": 1}});
+        let to = json!({"b": {"c": 1, "d": [2, 3], "x": {"y": 1}}, "e": {"f": 1}, "g": {}});
+        let patch = diff(&from, &to).unwrap();
+        assert_eq!(patch, json!({"a": null, "b": {"d": [2, 3], "x": {"y": 1}}, "g": {}}));
+        let mut merged = from.clone();
+        json_patch::merge(&mut merged, &patch);
+        assert_eq!(merged, to);
+        assert_eq!(diff(&to, &merged), None);
+    }
+
+    #[test]
+    fn a_digest_does_not_look_at_the_order_of_keys() {
+        let (a, b) = (json!({"a": {"x": 1, "y": 2}, "b": 1}), json!({"b": 1, "a": {"y": 2, "x": 1}}));
+        assert_eq!(digest(&a), digest(&b));
+        assert_ne!(digest(&a), digest(&json!({"a": 1})));
+    }
+}

@@ -1,0 +1,435 @@
+//! Against the simulated controllers: exact counts at every hold, never a Ready pod missing on the way.
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::{simulator::Sim, *};
+use crate::api::{BatchPhase, label};
+
+const UID: &str = "release-uid";
+
+fn manifest(replicas: u32, image: &str, strategy: Value) -> Value {
+    let mut m = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "d", "namespace": "ns", "labels": {"v": image}, "annotations": {label::APPLIED: image}},
+        "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": "a"}},
+            "template": {"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "c", "image": image}]}}},
+    });
+    if !strategy.is_null() {
+        m["spec"]["strategy"] = strategy;
+    }
+    m
+}
+
+fn typed(value: &Value) -> Deployment {
+    serde_json::from_value(value.clone()).unwrap()
+}
+
+struct Run {
+    sim: Sim,
+    wanted: Value,
+    batches: Vec<Amount>,
+    upto: usize,
+    hold: bool,
+    attempt: u32,
+    surge: Option<Amount>,
+}
+
+impl Run {
+    fn new(replicas: u32, plan: &[Amount], strategy: Value) -> Self {
+        let mut sim = Sim::create(&manifest(replicas, "v1", strategy.clone()), "d", 1_000_000);
+        sim.settle();
+        assert_eq!(sim.of("v1"), (replicas, replicas));
+        let batches = batches(plan, &[replicas]);
+        let wanted = manifest(replicas, "v2", strategy);
+        Self { sim, wanted, batches, upto: 1, hold: false, attempt: 1, surge: None }
+    }
+
+    fn goal<'a>(&'a self, manifest: &'a Deployment) -> Goal<'a> {
+        Goal {
+            manifest,
+            release: "r-1",
+            release_uid: UID,
+            task: "deploy",
+            attempt: self.attempt,
+            batches: &self.batches,
+            upto: self.upto,
+            hold: self.hold,
+            surge: self.surge,
+            now: Timestamp::from_second(self.sim.now).unwrap(),
+        }
+    }
+
+    fn look(&self) -> Move {
+        let manifest = typed(&self.wanted);
+        next(Some(&self.sim.seen()), &self.goal(&manifest))
+    }
+
+    fn progress(&self) -> Progress {
+        let manifest = typed(&self.wanted);
+        progress(Some(&self.sim.seen()), &self.goal(&manifest))
+    }
+
+    /// Looks and settles until nothing more is done; every step checked.
+    fn run(&mut self) -> Move {
+        for _ in 0..300 {
+            let before = self.sim.ready();
+            match self.look() {
+                Move::Patch(patch, _) => {
+                    assert!(patch.pointer("/metadata/resourceVersion").is_some(), "{patch}");
+                    self.sim.patch(&patch).unwrap();
+                    self.sim.settle();
+                    assert!(self.sim.ready() >= before.min(self.sim.replicas()), "a ready pod is missing");
+                }
+                Move::Wait(_, Some(again)) => self.sim.now += again.as_secs().max(1),
+                other => {
+                    let at = self.sim.now;
+                    self.sim.settle();
+                    // What only needed time is not an end.
+                    if self.look() == other || self.sim.now > at + 100_000 {
+                        return other;
+                    }
+                }
+            }
+        }
+        panic!("never ends: {:?}", self.look());
+    }
+}
+
+fn amounts(text: &[&str]) -> Vec<Amount> {
+    text.iter().map(|t| t.parse().unwrap()).collect()
+}
+
+#[test]
+fn targets_are_shares_rounded_up_that_never_shrink_and_end_with_all() {
+    let plan = amounts(&["1", "50%", "100%"]);
+    assert_eq!(targets(&plan, 4), [1, 2, 4]);
+    assert_eq!(targets(&plan, 5), [1, 3, 5]);
+    assert_eq!(targets(&amounts(&["3", "1"]), 6), [3, 6]);
+    assert_eq!(targets(&[], 3), [3]);
+    assert_eq!(targets(&plan, 0), [0, 0, 0]);
+    assert_eq!(batches(&plan, &[4]).len(), 3);
+    assert_eq!(batches(&plan, &[2]), amounts(&["1", "100%"]));
+    assert_eq!(batches(&plan, &[1]), amounts(&["100%"]));
+    assert_eq!(batches(&plan, &[1, 4]).len(), 3);
+    assert_eq!(batches(&amounts(&["0", "1", "1", "9"]), &[4]), amounts(&["1", "100%"]));
+    assert_eq!(batches(&[], &[4]), amounts(&["100%"]));
+}
+
+#[test]
+fn one_two_four_of_four_and_the_users_own_settings_after_it() {
+    let own = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 0}});
+    let mut run = Run::new(4, &amounts(&["1", "50%", "100%"]), own.clone());
+    for (upto, want) in [(1, (1, 3)), (2, (2, 2))] {
+        run.upto = upto;
+        assert_eq!(run.run(), Move::Held);
+        assert_eq!((run.sim.of("v2").0, run.sim.of("v1").0), want);
+        assert_eq!(run.sim.live["spec"]["paused"], true);
+        let told = run.progress();
+        assert_eq!(
+            (told.done, told.new, told.ready, told.old, told.phase),
+            (upto, want.0, want.0, want.1, BatchPhase::Done)
+        );
+    }
+    run.upto = 3;
+    assert_eq!(run.run(), Move::Done);
+    assert_eq!((run.sim.of("v2"), run.sim.of("v1").0), ((4, 4), 0));
+    let spec = &run.sim.live["spec"];
+    assert_eq!(spec["strategy"], own);
+    assert!(spec.get("minReadySeconds").is_none() && spec.get("paused").is_none(), "{spec}");
+    assert!(run.sim.live["metadata"]["annotations"].get(label::LATCH).is_none());
+    assert_eq!(run.progress().done, 3);
+}
+
+#[test]
+fn what_is_not_there_is_made_and_what_is_the_same_is_done() {
+    let run = Run::new(2, &[], Value::Null);
+    let manifest = typed(&run.wanted);
+    assert_eq!(next(None, &run.goal(&manifest)), Move::Create);
+    let mut run = Run::new(2, &[], Value::Null);
+    run.wanted = super::tests::manifest(2, "v1", Value::Null);
+    assert_eq!(run.run(), Move::Done);
+    run.wanted["metadata"]["annotations"][label::APPLIED] = "other".into();
+    run.wanted["spec"]["revisionHistoryLimit"] = 3.into();
+    assert_eq!(run.run(), Move::Done);
+    assert_eq!(run.sim.live["spec"]["revisionHistoryLimit"], 3);
+    assert_eq!(run.sim.sets.len(), 1, "nothing was rolled");
+}
+
+#[test]
+fn recreate_and_nothing_running_are_one_batch_without_the_latch() {
+    let mut run = Run::new(3, &amounts(&["1"]), json!({"type": "Recreate"}));
+    let Move::Patch(patch, _) = run.look() else { panic!("{:?}", run.look()) };
+    assert!(patch["spec"].get("minReadySeconds").is_none(), "{patch}");
+    run.sim.patch(&patch).unwrap();
+    run.sim.settle();
+    assert_eq!(run.run(), Move::Done);
+    assert_eq!((run.sim.of("v2"), run.sim.of("v1").0), ((3, 3), 0));
+    let mut run = Run::new(0, &amounts(&["1"]), Value::Null);
+    assert_eq!(run.run(), Move::Done);
+    run.sim.patch(&json!({"spec": {"replicas": 2}})).unwrap();
+    run.sim.settle();
+    assert_eq!(run.sim.of("v2"), (2, 2));
+}
+
+#[test]
+fn a_foreign_hand_is_named_with_what_it_changed() {
+    let held = || {
+        let mut run = Run::new(4, &amounts(&["1"]), Value::Null);
+        assert_eq!(run.run(), Move::Held);
+        run.upto = 2;
+        run
+    };
+    for (patch, word) in [
+        (json!({"spec": {"paused": null}}), "it was resumed"),
+        (json!({"spec": {"minReadySeconds": null}}), "spec.minReadySeconds is unset"),
+        (json!({"spec": {"progressDeadlineSeconds": 600}}), "spec.progressDeadlineSeconds is 600"),
+        (json!({"spec": {"strategy": {"rollingUpdate": {"maxSurge": 2}}}}), "maxSurge is 2"),
+        (json!({"spec": {"strategy": {"type": "Recreate", "rollingUpdate": null}}}), "strategy.type"),
+        (json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "x"}]}}}}), "image now x"),
+        (json!({"spec": {"template": {"metadata": {"annotations": {"restartedAt": "now"}}}}}), "spec.template"),
+    ] {
+        let mut run = held();
+        run.sim.patch(&patch).unwrap();
+        match run.look() {
+            Move::Stop(why) => assert!(why.contains(word), "{why} has no {word}"),
+            other => panic!("{patch}: {other:?}"),
+        }
+        // A new attempt takes it in hand again, and ends exactly.
+        run.attempt = 2;
+        assert_eq!(run.run(), Move::Done);
+        assert_eq!((run.sim.of("v2"), run.sim.of("v1").0), ((4, 4), 0));
+    }
+    let mut run = held();
+    run.wanted = manifest(4, "v3", Value::Null);
+    assert!(matches!(run.look(), Move::Stop(why) if why.contains("nobody approved")));
+    let mut run = held();
+    run.sim.live["metadata"]["managedFields"] = json!([{"manager": "kubectl-set", "operation": "Update",
+        "time": "2026-01-01T00:00:00Z", "fieldsV1": {"f:spec": {"f:template": {}}}}]);
+    run.sim.patch(&json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "x"}]}}}})).unwrap();
+    assert!(matches!(run.look(), Move::Stop(why) if why.contains("by kubectl-set at 2026-01-01T00:00:00Z")));
+}
+
+#[test]
+fn another_releases_latch_and_another_controllers_deployment_are_left_alone() {
+    let mut run = Run::new(4, &amounts(&["1"]), Value::Null);
+    assert_eq!(run.run(), Move::Held);
+    let manifest = typed(&run.wanted);
+    let goal = Goal { release_uid: "other", ..run.goal(&manifest) };
+    assert!(matches!(next(Some(&run.sim.seen()), &goal), Move::Stop(why) if why.contains("release r-1")));
+    let mut run = Run::new(4, &[], Value::Null);
+    run.sim.live["metadata"]["ownerReferences"] =
+        json!([{"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "x", "uid": "x", "controller": true}]);
+    assert!(matches!(run.look(), Move::Stop(why) if why.contains("Rollout x")));
+    let mut run = Run::new(4, &[], Value::Null);
+    run.sim.live["spec"]["paused"] = true.into();
+    assert!(matches!(run.look(), Move::Stop(why) if why.contains("was paused")));
+}
+
+#[test]
+fn a_hold_lets_pods_come_but_takes_none_away() {
+    let mut run = Run::new(4, &[], json!({"rollingUpdate": {"maxSurge": 4}}));
+    let Move::Patch(patch, _) = run.look() else { panic!() };
+    run.sim.patch(&patch).unwrap();
+    run.hold = true;
+    run.sim.settle();
+    assert_eq!(run.run(), Move::Held);
+    assert_eq!((run.sim.of("v2"), run.sim.of("v1")), ((4, 4), (4, 4)));
+    run.hold = false;
+    assert_eq!(run.run(), Move::Done);
+}
+
+#[test]
+fn pods_count_when_they_were_ready_for_the_users_own_seconds() {
+    let mut run = Run::new(2, &amounts(&["1"]), Value::Null);
+    run.wanted["spec"]["minReadySeconds"] = 30.into();
+    let Move::Patch(patch, _) = run.look() else { panic!() };
+    run.sim.patch(&patch).unwrap();
+    run.sim.settle();
+    match run.look() {
+        Move::Wait(why, Some(again)) => {
+            assert_eq!(why, "0 of 1 new pod ready, each for 30 s");
+            assert!((1..=30).contains(&again.as_secs()));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(run.run(), Move::Held);
+    run.upto = 2;
+    assert_eq!(run.run(), Move::Done);
+    assert_eq!(run.sim.live["spec"]["minReadySeconds"], 30);
+}
+
+#[test]
+fn a_version_that_never_comes_up_costs_no_old_pod_and_is_told() {
+    let mut run = Run::new(4, &amounts(&["50%"]), Value::Null);
+    run.sim.broken.push("v2".into());
+    assert!(matches!(run.run(), Move::Wait(why, None) if why.contains("0 of 1 new pod ready, waiting for pod-")
+        && why.contains("CrashLoopBackOff")));
+    assert_eq!(run.sim.of("v1"), (4, 4));
+    let Undo::Patch(patch) = undo(&run.sim.seen(), UID, Timestamp::from_second(run.sim.now).unwrap()) else { panic!() };
+    run.sim.patch(&patch).unwrap();
+    run.sim.settle();
+    assert_eq!((run.sim.of("v1"), run.sim.of("v2").0), ((4, 4), 0));
+}
+
+#[test]
+fn where_no_surge_is_allowed_old_pods_go_first_as_few_as_their_owner_said() {
+    let own = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 2}});
+    let mut run = Run::new(6, &amounts(&["50%"]), own);
+    for upto in 1..=2 {
+        run.upto = upto;
+        for _ in 0..200 {
+            if let Move::Patch(patch, _) = run.look() {
+                run.sim.patch(&patch).unwrap();
+            }
+            run.sim.sync();
+            run.sim.obey();
+            assert!(run.sim.ready() >= 4 && run.sim.pods.len() <= 6, "{} ready", run.sim.ready());
+            run.sim.ready_up(0);
+        }
+        assert_eq!(run.sim.of("v2"), (upto as u32 * 3, upto as u32 * 3));
+    }
+    assert_eq!(run.look(), Move::Done);
+}
+
+#[test]
+fn rescue_finishes_or_aborts_without_the_release() {
+    let held = || {
+        let mut run = Run::new(6, &amounts(&["50%"]), Value::Null);
+        assert_eq!(run.run(), Move::Held);
+        let (finish, abort) = rescue(&run.sim.seen()).unwrap().unwrap();
+        (run, finish, abort)
+    };
+    for (all, one) in [("v2", true), ("v1", false)] {
+        let (mut run, finish, abort) = held();
+        run.sim.patch(if one { &finish } else { &abort }).unwrap();
+        run.sim.settle();
+        assert_eq!(run.sim.of(all), (6, 6));
+        assert_eq!(run.sim.pods.len(), 6);
+    }
+}
+
+/// What happens between two looks.
+#[derive(Clone, Debug)]
+enum Event {
+    Look,
+    /// The engine read, then somebody else wrote, then the engine wrote.
+    StaleLook,
+    Sync,
+    Obey,
+    Ready(usize),
+    Tick(u8),
+    Allow,
+    Hold(bool),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        6 => Just(Event::Look), 1 => Just(Event::StaleLook), 5 => Just(Event::Sync), 5 => Just(Event::Obey),
+        4 => (0_usize..8).prop_map(Event::Ready), 1 => (0_u8..40).prop_map(Event::Tick),
+        2 => Just(Event::Allow), 1 => any::<bool>().prop_map(Event::Hold),
+    ]
+}
+
+fn plan() -> impl Strategy<Value = Vec<Amount>> {
+    prop::collection::vec(prop_oneof![(0_u32..9).prop_map(Amount::Count), (0_u8..=100).prop_map(Amount::Percent)], 0..5)
+}
+
+fn user_strategy() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        (1_u32..5, 0_u32..3).prop_map(|(s, u)| json!({"type": "RollingUpdate",
+            "rollingUpdate": {"maxSurge": s, "maxUnavailable": u}})),
+        (1_u32..100).prop_map(|s| json!({"type": "RollingUpdate",
+            "rollingUpdate": {"maxSurge": format!("{s}%"), "maxUnavailable": 0}})),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Any order of looks, controllers, readiness, allowances and holds: never a Ready pod missing, never past
+    /// the batch that is allowed, and in the end exactly what was asked, with the user's own settings.
+    #[test]
+    fn exact_in_any_interleaving(
+        replicas in 1_u32..13, plan in plan(), strategy in user_strategy(), surge in prop::option::of(1_u32..4),
+        min_ready in prop_oneof![Just(None), (1_i64..20).prop_map(Some)], events in prop::collection::vec(event(), 0..120),
+        abort in any::<bool>(),
+    ) {
+        let mut run = Run::new(replicas, &plan, strategy.clone());
+        run.surge = surge.map(Amount::Count);
+        if let Some(seconds) = min_ready { run.wanted["spec"]["minReadySeconds"] = seconds.into(); }
+        let all = targets(&run.batches, replicas);
+        let most = run.surge.map_or_else(|| Own::of(&typed(&run.wanted)).fences(replicas).0, |s| s.of(replicas));
+        for event in events {
+            match event {
+                Event::Look => if let Move::Patch(patch, _) = run.look() { run.sim.patch(&patch).unwrap(); },
+                Event::StaleLook => if let Move::Patch(patch, _) = run.look() {
+                    run.sim.patch(&json!({"metadata": {"labels": {"x": "y"}}})).unwrap();
+                    prop_assert_eq!(run.sim.patch(&patch), Err("409"));
+                },
+                Event::Sync => run.sim.sync(),
+                Event::Obey => run.sim.obey(),
+                Event::Ready(n) => { run.sim.ready_up(n); }
+                Event::Tick(s) => run.sim.now += i64::from(s),
+                Event::Allow => run.upto = (run.upto + 1).min(all.len()),
+                Event::Hold(hold) => run.hold = hold,
+            }
+            prop_assert!(run.sim.ready() >= replicas, "{} of {replicas} ready", run.sim.ready());
+            prop_assert!(run.sim.of("v2").0 <= all[run.upto - 1], "past the batch that is allowed");
+            // Once finished, the Deployment is under its user's own strategy, where nothing moves any more.
+            prop_assert!(run.sim.pods.len() as u32 <= replicas + most, "{} pods of {replicas} + {most}", run.sim.pods.len());
+        }
+        run.hold = false;
+        if abort {
+            let now = Timestamp::from_second(run.sim.now).unwrap();
+            if let Undo::Patch(patch) = undo(&run.sim.seen(), UID, now) { run.sim.patch(&patch).unwrap(); }
+            run.sim.settle();
+            prop_assert_eq!((run.sim.of("v1"), run.sim.of("v2").0), ((replicas, replicas), 0));
+            prop_assert_eq!(undo(&run.sim.seen(), UID, Timestamp::from_second(run.sim.now + 100).unwrap()), Undo::Done);
+        } else {
+            for upto in run.upto..=all.len() {
+                run.upto = upto;
+                let end = run.run();
+                prop_assert_eq!(run.sim.of("v2"), (all[upto - 1], all[upto - 1]));
+                prop_assert_eq!(run.sim.of("v1").0, replicas - all[upto - 1]);
+                prop_assert_eq!(end, if upto == all.len() { Move::Done } else { Move::Held });
+            }
+            prop_assert_eq!(run.sim.live["spec"].get("minReadySeconds").and_then(Value::as_i64), min_ready);
+        }
+        prop_assert_eq!(run.sim.live["spec"].get("strategy").cloned().unwrap_or_default(), strategy);
+        prop_assert!(run.sim.live["spec"].get("paused").is_none());
+    }
+
+    /// An autoscaler at work in between: whatever it does, no Ready pod of the wanted number goes missing by our
+    /// hand, the allowance holds when it was not moved by the autoscaler's own proportions, and the end is whole.
+    #[test]
+    fn an_autoscaler_between_batches_is_planned_around(
+        replicas in 1_u32..10, plan in plan(), sizes in prop::collection::vec(1_u32..12, 1..5),
+        between in prop::collection::vec(event(), 0..30),
+    ) {
+        let mut run = Run::new(replicas, &plan, Value::Null);
+        run.wanted["spec"].as_object_mut().unwrap().shift_remove("replicas");
+        let mut between = between.into_iter();
+        for size in sizes {
+            run.sim.patch(&json!({"spec": {"replicas": size}})).unwrap();
+            for event in between.by_ref().take(8) {
+                match event {
+                    Event::Look => if let Move::Patch(patch, _) = run.look() { run.sim.patch(&patch).unwrap(); },
+                    Event::Sync => run.sim.sync(),
+                    Event::Obey => run.sim.obey(),
+                    Event::Ready(n) => { run.sim.ready_up(n); }
+                    Event::Allow => run.upto = (run.upto + 1).min(run.batches.len()),
+                    _ => {}
+                }
+            }
+        }
+        run.sim.settle();
+        run.upto = run.batches.len();
+        prop_assert_eq!(run.run(), Move::Done);
+        let size = run.sim.replicas();
+        prop_assert_eq!((run.sim.of("v2"), run.sim.of("v1").0), ((size, size), 0));
+    }
+}

@@ -1,0 +1,186 @@
+//! Deployments as a rollout sees them: which pods are new, which are old, and since when each one serves.
+//!
+//! Counted from the pods themselves. While the latch is on, nothing of the new version is ever *available*,
+//! so the Deployment's own status says too little.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, ReplicaSet},
+        core::v1::{ContainerStatus, Pod},
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use serde_json::Value;
+
+use super::{batches::template, text::Clean};
+
+/// One Deployment with its ReplicaSets and pods.
+#[derive(Clone, Debug, Default)]
+pub struct DeploymentSeen {
+    /// As the API server has it.
+    pub live: Deployment,
+    /// Of the present template.
+    pub new: Side,
+    /// Of every other one.
+    pub old: Side,
+}
+
+/// The pods of one or several ReplicaSets.
+#[derive(Clone, Debug, Default)]
+pub struct Side {
+    /// `pod-template-hash`, for the new side.
+    pub hash: Option<String>,
+    /// Sum of `spec.replicas`: what the Deployment controller asked for.
+    pub wanted: u32,
+    /// Pods that are neither finished nor terminating.
+    pub pods: Vec<PodSeen>,
+}
+
+/// One pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodSeen {
+    /// Its name.
+    pub name: String,
+    /// Since when it is Ready; none: it is not.
+    pub ready: Option<Timestamp>,
+    /// Why not, in words.
+    pub trouble: Option<Clean>,
+}
+
+impl Side {
+    /// Pods that exist.
+    pub fn active(&self) -> u32 {
+        count(self.pods.len())
+    }
+
+    /// Pods that have been Ready for `min_ready` seconds.
+    pub fn ready(&self, min_ready: u32, now: Timestamp) -> u32 {
+        count(self.pods.iter().filter(|p| p.ready_for(min_ready, now)).count())
+    }
+
+    /// When the next Ready pod will have been so for long enough.
+    pub fn next_ready(&self, min_ready: u32, now: Timestamp) -> Option<SignedDuration> {
+        let whole = SignedDuration::from_secs(i64::from(min_ready));
+        let left = self.pods.iter().filter_map(|p| Some(whole - now.duration_since(p.ready?)));
+        left.filter(SignedDuration::is_positive).min()
+    }
+
+    /// The first pod that is not ready, and why.
+    pub fn laggard(&self) -> Option<&PodSeen> {
+        let lame = || self.pods.iter().filter(|p| p.ready.is_none());
+        lame().find(|p| p.trouble.is_some()).or_else(|| lame().next())
+    }
+}
+
+impl PodSeen {
+    fn ready_for(&self, min_ready: u32, now: Timestamp) -> bool {
+        self.ready.is_some_and(|since| now.duration_since(since) >= SignedDuration::from_secs(i64::from(min_ready)))
+    }
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+/// Puts a Deployment together with what its controller made. `sets` and `pods` may hold others' too.
+pub fn deployment<'a>(
+    live: &Deployment,
+    sets: impl IntoIterator<Item = &'a ReplicaSet>,
+    pods: impl IntoIterator<Item = &'a Pod>,
+) -> DeploymentSeen {
+    let wanted = template::of_deployment(live);
+    let mut seen = DeploymentSeen { live: live.clone(), ..DeploymentSeen::default() };
+    let own: Vec<&ReplicaSet> = sets.into_iter().filter(|rs| owned_by(&rs.metadata, &live.metadata)).collect();
+    // Kubernetes takes the oldest of several equals.
+    let new = own
+        .iter()
+        .filter(|rs| template::normal(&template::of_set(rs)) == template::normal(&wanted))
+        .min_by_key(|rs| (rs.metadata.creation_timestamp.as_ref().map(|t| t.0), rs.metadata.name.clone()));
+    let new_uid = new.and_then(|rs| rs.metadata.uid.clone());
+    seen.new.hash = new.and_then(|rs| rs.metadata.labels.as_ref()?.get(template::HASH_LABEL).cloned());
+    for rs in &own {
+        let wanted = rs.spec.as_ref().and_then(|s| s.replicas).map_or(1, |n| u32::try_from(n).unwrap_or(0));
+        let side = if rs.metadata.uid == new_uid { &mut seen.new } else { &mut seen.old };
+        side.wanted += wanted;
+    }
+    for pod in pods {
+        let Some(owner) = own.iter().find(|rs| owned_by(&pod.metadata, &rs.metadata)) else { continue };
+        if pod.metadata.deletion_timestamp.is_some() || finished(pod) {
+            continue;
+        }
+        let side = if owner.metadata.uid == new_uid { &mut seen.new } else { &mut seen.old };
+        side.pods.push(pod_seen(pod));
+    }
+    seen
+}
+
+fn owned_by(child: &ObjectMeta, owner: &ObjectMeta) -> bool {
+    let Some(uid) = owner.uid.as_deref() else { return false };
+    child.owner_references.iter().flatten().any(|r| r.controller == Some(true) && r.uid == uid)
+}
+
+fn finished(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+fn pod_seen(pod: &Pod) -> PodSeen {
+    let conditions = || pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    let ready = conditions().find(|c| c.type_ == "Ready" && c.status == "True");
+    let since = ready.map(|c| {
+        let created = pod.metadata.creation_timestamp.as_ref().map(|t| t.0);
+        c.last_transition_time.as_ref().map(|t| t.0).or(created).unwrap_or(Timestamp::UNIX_EPOCH)
+    });
+    let trouble = if since.is_some() { None } else { trouble(pod) };
+    PodSeen { name: pod.metadata.name.clone().unwrap_or_default(), ready: since, trouble }
+}
+
+/// Why a pod does not serve: the first container that says so, else the scheduler's words.
+fn trouble(pod: &Pod) -> Option<Clean> {
+    let status = pod.status.as_ref()?;
+    let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    let told = containers.filter(|c| !c.ready).find_map(container_trouble);
+    let words = told.or_else(|| {
+        let not = status.conditions.iter().flatten().find(|c| c.status == "False" && c.message.is_some())?;
+        Some(format!("{}: {}", not.reason.as_deref().unwrap_or(&not.type_), not.message.as_deref().unwrap_or("")))
+    })?;
+    Some(Clean::bounded(&words, 200))
+}
+
+fn container_trouble(status: &ContainerStatus) -> Option<String> {
+    let state = status.state.as_ref()?;
+    if let Some(waiting) = &state.waiting {
+        let reason = waiting.reason.as_deref().unwrap_or("waiting");
+        let reason = if reason == "ContainerCreating" && waiting.message.is_none() { return None } else { reason };
+        return Some(match waiting.message.as_deref().filter(|m| !m.is_empty()) {
+            Some(message) => format!("{reason}: {message}"),
+            None => reason.to_owned(),
+        });
+    }
+    let ended = state.terminated.as_ref()?;
+    let reason = ended.reason.as_deref().unwrap_or("ended");
+    Some(format!("{reason}, exit code {}", ended.exit_code))
+}
+
+/// The manager of a field by `managedFields`, newest first: who wrote it, and when.
+pub fn writer(meta: &ObjectMeta, path: &[&str]) -> Option<(String, Option<Timestamp>)> {
+    let mut entries: Vec<_> = meta.managed_fields.iter().flatten().collect();
+    entries.sort_by_key(|e| std::cmp::Reverse(e.time.as_ref().map(|t| t.0)));
+    let entry = entries.into_iter().find(|e| {
+        let mut at: Option<&Value> = e.fields_v1.as_ref().map(|f| &f.0);
+        for part in path {
+            at = at.and_then(|v| v.get(format!("f:{part}")));
+        }
+        at.is_some()
+    })?;
+    Some((entry.manager.clone().unwrap_or_else(|| "somebody".into()), entry.time.as_ref().map(|t| t.0)))
+}
+
+/// Whether something else scales this Deployment: `spec.replicas` was last set through the scale subresource.
+pub fn autoscaled(meta: &ObjectMeta) -> bool {
+    meta.managed_fields.iter().flatten().any(|e| {
+        let owns = e.fields_v1.as_ref().is_some_and(|f| f.0.pointer("/f:spec/f:replicas").is_some());
+        owns && e.subresource.as_deref() == Some("scale")
+    })
+}
