@@ -8,6 +8,7 @@ pub mod lanes;
 pub mod observe;
 pub mod request;
 pub mod routes;
+pub mod template;
 pub mod text;
 pub mod world;
 pub mod yaml;

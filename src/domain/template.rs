@@ -1,0 +1,163 @@
+//! Manifests as Go `text/template`, the way AppStack renders them. Nothing is guessed and nothing is lost silently: a key
+//! that is missing, a block that is not closed, a function nobody knows is an error at its place, and all come at once.
+//!
+//! The engine is gotmpl; what it lets pass where Go would not is closed here. The template's tree is rewritten before it
+//! runs (`rewrite`): every access to a key and every call of our functions goes through a hook that knows its place in the
+//! source, and markers in the output tell which part of the template wrote which line (`origin`).
+
+mod blocks;
+mod functions;
+mod origin;
+mod placeholders;
+mod rewrite;
+mod run;
+#[cfg(test)]
+mod tests;
+mod value;
+
+pub use placeholders::{Placeholder, placeholders};
+
+use super::yaml;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What a template can ask for.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Context {
+    /// `.AppStack.appName`
+    pub app: String,
+    /// `.AppStack.envName`
+    pub environment: String,
+    /// `.AppStack.namespace`, and `.Values.namespace` unless a value overrides it.
+    pub namespace: String,
+    /// `.AppStack.image.<name>`
+    pub images: BTreeMap<String, String>,
+    /// `.Values.<name>`
+    pub values: BTreeMap<String, Value>,
+    /// `.Build.<name>`, in the Job of a build only.
+    pub build: BTreeMap<String, String>,
+}
+
+impl Context {
+    fn data(&self) -> Value {
+        let mut values: Map<String, Value> = Map::new();
+        values.insert("namespace".into(), self.namespace.as_str().into());
+        values.extend(self.values.iter().map(|(k, v)| (k.clone(), v.clone())));
+        let mut app_stack = json!({
+            "appName": self.app,
+            "envName": self.environment,
+            "namespace": self.namespace,
+            "image": self.images,
+        });
+        // The older spelling of AppStack.
+        if let Some(replicas) = values.get("replicas") {
+            app_stack["replicas"] = replicas.clone();
+        }
+        let mut data = json!({"AppStack": app_stack, "Values": values});
+        if !self.build.is_empty() {
+            data["Build"] = json!(self.build);
+        }
+        data
+    }
+}
+
+/// What is wrong with a template, where, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateError {
+    /// The template's name.
+    pub template: String,
+    /// In the template's source, from 1.
+    pub line: usize,
+    /// In characters, from 1.
+    pub column: usize,
+    /// When the mistake shows in what was rendered: that line, from 1.
+    pub rendered_line: Option<usize>,
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+impl std::error::Error for TemplateError {}
+
+impl fmt::Display for TemplateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}: {}", self.template, self.line, self.column, self.message)?;
+        if let Some(line) = self.rendered_line {
+            write!(f, " (line {line} of the rendered manifest)")?;
+        }
+        if let Some(help) = &self.help {
+            write!(f, "; {help}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A problem at a byte of the source, before it has a line.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Problem {
+    offset: usize,
+    message: String,
+    help: Option<String>,
+}
+
+impl Problem {
+    fn new(offset: usize, message: impl Into<String>) -> Problem {
+        Problem { offset, message: message.into(), help: None }
+    }
+
+    fn help(mut self, help: impl Into<String>) -> Problem {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+/// In order of their place, each once.
+fn errors(name: &str, source: &str, mut problems: Vec<Problem>) -> Vec<TemplateError> {
+    problems.sort();
+    problems.dedup();
+    let place = |problem: Problem| {
+        let (line, column) = line_column(source, problem.offset);
+        TemplateError {
+            template: name.to_owned(),
+            line,
+            column,
+            rendered_line: None,
+            message: problem.message,
+            help: problem.help,
+        }
+    };
+    problems.into_iter().map(place).collect()
+}
+
+fn line_column(source: &str, offset: usize) -> (usize, usize) {
+    let before = &source[..source.floor_char_boundary(offset)];
+    let start = before.rfind('\n').map_or(0, |at| at + 1);
+    (before.matches('\n').count() + 1, before[start..].chars().count() + 1)
+}
+
+/// The rendered text, or every error.
+pub fn render(name: &str, source: &str, context: &Context) -> Result<String, Vec<TemplateError>> {
+    run::run(source, context).map(|done| done.text).map_err(|problems| errors(name, source, problems))
+}
+
+/// The Kubernetes objects of a rendered template, in their order. Mistakes in the YAML are told at the template's line that
+/// wrote it.
+pub fn manifests(name: &str, source: &str, context: &Context) -> Result<Vec<Value>, Vec<TemplateError>> {
+    let done = run::run(source, context).map_err(|problems| errors(name, source, problems))?;
+    let objects = yaml::objects(name, &done.text).map_err(|found| {
+        let place = |error: yaml::YamlError| {
+            let (line, column) = line_column(source, done.source_of(error.line, error.column));
+            TemplateError {
+                template: name.to_owned(),
+                line,
+                column,
+                rendered_line: Some(error.line),
+                message: error.message,
+                help: None,
+            }
+        };
+        found.into_iter().map(place).collect::<Vec<_>>()
+    })?;
+    Ok(objects.into_iter().map(|document| document.value).collect())
+}
