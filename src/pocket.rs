@@ -1,5 +1,6 @@
 //! The embedded cluster: a Kubernetes API in this process.
 
+pub mod controllers;
 pub mod discovery;
 pub mod hoplog;
 pub mod images;

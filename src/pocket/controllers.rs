@@ -1,0 +1,3 @@
+//! The controllers of the embedded cluster: level-triggered, over `kube::Client` only.
+
+pub mod deployment;

@@ -1,0 +1,300 @@
+//! What the native Deployment controller reads off its objects: fence posts, template identity, revisions.
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde_json::Value;
+
+pub const HASH_LABEL: &str = "pod-template-hash";
+pub const REVISION: &str = "deployment.kubernetes.io/revision";
+pub const REVISION_HISTORY: &str = "deployment.kubernetes.io/revision-history";
+pub const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
+pub const MAX: &str = "deployment.kubernetes.io/max-replicas";
+/// Annotations of a Deployment that its ReplicaSets do not get.
+pub const NOT_COPIED: [&str; 5] = [
+    "kubectl.kubernetes.io/last-applied-configuration",
+    REVISION,
+    REVISION_HISTORY,
+    DESIRED,
+    MAX,
+];
+
+pub fn replicas(d: &Deployment) -> i32 {
+    d.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1)
+}
+
+pub fn min_ready(d: &Deployment) -> i32 {
+    d.spec
+        .as_ref()
+        .and_then(|s| s.min_ready_seconds)
+        .unwrap_or(0)
+}
+
+pub fn paused(d: &Deployment) -> bool {
+    d.spec.as_ref().and_then(|s| s.paused).unwrap_or(false)
+}
+
+pub fn recreate(d: &Deployment) -> bool {
+    d.spec
+        .as_ref()
+        .and_then(|s| s.strategy.as_ref())
+        .and_then(|s| s.type_.as_deref())
+        == Some("Recreate")
+}
+
+/// Seconds without progress before it is told; `i32::MAX` means none.
+pub fn progress_deadline(d: &Deployment) -> Option<i32> {
+    let seconds = d
+        .spec
+        .as_ref()
+        .and_then(|s| s.progress_deadline_seconds)
+        .unwrap_or(600);
+    (seconds != i32::MAX).then_some(seconds)
+}
+
+fn scaled(value: &IntOrString, total: i32, up: bool) -> i32 {
+    match value {
+        IntOrString::Int(n) => *n,
+        IntOrString::String(text) => {
+            let percent: i64 = text.trim_end_matches('%').trim().parse().unwrap_or(0);
+            let product = percent * i64::from(total);
+            let result = if up {
+                (product + 99).div_euclid(100)
+            } else {
+                product.div_euclid(100)
+            };
+            i32::try_from(result).unwrap_or(i32::MAX)
+        }
+    }
+}
+
+/// `(max surge, max unavailable)` in pods: surge rounds up, unavailable down, and both 0 means one unavailable.
+pub fn fence_posts(d: &Deployment) -> (i32, i32) {
+    if recreate(d) {
+        return (0, 0);
+    }
+    let total = replicas(d);
+    let rolling = d
+        .spec
+        .as_ref()
+        .and_then(|s| s.strategy.as_ref())
+        .and_then(|s| s.rolling_update.as_ref());
+    let quarter = IntOrString::String("25%".into());
+    let surge = rolling
+        .and_then(|r| r.max_surge.as_ref())
+        .unwrap_or(&quarter);
+    let unavailable = rolling
+        .and_then(|r| r.max_unavailable.as_ref())
+        .unwrap_or(&quarter);
+    let surge = scaled(surge, total, true).max(0);
+    let mut down = scaled(unavailable, total, false).max(0);
+    if surge == 0 && down == 0 {
+        down = 1;
+    }
+    (surge, down)
+}
+
+/// Pods that may be missing at once: never more than there are.
+pub fn max_unavailable(d: &Deployment) -> i32 {
+    fence_posts(d).1.min(replicas(d))
+}
+
+/// A template in one spelling: defaults, nulls, empty parts and the hash label left out, so that a template
+/// defaulted by the API server equals the one it was made from.
+pub fn canonical(template: &PodTemplateSpec) -> Value {
+    let mut value = serde_json::to_value(template).unwrap_or(Value::Null);
+    if let Some(labels) = value
+        .pointer_mut("/metadata/labels")
+        .and_then(Value::as_object_mut)
+    {
+        labels.shift_remove(HASH_LABEL);
+    }
+    if let Some(meta) = value
+        .pointer_mut("/metadata")
+        .and_then(Value::as_object_mut)
+    {
+        meta.shift_remove("creationTimestamp");
+    }
+    prune(&mut value, "");
+    value
+}
+
+/// Is it what the API server writes where nothing was said? (core/v1 defaults of a pod template)
+fn is_default(key: &str, value: &Value) -> bool {
+    match key {
+        "restartPolicy" => value == "Always",
+        "dnsPolicy" => value == "ClusterFirst",
+        "schedulerName" => value == "default-scheduler",
+        "terminationGracePeriodSeconds" => value == 30,
+        "terminationMessagePath" => value == "/dev/termination-log",
+        "terminationMessagePolicy" => value == "File",
+        "protocol" => value == "TCP",
+        "imagePullPolicy" => true,
+        "scheme" => value == "HTTP",
+        "periodSeconds" => value == 10,
+        "timeoutSeconds" => value == 1,
+        "successThreshold" => value == 1,
+        "failureThreshold" => value == 3,
+        "defaultMode" => value == 420,
+        "initialDelaySeconds" => value == 0,
+        "enableServiceLinks" => value == true,
+        "hostNetwork" | "hostPID" | "hostIPC" => value == false,
+        _ => false,
+    }
+}
+
+fn prune(value: &mut Value, key: &str) {
+    match value {
+        Value::Object(map) => {
+            // Free-form maps keep every key: a label named like a field is no default.
+            let free = matches!(
+                key,
+                "labels" | "annotations" | "nodeSelector" | "limits" | "requests"
+            );
+            for (k, v) in map.iter_mut() {
+                prune(v, if free { "" } else { k });
+            }
+            // An emptyDir is told by its empty object: that one says something.
+            map.retain(|k, v| {
+                free || k == "emptyDir"
+                    || !(v.is_null()
+                        || v.as_object().is_some_and(serde_json::Map::is_empty)
+                        || v.as_array().is_some_and(Vec::is_empty)
+                        || is_default(k, v))
+            });
+            map.sort_keys();
+        }
+        Value::Array(items) => items.iter_mut().for_each(|v| prune(v, "")),
+        _ => {}
+    }
+}
+
+/// Do two templates make the same pods? (the hash label aside)
+pub fn same_template(a: &PodTemplateSpec, b: &PodTemplateSpec) -> bool {
+    canonical(a) == canonical(b)
+}
+
+/// The template's hash in the alphabet of Kubernetes' safe names; `collisions` salts it.
+pub fn template_hash(template: &PodTemplateSpec, collisions: i32) -> String {
+    const SAFE: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+    let mut hash: u32 = 0x811c_9dc5;
+    let mut eat = |bytes: &[u8]| {
+        for byte in bytes {
+            hash = (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+        }
+    };
+    eat(canonical(template).to_string().as_bytes());
+    if collisions > 0 {
+        eat(&collisions.to_le_bytes());
+    }
+    hash.to_string()
+        .bytes()
+        .map(|b| char::from(SAFE[usize::from(b) % SAFE.len()]))
+        .collect()
+}
+
+pub fn annotation<'a>(rs: &'a ReplicaSet, key: &str) -> Option<&'a str> {
+    rs.metadata
+        .annotations
+        .as_ref()?
+        .get(key)
+        .map(String::as_str)
+}
+
+pub fn number(rs: &ReplicaSet, key: &str) -> Option<i32> {
+    annotation(rs, key)?.parse().ok()
+}
+
+pub fn revision(rs: &ReplicaSet) -> i64 {
+    annotation(rs, REVISION)
+        .and_then(|r| r.parse().ok())
+        .unwrap_or(0)
+}
+
+pub fn rs_replicas(rs: &ReplicaSet) -> i32 {
+    rs.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1)
+}
+
+pub fn rs_available(rs: &ReplicaSet) -> i32 {
+    rs.status
+        .as_ref()
+        .and_then(|s| s.available_replicas)
+        .unwrap_or(0)
+}
+
+pub fn rs_ready(rs: &ReplicaSet) -> i32 {
+    rs.status
+        .as_ref()
+        .and_then(|s| s.ready_replicas)
+        .unwrap_or(0)
+}
+
+/// Pods that exist, as the ReplicaSet controller last counted them.
+pub fn rs_actual(rs: &ReplicaSet) -> i32 {
+    rs.status.as_ref().map_or(0, |s| s.replicas)
+}
+
+/// Oldest first; revisions and names settle what seconds cannot.
+pub fn age(rs: &ReplicaSet) -> (Timestamp, i64, String) {
+    (
+        rs.metadata
+            .creation_timestamp
+            .as_ref()
+            .map_or(Timestamp::MAX, |t| t.0),
+        revision(rs),
+        rs.metadata.name.clone().unwrap_or_default(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn deployment(spec: Value) -> Deployment {
+        serde_json::from_value(json!({"metadata": {"name": "d"}, "spec": spec})).unwrap()
+    }
+
+    #[test]
+    fn fence_posts_round_surge_up_and_unavailable_down() {
+        for (n, surge, unavailable, want) in [
+            (4, json!("25%"), json!("25%"), (1, 1)),
+            (10, json!("25%"), json!("25%"), (3, 2)),
+            (3, json!(0), json!("10%"), (0, 1)),
+            (0, json!("25%"), json!("25%"), (0, 1)),
+            (6, json!(3), json!(0), (3, 0)),
+            (2, json!("100%"), json!(5), (2, 5)),
+        ] {
+            let d = deployment(json!({
+                "replicas": n, "selector": {}, "template": {},
+                "strategy": {"rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}},
+            }));
+            assert_eq!(fence_posts(&d), want, "{n} {surge} {unavailable}");
+        }
+    }
+
+    #[test]
+    fn a_defaulted_template_is_the_same_template() {
+        let plain: PodTemplateSpec = serde_json::from_value(json!({
+            "metadata": {"labels": {"app": "a"}},
+            "spec": {"containers": [{"name": "c", "image": "i", "ports": [{"containerPort": 80}]}]},
+        }))
+        .unwrap();
+        let defaulted: PodTemplateSpec = serde_json::from_value(json!({
+            "metadata": {"labels": {"app": "a", HASH_LABEL: "x"}, "creationTimestamp": null},
+            "spec": {"restartPolicy": "Always", "dnsPolicy": "ClusterFirst", "securityContext": {},
+                "terminationGracePeriodSeconds": 30,
+                "containers": [{"name": "c", "image": "i", "resources": {}, "imagePullPolicy": "IfNotPresent",
+                    "ports": [{"containerPort": 80, "protocol": "TCP"}]}]},
+        }))
+        .unwrap();
+        assert!(same_template(&plain, &defaulted));
+        assert_eq!(template_hash(&plain, 0), template_hash(&defaulted, 0));
+        assert_ne!(template_hash(&plain, 0), template_hash(&plain, 1));
+        let mut other = plain.clone();
+        other.spec.as_mut().unwrap().containers[0].image = Some("j".into());
+        assert!(!same_template(&plain, &other));
+        assert_ne!(template_hash(&plain, 0), template_hash(&other, 0));
+    }
+}

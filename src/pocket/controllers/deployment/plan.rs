@@ -1,0 +1,408 @@
+//! One sync of the native Deployment controller, pure: what is there, and now, in; what to write, out.
+//!
+//! It follows kube-controller-manager's order of steps (sync, scale, rolling, recreate), since the exact batches of
+//! graylane stand on what that controller does and does not do.
+
+use super::model::{
+    DESIRED, HASH_LABEL, MAX, NOT_COPIED, REVISION, REVISION_HISTORY, age, fence_posts, min_ready,
+    number, paused, recreate, replicas, revision, rs_actual, rs_replicas, same_template,
+    template_hash,
+};
+use super::{rolling, status};
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet, ReplicaSetSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What one sync sees.
+pub struct Input<'a> {
+    pub deployment: &'a Deployment,
+    /// The ReplicaSets this Deployment controls.
+    pub sets: &'a [ReplicaSet],
+    /// Pods not yet finished (terminating ones too) by the uid of their ReplicaSet.
+    pub pods: &'a BTreeMap<String, i32>,
+    pub now: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    Create(Box<ReplicaSet>),
+    /// Write these fields of an existing ReplicaSet, if it is still at this resourceVersion.
+    Update {
+        name: String,
+        resource_version: Option<String>,
+        replicas: Option<i32>,
+        min_ready_seconds: Option<i32>,
+        annotations: BTreeMap<String, String>,
+    },
+    Delete {
+        name: String,
+        uid: Option<String>,
+    },
+}
+
+/// What one sync wants: actions in order, then status and revision, then look again.
+#[derive(Debug, Default, PartialEq)]
+pub struct Plan {
+    pub actions: Vec<Action>,
+    /// `Scaled up replica set …`, for events.
+    pub notes: Vec<String>,
+    /// The Deployment's revision annotation, where it must change.
+    pub revision: Option<String>,
+    pub status: DeploymentStatus,
+    pub requeue: Option<Duration>,
+}
+
+/// The ReplicaSets while a sync changes them.
+pub(super) struct Work<'a> {
+    pub d: &'a Deployment,
+    pub now: Timestamp,
+    pub status: DeploymentStatus,
+    pub new: Option<ReplicaSet>,
+    /// Oldest first.
+    pub old: Vec<ReplicaSet>,
+    pub notes: Vec<String>,
+    created: bool,
+    deleted: Vec<ReplicaSet>,
+    revision: Option<String>,
+}
+
+impl Work<'_> {
+    pub fn all(&self) -> impl Iterator<Item = &ReplicaSet> {
+        self.old.iter().chain(self.new.iter())
+    }
+
+    /// Sum of what is asked for, not of what is there.
+    pub fn total(&self) -> i32 {
+        self.all().map(rs_replicas).sum()
+    }
+
+    /// Write a size and the two numbers that proportional scaling needs; tells it when the size changed.
+    pub fn resize(&mut self, name: &str, size: i32) -> bool {
+        let (want, surge) = (replicas(self.d), fence_posts(self.d).0);
+        let Some(rs) = self
+            .old
+            .iter_mut()
+            .chain(self.new.iter_mut())
+            .find(|rs| rs.metadata.name.as_deref() == Some(name))
+        else {
+            return false;
+        };
+        annotate_sizes(rs, want, want + surge);
+        let before = rs_replicas(rs);
+        if before == size {
+            return false;
+        }
+        if let Some(spec) = rs.spec.as_mut() {
+            spec.replicas = Some(size);
+        }
+        let way = if size > before { "up" } else { "down" };
+        self.notes.push(format!(
+            "Scaled {way} replica set {name} from {before} to {size}"
+        ));
+        true
+    }
+}
+
+fn annotate_sizes(rs: &mut ReplicaSet, desired: i32, max: i32) {
+    let annotations = rs.metadata.annotations.get_or_insert_default();
+    annotations.insert(DESIRED.into(), desired.to_string());
+    annotations.insert(MAX.into(), max.to_string());
+}
+
+/// One sync.
+pub fn plan(input: &Input) -> Plan {
+    let d = input.deployment;
+    let mut sets: Vec<ReplicaSet> = input.sets.to_vec();
+    sets.sort_by_key(age);
+    let template = d.spec.as_ref().map(|s| &s.template);
+    let is_new = |rs: &ReplicaSet| {
+        let own = rs.spec.as_ref().and_then(|s| s.template.as_ref());
+        matches!((own, template), (Some(a), Some(b)) if same_template(a, b))
+    };
+    let new = sets.iter().position(is_new).map(|i| sets.remove(i));
+    let mut work = Work {
+        d,
+        now: input.now,
+        status: d.status.clone().unwrap_or_default(),
+        new,
+        old: sets,
+        notes: vec![],
+        created: false,
+        deleted: vec![],
+        revision: None,
+    };
+    let mut requeue = None;
+    if d.metadata.deletion_timestamp.is_some() {
+        work.status = status::counts(&work);
+    } else {
+        status::paused(&mut work);
+        sync_new(&mut work);
+        if paused(d) {
+            rolling::scale(&mut work);
+            clean_up(&mut work);
+            work.status = status::counts(&work);
+        } else if scaling_event(&work) {
+            rolling::scale(&mut work);
+            work.status = status::counts(&work);
+        } else {
+            if recreate(d) {
+                roll_recreate(&mut work, input.pods);
+            } else {
+                roll(&mut work);
+            }
+            (work.status, requeue) = status::rollout(&work);
+        }
+    }
+    finish(work, input.sets, requeue)
+}
+
+fn roll(work: &mut Work) {
+    create_new(work);
+    if rolling::grow_new(work) || rolling::shrink_old(work) {
+        return;
+    }
+    if status::complete(work.d, &work.d.status.clone().unwrap_or_default()) {
+        clean_up(work);
+    }
+}
+
+fn roll_recreate(work: &mut Work, pods: &BTreeMap<String, i32>) {
+    let active: Vec<String> = work
+        .old
+        .iter()
+        .filter(|rs| rs_replicas(rs) > 0)
+        .map(name)
+        .collect();
+    if !active.is_empty() {
+        for name in active {
+            work.resize(&name, 0);
+        }
+        return;
+    }
+    let running = work.old.iter().any(|rs| {
+        let live = rs.metadata.uid.as_ref().and_then(|uid| pods.get(uid));
+        rs_actual(rs) > 0 || live.is_some_and(|n| *n > 0)
+    });
+    if running {
+        return;
+    }
+    create_new(work);
+    if let Some(new) = work.new.as_ref().map(name) {
+        work.resize(&new, replicas(work.d));
+    }
+    if status::complete(work.d, &work.d.status.clone().unwrap_or_default()) {
+        clean_up(work);
+    }
+}
+
+/// Did somebody change `spec.replicas` since the sets were last sized?
+fn scaling_event(work: &Work) -> bool {
+    work.all()
+        .filter(|rs| rs_replicas(rs) > 0)
+        .any(|rs| number(rs, DESIRED).is_some_and(|n| n != replicas(work.d)))
+}
+
+pub(super) fn name(rs: &ReplicaSet) -> String {
+    rs.metadata.name.clone().unwrap_or_default()
+}
+
+fn next_revision(work: &Work) -> i64 {
+    work.old.iter().map(revision).max().unwrap_or(0) + 1
+}
+
+/// Copy annotations, revision and minReadySeconds to the new set, where it exists.
+fn sync_new(work: &mut Work) {
+    let (d, next) = (work.d, next_revision(work));
+    let Some(new) = work.new.as_mut() else { return };
+    describe(d, new, next);
+    if let Some(spec) = new.spec.as_mut()
+        && spec.min_ready_seconds.unwrap_or(0) != min_ready(d)
+    {
+        spec.min_ready_seconds = Some(min_ready(d));
+    }
+    work.revision = Some(revision(new).to_string());
+    let found = format!("Found new replica set {:?}", name(new));
+    status::first_seen(work, "FoundNewReplicaSet", found);
+}
+
+fn describe(d: &Deployment, rs: &mut ReplicaSet, next: i64) {
+    let before = revision(rs);
+    let annotations = rs.metadata.annotations.get_or_insert_default();
+    for (key, value) in d.metadata.annotations.iter().flatten() {
+        if !NOT_COPIED.contains(&key.as_str()) {
+            annotations.insert(key.clone(), value.clone());
+        }
+    }
+    if before < next {
+        annotations.insert(REVISION.into(), next.to_string());
+        if before > 0 {
+            let history = annotations.entry(REVISION_HISTORY.into()).or_default();
+            if !history.is_empty() {
+                history.push(',');
+            }
+            history.push_str(&before.to_string());
+        }
+    }
+}
+
+/// A set for the Deployment's template, as large as the fence posts let it start.
+fn create_new(work: &mut Work) {
+    if work.new.is_some() {
+        return;
+    }
+    let d = work.d;
+    let Some(spec) = d.spec.as_ref() else { return };
+    let hash = template_hash(&spec.template, work.status.collision_count.unwrap_or(0));
+    let mut template = spec.template.clone();
+    let meta = template.metadata.get_or_insert_default();
+    meta.labels
+        .get_or_insert_default()
+        .insert(HASH_LABEL.into(), hash.clone());
+    let mut selector = spec.selector.clone();
+    selector
+        .match_labels
+        .get_or_insert_default()
+        .insert(HASH_LABEL.into(), hash.clone());
+    let mut rs = ReplicaSet {
+        metadata: ObjectMeta {
+            name: Some(format!(
+                "{}-{hash}",
+                d.metadata.name.as_deref().unwrap_or_default()
+            )),
+            namespace: d.metadata.namespace.clone(),
+            labels: template.metadata.as_ref().and_then(|m| m.labels.clone()),
+            owner_references: Some(vec![OwnerReference {
+                api_version: "apps/v1".into(),
+                kind: "Deployment".into(),
+                name: d.metadata.name.clone().unwrap_or_default(),
+                uid: d.metadata.uid.clone().unwrap_or_default(),
+                controller: Some(true),
+                block_owner_deletion: Some(true),
+            }]),
+            ..ObjectMeta::default()
+        },
+        spec: Some(ReplicaSetSpec {
+            replicas: Some(0),
+            min_ready_seconds: Some(min_ready(d)),
+            selector,
+            template: Some(template),
+        }),
+        status: None,
+    };
+    let next = next_revision(work);
+    describe(d, &mut rs, next);
+    let want = replicas(d);
+    annotate_sizes(&mut rs, want, want + fence_posts(d).0);
+    let size = rolling::new_size(work, 0);
+    let name = name(&rs);
+    if size > 0 {
+        work.notes
+            .push(format!("Scaled up replica set {name} from 0 to {size}"));
+    }
+    if let Some(spec) = rs.spec.as_mut() {
+        spec.replicas = Some(size);
+    }
+    work.new = Some(rs);
+    work.created = true;
+    work.revision = Some(next.to_string());
+    status::created(work, format!("Created new replica set {name:?}"));
+}
+
+/// Delete the oldest empty sets beyond the history limit.
+fn clean_up(work: &mut Work) {
+    let limit = work
+        .d
+        .spec
+        .as_ref()
+        .and_then(|s| s.revision_history_limit)
+        .unwrap_or(10);
+    let alive = |rs: &&ReplicaSet| rs.metadata.deletion_timestamp.is_none();
+    let excess = work.old.iter().filter(alive).count() as i64 - i64::from(limit);
+    if excess <= 0 {
+        return;
+    }
+    let mut by_revision: Vec<ReplicaSet> = work.old.iter().filter(alive).cloned().collect();
+    by_revision.sort_by_key(|rs| (revision(rs), age(rs)));
+    for rs in by_revision
+        .into_iter()
+        .take(usize::try_from(excess).unwrap_or(0))
+    {
+        let seen = rs
+            .status
+            .as_ref()
+            .and_then(|s| s.observed_generation)
+            .unwrap_or(0);
+        let settled = seen >= rs.metadata.generation.unwrap_or(0);
+        if rs_actual(&rs) == 0 && rs_replicas(&rs) == 0 && settled {
+            work.deleted.push(rs);
+        }
+    }
+}
+
+/// What changed between what was seen and what is wanted.
+fn finish(work: Work, seen: &[ReplicaSet], requeue: Option<Duration>) -> Plan {
+    let mut actions = vec![];
+    let old = work.old.iter().map(|rs| (rs, false));
+    for (rs, created) in work.new.iter().map(|rs| (rs, work.created)).chain(old) {
+        if created {
+            actions.push(Action::Create(Box::new(rs.clone())));
+            continue;
+        }
+        let Some(before) = seen.iter().find(|b| b.metadata.name == rs.metadata.name) else {
+            continue;
+        };
+        let size = rs_replicas(rs);
+        let ready = rs
+            .spec
+            .as_ref()
+            .and_then(|s| s.min_ready_seconds)
+            .unwrap_or(0);
+        let ready_before = before
+            .spec
+            .as_ref()
+            .and_then(|s| s.min_ready_seconds)
+            .unwrap_or(0);
+        let old = before.metadata.annotations.clone().unwrap_or_default();
+        let changed = |(k, v): &(String, String)| old.get(k) != Some(v);
+        let annotations: BTreeMap<_, _> = rs
+            .metadata
+            .annotations
+            .clone()
+            .unwrap_or_default()
+            .into_iter()
+            .filter(changed)
+            .collect();
+        let replicas = (size != rs_replicas(before)).then_some(size);
+        let min_ready_seconds = (ready != ready_before).then_some(ready);
+        if replicas.is_some() || min_ready_seconds.is_some() || !annotations.is_empty() {
+            actions.push(Action::Update {
+                name: name(rs),
+                resource_version: before.metadata.resource_version.clone(),
+                replicas,
+                min_ready_seconds,
+                annotations,
+            });
+        }
+    }
+    for rs in &work.deleted {
+        actions.push(Action::Delete {
+            name: name(rs),
+            uid: rs.metadata.uid.clone(),
+        });
+    }
+    let current = work
+        .d
+        .metadata
+        .annotations
+        .as_ref()
+        .and_then(|a| a.get(REVISION));
+    Plan {
+        actions,
+        notes: work.notes,
+        revision: work.revision.filter(|r| Some(r) != current),
+        status: work.status,
+        requeue,
+    }
+}

@@ -1,0 +1,197 @@
+//! Sizes: how far the new set may grow, which old ones shrink, and proportional scaling.
+
+use super::model::{
+    DESIRED, MAX, age, fence_posts, max_unavailable, number, recreate, replicas, rs_available,
+    rs_replicas,
+};
+use super::plan::{Work, name};
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use std::cmp::Reverse;
+
+/// The size a new set of size `own` may have now.
+pub(super) fn new_size(work: &Work, own: i32) -> i32 {
+    let want = replicas(work.d);
+    if recreate(work.d) {
+        return want;
+    }
+    let room = want + fence_posts(work.d).0 - work.total();
+    if room <= 0 {
+        return own;
+    }
+    own + room.min(want - own).max(0)
+}
+
+pub(super) fn grow_new(work: &mut Work) -> bool {
+    let Some(new) = work.new.as_ref() else {
+        return false;
+    };
+    let (own, want, name) = (rs_replicas(new), replicas(work.d), name(new));
+    if own == want {
+        return false;
+    }
+    let size = if own > want {
+        want
+    } else {
+        new_size(work, own)
+    };
+    size != own && work.resize(&name, size)
+}
+
+/// Shrink old sets as far as availability allows: pods that serve nobody first, then the oldest.
+pub(super) fn shrink_old(work: &mut Work) -> bool {
+    let Some(new) = work.new.as_ref() else {
+        return false;
+    };
+    if work.old.iter().map(rs_replicas).sum::<i32>() == 0 {
+        return false;
+    }
+    let floor = replicas(work.d) - max_unavailable(work.d);
+    let waiting = rs_replicas(new) - rs_available(new);
+    let most = work.total() - floor - waiting;
+    if most <= 0 {
+        return false;
+    }
+    let unhealthy = clean_unhealthy(work, most);
+    let available: i32 = work.all().map(rs_available).sum();
+    let healthy = shrink_available(work, available - floor);
+    unhealthy + healthy > 0
+}
+
+fn clean_unhealthy(work: &mut Work, most: i32) -> i32 {
+    let mut done = 0;
+    let sizes: Vec<_> = work
+        .old
+        .iter()
+        .map(|rs| (name(rs), rs_replicas(rs), rs_available(rs)))
+        .collect();
+    for (name, size, available) in sizes {
+        if done >= most {
+            break;
+        }
+        let gone = (most - done).min((size - available).max(0)).min(size);
+        if gone > 0 && work.resize(&name, size - gone) {
+            done += gone;
+        }
+    }
+    done
+}
+
+fn shrink_available(work: &mut Work, most: i32) -> i32 {
+    let mut done = 0;
+    let sizes: Vec<_> = work
+        .old
+        .iter()
+        .map(|rs| (name(rs), rs_replicas(rs)))
+        .collect();
+    for (name, size) in sizes {
+        if done >= most {
+            break;
+        }
+        let gone = size.min(most - done);
+        if gone > 0 && work.resize(&name, size - gone) {
+            done += gone;
+        }
+    }
+    done
+}
+
+/// On a scaling event, and at every sync of a paused Deployment.
+///
+/// (a) one active set gets everything; (b) beside a saturated new set the old ones go; (c) while two or more are
+/// active in a rolling update, each gets its share of the change.
+pub(super) fn scale(work: &mut Work) {
+    let want = replicas(work.d);
+    if let Some(only) = active_or_latest(work) {
+        work.resize(&only, want);
+        return;
+    }
+    if saturated(work) {
+        for old in work
+            .old
+            .iter()
+            .filter(|rs| rs_replicas(rs) > 0)
+            .map(name)
+            .collect::<Vec<_>>()
+        {
+            work.resize(&old, 0);
+        }
+        return;
+    }
+    if !recreate(work.d) {
+        proportional(work);
+    }
+}
+
+fn active_or_latest(work: &Work) -> Option<String> {
+    let mut active = work.all().filter(|rs| rs_replicas(rs) > 0);
+    match (active.next(), active.next()) {
+        (None, _) => work.new.as_ref().or(work.old.last()).map(name),
+        (Some(one), None) => Some(name(one)),
+        _ => None,
+    }
+}
+
+fn saturated(work: &Work) -> bool {
+    let want = replicas(work.d);
+    work.new.as_ref().is_some_and(|new| {
+        rs_replicas(new) == want && number(new, DESIRED) == Some(want) && rs_available(new) == want
+    })
+}
+
+fn proportional(work: &mut Work) {
+    let want = replicas(work.d);
+    let allowed = if want > 0 {
+        want + fence_posts(work.d).0
+    } else {
+        0
+    };
+    let mut active: Vec<ReplicaSet> = work
+        .all()
+        .filter(|rs| rs_replicas(rs) > 0)
+        .cloned()
+        .collect();
+    let change = allowed - active.iter().map(rs_replicas).sum::<i32>();
+    // Largest first; of equals the newest grows and the oldest shrinks.
+    if change > 0 {
+        active.sort_by_key(|rs| (Reverse(rs_replicas(rs)), Reverse(age(rs))));
+    } else if change < 0 {
+        active.sort_by_key(|rs| (Reverse(rs_replicas(rs)), age(rs)));
+    }
+    let mut added = 0;
+    let mut sizes: Vec<(String, i32)> = vec![];
+    for rs in &active {
+        let share = share(work, rs, allowed, change, added);
+        added += share;
+        sizes.push((name(rs), rs_replicas(rs) + share));
+    }
+    if let Some(first) = sizes.first_mut() {
+        first.1 = (first.1 + change - added).max(0);
+    }
+    for (name, size) in sizes {
+        work.resize(&name, size);
+    }
+}
+
+fn share(work: &Work, rs: &ReplicaSet, allowed: i32, change: i32, added: i32) -> i32 {
+    let (size, left) = (rs_replicas(rs), change - added);
+    if left == 0 {
+        return 0;
+    }
+    let fraction = if replicas(work.d) == 0 {
+        -size
+    } else {
+        let known = work.d.status.as_ref().and_then(|s| s.replicas);
+        let before = number(rs, MAX)
+            .filter(|n| *n > 0)
+            .or(known.filter(|n| *n > 0));
+        before.map_or(0, |before| {
+            let exact = f64::from(size) * f64::from(allowed) / f64::from(before);
+            exact.round() as i32 - size
+        })
+    };
+    if change > 0 {
+        fraction.min(left)
+    } else {
+        fraction.max(left)
+    }
+}

@@ -1,0 +1,253 @@
+//! Counts and conditions, with the reasons `kubectl rollout status` reads.
+
+use super::model::{
+    max_unavailable, paused as is_paused, progress_deadline, replicas, rs_actual, rs_available,
+    rs_ready, rs_replicas,
+};
+use super::plan::{Work, name};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition, DeploymentStatus, ReplicaSet};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use std::time::Duration;
+
+const AVAILABLE: &str = "NewReplicaSetAvailable";
+const TIMED_OUT: &str = "ProgressDeadlineExceeded";
+const PAUSED: &str = "DeploymentPaused";
+
+fn condition(
+    kind: &str,
+    status: &str,
+    reason: &str,
+    message: &str,
+    now: Timestamp,
+) -> DeploymentCondition {
+    let now = Time(Timestamp::from_second(now.as_second()).unwrap_or(now));
+    DeploymentCondition {
+        type_: kind.into(),
+        status: status.into(),
+        reason: Some(reason.into()),
+        message: Some(message.into()),
+        last_update_time: Some(now.clone()),
+        last_transition_time: Some(now),
+    }
+}
+
+fn get<'a>(status: &'a DeploymentStatus, kind: &str) -> Option<&'a DeploymentCondition> {
+    status.conditions.iter().flatten().find(|c| c.type_ == kind)
+}
+
+fn remove(status: &mut DeploymentStatus, kind: &str) {
+    if let Some(all) = status.conditions.as_mut() {
+        all.retain(|c| c.type_ != kind);
+    }
+}
+
+/// Same status and reason: nothing new; same status: the transition keeps its time.
+fn set(status: &mut DeploymentStatus, mut new: DeploymentCondition) {
+    if let Some(old) = get(status, &new.type_) {
+        if old.status == new.status && old.reason == new.reason {
+            return;
+        }
+        if old.status == new.status {
+            new.last_transition_time = old.last_transition_time.clone();
+        }
+    }
+    remove(status, &new.type_);
+    status.conditions.get_or_insert_default().push(new);
+}
+
+/// A pause is no lack of progress: say so in the Progressing condition, and start its clock anew when resumed.
+pub(super) fn paused(work: &mut Work) {
+    if progress_deadline(work.d).is_none() {
+        return;
+    }
+    let reason = get(&work.status, "Progressing").and_then(|c| c.reason.clone());
+    if reason.as_deref() == Some(TIMED_OUT) {
+        return;
+    }
+    let said = reason.as_deref() == Some(PAUSED);
+    if is_paused(work.d) && !said {
+        set(
+            &mut work.status,
+            condition(
+                "Progressing",
+                "Unknown",
+                PAUSED,
+                "Deployment is paused",
+                work.now,
+            ),
+        );
+    } else if !is_paused(work.d) && said {
+        let resumed = condition(
+            "Progressing",
+            "Unknown",
+            "DeploymentResumed",
+            "Deployment is resumed",
+            work.now,
+        );
+        set(&mut work.status, resumed);
+    }
+}
+
+pub(super) fn first_seen(work: &mut Work, reason: &str, message: String) {
+    if progress_deadline(work.d).is_some() && get(&work.status, "Progressing").is_none() {
+        set(
+            &mut work.status,
+            condition("Progressing", "True", reason, &message, work.now),
+        );
+    }
+}
+
+pub(super) fn created(work: &mut Work, message: String) {
+    if progress_deadline(work.d).is_some() {
+        set(
+            &mut work.status,
+            condition(
+                "Progressing",
+                "True",
+                "NewReplicaSetCreated",
+                &message,
+                work.now,
+            ),
+        );
+    }
+}
+
+/// Counts and the Available condition.
+pub(super) fn counts(work: &Work) -> DeploymentStatus {
+    let d = work.d;
+    let sum = |f: fn(&ReplicaSet) -> i32| work.all().map(f).sum::<i32>();
+    let available = sum(rs_available);
+    let some = |n: i32| (n > 0).then_some(n);
+    let mut status = DeploymentStatus {
+        observed_generation: d.metadata.generation,
+        replicas: some(sum(rs_actual)),
+        updated_replicas: some(work.new.as_ref().map_or(0, rs_actual)),
+        ready_replicas: some(sum(rs_ready)),
+        available_replicas: some(available),
+        unavailable_replicas: some(sum(rs_replicas) - available),
+        collision_count: work.status.collision_count,
+        conditions: work.status.conditions.clone(),
+        terminating_replicas: work.status.terminating_replicas,
+    };
+    let enough = available >= replicas(d) - max_unavailable(d);
+    let (state, reason, message) = if enough {
+        (
+            "True",
+            "MinimumReplicasAvailable",
+            "Deployment has minimum availability.",
+        )
+    } else {
+        (
+            "False",
+            "MinimumReplicasUnavailable",
+            "Deployment does not have minimum availability.",
+        )
+    };
+    set(
+        &mut status,
+        condition("Available", state, reason, message, work.now),
+    );
+    status
+}
+
+pub(super) fn complete(d: &Deployment, status: &DeploymentStatus) -> bool {
+    let want = replicas(d);
+    status.updated_replicas.unwrap_or(0) == want
+        && status.replicas.unwrap_or(0) == want
+        && status.available_replicas.unwrap_or(0) == want
+        && status.observed_generation.unwrap_or(0) >= d.metadata.generation.unwrap_or(0)
+}
+
+fn progressing(before: &DeploymentStatus, now: &DeploymentStatus) -> bool {
+    let old = |s: &DeploymentStatus| s.replicas.unwrap_or(0) - s.updated_replicas.unwrap_or(0);
+    now.updated_replicas > before.updated_replicas
+        || old(now) < old(before)
+        || now.ready_replicas > before.ready_replicas
+        || now.available_replicas > before.available_replicas
+}
+
+fn deadline(status: &DeploymentStatus, seconds: i32) -> Option<Timestamp> {
+    let since = get(status, "Progressing")?.last_update_time.as_ref()?.0;
+    since
+        .checked_add(SignedDuration::from_secs(i64::from(seconds)))
+        .ok()
+}
+
+/// Counts, progress and failures; and when a look at the clock is due.
+pub(super) fn rollout(work: &Work) -> (DeploymentStatus, Option<Duration>) {
+    let (d, now) = (work.d, work.now);
+    let mut status = counts(work);
+    let limit = progress_deadline(d);
+    if limit.is_none() {
+        remove(&mut status, "Progressing");
+    }
+    let current = get(&work.status, "Progressing").cloned();
+    let reason = current.as_ref().and_then(|c| c.reason.as_deref());
+    let done = status.replicas == status.updated_replicas && reason == Some(AVAILABLE);
+    let subject = work.new.as_ref().map_or(
+        format!(
+            "Deployment {:?}",
+            d.metadata.name.as_deref().unwrap_or_default()
+        ),
+        |rs| format!("ReplicaSet {:?}", name(rs)),
+    );
+    if let Some(seconds) = limit
+        && !done
+    {
+        let before = d.status.clone().unwrap_or_default();
+        if complete(d, &status) {
+            let message = format!("{subject} has successfully progressed.");
+            set(
+                &mut status,
+                condition("Progressing", "True", AVAILABLE, &message, now),
+            );
+        } else if progressing(&before, &status) {
+            let message = format!("{subject} is progressing.");
+            let mut new = condition("Progressing", "True", "ReplicaSetUpdated", &message, now);
+            if let Some(old) = current.as_ref().filter(|c| c.status == "True") {
+                new.last_transition_time = old.last_transition_time.clone();
+            }
+            // Replaced even when the reason is the same: its update time is the clock of the deadline.
+            remove(&mut status, "Progressing");
+            set(&mut status, new);
+        } else if reason != Some(AVAILABLE) && deadline(&status, seconds).is_some_and(|at| at < now)
+        {
+            let message = format!("{subject} has timed out progressing.");
+            set(
+                &mut status,
+                condition("Progressing", "False", TIMED_OUT, &message, now),
+            );
+        }
+    }
+    match failure(work) {
+        Some(failed) => set(&mut status, failed),
+        None => remove(&mut status, "ReplicaFailure"),
+    }
+    let waiting =
+        get(&status, "Progressing").is_some_and(|c| c.reason.as_deref() != Some(TIMED_OUT));
+    let requeue = limit
+        .filter(|_| waiting && !complete(d, &status))
+        .and_then(|seconds| deadline(&status, seconds))
+        .map(|at| {
+            let left = at.duration_since(now).as_secs().max(0);
+            Duration::from_secs(u64::try_from(left).unwrap_or(0) + 1)
+        });
+    (status, requeue)
+}
+
+fn failure(work: &Work) -> Option<DeploymentCondition> {
+    let sets = work.new.iter().chain(work.old.iter());
+    let mut failures =
+        sets.flat_map(|rs| rs.status.iter().flat_map(|s| s.conditions.iter().flatten()));
+    failures
+        .find(|c| c.type_ == "ReplicaFailure")
+        .map(|c| DeploymentCondition {
+            type_: "ReplicaFailure".into(),
+            status: c.status.clone(),
+            reason: c.reason.clone(),
+            message: c.message.clone(),
+            last_update_time: c.last_transition_time.clone(),
+            last_transition_time: c.last_transition_time.clone(),
+        })
+}
