@@ -1,3 +1,108 @@
 //! The controllers of the embedded cluster: level-triggered, over `kube::Client` only.
+//!
+//! One shared watch a kind fills a `cache`; changes put keys in a `queue`; a look at a key compares what is wanted
+//! with what is, writes the difference, and says when to look again. Nothing else is remembered.
 
+use cache::{Cache, Key};
+use events::Recorder;
+use futures::future::BoxFuture;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, Client};
+use queue::Outcome;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub mod cache;
 pub mod deployment;
+pub mod events;
+pub mod pods;
+pub mod queue;
+pub mod replicaset;
+pub mod write;
+
+/// What all controllers share.
+pub struct Shared {
+    pub client: Client,
+    pub deployments: Cache<Deployment>,
+    pub sets: Cache<ReplicaSet>,
+    pub pods: Cache<Pod>,
+    recorders: HashMap<&'static str, Recorder>,
+}
+
+impl Shared {
+    /// The recorder that speaks as this component.
+    fn events(&self, component: &'static str) -> &Recorder {
+        &self.recorders[component]
+    }
+}
+
+const COMPONENTS: [&str; 2] = ["deployment-controller", "replicaset-controller"];
+
+/// Start all controllers; they end soon after `stop` (wait for them on `tracker`).
+pub fn spawn(client: Client, tracker: &TaskTracker, stop: &CancellationToken) {
+    let recorder = |c: &'static str| (c, Recorder::start(client.clone(), c, tracker, stop.clone()));
+    let shared = Arc::new(Shared {
+        client: client.clone(),
+        deployments: Cache::default(),
+        sets: Cache::default(),
+        pods: Cache::default(),
+        recorders: COMPONENTS.into_iter().map(recorder).collect(),
+    });
+    start(
+        &shared,
+        tracker,
+        stop,
+        "deployment",
+        deployment::watch,
+        |s, k| Box::pin(deployment::look(s, k)),
+    );
+    start(
+        &shared,
+        tracker,
+        stop,
+        "replicaset",
+        replicaset::watch,
+        |s, k| Box::pin(replicaset::look(s, k)),
+    );
+    tracker.spawn(
+        shared
+            .deployments
+            .clone()
+            .run(Api::all(client.clone()), stop.clone()),
+    );
+    tracker.spawn(
+        shared
+            .sets
+            .clone()
+            .run(Api::all(client.clone()), stop.clone()),
+    );
+    tracker.spawn(shared.pods.clone().run(Api::all(client), stop.clone()));
+}
+
+fn start(
+    shared: &Arc<Shared>,
+    tracker: &TaskTracker,
+    stop: &CancellationToken,
+    name: &'static str,
+    watch: fn(&Shared, queue::Queue),
+    look: fn(Arc<Shared>, Key) -> BoxFuture<'static, Outcome>,
+) {
+    let (queue, inbox) = queue::queue();
+    watch(shared, queue);
+    let (shared, stop) = (shared.clone(), stop.clone());
+    tracker.spawn(async move {
+        // Nothing may be decided on half a picture.
+        let all = async {
+            shared.deployments.ready().await;
+            shared.sets.ready().await;
+            shared.pods.ready().await;
+        };
+        if stop.run_until_cancelled(all).await.is_none() {
+            return;
+        }
+        queue::run(name, inbox, stop, move |key| look(shared.clone(), key)).await;
+    });
+}

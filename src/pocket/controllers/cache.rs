@@ -1,0 +1,300 @@
+//! One shared watch a kind: what the cluster holds, as last heard, with our own writes already in it.
+//!
+//! A controller that has just created a pod must not create it again because the watch is a moment late: answers to
+//! writes are remembered unless the watch has already gone past them.
+
+use futures::StreamExt;
+use kube::api::ObjectMeta;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use std::collections::{BTreeMap, HashSet};
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// `(namespace, name)`; the namespace of a cluster-wide object is empty.
+pub type Key = (String, String);
+
+pub fn key(meta: &ObjectMeta) -> Key {
+    (
+        meta.namespace.clone().unwrap_or_default(),
+        meta.name.clone().unwrap_or_default(),
+    )
+}
+
+type Listener<K> = Box<dyn Fn(Option<&K>, Option<&K>) + Send + Sync>;
+
+struct State<K> {
+    objects: BTreeMap<Key, Arc<K>>,
+    /// The newest resourceVersion the watch has told of.
+    seen: u64,
+    /// Deleted by us, not yet confirmed by the watch.
+    hidden: HashSet<String>,
+}
+
+struct Inner<K> {
+    state: Mutex<State<K>>,
+    listeners: Mutex<Vec<Listener<K>>>,
+    ready: watch::Sender<bool>,
+}
+
+pub struct Cache<K>(Arc<Inner<K>>);
+
+impl<K> Clone for Cache<K> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<K> Default for Cache<K> {
+    fn default() -> Self {
+        let state = State {
+            objects: BTreeMap::new(),
+            seen: 0,
+            hidden: HashSet::new(),
+        };
+        Self(Arc::new(Inner {
+            state: Mutex::new(state),
+            listeners: Mutex::default(),
+            ready: watch::Sender::new(false),
+        }))
+    }
+}
+
+fn version<K: Resource>(object: &K) -> u64 {
+    object
+        .meta()
+        .resource_version
+        .as_deref()
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(0)
+}
+
+impl<K> Cache<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    fn state(&self) -> MutexGuard<'_, State<K>> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Called with what was and what is, for every change the watch tells.
+    pub fn on_change(&self, listener: impl Fn(Option<&K>, Option<&K>) + Send + Sync + 'static) {
+        self.0
+            .listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Box::new(listener));
+    }
+
+    fn tell(&self, old: Option<&K>, new: Option<&K>) {
+        for listener in self
+            .0
+            .listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
+            listener(old, new);
+        }
+    }
+
+    pub fn get(&self, key: &Key) -> Option<Arc<K>> {
+        let state = self.state();
+        let object = state.objects.get(key)?;
+        let hidden = object
+            .meta()
+            .uid
+            .as_ref()
+            .is_some_and(|uid| state.hidden.contains(uid));
+        (!hidden).then(|| object.clone())
+    }
+
+    /// All of one namespace, or (empty) of all.
+    pub fn list(&self, namespace: &str) -> Vec<Arc<K>> {
+        let state = self.state();
+        let all = state
+            .objects
+            .iter()
+            .filter(|((ns, _), _)| namespace.is_empty() || ns == namespace);
+        all.map(|(_, object)| object)
+            .filter(|o| {
+                !o.meta()
+                    .uid
+                    .as_ref()
+                    .is_some_and(|uid| state.hidden.contains(uid))
+            })
+            .cloned()
+            .collect()
+    }
+
+    /// The answer to our own write.
+    pub fn remember(&self, object: &K) {
+        let mut state = self.state();
+        if version(object) > state.seen {
+            state
+                .objects
+                .insert(key(object.meta()), Arc::new(object.clone()));
+        }
+    }
+
+    /// We deleted this; until the watch says so it is as if gone.
+    pub fn forget(&self, object: &K) {
+        if let Some(uid) = object.uid() {
+            let mut state = self.state();
+            let present = state.objects.get(&key(object.meta()));
+            if present.is_some_and(|o| o.meta().uid.as_deref() == Some(uid.as_str())) {
+                state.hidden.insert(uid);
+            }
+        }
+    }
+
+    /// Until the first list is in.
+    pub async fn ready(&self) {
+        let mut ready = self.0.ready.subscribe();
+        let _ = ready.wait_for(|r| *r).await;
+    }
+
+    /// Watch until stopped.
+    pub async fn run(self, api: Api<K>, stop: CancellationToken) {
+        let strip = |o: &mut K| o.meta_mut().managed_fields = None;
+        let events = watcher(api, watcher::Config::default())
+            .modify(strip)
+            .default_backoff();
+        let mut events = std::pin::pin!(events);
+        let mut listed: BTreeMap<Key, Arc<K>> = BTreeMap::new();
+        loop {
+            let event = tokio::select! {
+                () = stop.cancelled() => return,
+                event = events.next() => event,
+            };
+            match event {
+                None => return,
+                Some(Err(error)) => tracing::debug!(kind = %K::kind(&()), %error, "watch"),
+                Some(Ok(watcher::Event::Init)) => listed.clear(),
+                Some(Ok(watcher::Event::InitApply(object))) => {
+                    listed.insert(key(object.meta()), Arc::new(object));
+                }
+                Some(Ok(watcher::Event::InitDone)) => {
+                    self.replace(std::mem::take(&mut listed));
+                    self.0.ready.send_replace(true);
+                }
+                Some(Ok(watcher::Event::Apply(object))) => self.apply(object),
+                Some(Ok(watcher::Event::Delete(object))) => self.delete(&object),
+            }
+        }
+    }
+
+    fn replace(&self, listed: BTreeMap<Key, Arc<K>>) {
+        let old = {
+            let mut state = self.state();
+            state.hidden.clear();
+            state.seen = listed
+                .values()
+                .map(|o| version(o.as_ref()))
+                .max()
+                .unwrap_or(0)
+                .max(state.seen);
+            std::mem::replace(&mut state.objects, listed.clone())
+        };
+        for (key, was) in &old {
+            if !listed.contains_key(key) {
+                self.tell(Some(was), None);
+            }
+        }
+        for (key, is) in &listed {
+            self.tell(old.get(key).map(AsRef::as_ref), Some(is));
+        }
+    }
+
+    fn apply(&self, object: K) {
+        let object = Arc::new(object);
+        let old = {
+            let mut state = self.state();
+            let at = version(object.as_ref());
+            state.seen = state.seen.max(at);
+            let newer = |o: &Arc<K>| version(o.as_ref()) > at;
+            if state.objects.get(&key(object.meta())).is_some_and(newer) {
+                // Our own later write is in already; its event will come.
+                None
+            } else {
+                state.objects.insert(key(object.meta()), object.clone())
+            }
+        };
+        self.tell(old.as_deref(), Some(&object));
+    }
+
+    fn delete(&self, object: &K) {
+        let old = {
+            let mut state = self.state();
+            state.seen = state.seen.max(version(object));
+            if let Some(uid) = &object.meta().uid {
+                state.hidden.remove(uid);
+            }
+            let key = key(object.meta());
+            // A new object of the same name may be in already, by our own write.
+            let same = state
+                .objects
+                .get(&key)
+                .is_some_and(|o| o.meta().uid == object.meta().uid);
+            if same {
+                state.objects.remove(&key)
+            } else {
+                None
+            }
+        };
+        self.tell(Some(old.as_deref().unwrap_or(object)), None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    fn object(name: &str, uid: &str, version: u64) -> ConfigMap {
+        let mut o = ConfigMap::default();
+        o.metadata.name = Some(name.into());
+        o.metadata.uid = Some(uid.into());
+        o.metadata.resource_version = Some(version.to_string());
+        o
+    }
+
+    #[test]
+    fn a_late_answer_brings_nothing_back() {
+        let cache = Cache::<ConfigMap>::default();
+        let made = object("a", "1", 10);
+        cache.apply(made.clone());
+        cache.delete(&object("a", "1", 12));
+        cache.remember(&made);
+        assert!(cache.list("").is_empty(), "the watch was already past it");
+        let early = object("b", "2", 13);
+        cache.remember(&early);
+        assert_eq!(
+            cache.list("").len(),
+            1,
+            "an answer ahead of the watch counts at once"
+        );
+        cache.apply(early);
+        assert_eq!(cache.list("").len(), 1);
+    }
+
+    #[test]
+    fn what_we_deleted_is_gone_before_the_watch_says_so() {
+        let cache = Cache::<ConfigMap>::default();
+        let first = object("a", "1", 10);
+        cache.apply(first.clone());
+        cache.forget(&first);
+        assert!(cache.list("").is_empty());
+        cache.remember(&object("a", "2", 12));
+        cache.delete(&object("a", "1", 11));
+        let left = cache.get(&key(&first.metadata)).unwrap();
+        assert_eq!(
+            left.metadata.uid.as_deref(),
+            Some("2"),
+            "the next of that name stays"
+        );
+    }
+}

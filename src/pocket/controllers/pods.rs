@@ -1,0 +1,75 @@
+//! What controllers ask of a pod.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Pod, PodCondition};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReference};
+use kube::api::ObjectMeta;
+use kube::core::{Selector, SelectorExt};
+use std::time::Duration;
+
+/// The one owner that manages the object.
+pub fn controller(meta: &ObjectMeta) -> Option<&OwnerReference> {
+    meta.owner_references
+        .iter()
+        .flatten()
+        .find(|o| o.controller == Some(true))
+}
+
+pub fn controlled_by(meta: &ObjectMeta, uid: Option<&str>) -> bool {
+    controller(meta).is_some_and(|o| Some(o.uid.as_str()) == uid)
+}
+
+pub fn phase(pod: &Pod) -> &str {
+    pod.status
+        .as_ref()
+        .and_then(|s| s.phase.as_deref())
+        .unwrap_or("Pending")
+}
+
+pub fn finished(pod: &Pod) -> bool {
+    matches!(phase(pod), "Succeeded" | "Failed")
+}
+
+/// Neither finished nor being deleted: it counts.
+pub fn active(pod: &Pod) -> bool {
+    !finished(pod) && pod.metadata.deletion_timestamp.is_none()
+}
+
+pub fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
+    pod.status
+        .as_ref()?
+        .conditions
+        .as_ref()?
+        .iter()
+        .find(|c| c.type_ == kind)
+}
+
+/// Since when it is Ready, if it is.
+pub fn ready_since(pod: &Pod) -> Option<Timestamp> {
+    let ready = condition(pod, "Ready").filter(|c| c.status == "True")?;
+    Some(
+        ready
+            .last_transition_time
+            .as_ref()
+            .map_or(Timestamp::UNIX_EPOCH, |t| t.0),
+    )
+}
+
+pub fn ready(pod: &Pod) -> bool {
+    ready_since(pod).is_some()
+}
+
+/// How long until it is available: zero when it is, none when it is not even ready.
+pub fn available_in(pod: &Pod, min_ready_seconds: i32, now: Timestamp) -> Option<Duration> {
+    let since = ready_since(pod)?;
+    let at = since
+        .checked_add(SignedDuration::from_secs(i64::from(min_ready_seconds)))
+        .ok()?;
+    Some(Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO))
+}
+
+/// Does a selector choose these labels? One that cannot be read, or an empty one, chooses nothing.
+pub fn selects(selector: &LabelSelector, meta: &ObjectMeta) -> bool {
+    let labels = meta.labels.clone().unwrap_or_default();
+    Selector::try_from(selector.clone()).is_ok_and(|s| !s.selects_all() && s.matches(&labels))
+}
