@@ -27,10 +27,15 @@ use color_eyre::eyre::{Report, Result};
 
 pub use args::{Cli, Command, Global};
 
-use crate::domain::intent::Intent;
+use crate::{domain::intent::Intent, pocket::shim};
 
 /// The whole program.
 pub fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    // A container's process: before anything else starts.
+    if args.next().is_some_and(|first| first == shim::NAME) {
+        return shim::main(args);
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(told) => {

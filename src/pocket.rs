@@ -9,5 +9,6 @@ pub mod patch;
 pub mod rest;
 pub mod run;
 pub mod serve;
+pub mod shim;
 pub mod store;
 mod table;

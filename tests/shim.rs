@@ -10,6 +10,12 @@ fn shim(args: &[&str], script: &str) -> Child {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
+/// Waits without closing the pipe, which would be pocket's end.
+fn code(mut child: Child) -> Option<i32> {
+    let _pipe = child.stdin.take();
+    child.wait().unwrap().code()
+}
+
 fn lines(child: &mut Child) -> impl Iterator<Item = String> + use<> {
     BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap)
 }
@@ -33,7 +39,7 @@ fn until(what: &str, mut fact: impl FnMut() -> bool) {
 #[test]
 fn exit_codes_pass_and_signals_become_128_plus() {
     for (script, want) in [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137), ("kill -TERM $$", 143)] {
-        assert_eq!(shim(&[], script).wait().unwrap().code(), Some(want), "{script}");
+        assert_eq!(code(shim(&[], script)), Some(want), "{script}");
     }
     let mut missing = Command::new(env!("CARGO_BIN_EXE_graylane"))
         .args(["__shim", "--", "/no/such/program"])
@@ -43,7 +49,7 @@ fn exit_codes_pass_and_signals_become_128_plus() {
         .unwrap();
     let mut text = String::new();
     missing.stderr.take().unwrap().read_to_string(&mut text).unwrap();
-    assert_eq!(missing.wait().unwrap().code(), Some(128));
+    assert_eq!(code(missing), Some(128));
     assert!(text.contains("cannot start /no/such/program"), "{text}");
 }
 
@@ -64,7 +70,7 @@ fn the_end_of_the_pipe_takes_the_whole_tree() {
 fn nothing_is_left_behind_by_a_process_that_ends_by_itself() {
     let mut child = shim(&[], "sleep 1000 & echo $!; setsid sh -c 'echo $$; exec sleep 1000' & sleep 0.2; exit 3");
     let pids: Vec<String> = lines(&mut child).take(2).collect();
-    assert_eq!(child.wait().unwrap().code(), Some(3));
+    assert_eq!(code(child), Some(3));
     until("all are gone", || pids.iter().all(|pid| gone(pid)));
 }
 
@@ -80,7 +86,7 @@ fn term_is_passed_on_by_byte_and_by_signal() {
             child.stdin.as_mut().unwrap().write_all(b"T").unwrap();
         }
         assert_eq!(out.next().as_deref(), Some("bye"));
-        assert_eq!(child.wait().unwrap().code(), Some(5));
+        assert_eq!(code(child), Some(5));
     }
 }
 
@@ -89,7 +95,8 @@ fn one_lock_one_run() {
     let dir = tempfile::tempdir().unwrap();
     let lock = dir.path().join("lock");
     let lock = lock.to_str().unwrap();
-    let mut first = shim(&["--lock", lock, "--wait-ms", "10"], "trap '' TERM; echo first; while :; do sleep 0.01; done");
+    let mut first =
+        shim(&["--lock", lock, "--wait-ms", "10"], "trap '' TERM; echo first; while :; do sleep 0.01; done");
     assert_eq!(lines(&mut first).next().as_deref(), Some("first"));
     let mut second = shim(&["--lock", lock], "echo second");
     let mut third = shim(&["--lock", lock], "echo third");

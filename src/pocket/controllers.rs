@@ -51,34 +51,10 @@ pub fn spawn(client: Client, tracker: &TaskTracker, stop: &CancellationToken) {
         pods: Cache::default(),
         recorders: COMPONENTS.into_iter().map(recorder).collect(),
     });
-    start(
-        &shared,
-        tracker,
-        stop,
-        "deployment",
-        deployment::watch,
-        |s, k| Box::pin(deployment::look(s, k)),
-    );
-    start(
-        &shared,
-        tracker,
-        stop,
-        "replicaset",
-        replicaset::watch,
-        |s, k| Box::pin(replicaset::look(s, k)),
-    );
-    tracker.spawn(
-        shared
-            .deployments
-            .clone()
-            .run(Api::all(client.clone()), stop.clone()),
-    );
-    tracker.spawn(
-        shared
-            .sets
-            .clone()
-            .run(Api::all(client.clone()), stop.clone()),
-    );
+    start(&shared, tracker, stop, "deployment", deployment::watch, |s, k| Box::pin(deployment::look(s, k)));
+    start(&shared, tracker, stop, "replicaset", replicaset::watch, |s, k| Box::pin(replicaset::look(s, k)));
+    tracker.spawn(shared.deployments.clone().run(Api::all(client.clone()), stop.clone()));
+    tracker.spawn(shared.sets.clone().run(Api::all(client.clone()), stop.clone()));
     tracker.spawn(shared.pods.clone().run(Api::all(client), stop.clone()));
 }
 

@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// The hidden subcommand.
@@ -43,11 +43,13 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Option<Args> {
     (!parsed.command.is_empty()).then_some(parsed)
 }
 
-static CHILD: OnceLock<Pid> = OnceLock::new();
+/// Locked while the child is being started: whoever wants to signal it waits until it can be.
+static CHILD: Mutex<Option<Pid>> = Mutex::new(None);
 
 fn signal(signal: Signal) {
-    match CHILD.get() {
-        Some(pid) => drop(rustix::process::kill_process_group(*pid, signal)),
+    let child = CHILD.lock().unwrap_or_else(PoisonError::into_inner);
+    match *child {
+        Some(pid) => drop(rustix::process::kill_process_group(pid, signal)),
         // Nothing runs yet (waiting for the lock): there is nothing to wait for either.
         None => std::process::exit(128 + signal.as_raw()),
     }
@@ -97,15 +99,16 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     let (program, rest) = args.command.split_first().expect("parse() wants a command");
-    let child = match Command::new(program).args(rest).stdin(Stdio::null()).process_group(0).spawn() {
-        Ok(child) => child,
-        Err(error) => {
-            eprintln!("cannot start {}: {error}", program.display());
-            return ExitCode::from(CANNOT_START);
+    let pid = {
+        let mut running = CHILD.lock().unwrap_or_else(PoisonError::into_inner);
+        match Command::new(program).args(rest).stdin(Stdio::null()).process_group(0).spawn() {
+            Ok(child) => *running.insert(Pid::from_child(&child)),
+            Err(error) => {
+                eprintln!("cannot start {}: {error}", program.display());
+                return ExitCode::from(CANNOT_START);
+            }
         }
     };
-    let pid = Pid::from_child(&child);
-    let _ = CHILD.set(pid);
     let code = reap_until(pid);
     let _ = rustix::process::kill_process_group(pid, Signal::KILL);
     clear();
@@ -147,10 +150,7 @@ fn children() -> Vec<Pid> {
     };
     let lists = tasks.flatten().filter_map(|t| std::fs::read_to_string(t.path().join("children")).ok());
     let all: Vec<String> = lists.collect();
-    all.iter()
-        .flat_map(|list| list.split_whitespace())
-        .filter_map(|pid| Pid::from_raw(pid.parse().ok()?))
-        .collect()
+    all.iter().flat_map(|list| list.split_whitespace()).filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect()
 }
 
 #[cfg(test)]

@@ -29,9 +29,7 @@ const COMPONENT: &str = "deployment-controller";
 
 pub(super) fn watch(shared: &Shared, queue: Queue) {
     let q = queue.clone();
-    shared.deployments.on_change(move |old, new| {
-        q.add(key(&new.or(old).expect("a change has an object").metadata))
-    });
+    shared.deployments.on_change(move |old, new| q.add(key(&new.or(old).expect("a change has an object").metadata)));
     let (q, deployments) = (queue.clone(), shared.deployments.clone());
     shared.sets.on_change(move |old, new| {
         for rs in [old, new].into_iter().flatten() {
@@ -42,11 +40,7 @@ pub(super) fn watch(shared: &Shared, queue: Queue) {
                 None => deployments
                     .list(&namespace)
                     .iter()
-                    .filter(|d| {
-                        d.spec
-                            .as_ref()
-                            .is_some_and(|s| selects(&s.selector, &rs.metadata))
-                    })
+                    .filter(|d| d.spec.as_ref().is_some_and(|s| selects(&s.selector, &rs.metadata)))
                     .for_each(|d| q.add(key(&d.metadata))),
             }
         }
@@ -82,11 +76,8 @@ pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
     }
     let uid = d.metadata.uid.as_deref();
     let own = shared.sets.list(&at.0);
-    let own: Vec<ReplicaSet> = own
-        .iter()
-        .filter(|rs| controlled_by(&rs.metadata, uid))
-        .map(|rs| (**rs).clone())
-        .collect();
+    let own: Vec<ReplicaSet> =
+        own.iter().filter(|rs| controlled_by(&rs.metadata, uid)).map(|rs| (**rs).clone()).collect();
     let mut pods = BTreeMap::new();
     if model::recreate(&d) {
         for pod in shared.pods.list(&at.0).iter().filter(|p| !finished(p)) {
@@ -95,36 +86,20 @@ pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
             }
         }
     }
-    let input = Input {
-        deployment: &d,
-        sets: &own,
-        pods: &pods,
-        now: Timestamp::now(),
-    };
+    let input = Input { deployment: &d, sets: &own, pods: &pods, now: Timestamp::now() };
     let mut plan = plan::plan(&input);
     for action in plan.actions {
         if let Step::Collision(n) = act(&shared, &sets_api, action).await? {
-            plan.status.collision_count = Some(
-                n + d
-                    .status
-                    .as_ref()
-                    .and_then(|s| s.collision_count)
-                    .unwrap_or(0),
-            );
+            plan.status.collision_count = Some(n + d.status.as_ref().and_then(|s| s.collision_count).unwrap_or(0));
         }
     }
     for note in plan.notes {
-        shared
-            .events(COMPONENT)
-            .normal(about(&*d), "ScalingReplicaSet", note);
+        shared.events(COMPONENT).normal(about(&*d), "ScalingReplicaSet", note);
     }
     let api: Api<Deployment> = Api::namespaced(shared.client.clone(), &at.0);
     if let Some(revision) = plan.revision {
-        let patch =
-            json!({"metadata": {"uid": d.uid(), "annotations": {model::REVISION: revision}}});
-        let done = api
-            .patch(&at.1, &PatchParams::default(), &Patch::Merge(patch))
-            .await;
+        let patch = json!({"metadata": {"uid": d.uid(), "annotations": {model::REVISION: revision}}});
+        let done = api.patch(&at.1, &PatchParams::default(), &Patch::Merge(patch)).await;
         if let Some(d) = write::gone_is_fine(done)? {
             shared.deployments.remember(&d);
         }
@@ -144,18 +119,14 @@ async fn claim(shared: &Shared, d: &Deployment, api: &Api<ReplicaSet>) -> Result
     let uid = d.metadata.uid.as_deref();
     for rs in shared.sets.list(&d.namespace().unwrap_or_default()) {
         let matches = selects(&spec.selector, &rs.metadata);
-        let mut owners =
-            serde_json::to_value(rs.metadata.owner_references.clone().unwrap_or_default())
-                .map_err(kube::Error::SerdeError)?;
+        let mut owners = serde_json::to_value(rs.metadata.owner_references.clone().unwrap_or_default())
+            .map_err(kube::Error::SerdeError)?;
         let Some(list) = owners.as_array_mut() else {
             continue;
         };
-        if matches && controller(&rs.metadata).is_none() && rs.metadata.deletion_timestamp.is_none()
-        {
-            list.push(
-                json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": d.name_any(),
-                "uid": uid, "controller": true, "blockOwnerDeletion": true}),
-            );
+        if matches && controller(&rs.metadata).is_none() && rs.metadata.deletion_timestamp.is_none() {
+            list.push(json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": d.name_any(),
+                "uid": uid, "controller": true, "blockOwnerDeletion": true}));
         } else if controlled_by(&rs.metadata, uid) && !matches {
             list.retain(|o| o["uid"].as_str() != uid);
         } else {
@@ -163,13 +134,7 @@ async fn claim(shared: &Shared, d: &Deployment, api: &Api<ReplicaSet>) -> Result
         }
         let version = &rs.metadata.resource_version;
         let patch = json!({"metadata": {"ownerReferences": owners, "uid": rs.uid(), "resourceVersion": version}});
-        let done = api
-            .patch(
-                &rs.name_any(),
-                &PatchParams::default(),
-                &Patch::Merge(patch),
-            )
-            .await;
+        let done = api.patch(&rs.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await;
         if let Some(rs) = write::gone_is_fine(done)? {
             shared.sets.remember(&rs);
         }
@@ -189,28 +154,15 @@ async fn act(shared: &Shared, api: &Api<ReplicaSet>, action: Action) -> Result<S
             Ok(made) => shared.sets.remember(&made),
             Err(error) if write::is_code(&error, 409) => {
                 let there = api.get_opt(&rs.name_any()).await?;
-                let template = |rs: &ReplicaSet| {
-                    rs.spec
-                        .as_ref()
-                        .and_then(|s| s.template.clone())
-                        .unwrap_or_default()
-                };
+                let template = |rs: &ReplicaSet| rs.spec.as_ref().and_then(|s| s.template.clone()).unwrap_or_default();
                 return match there {
-                    Some(other) if !model::same_template(&template(&other), &template(&rs)) => {
-                        Ok(Step::Collision(1))
-                    }
+                    Some(other) if !model::same_template(&template(&other), &template(&rs)) => Ok(Step::Collision(1)),
                     _ => Err(error),
                 };
             }
             Err(error) => return Err(error),
         },
-        Action::Update {
-            name,
-            resource_version,
-            replicas,
-            min_ready_seconds,
-            annotations,
-        } => {
+        Action::Update { name, resource_version, replicas, min_ready_seconds, annotations } => {
             let mut spec = Map::new();
             if let Some(n) = replicas {
                 spec.insert("replicas".into(), n.into());
@@ -224,10 +176,7 @@ async fn act(shared: &Shared, api: &Api<ReplicaSet>, action: Action) -> Result<S
             shared.sets.remember(&rs);
         }
         Action::Delete { name, uid } => {
-            let params = DeleteParams::background().preconditions(Preconditions {
-                uid,
-                resource_version: None,
-            });
+            let params = DeleteParams::background().preconditions(Preconditions { uid, resource_version: None });
             write::gone_is_fine(api.delete(&name, &params).await)?;
         }
     }

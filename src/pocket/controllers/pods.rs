@@ -9,10 +9,7 @@ use std::time::Duration;
 
 /// The one owner that manages the object.
 pub fn controller(meta: &ObjectMeta) -> Option<&OwnerReference> {
-    meta.owner_references
-        .iter()
-        .flatten()
-        .find(|o| o.controller == Some(true))
+    meta.owner_references.iter().flatten().find(|o| o.controller == Some(true))
 }
 
 pub fn controlled_by(meta: &ObjectMeta, uid: Option<&str>) -> bool {
@@ -20,10 +17,7 @@ pub fn controlled_by(meta: &ObjectMeta, uid: Option<&str>) -> bool {
 }
 
 pub fn phase(pod: &Pod) -> &str {
-    pod.status
-        .as_ref()
-        .and_then(|s| s.phase.as_deref())
-        .unwrap_or("Pending")
+    pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or("Pending")
 }
 
 pub fn finished(pod: &Pod) -> bool {
@@ -36,23 +30,13 @@ pub fn active(pod: &Pod) -> bool {
 }
 
 pub fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
-    pod.status
-        .as_ref()?
-        .conditions
-        .as_ref()?
-        .iter()
-        .find(|c| c.type_ == kind)
+    pod.status.as_ref()?.conditions.as_ref()?.iter().find(|c| c.type_ == kind)
 }
 
 /// Since when it is Ready, if it is.
 pub fn ready_since(pod: &Pod) -> Option<Timestamp> {
     let ready = condition(pod, "Ready").filter(|c| c.status == "True")?;
-    Some(
-        ready
-            .last_transition_time
-            .as_ref()
-            .map_or(Timestamp::UNIX_EPOCH, |t| t.0),
-    )
+    Some(ready.last_transition_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |t| t.0))
 }
 
 pub fn ready(pod: &Pod) -> bool {
@@ -62,9 +46,7 @@ pub fn ready(pod: &Pod) -> bool {
 /// How long until it is available: zero when it is, none when it is not even ready.
 pub fn available_in(pod: &Pod, min_ready_seconds: i32, now: Timestamp) -> Option<Duration> {
     let since = ready_since(pod)?;
-    let at = since
-        .checked_add(SignedDuration::from_secs(i64::from(min_ready_seconds)))
-        .ok()?;
+    let at = since.checked_add(SignedDuration::from_secs(i64::from(min_ready_seconds))).ok()?;
     Some(Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO))
 }
 

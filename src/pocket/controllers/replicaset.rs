@@ -9,7 +9,7 @@ use super::write;
 use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
-use k8s_openapi::api::core::v1::{Pod, PodSpec};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::Status;
@@ -22,26 +22,18 @@ mod victims;
 
 pub(super) fn watch(shared: &Shared, queue: Queue) {
     let q = queue.clone();
-    shared.sets.on_change(move |old, new| {
-        q.add(key(&new.or(old).expect("a change has an object").metadata))
-    });
+    shared.sets.on_change(move |old, new| q.add(key(&new.or(old).expect("a change has an object").metadata)));
     let sets = shared.sets.clone();
     shared.pods.on_change(move |old, new| {
         for pod in [old, new].into_iter().flatten() {
             let namespace = pod.namespace().unwrap_or_default();
             match controller(&pod.metadata) {
-                Some(owner) if owner.kind == "ReplicaSet" => {
-                    queue.add((namespace, owner.name.clone()))
-                }
+                Some(owner) if owner.kind == "ReplicaSet" => queue.add((namespace, owner.name.clone())),
                 Some(_) => {}
                 None => sets
                     .list(&namespace)
                     .iter()
-                    .filter(|rs| {
-                        rs.spec
-                            .as_ref()
-                            .is_some_and(|s| selects(&s.selector, &pod.metadata))
-                    })
+                    .filter(|rs| rs.spec.as_ref().is_some_and(|s| selects(&s.selector, &pod.metadata)))
                     .for_each(|rs| queue.add(key(&rs.metadata))),
             }
         }
@@ -102,13 +94,7 @@ async fn claim(shared: &Shared, rs: &ReplicaSet, api: &Api<Pod>) -> Result<(), k
         }
         let version = &pod.metadata.resource_version;
         let patch = json!({"metadata": {"ownerReferences": owners, "uid": pod.uid(), "resourceVersion": version}});
-        let done = api
-            .patch(
-                &pod.name_any(),
-                &PatchParams::default(),
-                &Patch::Merge(patch),
-            )
-            .await;
+        let done = api.patch(&pod.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await;
         if let Some(pod) = write::gone_is_fine(done)? {
             shared.pods.remember(&pod);
         }
@@ -117,11 +103,7 @@ async fn claim(shared: &Shared, rs: &ReplicaSet, api: &Api<Pod>) -> Result<(), k
 }
 
 fn new_pod(rs: &ReplicaSet) -> Pod {
-    let template = rs
-        .spec
-        .as_ref()
-        .and_then(|s| s.template.clone())
-        .unwrap_or_default();
+    let template = rs.spec.as_ref().and_then(|s| s.template.clone()).unwrap_or_default();
     let meta = template.metadata.unwrap_or_default();
     Pod {
         metadata: ObjectMeta {
@@ -133,7 +115,7 @@ fn new_pod(rs: &ReplicaSet) -> Pod {
             owner_references: Some(vec![owner(rs)]),
             ..ObjectMeta::default()
         },
-        spec: Some(template.spec.unwrap_or_else(PodSpec::default)),
+        spec: Some(template.spec.unwrap_or_default()),
         status: None,
     }
 }
@@ -153,21 +135,13 @@ async fn manage(shared: &Shared, rs: &ReplicaSet, api: &Api<Pod>) -> Option<kube
                 Ok(pod) => {
                     shared.pods.remember(&pod);
                     let text = format!("Created pod: {}", pod.name_any());
-                    shared.events("replicaset-controller").normal(
-                        about(rs),
-                        "SuccessfulCreate",
-                        text,
-                    );
+                    shared.events("replicaset-controller").normal(about(rs), "SuccessfulCreate", text);
                 }
                 Err(error) => {
                     // A namespace on its way out takes nothing new, and that is no news.
                     if !ending(&error) {
                         let text = format!("Error creating: {error}");
-                        shared.events("replicaset-controller").warning(
-                            about(rs),
-                            "FailedCreate",
-                            text,
-                        );
+                        shared.events("replicaset-controller").warning(about(rs), "FailedCreate", text);
                         failed = Some(error);
                     }
                 }
@@ -175,20 +149,14 @@ async fn manage(shared: &Shared, rs: &ReplicaSet, api: &Api<Pod>) -> Option<kube
         }
     } else {
         let excess = live.len() - want;
-        let deleting = victims::choose(live, excess)
-            .into_iter()
-            .map(|pod| async move {
-                let uid = Preconditions {
-                    uid: pod.uid(),
-                    resource_version: None,
-                };
-                let params = DeleteParams::default().preconditions(uid);
-                (api.delete(&pod.name_any(), &params).await, pod)
-            });
+        let deleting = victims::choose(live, excess).into_iter().map(|pod| async move {
+            let uid = Preconditions { uid: pod.uid(), resource_version: None };
+            let params = DeleteParams::default().preconditions(uid);
+            (api.delete(&pod.name_any(), &params).await, pod)
+        });
         for (result, pod) in join_all(deleting).await {
             match write::gone_is_fine(result.map(|answer| answer.left())) {
-                Ok(Some(Some(dying))) if dying.metadata.deletion_timestamp.is_some() =>
-                {
+                Ok(Some(Some(dying))) if dying.metadata.deletion_timestamp.is_some() => {
                     shared.pods.remember(&dying);
                 }
                 Ok(_) => shared.pods.forget(&pod),
@@ -198,9 +166,7 @@ async fn manage(shared: &Shared, rs: &ReplicaSet, api: &Api<Pod>) -> Option<kube
                 }
             }
             let text = format!("Deleted pod: {}", pod.name_any());
-            shared
-                .events("replicaset-controller")
-                .normal(about(rs), "SuccessfulDelete", text);
+            shared.events("replicaset-controller").normal(about(rs), "SuccessfulDelete", text);
         }
     }
     failed
@@ -216,11 +182,7 @@ async fn report(shared: &Shared, rs: &ReplicaSet, failed: Option<&kube::Error>) 
     let mut pods = own_pods(shared, rs);
     pods.retain(|p| active(p));
     let now = Timestamp::now();
-    let wait = rs
-        .spec
-        .as_ref()
-        .and_then(|s| s.min_ready_seconds)
-        .unwrap_or(0);
+    let wait = rs.spec.as_ref().and_then(|s| s.min_ready_seconds).unwrap_or(0);
     let labels = rs
         .spec
         .as_ref()
@@ -230,9 +192,7 @@ async fn report(shared: &Shared, rs: &ReplicaSet, failed: Option<&kube::Error>) 
         .unwrap_or_default();
     let labeled = |p: &&Arc<Pod>| {
         let own = p.metadata.labels.as_ref();
-        labels
-            .iter()
-            .all(|(k, v)| own.and_then(|l| l.get(k)) == Some(v))
+        labels.iter().all(|(k, v)| own.and_then(|l| l.get(k)) == Some(v))
     };
     let (mut available, mut next) = (0, None::<Duration>);
     for left in pods.iter().filter_map(|p| available_in(p, wait, now)) {
@@ -253,16 +213,13 @@ async fn report(shared: &Shared, rs: &ReplicaSet, failed: Option<&kube::Error>) 
         conditions: conditions(old, failed, now),
         terminating_replicas: None,
     };
-    let api: Api<ReplicaSet> =
-        Api::namespaced(shared.client.clone(), &rs.namespace().unwrap_or_default());
+    let api: Api<ReplicaSet> = Api::namespaced(shared.client.clone(), &rs.namespace().unwrap_or_default());
     let written = write::gone_is_fine(write::status(&api, rs, old, &status).await)?.flatten();
     if let Some(rs) = written {
         shared.sets.remember(&rs);
     }
     // A latch of 68 years needs no alarm.
-    Ok(next
-        .map(|n| n + Duration::from_millis(1))
-        .filter(|n| *n < Duration::from_secs(86_400 * 30)))
+    Ok(next.map(|n| n + Duration::from_millis(1)).filter(|n| *n < Duration::from_secs(86_400 * 30)))
 }
 
 fn conditions(
@@ -272,19 +229,14 @@ fn conditions(
 ) -> Option<Vec<ReplicaSetCondition>> {
     let before = old.and_then(|s| s.conditions.clone()).unwrap_or_default();
     let had = before.iter().find(|c| c.type_ == "ReplicaFailure").cloned();
-    let mut rest: Vec<_> = before
-        .into_iter()
-        .filter(|c| c.type_ != "ReplicaFailure")
-        .collect();
+    let mut rest: Vec<_> = before.into_iter().filter(|c| c.type_ != "ReplicaFailure").collect();
     if let Some(error) = failed {
         rest.push(had.unwrap_or_else(|| ReplicaSetCondition {
             type_: "ReplicaFailure".into(),
             status: "True".into(),
             reason: Some("FailedCreate".into()),
             message: Some(error.to_string()),
-            last_transition_time: Some(Time(
-                Timestamp::from_second(now.as_second()).unwrap_or(now),
-            )),
+            last_transition_time: Some(Time(Timestamp::from_second(now.as_second()).unwrap_or(now))),
         }));
     }
     (!rest.is_empty()).then_some(rest)
