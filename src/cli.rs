@@ -15,6 +15,7 @@ mod output;
 mod pocket;
 mod probe;
 mod release;
+mod render;
 mod sample;
 mod session;
 mod teardown;
@@ -66,6 +67,7 @@ async fn run(cli: Cli) -> Result<()> {
         None => Err(session::usage("the cockpit")),
         Some(Command::Get(args)) => get::run(&global, args).await,
         Some(Command::Release(args)) => release::run(&global, args).await,
+        Some(Command::Render(args)) => render::run(&global, args).await,
         Some(Command::Apply(args)) => apply::run(&global, args).await,
         Some(Command::Wish(command)) => wish::run(&global, command).await,
         Some(Command::StopTheLine) => {

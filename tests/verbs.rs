@@ -247,3 +247,30 @@ async fn a_probe_that_cannot_be_sent_says_why() {
         f.refused(2, wrong).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn manifests_are_rendered_as_they_would_be_applied_and_errors_are_told_at_their_line() {
+    let f = fixture().await;
+    let gray = ["render", "spring-cloud-a", "--environment", "gray"];
+    let list = f.json(&[&gray[..], &["--image", "backend=spring-cloud-a:v2"]].concat()).await;
+    let deployment = &list["items"][0];
+    assert_eq!(deployment["metadata"]["name"], "spring-cloud-a-gray");
+    assert_eq!(deployment["spec"]["template"]["metadata"]["labels"]["alicloud.service.tag"], "gray");
+    assert_eq!(deployment["spec"]["template"]["spec"]["containers"][0]["image"], "spring-cloud-a:v2");
+    assert_eq!(list["items"][1]["metadata"]["name"], "spring-cloud-a-gray");
+    let prod = f.ok(&["render", "spring-cloud-a", "--environment", "prod"]).await;
+    assert!(prod.contains("replicas: 4") && prod.contains("image: spring-cloud-a:v1"), "{prod}");
+    assert!(!prod.contains("alicloud.service.tag: gray"), "{prod}");
+    assert_eq!(
+        f.ok(&[&gray[..], &["-o", "name"]].concat()).await,
+        "deployment/spring-cloud-a-gray\nservice/spring-cloud-a-gray\n"
+    );
+    let told = f.refused(1, &[&gray[..], &["--image", "front=x:1"]].concat()).await;
+    assert!(told.contains("no image front"), "{told}");
+
+    let app = "apiVersion: graylane.dev/v1alpha1\nkind: App\nmetadata: {name: bad}\nspec:\n  environments:\n  - {name: gray, namespace: demo}\n  manifests:\n  - name: cm.yaml\n    template: |\n      kind: ConfigMap\n      data: {x: {{ .Values.missing }}}\n";
+    let file = f.file("bad.yaml", app);
+    f.ok(&["apply", "-f", &file]).await;
+    let told = f.refused(1, &["render", "bad", "--environment", "gray"]).await;
+    assert!(told.contains("cm.yaml:2:") && told.contains("missing"), "{told}");
+}

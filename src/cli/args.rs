@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{apply, completions, get, lane, lock, logs, pocket, probe, release, sample, teardown, wish};
+use super::{apply, completions, get, lane, lock, logs, pocket, probe, release, render, sample, teardown, wish};
 
 /// A terminal cockpit for end-to-end gray releases.
 #[derive(Debug, Parser)]
@@ -66,6 +66,8 @@ pub enum Command {
     Lock(lock::LockArgs),
     /// Take a lock away
     Unlock(lock::UnlockArgs),
+    /// Print an App's manifests as they would be applied to an environment
+    Render(render::RenderArgs),
     /// Create or change objects from files; all errors at once, each with file and line
     Apply(apply::ApplyArgs),
     /// Show a pod's log

@@ -3,7 +3,13 @@
 use serde::de::DeserializeOwned;
 
 use super::files::Object;
-use crate::api::{self, App, AppTemplate, Approval, Lane, LaneGroup, Release};
+use crate::{
+    api::{self, App, AppTemplate, Approval, Lane, LaneGroup, Release},
+    domain::{
+        lanes::{self, Rules},
+        template,
+    },
+};
 
 /// Problems, each with file and line.
 pub(super) fn check(object: &Object) -> Vec<String> {
@@ -21,7 +27,7 @@ pub(super) fn check(object: &Object) -> Vec<String> {
         "Release" => typed::<Release>(object).map(|_| vec![]),
         "Approval" => typed::<Approval>(object).map(|_| vec![]),
         "LaneGroup" => typed::<LaneGroup>(object).map(|_| vec![]),
-        "Lane" => typed::<Lane>(object).map(|_| vec![]),
+        "Lane" => typed::<Lane>(object).map(|lane| self::lane(object, lane)),
         kind => Err(vec![format!("{}: {} has no kind {kind}", object.place("kind"), api::GROUP)]),
     }
     .unwrap_or_else(|problems| problems)
@@ -32,11 +38,25 @@ fn typed<T: DeserializeOwned>(object: &Object) -> Result<T, Vec<String>> {
         .map_err(|e| vec![format!("{}: {}: {e}", object.place("spec"), object.words())])
 }
 
+/// Conditions that cannot be read: a bad regex, a percentage above 100.
+fn lane(object: &Object, mut lane: Lane) -> Vec<String> {
+    lane.spec.enabled = true;
+    let (_, problems) = Rules::compile(&lane.spec.group.clone(), &[lane]);
+    let told =
+        |p: &lanes::Problem| format!("{}: {}: {}", object.place(&format!("spec.{}", p.place)), object.words(), p.text);
+    problems.iter().map(told).collect()
+}
+
 /// What the schema cannot say: names that must be known, kinds that must be one.
 fn app(object: &Object, spec: &api::AppSpec, at: &str) -> Vec<String> {
     let mut problems = vec![];
     let mut tell =
         |path: String, why: String| problems.push(format!("{}: {}: {why}", object.place(&path), object.words()));
+    for (n, manifest) in spec.manifests.iter().enumerate() {
+        if let Err(why) = template::placeholders(&manifest.name, &manifest.template) {
+            tell(format!("{at}.manifests[{n}].template"), why.to_string());
+        }
+    }
     for (n, environment) in spec.environments.iter().enumerate() {
         if spec.environments[..n].iter().any(|e| e.name == environment.name) {
             tell(format!("{at}.environments[{n}].name"), format!("environment {} stands twice", environment.name));
@@ -119,6 +139,13 @@ spec:
             ]
         );
         assert_eq!(check(&Object::of(&APP.replace("kind: App", "kind: Ap"))), ["f:2: graylane.dev has no kind Ap"]);
+        let torn = APP.replace("manifests: []", "manifests:\n  - name: d.yaml\n    template: |\n      a: {{ if }}");
+        let told = check(&Object::of(&torn));
+        assert!(told[0].starts_with("f:7: app/a: d.yaml:1:"), "{told:?}");
+        let lane = "apiVersion: graylane.dev/v1alpha1\nkind: Lane\nmetadata: {name: l}\nspec:\n  group: g\n  tag: t\n  \
+            match:\n    all:\n    - on: header\n      key: k\n      op: regex\n      values: ['(']\n";
+        let told = check(&Object::of(lane));
+        assert!(told.len() == 1 && told[0].starts_with("f:9: lane/l: "), "{told:?}");
         let wrong = check(&Object::of(&APP.replace("- name: gray\n    namespace", "- name: gray\n    namspace")));
         assert!(wrong[0].starts_with("f:4: app/a: ") && wrong[0].contains("namespace"), "{wrong:?}");
         assert!(check(&Object::of("apiVersion: v1\nkind: Service\nmetadata: {name: s}\n")).is_empty());
