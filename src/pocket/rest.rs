@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::pocket::store::{Store, StoreError};
 
+mod addresses;
 mod change;
 mod convert;
 mod create;
@@ -61,6 +62,7 @@ struct Inner {
     registry: registry::Cached,
     logs: OnceLock<Arc<dyn LogSource>>,
     closing: CancellationToken,
+    addresses: addresses::Addresses,
 }
 
 impl Drop for Inner {
@@ -103,6 +105,7 @@ impl ApiServer {
                 registry: registry::Cached::default(),
                 logs: OnceLock::new(),
                 closing: CancellationToken::new(),
+                addresses: addresses::Addresses::default(),
             }),
         };
         terminate::start(&server);

@@ -17,7 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     hoplog::{self, HopLog, Logs},
     network::{Network, NetworkError},
-    rest::{ApiServer, LogError, LogOptions, LogSource, LogStream},
+    rest::{ApiError, ApiServer, LogError, LogOptions, LogSource, LogStream},
     serve::{self, Identity, IdentityError},
     store::StoreError,
 };
@@ -35,6 +35,9 @@ pub enum PocketError {
     /// No certificate or kubeconfig.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// Services could not be given addresses of this network.
+    #[error("starting the pocket: {}", .0.message)]
+    Addresses(ApiError),
     /// The first objects were not taken.
     #[error("starting the pocket: {0}")]
     Objects(#[from] kube::Error),
@@ -96,6 +99,7 @@ impl Pocket {
     pub async fn start(dir: &Path) -> Result<Self, PocketError> {
         let server = ApiServer::open(dir)?;
         let (network, listener) = Network::take(dir)?;
+        server.set_network(network).await.map_err(PocketError::Addresses)?;
         let identity = Identity::of(dir, network.node())?;
         let client = server.client();
         let hops = HopLog::default();

@@ -92,6 +92,7 @@ impl ApiServer {
         if owned {
             object = patch::track_update(None, &object, manager, None, &now, &resource.lists);
         }
+        self.assign_address(resource, &mut object)?;
         convert::to_stored(resource, &mut object);
         Ok(object)
     }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::addresses;
 use super::error::{ApiError, FieldError, Result};
 use super::meta::{self, NameRule};
 use super::registry::{CRDS, Resource};
@@ -71,6 +72,9 @@ pub(super) fn update(resource: &Resource, old: &Value, object: &mut Value, subre
             }
             if resource.is("", "Namespace") {
                 object["spec"] = old["spec"].clone();
+            }
+            if resource.is("", "Service") {
+                addresses::keep(resource, old, object)?;
             }
         }
     }

@@ -1,0 +1,155 @@
+//! Services' addresses: given when a Service is created, kept for its life, changed only when the pocket's
+//! network is another one than it was.
+
+use std::{
+    collections::HashSet,
+    net::Ipv4Addr,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use serde_json::{Value, json};
+
+use super::{
+    ApiServer,
+    change::Decision,
+    delete,
+    error::{ApiError, FieldError, Result},
+    meta,
+    registry::Resource,
+};
+use crate::pocket::network::Network;
+
+const STORAGE: &str = "services";
+
+/// What addresses are taken from.
+#[derive(Default)]
+pub(super) struct Addresses {
+    network: OnceLock<Network>,
+    /// Goes on from the last one given: two Services created at once never get the same, and an address that
+    /// was just freed is not soon another's.
+    next: AtomicU32,
+}
+
+impl ApiServer {
+    /// From now on Services have addresses; those of another network get new ones.
+    pub async fn set_network(&self, network: Network) -> Result<()> {
+        let addresses = &self.inner.addresses;
+        if addresses.network.set(network).is_err() {
+            return Ok(());
+        }
+        let registry = self.registry();
+        let Some(resource) = registry.stored_as(STORAGE) else { return Ok(()) };
+        for service in self.store().list(STORAGE, None).items {
+            if !needs_one(&service) || address(&service).is_some_and(|a| network.is_service(a)) {
+                continue;
+            }
+            let fresh = self.free_address(network)?;
+            let key = delete::key_of(resource, &service);
+            let gone = self.change(resource, &key, false, |current| {
+                let Some(current) = current else { return Err(ApiError::not_found(resource, &key.name)) };
+                let mut object = (*current.value).clone();
+                put(&mut object, fresh);
+                Ok(Decision::Put(object))
+            });
+            match gone.await {
+                Err(error) if error.reason != "NotFound" => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A new Service gets an address, or the one that it names, if that is free.
+    pub(super) fn assign_address(&self, resource: &Resource, object: &mut Value) -> Result<()> {
+        let Some(network) = self.inner.addresses.network.get().filter(|_| resource.is("", "Service")) else {
+            return Ok(());
+        };
+        if !needs_one(object) {
+            return Ok(());
+        }
+        let named = object["spec"]["clusterIP"].as_str().filter(|t| !t.is_empty());
+        let Some(named) = named else {
+            put(object, self.free_address(*network)?);
+            return Ok(());
+        };
+        let refuse = |why: &str| {
+            let value = json!(named);
+            let problem = FieldError::invalid("spec.clusterIPs[0]", &value, why);
+            ApiError::invalid(&resource.group, &resource.kind, meta::text(object, "name"), &[problem])
+        };
+        match named.parse() {
+            Ok(address) if network.is_service(address) => {
+                if self.addresses_in_use().contains(&address) {
+                    return Err(refuse("provided IP is already allocated"));
+                }
+                put(object, address);
+                Ok(())
+            }
+            _ => {
+                Err(refuse(&format!("failed to allocate IP {named}: the provided IP is not of this pocket's network")))
+            }
+        }
+    }
+
+    fn free_address(&self, network: Network) -> Result<Ipv4Addr> {
+        let used = self.addresses_in_use();
+        let next = &self.inner.addresses.next;
+        // Once around.
+        let mut wrapped = false;
+        loop {
+            match network.service(next.fetch_add(1, Ordering::Relaxed)) {
+                Some(address) if !used.contains(&address) => return Ok(address),
+                Some(_) => {}
+                None if wrapped => return Err(ApiError::internal("no address is free for another Service")),
+                None => {
+                    wrapped = true;
+                    next.store(0, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    fn addresses_in_use(&self) -> HashSet<Ipv4Addr> {
+        self.store().list(STORAGE, None).items.iter().filter_map(|s| address(s)).collect()
+    }
+}
+
+/// A change that names no address keeps the old one; another one is refused.
+pub(super) fn keep(resource: &Resource, old: &Value, object: &mut Value) -> Result<()> {
+    let Some(was) = old["spec"]["clusterIP"].as_str().filter(|t| !t.is_empty()) else { return Ok(()) };
+    let is = object["spec"]["clusterIP"].as_str().unwrap_or_default();
+    if is.is_empty() && object["spec"]["type"] != "ExternalName" {
+        let (ip, ips) = (old["spec"]["clusterIP"].clone(), old["spec"]["clusterIPs"].clone());
+        object["spec"]["clusterIP"] = ip;
+        if !ips.is_null() {
+            object["spec"]["clusterIPs"] = ips;
+        }
+        return Ok(());
+    }
+    if is == was || object["spec"]["type"] == "ExternalName" {
+        return Ok(());
+    }
+    let problem = FieldError::invalid("spec.clusterIPs[0]", &json!(is), "field is immutable");
+    Err(ApiError::invalid(&resource.group, &resource.kind, meta::text(old, "name"), &[problem]))
+}
+
+fn needs_one(service: &Value) -> bool {
+    let spec = &service["spec"];
+    spec["clusterIP"] != "None" && spec["type"] != "ExternalName"
+}
+
+fn address(service: &Value) -> Option<Ipv4Addr> {
+    service["spec"]["clusterIP"].as_str()?.parse().ok()
+}
+
+fn put(service: &mut Value, address: Ipv4Addr) {
+    let spec = &mut service["spec"];
+    if spec.is_null() {
+        *spec = json!({});
+    }
+    spec["clusterIP"] = json!(address);
+    spec["clusterIPs"] = json!([address]);
+}
