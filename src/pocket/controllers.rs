@@ -7,7 +7,9 @@ use cache::{Cache, Key};
 use events::Recorder;
 use futures::future::BoxFuture;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::{Api, Client};
 use queue::Outcome;
 use std::collections::HashMap;
@@ -17,7 +19,10 @@ use tokio_util::task::TaskTracker;
 
 pub mod cache;
 pub mod deployment;
+pub mod endpoints;
 pub mod events;
+pub mod garbage;
+pub mod job;
 pub mod pods;
 pub mod queue;
 pub mod replicaset;
@@ -29,6 +34,9 @@ pub struct Shared {
     pub deployments: Cache<Deployment>,
     pub sets: Cache<ReplicaSet>,
     pub pods: Cache<Pod>,
+    pub services: Cache<Service>,
+    pub slices: Cache<EndpointSlice>,
+    pub jobs: Cache<Job>,
     recorders: HashMap<&'static str, Recorder>,
 }
 
@@ -39,7 +47,7 @@ impl Shared {
     }
 }
 
-const COMPONENTS: [&str; 2] = ["deployment-controller", "replicaset-controller"];
+const COMPONENTS: [&str; 3] = ["deployment-controller", "replicaset-controller", "job-controller"];
 
 /// Start all controllers; they end soon after `stop` (wait for them on `tracker`).
 pub fn spawn(client: Client, tracker: &TaskTracker, stop: &CancellationToken) {
@@ -49,10 +57,19 @@ pub fn spawn(client: Client, tracker: &TaskTracker, stop: &CancellationToken) {
         deployments: Cache::default(),
         sets: Cache::default(),
         pods: Cache::default(),
+        services: Cache::default(),
+        slices: Cache::default(),
+        jobs: Cache::default(),
         recorders: COMPONENTS.into_iter().map(recorder).collect(),
     });
     start(&shared, tracker, stop, "deployment", deployment::watch, |s, k| Box::pin(deployment::look(s, k)));
     start(&shared, tracker, stop, "replicaset", replicaset::watch, |s, k| Box::pin(replicaset::look(s, k)));
+    start(&shared, tracker, stop, "endpoints", endpoints::watch, |s, k| Box::pin(endpoints::look(s, k)));
+    start(&shared, tracker, stop, "job", job::watch, |s, k| Box::pin(job::look(s, k)));
+    start(&shared, tracker, stop, "garbage", garbage::watch, |s, k| Box::pin(garbage::look(s, k)));
+    tracker.spawn(shared.services.clone().run(Api::all(client.clone()), stop.clone()));
+    tracker.spawn(shared.slices.clone().run(Api::all(client.clone()), stop.clone()));
+    tracker.spawn(shared.jobs.clone().run(Api::all(client.clone()), stop.clone()));
     tracker.spawn(shared.deployments.clone().run(Api::all(client.clone()), stop.clone()));
     tracker.spawn(shared.sets.clone().run(Api::all(client.clone()), stop.clone()));
     tracker.spawn(shared.pods.clone().run(Api::all(client), stop.clone()));
@@ -75,6 +92,9 @@ fn start(
             shared.deployments.ready().await;
             shared.sets.ready().await;
             shared.pods.ready().await;
+            shared.services.ready().await;
+            shared.slices.ready().await;
+            shared.jobs.ready().await;
         };
         if stop.run_until_cancelled(all).await.is_none() {
             return;

@@ -1,4 +1,4 @@
-//! A whole pocket in one state folder: API, network, lane gateway.
+//! A whole pocket in one state folder: API, network, controllers, lane gateway.
 //!
 //! What needs a cluster gets `kube::Client` and nothing else. The end comes in the order that keeps requests
 //! whole: nothing new is decided, the gateway drains, processes end, the store is flushed and given up.
@@ -15,6 +15,7 @@ use serde_json::Value;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    controllers,
     hoplog::{self, HopLog, Logs},
     network::{Network, NetworkError},
     rest::{ApiError, ApiServer, LogError, LogOptions, LogSource, LogStream},
@@ -106,7 +107,8 @@ impl Pocket {
         server.set_log_source(Arc::new(Logs { hops: hops.clone(), kubelet: Arc::new(NoLogs) }));
         hoplog::show_pod(&client, network.node().into()).await?;
 
-        let (gateway, api) = (Stage::new(), Stage::new());
+        let (deciding, gateway, api) = (Stage::new(), Stage::new(), Stage::new());
+        controllers::spawn(client.clone(), &deciding.tasks, &deciding.stop);
         let (stop, node) = (gateway.stop.clone(), IpAddr::from(network.node()));
         gateway.tasks.spawn(async move {
             if let Err(why) = gateway::run(client, node, move |hop| hops.write(hop), stop).await {
@@ -120,7 +122,7 @@ impl Pocket {
                 tracing::error!(%why, "the API is not served on the network");
             }
         });
-        Ok(Self { dir: dir.into(), server, network, stages: vec![gateway, api] })
+        Ok(Self { dir: dir.into(), server, network, stages: vec![deciding, gateway, api] })
     }
 
     /// A client within this process.

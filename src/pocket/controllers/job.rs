@@ -1,0 +1,277 @@
+//! Jobs: pods until so many have succeeded, or too many failed.
+
+use super::cache::{Key, key};
+use super::events::about;
+use super::pods::{active, controlled_by, controller, phase};
+use super::queue::{Outcome, Queue};
+use super::{Shared, write};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::batch::v1::{Job, JobCondition, JobStatus};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
+use kube::api::{DeleteParams, ObjectMeta, PostParams, PropagationPolicy};
+use kube::{Api, ResourceExt};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// After the first failure the next pod waits this long, then twice that, and so on.
+const BACKOFF: Duration = Duration::from_secs(10);
+const BACKOFF_MOST: Duration = Duration::from_secs(360);
+
+pub(super) fn watch(shared: &Shared, queue: Queue) {
+    let q = queue.clone();
+    shared.jobs.on_change(move |old, new| q.add(key(&new.or(old).expect("a change has an object").metadata)));
+    shared.pods.on_change(move |old, new| {
+        let pod = new.or(old).expect("a change has an object");
+        if let Some(owner) = controller(&pod.metadata).filter(|o| o.kind == "Job") {
+            queue.add((pod.namespace().unwrap_or_default(), owner.name.clone()));
+        }
+    });
+}
+
+/// What is to be done now.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Plan {
+    create: usize,
+    /// All that still run.
+    stop: bool,
+    /// Complete or Failed, with reason and message.
+    end: Option<(&'static str, &'static str, String)>,
+    again: Option<Duration>,
+}
+
+/// What there is.
+struct Seen {
+    active: usize,
+    succeeded: usize,
+    failed: usize,
+    last_failure: Option<Timestamp>,
+}
+
+fn plan(job: &Job, seen: &Seen, now: Timestamp) -> Plan {
+    let spec = job.spec.clone().unwrap_or_default();
+    let number = |n: Option<i32>, default: i32| usize::try_from(n.unwrap_or(default)).unwrap_or(0);
+    let parallel = number(spec.parallelism, 1);
+    // Without a number of completions, one success is enough and no pod starts after it.
+    let wanted = spec.completions.map_or(1, |n| number(Some(n), 1));
+    let limit = number(spec.backoff_limit, 6);
+    let since = job.status.as_ref().and_then(|s| s.start_time.as_ref()).map_or(now, |t| t.0);
+    let deadline = spec.active_deadline_seconds.map(|s| since + SignedDuration::from_secs(s));
+    let until = |at: Timestamp| Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO);
+    if seen.succeeded >= wanted {
+        let message = format!("{wanted} of {wanted} pods succeeded");
+        return Plan {
+            stop: spec.completions.is_some(),
+            end: Some(("Complete", "CompletionsReached", message)),
+            ..Plan::default()
+        };
+    }
+    if seen.failed > limit {
+        let message = "Job has reached the specified backoff limit".to_owned();
+        return Plan { stop: true, end: Some(("Failed", "BackoffLimitExceeded", message)), ..Plan::default() };
+    }
+    if deadline.is_some_and(|d| d <= now) {
+        let message = "Job was active longer than specified deadline".to_owned();
+        return Plan { stop: true, end: Some(("Failed", "DeadlineExceeded", message)), ..Plan::default() };
+    }
+    if spec.suspend == Some(true) {
+        return Plan { stop: true, ..Plan::default() };
+    }
+    let due = deadline.map(until);
+    let missing = (wanted - seen.succeeded).min(parallel).saturating_sub(seen.active);
+    let pause = seen.last_failure.map(|at| {
+        let doublings = u32::try_from(seen.failed.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
+        let pause = (BACKOFF * 2_u32.pow(doublings)).min(BACKOFF_MOST);
+        until(at + SignedDuration::try_from(pause).unwrap_or_default())
+    });
+    match pause.filter(|p| !p.is_zero() && missing > 0) {
+        Some(pause) => Plan { again: Some(due.map_or(pause, |d| d.min(pause))), ..Plan::default() },
+        None => Plan { create: missing, again: due, ..Plan::default() },
+    }
+}
+
+pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
+    let Some(job) = shared.jobs.get(&at).filter(|j| j.metadata.deletion_timestamp.is_none()) else {
+        return Ok(None);
+    };
+    let now = Timestamp::now();
+    let whole = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    if let Some(end) = ended(&job) {
+        return expire(&shared, &job, end, now).await;
+    }
+    let api: Api<Pod> = Api::namespaced(shared.client.clone(), &at.0);
+    let mut pods = shared.pods.list(&at.0);
+    pods.retain(|p| controlled_by(&p.metadata, job.metadata.uid.as_deref()));
+    let count = |want: &str| pods.iter().filter(|p| phase(p) == want).count();
+    let running: Vec<&Arc<Pod>> = pods.iter().filter(|p| active(p)).collect();
+    let seen = Seen {
+        active: running.len(),
+        succeeded: count("Succeeded"),
+        failed: count("Failed"),
+        last_failure: pods.iter().filter(|p| phase(p) == "Failed").filter_map(|p| finished_at(p)).max(),
+    };
+    let plan = plan(&job, &seen, now);
+    let mut made = 0;
+    for _ in 0..plan.create {
+        let pod = api.create(&PostParams::default(), &new_pod(&job)).await?;
+        shared.pods.remember(&pod);
+        made += 1;
+        let text = format!("Created pod: {}", pod.name_any());
+        shared.events("job-controller").normal(about(job.as_ref()), "SuccessfulCreate", text);
+    }
+    if plan.stop {
+        for pod in &running {
+            write::gone_is_fine(api.delete(&pod.name_any(), &DeleteParams::default()).await)?;
+            shared.pods.forget(pod);
+        }
+    }
+    let number = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
+    let mut status = job.status.clone().unwrap_or_default();
+    status.start_time.get_or_insert(Time(whole));
+    let left = if plan.stop { 0 } else { seen.active + made };
+    // Nothing is written as nought, as in Kubernetes.
+    let some = |n: usize| (n > 0).then(|| number(n));
+    (status.active, status.succeeded, status.failed) = (some(left), some(seen.succeeded), some(seen.failed));
+    status.ready = Some(number(running.iter().filter(|p| !plan.stop && super::pods::ready(p)).count()));
+    if let Some((kind, reason, message)) = plan.end {
+        end(&mut status, kind, reason, &message, whole);
+        let recorder = shared.events("job-controller");
+        match kind {
+            "Complete" => recorder.normal(about(job.as_ref()), "Completed", "Job completed"),
+            _ => recorder.warning(about(job.as_ref()), reason, message),
+        }
+    }
+    let jobs: Api<Job> = Api::namespaced(shared.client.clone(), &at.0);
+    let written = write::gone_is_fine(write::status(&jobs, job.as_ref(), job.status.as_ref(), &status).await)?;
+    if let Some(job) = written.flatten() {
+        shared.jobs.remember(&job);
+    }
+    Ok(plan.again)
+}
+
+fn end(status: &mut JobStatus, kind: &str, reason: &str, message: &str, now: Timestamp) {
+    if kind == "Complete" {
+        status.completion_time = Some(Time(now));
+    }
+    let condition = |type_: &str| JobCondition {
+        type_: type_.into(),
+        status: "True".into(),
+        reason: Some(reason.into()),
+        message: Some(message.into()),
+        last_probe_time: Some(Time(now)),
+        last_transition_time: Some(Time(now)),
+    };
+    // What newer clients wait for comes first.
+    let first = if kind == "Complete" { "SuccessCriteriaMet" } else { "FailureTarget" };
+    status.conditions.get_or_insert_default().extend([condition(first), condition(kind)]);
+}
+
+/// When it ended, if it did.
+fn ended(job: &Job) -> Option<Timestamp> {
+    let conditions = job.status.as_ref()?.conditions.as_ref()?;
+    let end = conditions.iter().find(|c| matches!(c.type_.as_str(), "Complete" | "Failed") && c.status == "True")?;
+    Some(end.last_transition_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |t| t.0))
+}
+
+/// An ended Job goes when its time is up.
+async fn expire(shared: &Shared, job: &Job, end: Timestamp, now: Timestamp) -> Outcome {
+    let Some(ttl) = job.spec.as_ref().and_then(|s| s.ttl_seconds_after_finished) else { return Ok(None) };
+    let left = (end + SignedDuration::from_secs(i64::from(ttl))).duration_since(now);
+    if let Ok(left) = Duration::try_from(left)
+        && !left.is_zero()
+    {
+        return Ok(Some(left));
+    }
+    let api: Api<Job> = Api::namespaced(shared.client.clone(), &job.namespace().unwrap_or_default());
+    let params = DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..DeleteParams::default() };
+    write::gone_is_fine(api.delete(&job.name_any(), &params).await)?;
+    Ok(None)
+}
+
+/// When a pod's last container ended.
+fn finished_at(pod: &Pod) -> Option<Timestamp> {
+    let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
+    let ended = containers.iter().filter_map(|c| c.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref());
+    ended.map(|t| t.0).max()
+}
+
+fn new_pod(job: &Job) -> Pod {
+    let template = job.spec.clone().unwrap_or_default().template;
+    let meta = template.metadata.unwrap_or_default();
+    let (name, uid) = (job.name_any(), job.uid().unwrap_or_default());
+    let mut labels = meta.labels.unwrap_or_default();
+    for (key, value) in [("job-name", &name), ("controller-uid", &uid)] {
+        labels.insert(key.into(), value.clone());
+        labels.insert(format!("batch.kubernetes.io/{key}"), value.clone());
+    }
+    Pod {
+        metadata: ObjectMeta {
+            generate_name: Some(format!("{name}-")),
+            namespace: job.namespace(),
+            labels: Some(labels),
+            annotations: meta.annotations,
+            owner_references: Some(vec![OwnerReference {
+                api_version: "batch/v1".into(),
+                kind: "Job".into(),
+                name,
+                uid,
+                controller: Some(true),
+                block_owner_deletion: Some(true),
+            }]),
+            ..ObjectMeta::default()
+        },
+        spec: template.spec,
+        status: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn job(spec: Value) -> Job {
+        serde_json::from_value(
+            json!({"metadata": {"name": "j"}, "spec": spec, "status": {"startTime": "2026-01-01T00:00:00Z"}}),
+        )
+        .unwrap()
+    }
+
+    fn now() -> Timestamp {
+        "2026-01-01T00:01:00Z".parse().unwrap()
+    }
+
+    fn seen(active: usize, succeeded: usize, failed: usize) -> Seen {
+        Seen { active, succeeded, failed, last_failure: (failed > 0).then(now) }
+    }
+
+    #[test]
+    fn as_many_pods_as_are_missing_and_no_more_than_at_once() {
+        let j = job(json!({"template": {}, "completions": 5, "parallelism": 2}));
+        assert_eq!(plan(&j, &seen(0, 0, 0), now()).create, 2);
+        assert_eq!(plan(&j, &seen(1, 3, 0), now()).create, 1);
+        assert_eq!(plan(&j, &seen(1, 4, 0), now()).create, 0);
+        assert_eq!(plan(&j, &seen(0, 5, 0), now()).end.unwrap().0, "Complete");
+    }
+
+    #[test]
+    fn failures_back_off_and_end_it() {
+        let j = job(json!({"template": {}, "backoffLimit": 1}));
+        let first = plan(&j, &seen(0, 0, 1), now());
+        assert_eq!((first.create, first.again), (0, Some(BACKOFF)));
+        let later = now() + SignedDuration::from_secs(10);
+        assert_eq!(plan(&j, &seen(0, 0, 1), later).create, 1);
+        let over = plan(&j, &seen(1, 0, 2), now());
+        assert_eq!((over.stop, over.end.unwrap().1), (true, "BackoffLimitExceeded"));
+        let none = job(json!({"template": {}, "backoffLimit": 0}));
+        assert_eq!(plan(&none, &seen(0, 0, 1), now()).end.unwrap().0, "Failed");
+    }
+
+    #[test]
+    fn a_deadline_ends_what_still_runs() {
+        let j = job(json!({"template": {}, "activeDeadlineSeconds": 90}));
+        assert_eq!(plan(&j, &seen(1, 0, 0), now()).again, Some(Duration::from_secs(30)));
+        let late = plan(&j, &seen(1, 0, 0), now() + SignedDuration::from_secs(30));
+        assert_eq!((late.stop, late.end.unwrap().1), (true, "DeadlineExceeded"));
+    }
+}
