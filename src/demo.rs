@@ -4,6 +4,7 @@
 //! is the user's and is not touched again.
 
 pub mod images;
+pub mod run;
 pub mod samples;
 pub mod seed;
 pub mod serving;

@@ -1,0 +1,108 @@
+//! Runs the demo in a state folder: pocket, engine, workspace; says when production serves.
+
+use std::{future::Future, path::Path};
+
+use kube::Client;
+use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{images, seed, serving::serving};
+use crate::{
+    cluster,
+    domain::world::World,
+    pocket::{
+        images::ImageError,
+        run::{Pocket, PocketError},
+    },
+};
+
+/// Why there is no demo.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    /// No pocket; another graylane may run it.
+    #[error(transparent)]
+    Pocket(#[from] PocketError),
+    /// No images.
+    #[error(transparent)]
+    Images(#[from] ImageError),
+}
+
+/// How far the demo is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Progress {
+    /// Pocket is up, nothing else.
+    #[default]
+    Starting,
+    /// A step of the seeding, in words.
+    Seeding(String),
+    /// The workspace is there; the entry does not answer yet.
+    Seeded,
+    /// Production of all three answers through the entry.
+    Serving,
+    /// The workspace could not be made.
+    Failed(String),
+}
+
+/// A running demo.
+pub struct Demo {
+    pocket: Pocket,
+    worlds: watch::Receiver<World>,
+    progress: watch::Receiver<Progress>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Demo {
+    /// Starts it in a folder that is there. `engine` runs until its token is cancelled.
+    pub async fn start<E>(dir: &Path, engine: impl FnOnce(Client, CancellationToken) -> E) -> Result<Self, DemoError>
+    where
+        E: Future<Output = ()> + Send + 'static,
+    {
+        let pocket = Pocket::start(dir).await?;
+        // After the folder is ours: two demos must not write images at once.
+        images::create_missing(dir)?;
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let client = pocket.client();
+        tasks.spawn(engine(client.clone(), stop.clone()));
+        let worlds = cluster::watch::spawn(client.clone(), seed::NAMESPACE, stop.clone());
+        let (tell, progress) = watch::channel(Progress::Starting);
+        let (seen, until) = (worlds.clone(), stop.clone());
+        tasks.spawn(async move { until.run_until_cancelled(prepare(&client, &seen, &tell)).await });
+        Ok(Self { pocket, worlds, progress, stop, tasks })
+    }
+
+    /// The cluster as it is.
+    pub fn worlds(&self) -> watch::Receiver<World> {
+        self.worlds.clone()
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.clone()
+    }
+
+    /// A client within this process.
+    pub fn client(&self) -> Client {
+        self.pocket.client()
+    }
+
+    /// Ends the engine, then the pocket.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.pocket.stop().await;
+    }
+}
+
+async fn prepare(client: &Client, worlds: &watch::Receiver<World>, tell: &watch::Sender<Progress>) {
+    let seeded = seed::seed(client, |step| drop(tell.send_replace(Progress::Seeding(step)))).await;
+    if let Err(why) = seeded {
+        tracing::error!(%why, "the workspace");
+        tell.send_replace(Progress::Failed(why.to_string()));
+        return;
+    }
+    tell.send_replace(Progress::Seeded);
+    serving(worlds).await;
+    tell.send_replace(Progress::Serving);
+}
