@@ -18,6 +18,7 @@ mod change;
 mod convert;
 mod create;
 mod decode;
+mod defaults;
 mod delete;
 mod error;
 mod logs;

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::error::{ApiError, Result};
 use super::registry::{Definition, Resource};
-use super::{Call, schema};
+use super::{Call, defaults, schema};
 
 /// What happens to fields that the kind does not have: they are dropped, and then?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +71,7 @@ pub(super) fn decode(resource: &Resource, object: &mut Value, unknown: Unknown) 
                 lost(object, &read, String::new(), &mut dropped);
             }
             *object = read;
+            defaults::apply(resource, object);
         }
         Definition::Custom(custom) => {
             schema::prune(&custom.schema, object, &mut dropped);

@@ -1,0 +1,214 @@
+//! What Kubernetes fills in when a client leaves it out (its `SetDefaults_*` functions).
+
+use serde_json::{Value, json};
+
+use super::registry::Resource;
+
+mod pod;
+
+/// Fills the gaps of a built-in object.
+pub(super) fn apply(resource: &Resource, object: &mut Value) {
+    match (resource.group.as_str(), resource.kind.as_str()) {
+        ("", "Pod") => {
+            absent(&mut object["spec"], "enableServiceLinks", true);
+            pod::spec(&mut object["spec"]);
+        }
+        ("", "Service") => service(&mut object["spec"]),
+        ("", "Secret") => secret(object),
+        ("", "Endpoints") => {
+            for subset in list(&mut object["subsets"]) {
+                for port in list(&mut subset["ports"]) {
+                    absent(port, "protocol", "TCP");
+                }
+            }
+        }
+        ("discovery.k8s.io", "EndpointSlice") => {
+            for port in list(&mut object["ports"]) {
+                absent(port, "name", "");
+                absent(port, "protocol", "TCP");
+            }
+        }
+        ("apps", "Deployment") => deployment(&mut object["spec"]),
+        ("apps", "ReplicaSet") => {
+            absent(&mut object["spec"], "replicas", 1);
+            pod::spec(&mut object["spec"]["template"]["spec"]);
+        }
+        ("batch", "Job") => job(&mut object["spec"]),
+        ("apiextensions.k8s.io", _) => definition(&mut object["spec"]),
+        _ => {}
+    }
+}
+
+/// Sets a field that is missing or null.
+fn absent(object: &mut Value, field: &str, value: impl Into<Value>) {
+    if object.is_object() && object[field].is_null() {
+        object[field] = value.into();
+    }
+}
+
+fn list(value: &mut Value) -> &mut [Value] {
+    value.as_array_mut().map(Vec::as_mut_slice).unwrap_or_default()
+}
+
+/// A list inside an object; unlike `object[field]` it adds nothing when there is none.
+fn items<'a>(object: &'a mut Value, field: &str) -> &'a mut [Value] {
+    object.get_mut(field).map(list).unwrap_or_default()
+}
+
+fn deployment(spec: &mut Value) {
+    if !spec.is_object() {
+        return;
+    }
+    absent(spec, "replicas", 1);
+    absent(spec, "revisionHistoryLimit", 10);
+    absent(spec, "progressDeadlineSeconds", 600);
+    absent(spec, "strategy", json!({}));
+    let strategy = &mut spec["strategy"];
+    absent(strategy, "type", "RollingUpdate");
+    if strategy["type"] == "RollingUpdate" {
+        absent(strategy, "rollingUpdate", json!({}));
+        absent(&mut strategy["rollingUpdate"], "maxUnavailable", "25%");
+        absent(&mut strategy["rollingUpdate"], "maxSurge", "25%");
+    }
+    pod::spec(&mut spec["template"]["spec"]);
+}
+
+fn job(spec: &mut Value) {
+    if !spec.is_object() {
+        return;
+    }
+    if spec.get("completions").is_none() && spec.get("parallelism").is_none() {
+        absent(spec, "completions", 1);
+    }
+    absent(spec, "parallelism", 1);
+    absent(spec, "backoffLimit", 6);
+    absent(spec, "completionMode", "NonIndexed");
+    absent(spec, "suspend", false);
+    absent(spec, "manualSelector", false);
+    absent(spec, "podReplacementPolicy", "TerminatingOrFailed");
+    // Without a policy of its own a Job's template has none that is valid: nothing to default to.
+    let policy = spec["template"]["spec"]["restartPolicy"].clone();
+    pod::spec(&mut spec["template"]["spec"]);
+    if policy.is_null()
+        && let Some(pod) = spec["template"]["spec"].as_object_mut()
+    {
+        pod.shift_remove("restartPolicy");
+    }
+}
+
+fn service(spec: &mut Value) {
+    if !spec.is_object() {
+        return;
+    }
+    absent(spec, "type", "ClusterIP");
+    absent(spec, "sessionAffinity", "None");
+    for port in items(spec, "ports") {
+        absent(port, "protocol", "TCP");
+        let same = port["port"].clone();
+        if !same.is_null() {
+            absent(port, "targetPort", same);
+        }
+    }
+    let kind = spec["type"].as_str().unwrap_or_default().to_owned();
+    if kind != "ExternalName" {
+        absent(spec, "internalTrafficPolicy", "Cluster");
+        absent(spec, "ipFamilies", json!(["IPv4"]));
+        absent(spec, "ipFamilyPolicy", "SingleStack");
+    }
+    if matches!(kind.as_str(), "NodePort" | "LoadBalancer") {
+        absent(spec, "externalTrafficPolicy", "Cluster");
+    }
+    if kind == "LoadBalancer" {
+        absent(spec, "allocateLoadBalancerNodePorts", true);
+    }
+    if let Some(ip) = spec.get("clusterIP").filter(|ip| ip.as_str().is_some_and(|t| !t.is_empty())) {
+        let ips = json!([ip]);
+        absent(spec, "clusterIPs", ips);
+    }
+}
+
+fn secret(object: &mut Value) {
+    use base64::Engine as _;
+    absent(object, "type", "Opaque");
+    let Some(strings) = super::meta::remove(object, "stringData") else {
+        return;
+    };
+    for (key, value) in strings.as_object().into_iter().flatten() {
+        let encoded = base64::engine::general_purpose::STANDARD.encode(value.as_str().unwrap_or_default());
+        object["data"][key] = encoded.into();
+    }
+}
+
+fn definition(spec: &mut Value) {
+    absent(spec, "conversion", json!({"strategy": "None"}));
+    let kind = spec["names"]["kind"].as_str().unwrap_or_default().to_owned();
+    if !kind.is_empty() {
+        absent(&mut spec["names"], "singular", kind.to_lowercase());
+        absent(&mut spec["names"], "listKind", format!("{kind}List"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::registry::builtin;
+    use super::*;
+
+    fn defaulted(kind: &str, mut object: Value) -> Value {
+        let row = builtin::ALL.iter().find(|b| b.kind == kind).unwrap();
+        apply(&row.resource(), &mut object);
+        object
+    }
+
+    #[test]
+    fn a_deployment_gets_what_kubernetes_gives_it() {
+        let object = defaulted(
+            "Deployment",
+            json!({"spec": {"selector": {}, "template": {"spec": {"containers": [
+                {"name": "c", "image": "web", "ports": [{"containerPort": 80}],
+                 "readinessProbe": {"httpGet": {"port": 80}},
+                 "resources": {"limits": {"cpu": "1"}, "requests": {"memory": "1Gi"}}},
+                {"name": "d", "image": "web:1"},
+                {"name": "e", "image": "host:5000/web@sha256:00"},
+            ]}}}}),
+        );
+        let spec = &object["spec"];
+        assert_eq!(spec["replicas"], 1);
+        assert_eq!(spec["revisionHistoryLimit"], 10);
+        assert_eq!(spec["progressDeadlineSeconds"], 600);
+        assert_eq!(
+            spec["strategy"],
+            json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}})
+        );
+        let pod = &spec["template"]["spec"];
+        assert_eq!(pod["restartPolicy"], "Always");
+        assert_eq!(pod["terminationGracePeriodSeconds"], 30);
+        assert_eq!(pod.get("enableServiceLinks"), None);
+        let policies: Vec<_> = (0..3).map(|n| pod["containers"][n]["imagePullPolicy"].clone()).collect();
+        assert_eq!(policies, ["Always", "IfNotPresent", "IfNotPresent"]);
+        let c = &pod["containers"][0];
+        assert_eq!(c["ports"][0]["protocol"], "TCP");
+        assert_eq!(
+            c["readinessProbe"],
+            json!({"httpGet": {"port": 80, "path": "/", "scheme": "HTTP"},
+                   "timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3})
+        );
+        assert_eq!(c["resources"]["requests"], json!({"memory": "1Gi", "cpu": "1"}));
+        assert_eq!(c.get("livenessProbe"), None);
+        assert_eq!(pod.get("volumes"), None);
+        assert_eq!(defaulted("Deployment", object.clone()), object);
+    }
+
+    #[test]
+    fn services_jobs_and_secrets() {
+        let service = defaulted("Service", json!({"spec": {"ports": [{"port": 80}], "clusterIP": "None"}}));
+        assert_eq!(service["spec"]["ports"][0], json!({"port": 80, "protocol": "TCP", "targetPort": 80}));
+        assert_eq!(service["spec"]["clusterIPs"], json!(["None"]));
+        let job = defaulted("Job", json!({"spec": {"template": {"spec": {"containers": []}}}}));
+        assert_eq!(job["spec"]["completions"], 1);
+        assert_eq!(job["spec"]["template"]["spec"].get("restartPolicy"), None);
+        let queue = defaulted("Job", json!({"spec": {"parallelism": 2}}));
+        assert_eq!(queue["spec"].get("completions"), None);
+        let secret = defaulted("Secret", json!({"data": {"a": "eA=="}, "stringData": {"b": "y"}}));
+        assert_eq!(secret, json!({"data": {"a": "eA==", "b": "eQ=="}, "type": "Opaque"}));
+    }
+}
