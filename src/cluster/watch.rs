@@ -9,6 +9,8 @@ mod rows;
 mod source;
 mod table;
 
+pub use source::ENGINE_LEASE;
+
 use kube::Client;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;

@@ -72,7 +72,7 @@ pub(super) enum Change {
 }
 
 /// The name of the Lease that the engine holds.
-pub(crate) const ENGINE_LEASE: &str = "graylane-engine";
+pub const ENGINE_LEASE: &str = "graylane-engine";
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(200);
 const BACKOFF_MOST: Duration = Duration::from_secs(5);
