@@ -1,29 +1,56 @@
-//! What every pocket has from the first moment.
+//! What every pocket has from the first moment: a few namespaces, and the Gateway API.
 
 use serde_json::{Value, json};
 
-use super::meta;
+use super::registry::CRDS;
+use super::{meta, strategy};
 use crate::pocket::store::Key;
 
 const NAMESPACES: &[&str] = &["default", "graylane-system", "kube-system"];
 
+/// kubernetes-sigs/gateway-api (Apache-2.0), standard channel, without its descriptions.
+const GATEWAY_API: &[&str] = &[
+    include_str!("gateway_api/gatewayclasses.json"),
+    include_str!("gateway_api/gateways.json"),
+    include_str!("gateway_api/httproutes.json"),
+    include_str!("gateway_api/referencegrants.json"),
+];
+
 pub(super) fn objects() -> Vec<(Key, Value)> {
-    NAMESPACES.iter().map(|name| namespace(name)).collect()
+    let namespaces = NAMESPACES.iter().map(|name| {
+        let namespace = json!({
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}},
+            "spec": {"finalizers": ["kubernetes"]},
+            "status": {"phase": "Active"},
+        });
+        new("namespaces", namespace)
+    });
+    let definitions = GATEWAY_API.iter().filter_map(|text| {
+        let mut definition: Value = serde_json::from_str(text).ok()?;
+        definition["metadata"]["generation"] = 1.into();
+        strategy::accept_definition(&mut definition);
+        Some(new(CRDS, definition))
+    });
+    namespaces.chain(definitions).collect()
 }
 
-fn namespace(name: &str) -> (Key, Value) {
-    let key = Key { resource: "namespaces".into(), namespace: String::new(), name: name.to_owned() };
-    let value = json!({
-        "apiVersion": "v1",
-        "kind": "Namespace",
-        "metadata": {
-            "name": name,
-            "uid": uuid::Uuid::new_v4().to_string(),
-            "creationTimestamp": meta::now(),
-            "labels": {"kubernetes.io/metadata.name": name},
-        },
-        "spec": {"finalizers": ["kubernetes"]},
-        "status": {"phase": "Active"},
-    });
-    (key, value)
+fn new(resource: &str, mut object: Value) -> (Key, Value) {
+    object["metadata"]["uid"] = uuid::Uuid::new_v4().to_string().into();
+    object["metadata"]["creationTimestamp"] = meta::now().into();
+    let key = Key { resource: resource.into(), namespace: String::new(), name: meta::text(&object, "name").to_owned() };
+    (key, object)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gateway_api_is_there() {
+        let names: Vec<String> = objects().into_iter().map(|(key, _)| key.name).collect();
+        assert_eq!(names.len(), NAMESPACES.len() + GATEWAY_API.len());
+        assert!(names.contains(&"httproutes.gateway.networking.k8s.io".to_owned()));
+    }
 }

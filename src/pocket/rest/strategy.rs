@@ -98,7 +98,7 @@ fn finish(resource: &Resource, object: &mut Value, old: Option<&Value>) -> Resul
 }
 
 /// The names of a definition are accepted and it is established at once: nothing runs between.
-fn accept_definition(object: &mut Value) {
+pub(super) fn accept_definition(object: &mut Value) {
     let now = meta::now();
     let names = object["spec"]["names"].clone();
     let stored = object["spec"]["versions"]
