@@ -10,5 +10,6 @@ pub mod request;
 pub mod routes;
 pub mod template;
 pub mod text;
+pub mod workflow;
 pub mod world;
 pub mod yaml;

@@ -16,6 +16,7 @@ mod patch;
 pub mod template;
 mod undo;
 
+pub use foreign::is_template;
 pub use latch::{Latch, Mode, Own, Phase, Previous, Written};
 pub use machine::{Goal, Move, Progress, next, progress};
 pub use undo::{Undo, rescue, undo};
@@ -62,6 +63,6 @@ pub fn batches(plan: &[Amount], replicas: &[u32]) -> Vec<Amount> {
 }
 
 #[cfg(test)]
-mod simulator;
+pub(crate) mod simulator;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,199 @@
+//! What a Release does next: a pure function of the Release, its App, the approvals, what is seen of the
+//! cluster, and the time.
+//!
+//! [`decide`] remembers nothing. Every step can be repeated, and what was done is read off the cluster, so a
+//! crash between any two steps, or in the middle of one, changes nothing. The status is written before the
+//! steps are taken: a look at a Release that has moved on meanwhile comes to nothing.
+//!
+//! Tasks run one after the other, each when the one before it is passed. That alone keeps the promises: no
+//! deploy without the approval before it, no clean-up before production is done. An approval cannot be
+//! skipped, and neither can a deploy that stands half-way.
+
+mod abort;
+mod approval;
+mod build;
+mod clean_up;
+mod deploy;
+mod environment;
+mod gate;
+mod objects;
+mod run;
+mod verify;
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use super::observe::DeploymentSeen;
+use crate::api::{
+    App, Approval, EnvironmentStatus, InventoryItem, ProbeResult, ProbeSpec, Release, ReleasePhase, ReleaseStatus,
+};
+
+pub use gate::{holder, is_at_work, lane_open};
+pub use objects::{key, looked_at, rendered};
+
+/// Namespace and name.
+pub type Name = (String, String);
+
+/// What one look sees.
+pub struct Observed<'a> {
+    /// The Release.
+    pub release: &'a Release,
+    /// Its App.
+    pub app: Option<&'a App>,
+    /// Every other Release that is not over.
+    pub others: &'a [&'a Release],
+    /// The Approvals that name it.
+    pub approvals: &'a [&'a Approval],
+    /// Of what [`looked_at`] names, what is there.
+    pub objects: &'a BTreeMap<InventoryItem, ObjectSeen>,
+    /// Of those, the Deployments.
+    pub deployments: &'a BTreeMap<Name, DeploymentSeen>,
+    /// Environment to pods that are there, terminating ones too.
+    pub pods: &'a BTreeMap<String, u32>,
+    /// Services that a lane's route sends requests to.
+    pub routes: &'a RoutesSeen,
+    /// Jobs of this release, by name.
+    pub jobs: &'a BTreeMap<String, JobSeen>,
+    /// What the last probes of this release saw.
+    pub probes: Option<&'a ProbesSeen>,
+    /// A step that went wrong at the last try.
+    pub trouble: Option<&'a Trouble>,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// One object that was or will be applied.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObjectSeen {
+    /// `metadata.uid`
+    pub uid: String,
+    /// Digest of the manifest that it was applied from.
+    pub applied: Option<String>,
+    /// Uid of the Release that made it.
+    pub created_by: Option<String>,
+    /// The App and environment it says it belongs to.
+    pub owner: Option<(String, String)>,
+    /// Is being deleted.
+    pub terminating: bool,
+}
+
+/// Lane routes as the gateways have them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoutesSeen {
+    /// Services that a route names as backend.
+    pub backends: std::collections::BTreeSet<Name>,
+    /// Some route was written that its gateways have not answered yet.
+    pub pending: bool,
+}
+
+/// One Job.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobSeen {
+    /// Where it is.
+    pub item: InventoryItem,
+    /// It ended well; with the image's digest where it told one.
+    pub succeeded: bool,
+    /// `sha256:…`
+    pub digest: Option<String>,
+    /// It ended badly, in words.
+    pub failed: Option<String>,
+    /// How far it is, in words.
+    pub message: Option<String>,
+}
+
+/// What the probes of a verify task saw.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProbesSeen {
+    /// The task.
+    pub task: String,
+    /// Its attempt.
+    pub attempt: u32,
+    /// Under way now.
+    pub running: bool,
+    /// When the last ones came back, and what they saw; or why none could be sent.
+    pub last: Option<(Timestamp, Result<Vec<ProbeResult>, String>)>,
+}
+
+/// Why a step could not be taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// In words: what, where, why.
+    pub message: String,
+    /// Trying again without a change will not help (invalid, forbidden).
+    pub permanent: bool,
+}
+
+/// One thing to do. Taken in order; the first that fails ends the look.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Write this into the App's status.
+    SetEnvironment {
+        /// Which.
+        environment: String,
+        /// What is to stand there.
+        status: Box<EnvironmentStatus>,
+    },
+    /// Server-side-apply the whole object.
+    Apply(Value),
+    /// One merge patch of a Deployment, with the resourceVersion it was made from.
+    Patch {
+        /// Which.
+        deployment: Name,
+        /// The patch.
+        patch: Value,
+        /// In words.
+        why: &'static str,
+    },
+    /// Create it, unless it is there.
+    CreateJob(Value),
+    /// Delete it, if its uid is still that.
+    Delete(InventoryItem),
+    /// Send these, and tell in the next look what they saw.
+    RunProbes {
+        /// The task.
+        task: String,
+        /// Its attempt.
+        attempt: u32,
+        /// The lane group whose entry is asked.
+        group: String,
+        /// What to send.
+        probes: Vec<ProbeSpec>,
+    },
+    /// Take the environment out of the App's spec.
+    RemoveEnvironment(String),
+}
+
+/// The answer of one look.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Decision {
+    /// What is to stand in the Release's status; written first.
+    pub status: ReleaseStatus,
+    /// What is to be done then.
+    pub steps: Vec<Step>,
+    /// When to look again though nothing has changed.
+    pub look_again: Option<SignedDuration>,
+}
+
+/// One look at a Release.
+pub fn decide(observed: &Observed) -> Decision {
+    let mut run = run::Run::new(observed);
+    if run.status.phase.is_final() {
+        return run.end();
+    }
+    run.tell_wishes();
+    if run.status.tasks.is_empty() && !run.begin() {
+        return run.end();
+    }
+    let aborting = observed.release.spec.control.abort || run.status.phase == ReleasePhase::Aborting;
+    if aborting {
+        abort::decide(&mut run);
+    } else {
+        run.tasks();
+    }
+    run.end()
+}
+
+#[cfg(test)]
+mod tests;

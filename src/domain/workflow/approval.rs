@@ -1,0 +1,116 @@
+//! Waits for people's yes, bound to this release, this attempt and these images.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+
+use super::run::{Flow, Run};
+use crate::{
+    api::{Approval, ApprovalMode, ApprovalTask, Decision, TaskPhase},
+    domain::text::Clean,
+};
+
+pub(super) fn look(run: &mut Run, index: usize, task: &ApprovalTask) -> Flow {
+    run.start(index);
+    let told = run.status.tasks[index].clone();
+    if told.phase == TaskPhase::Failed {
+        return Flow::Stay;
+    }
+    let images = images(run);
+    let mine = |a: &&&Approval| {
+        a.spec.release == run.name()
+            && a.spec.release_uid == run.uid()
+            && a.spec.task == told.name
+            && a.spec.attempt == told.attempt
+    };
+    let requester = &run.spec().requester;
+    let mut said: BTreeMap<&str, &Approval> = BTreeMap::new();
+    let mut passed_over: Vec<String> = vec![];
+    for approval in run.o.approvals.iter().filter(mine) {
+        let by = approval.spec.approver.as_str();
+        let shown = Clean::from_untrusted(by);
+        if !task.approvers.is_empty() && !task.approvers.iter().any(|a| a == by) {
+            passed_over.push(format!("{shown} is no approver"));
+        } else if by == requester && !task.requester_may_approve {
+            passed_over.push(format!("{shown} started the release and may not decide on it"));
+        } else if approval.spec.images != images {
+            passed_over.push(format!("{shown} decided on other images"));
+        } else if said.get(by).is_none_or(|a| a.spec.decision == Decision::Pass) {
+            // One person's no outweighs the same person's yes.
+            said.insert(by, approval);
+        }
+    }
+    tell(run, &told.name, &said);
+    if let Some((by, no)) = said.iter().find(|(_, a)| a.spec.decision == Decision::Refuse) {
+        let comment = no.spec.comment.as_deref().map_or(String::new(), |c| format!(": {}", Clean::from_untrusted(c)));
+        run.fail(index, format!("refused by {}{comment}", Clean::from_untrusted(by)));
+        return Flow::Stay;
+    }
+    let needed = match needed(task, requester) {
+        Ok(needed) => needed,
+        Err(why) => {
+            run.fail(index, why);
+            return Flow::Stay;
+        }
+    };
+    if said.len() >= needed {
+        run.set_phase(index, TaskPhase::Succeeded, None);
+        return Flow::Next;
+    }
+    let left = i64::from(task.timeout_seconds) - run.seconds_since(told.started_at.as_deref()).unwrap_or(0);
+    if left <= 0 {
+        run.fail(
+            index,
+            format!("nobody decided within {} s ({} of {needed} approved)", task.timeout_seconds, said.len()),
+        );
+        return Flow::Stay;
+    }
+    run.look_in(SignedDuration::from_secs(left));
+    let who = if task.approvers.is_empty() { String::new() } else { format!(" by {}", task.approvers.join(", ")) };
+    let mut words = match needed {
+        1 => format!("waits to be approved{who}"),
+        n => format!("{} of {n} approved{who}", said.len()),
+    };
+    if !passed_over.is_empty() {
+        words += &format!("; does not count: {}", passed_over.join(", "));
+    }
+    run.set_phase(index, TaskPhase::Waiting, Some(words));
+    Flow::Stay
+}
+
+/// What an approval is bound to: digests where they are known, else references.
+fn images(run: &Run) -> BTreeMap<String, String> {
+    if run.status.digests.is_empty() { run.status.images.clone() } else { run.status.digests.clone() }
+}
+
+fn needed(task: &ApprovalTask, requester: &str) -> Result<usize, String> {
+    let may = |a: &&String| task.requester_may_approve || *a != requester;
+    let able = task.approvers.iter().filter(may).count();
+    let needed = match task.mode {
+        ApprovalMode::Any => 1,
+        ApprovalMode::All => able.max(1),
+        ApprovalMode::Count => task.count.unwrap_or(1).max(1) as usize,
+    };
+    if !task.approvers.is_empty() && able < needed {
+        return Err(format!(
+            "{needed} approvals are asked for, but only {able} of the approvers may decide (whoever started the \
+             release may not): change the workflow, or abort"
+        ));
+    }
+    Ok(needed)
+}
+
+fn tell(run: &mut Run, task: &str, said: &BTreeMap<&str, &Approval>) {
+    for (by, approval) in said {
+        let word = if approval.spec.decision == Decision::Pass { "approved" } else { "refused" };
+        let attempt = approval.spec.attempt;
+        let action = if attempt > 1 { format!("{word}, attempt {attempt}") } else { word.to_owned() };
+        let by = Clean::from_untrusted(by).to_string();
+        let known =
+            run.status.history.iter().any(|h| h.by == by && h.action == action && h.task.as_deref() == Some(task));
+        if !known {
+            let comment = approval.spec.comment.as_deref().map(|c| Clean::from_untrusted(c).to_string());
+            run.history(&by, action, Some(task), comment);
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Makes an image by a Job, unless the release names an existing one.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use super::{
+    Step,
+    objects::short_name,
+    run::{Flow, Run},
+};
+use crate::{
+    api::{BuildTask, TaskPhase, label},
+    domain::{
+        template::{self, Context},
+        text::Clean,
+    },
+};
+
+pub(super) fn look(run: &mut Run, index: usize, task: &BuildTask) -> Flow {
+    if let Some(existing) = run.spec().images.get(&task.image) {
+        let words = format!("takes the existing image {}", Clean::from_untrusted(existing));
+        run.set_phase(index, TaskPhase::Succeeded, Some(words));
+        return Flow::Next;
+    }
+    run.start(index);
+    match build(run, index, task) {
+        Ok(flow) => flow,
+        Err(why) => {
+            run.fail(index, why);
+            Flow::Stay
+        }
+    }
+}
+
+fn build(run: &mut Run, index: usize, task: &BuildTask) -> Result<Flow, String> {
+    let told = run.status.tasks[index].clone();
+    let app = run.app()?;
+    let source = app.spec.images.get(&task.image).ok_or_else(|| format!("the App has no image {:?}", task.image))?;
+    let tag = task.tag.replace("${DATETIME}", &datetime(told.started_at.as_deref()));
+    let image = format!("{}:{tag}", source.repository);
+    let job = short_name(&format!("{}-{}-{}", run.name(), told.name, told.attempt), 63);
+    run.status.tasks[index].job = Some(job.clone());
+    if let Some(seen) = run.o.jobs.get(&job) {
+        if seen.succeeded {
+            run.status.images.insert(task.image.clone(), image.clone());
+            let mut bound = run.status.images.clone();
+            bound.extend(run.status.digests.clone());
+            if let Some(digest) = &seen.digest {
+                bound.insert(task.image.clone(), digest.clone());
+            }
+            run.status.digests = bound;
+            run.set_phase(index, TaskPhase::Succeeded, Some(format!("built {image}")));
+            return Ok(Flow::Next);
+        }
+        if let Some(why) = &seen.failed {
+            return Err(format!("Job {job}: {}", Clean::from_untrusted(why)));
+        }
+    }
+    let left = i64::from(task.timeout_seconds) - run.seconds_since(told.started_at.as_deref()).unwrap_or(0);
+    if left <= 0 {
+        return Err(format!("Job {job} has not ended within {} s", task.timeout_seconds));
+    }
+    run.look_in(SignedDuration::from_secs(left));
+    if let Some(trouble) = run.o.trouble {
+        if trouble.permanent {
+            return Err(trouble.message.clone());
+        }
+        run.set_phase(index, TaskPhase::Running, Some(trouble.message.clone()));
+    } else {
+        let how = run.o.jobs.get(&job).and_then(|j| j.message.clone());
+        let words = how.map_or_else(|| format!("builds {image}"), |how| format!("builds {image}: {how}"));
+        run.set_phase(index, TaskPhase::Running, Some(words));
+    }
+    if !run.o.jobs.contains_key(&job) {
+        let build = BTreeMap::from([
+            ("image".to_owned(), image),
+            ("tag".to_owned(), tag),
+            ("context".to_owned(), source.context.clone().unwrap_or_default()),
+            ("dockerfile".to_owned(), source.dockerfile.clone().unwrap_or_default()),
+        ]);
+        let object = rendered(run, task, &told.name, &job, build)?;
+        run.steps.push(Step::CreateJob(object));
+    }
+    Ok(Flow::Stay)
+}
+
+/// The Job, under a name that the same attempt always gives it.
+fn rendered(
+    run: &Run,
+    task: &BuildTask,
+    name: &str,
+    job: &str,
+    build: BTreeMap<String, String>,
+) -> Result<Value, String> {
+    let namespace = run.o.release.metadata.namespace.clone().unwrap_or_default();
+    let context = Context {
+        app: run.spec().app.clone(),
+        namespace: namespace.clone(),
+        images: run.status.images.clone(),
+        build,
+        ..Context::default()
+    };
+    let objects = template::manifests(&format!("{name}/job"), &task.job, &context)
+        .map_err(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
+    let [object] = objects.as_slice() else {
+        return Err(format!("{name}/job: it must be exactly one Job, and is {} objects", objects.len()));
+    };
+    if object["kind"] != "Job" || object["apiVersion"] != "batch/v1" {
+        return Err(format!(
+            "{name}/job: it must be a batch/v1 Job, and is {} {}",
+            object["apiVersion"], object["kind"]
+        ));
+    }
+    let mut object = object.clone();
+    object["metadata"]["name"] = job.into();
+    object["metadata"]["namespace"] = namespace.into();
+    object["metadata"]["labels"][label::APP] = run.spec().app.as_str().into();
+    object["metadata"]["annotations"][label::RELEASE] = run.name().into();
+    object["metadata"]["annotations"][label::CREATED_BY] = run.uid().into();
+    Ok(object)
+}
+
+/// `yyyyMMddHHmmss`, in UTC.
+pub(super) fn datetime(at: Option<&str>) -> String {
+    let at: Timestamp = at.and_then(|t| t.parse().ok()).unwrap_or_default();
+    at.strftime("%Y%m%d%H%M%S").to_string()
+}

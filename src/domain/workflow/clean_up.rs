@@ -1,0 +1,91 @@
+//! Takes an environment's resources down: routes first, then the drain, then exactly the inventory.
+
+use super::{
+    environment::{delete, drained, locked, set, told},
+    gate,
+    run::{Flow, Run},
+};
+use crate::api::{CleanUpTask, EnvironmentState, EnvironmentStatus, TaskPhase};
+
+pub(super) fn look(run: &mut Run, index: usize, task: &CleanUpTask) -> Flow {
+    match clean_up(run, index, task) {
+        Ok(flow) => flow,
+        Err(why) => {
+            run.fail(index, why);
+            Flow::Stay
+        }
+    }
+}
+
+fn clean_up(run: &mut Run, index: usize, task: &CleanUpTask) -> Result<Flow, String> {
+    let app = run.app()?;
+    let name = task.environment.as_str();
+    let begun = run.status.tasks[index].started_at.is_some();
+    let Some(environment) = app.spec.environment(name) else {
+        if begun && task.remove_environment {
+            run.set_phase(index, TaskPhase::Succeeded, None);
+            return Ok(Flow::Next);
+        }
+        return Err(format!("app {} has no environment {name:?}", run.spec().app));
+    };
+    if let Some(why) = locked(environment) {
+        run.set_phase(index, TaskPhase::Waiting, Some(why));
+        return Ok(Flow::Stay);
+    }
+    if !begun {
+        if let Some(holder) = gate::holder(&run.spec().app, name, run.uid(), run.o.others) {
+            let why = format!("{name} is held by release {holder}: this one goes on when that one is over");
+            run.set_phase(index, TaskPhase::Pending, Some(why));
+            return Ok(Flow::Stay);
+        }
+        run.start(index);
+    }
+    let before = told(app, name);
+    let inventory = before.inventory.clone();
+    let nothing_left = before.state == EnvironmentState::Cleaned && inventory.is_empty();
+    if !nothing_left {
+        let ready = drained(run, index, environment, &inventory);
+        let working = EnvironmentStatus {
+            state: EnvironmentState::Deploying,
+            message: None,
+            release: Some(run.name().into()),
+            ..before.clone()
+        };
+        let mut left = match ready {
+            Err(why) => {
+                set(run, app, name, working);
+                Some(why)
+            }
+            Ok(()) => delete(run, name, &inventory),
+        };
+        if let Some(trouble) = run.o.trouble.filter(|_| left.is_some()) {
+            left = Some(trouble.message.clone());
+        }
+        if let Some(why) = left {
+            let most = i64::from(environment.rollout.timeout_seconds) + i64::from(environment.rollout.drain_seconds);
+            let since = run.status.tasks[index].started_at.clone();
+            if run.seconds_since(since.as_deref()).is_some_and(|s| s > most) {
+                return Err(format!("not clean within {most} s: {why}"));
+            }
+            run.look_in(jiff::SignedDuration::from_secs(most));
+            run.set_phase(index, TaskPhase::Running, Some(why));
+            return Ok(Flow::Stay);
+        }
+        let cleaned = EnvironmentStatus {
+            state: EnvironmentState::Cleaned,
+            release: Some(run.name().into()),
+            ..EnvironmentStatus::default()
+        };
+        if !set(run, app, name, cleaned) {
+            run.set_phase(index, TaskPhase::Running, Some("nothing is left of it".into()));
+            return Ok(Flow::Stay);
+        }
+    }
+    if task.remove_environment {
+        run.steps.push(super::Step::RemoveEnvironment(name.into()));
+        run.set_phase(index, TaskPhase::Running, Some("the environment itself goes".into()));
+        return Ok(Flow::Stay);
+    }
+    run.set_phase(index, TaskPhase::Succeeded, None);
+    Ok(Flow::Next)
+}

@@ -1,0 +1,99 @@
+//! What the App's status says of an environment, and taking down what stands there.
+
+use jiff::SignedDuration;
+
+use super::{ObjectSeen, Step, run::Run};
+use crate::{
+    api::{App, Environment, EnvironmentStatus, InventoryItem},
+    domain::text::Clean,
+};
+
+/// As the App's status has it.
+pub(super) fn told(app: &App, environment: &str) -> EnvironmentStatus {
+    app.status.as_ref().and_then(|s| s.environments.get(environment)).cloned().unwrap_or_default()
+}
+
+/// Makes the App's status say so; true when it does already.
+pub(super) fn set(run: &mut Run, app: &App, environment: &str, mut wanted: EnvironmentStatus) -> bool {
+    let before = told(app, environment);
+    wanted.changed_at = if wanted.state == before.state { before.changed_at.clone() } else { Some(run.at()) };
+    if wanted == before {
+        return true;
+    }
+    run.steps.push(Step::SetEnvironment { environment: environment.into(), status: Box::new(wanted) });
+    false
+}
+
+/// In words, who locked it.
+pub(super) fn locked(environment: &Environment) -> Option<String> {
+    let lock = environment.lock.as_ref()?;
+    let (by, reason) = (Clean::from_untrusted(&lock.by), Clean::from_untrusted(&lock.reason));
+    let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    Some(format!("{} is locked by {by}{reason}", environment.name))
+}
+
+/// The object behind an inventory item, if it is still that one: a namesake made by somebody else is not ours.
+pub(super) fn seen<'a>(run: &Run<'a>, environment: &str, item: &InventoryItem) -> Option<&'a ObjectSeen> {
+    let seen = run.o.objects.get(&InventoryItem { uid: String::new(), ..item.clone() })?;
+    let ours = if item.uid.is_empty() {
+        // Applied, but the look that would have noted its uid never came.
+        seen.owner.as_ref().is_some_and(|(app, env)| *app == run.spec().app && env == environment)
+    } else {
+        item.uid == seen.uid
+    };
+    ours.then_some(seen)
+}
+
+/// Whether no route sends anything there any more, and has not for as long as the plan asks; `Err` says what is
+/// waited for. Baselines are not in a lane's hands.
+pub(super) fn drained(
+    run: &mut Run,
+    index: usize,
+    environment: &Environment,
+    inventory: &[InventoryItem],
+) -> Result<(), String> {
+    if environment.lane.is_none() || inventory.is_empty() {
+        return Ok(());
+    }
+    let service = |i: &&InventoryItem| i.kind == "Service" && i.api_version == "v1";
+    let routed = inventory
+        .iter()
+        .filter(service)
+        .find(|i| run.o.routes.backends.contains(&(i.namespace.clone(), i.name.clone())));
+    if let Some(service) = routed {
+        run.status.tasks[index].drain_since = None;
+        return Err(format!("waits for the lane routes to Service {} to close", service.name));
+    }
+    if run.o.routes.pending && run.status.tasks[index].drain_since.is_none() {
+        return Err("waits for the gateways to take the closed routes".into());
+    }
+    let at = run.at();
+    let since = run.status.tasks[index].drain_since.get_or_insert(at).clone();
+    // Seconds were cut off when it was written: one more, and none is lost.
+    let whole = i64::from(environment.rollout.drain_seconds) + i64::from(environment.rollout.drain_seconds > 0);
+    let left = whole - run.seconds_since(Some(&since)).unwrap_or(0);
+    if left > 0 {
+        run.look_in(SignedDuration::from_secs(left));
+        return Err(format!("the routes are closed; requests under way have {} s", environment.rollout.drain_seconds));
+    }
+    Ok(())
+}
+
+/// Deletes what is still there of these items; what remains, in words.
+pub(super) fn delete(run: &mut Run, environment: &str, items: &[InventoryItem]) -> Option<String> {
+    let mut left = vec![];
+    for item in items.iter().rev() {
+        let Some(seen) = seen(run, environment, item) else { continue };
+        left.push(format!("{} {}", item.kind, item.name));
+        if !seen.terminating {
+            run.steps.push(Step::Delete(InventoryItem { uid: seen.uid.clone(), ..item.clone() }));
+        }
+    }
+    let pods = run.o.pods.get(environment).copied().unwrap_or(0);
+    match (left.is_empty(), pods) {
+        (true, 0) => None,
+        (true, 1) => Some("1 pod still ends".into()),
+        (true, n) => Some(format!("{n} pods still end")),
+        (false, _) => Some(format!("deletes {}", left.join(", "))),
+    }
+}

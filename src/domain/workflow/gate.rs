@@ -1,0 +1,90 @@
+//! Who holds an environment, and when a lane may take requests: what releases mean to each other.
+
+use crate::api::{App, Release, ReleasePhase, TaskPhase, TaskStatus};
+
+/// The other release that has begun work in an App's environment and is not over: it may still go back, so
+/// nobody else changes anything there.
+pub fn holder<'a>(app: &str, environment: &str, own_uid: &str, releases: &[&'a Release]) -> Option<&'a str> {
+    releases
+        .iter()
+        .filter(|r| r.spec.app == app && r.metadata.uid.as_deref() != Some(own_uid))
+        .find(|r| is_under_way(r) && tasks(r).iter().any(|t| is_in(t, environment) && has_begun(t)))
+        .and_then(|r| r.metadata.name.as_deref())
+}
+
+/// Whether a lane's version of an App may take requests as far as releases go; `Err` says why not.
+///
+/// Not while its environment is changed; and in a window only when every release that brings something to
+/// this lane has done so.
+pub fn lane_open<'a>(
+    app: &str,
+    tag: &str,
+    app_of: &dyn Fn(&str) -> Option<&'a App>,
+    releases: &[&Release],
+) -> Result<(), String> {
+    let environment = |app: &str| app_of(app)?.spec.environment_of_lane(tag).map(|e| e.name.clone());
+    let Some(own) = environment(app) else { return Ok(()) };
+    let under_way = || releases.iter().filter(|r| is_under_way(r));
+    for release in under_way().filter(|r| r.spec.app == app) {
+        if let Some(doing) = at_work(release, &own) {
+            return Err(format!("release {} {doing} it", name(release)));
+        }
+    }
+    let windows: Vec<&str> = under_way()
+        .filter(|r| r.spec.app == app && tasks(r).iter().any(|t| t.kind == "deploy" && is_in(t, &own)))
+        .filter_map(|r| r.spec.window.as_deref())
+        .collect();
+    for release in under_way().filter(|r| r.spec.window.as_deref().is_some_and(|w| windows.contains(&w))) {
+        let Some(theirs) = environment(&release.spec.app) else { continue };
+        let late = tasks(release).iter().any(|t| t.kind == "deploy" && is_in(t, &theirs) && !t.phase.is_passed());
+        // Not looked at yet: what it will bring is not known.
+        if late || tasks(release).is_empty() || is_aborting(release) {
+            let app = &release.spec.app;
+            return Err(if is_aborting(release) {
+                format!("the window's release {} of {app} is being aborted", name(release))
+            } else {
+                format!("waits for {app}: the window opens the lane when all of it is ready")
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Whether a release changes an environment at this moment.
+pub fn is_at_work(release: &Release, environment: &str) -> bool {
+    is_under_way(release) && at_work(release, environment).is_some()
+}
+
+fn at_work(release: &Release, environment: &str) -> Option<&'static str> {
+    let begun = || tasks(release).iter().filter(|t| is_in(t, environment) && has_begun(t));
+    if is_aborting(release) {
+        return begun().next().map(|_| "is taking back");
+    }
+    let now = begun().find(|t| !t.phase.is_passed())?;
+    Some(if now.kind == "deploy" { "is deploying" } else { "is cleaning up" })
+}
+
+/// It has, or has had, its hands on the cluster.
+pub(super) fn has_begun(task: &TaskStatus) -> bool {
+    task.started_at.is_some() && !matches!(task.phase, TaskPhase::Skipped)
+}
+
+fn is_in(task: &TaskStatus, environment: &str) -> bool {
+    task.environment.as_deref() == Some(environment)
+}
+
+fn is_aborting(release: &Release) -> bool {
+    release.status.as_ref().is_some_and(|s| s.phase == ReleasePhase::Aborting)
+}
+
+fn is_under_way(release: &Release) -> bool {
+    !release.status.as_ref().is_some_and(|s| s.phase.is_final())
+}
+
+fn tasks(release: &Release) -> &[TaskStatus] {
+    release.status.as_ref().map(|s| s.tasks.as_slice()).unwrap_or_default()
+}
+
+fn name(release: &Release) -> &str {
+    release.metadata.name.as_deref().unwrap_or_default()
+}

@@ -1,0 +1,179 @@
+//! The objects of an App in an environment: rendered, labelled, in the order to apply them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::apps::v1::Deployment;
+use serde_json::{Value, json};
+
+use crate::{
+    api::{App, Environment, InventoryItem, Release, label},
+    domain::{
+        batches::template::digest,
+        template::{self, Context},
+    },
+};
+
+/// Kinds that no namespace holds, of those that manifests commonly name.
+const CLUSTER_SCOPED: [&str; 12] = [
+    "Namespace",
+    "Node",
+    "PersistentVolume",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "CustomResourceDefinition",
+    "StorageClass",
+    "PriorityClass",
+    "IngressClass",
+    "GatewayClass",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+];
+
+/// The objects of an App in one environment, low priority first: labelled as ours, in the environment's namespace
+/// unless they name one, with the digest they are known by. All errors at once, each with its place.
+pub fn rendered(
+    app: &App,
+    environment: &Environment,
+    images: &BTreeMap<String, String>,
+) -> Result<Vec<Value>, Vec<String>> {
+    let name = app.metadata.name.clone().unwrap_or_default();
+    let context = Context {
+        app: name.clone(),
+        environment: environment.name.clone(),
+        namespace: environment.namespace.clone(),
+        images: images.clone(),
+        values: environment.values.clone(),
+        ..Context::default()
+    };
+    let mut manifests: Vec<_> = app.spec.manifests.iter().collect();
+    manifests.sort_by_key(|m| m.priority);
+    let (mut objects, mut errors, mut known) = (vec![], vec![], BTreeSet::new());
+    for manifest in manifests {
+        match template::manifests(&manifest.name, &manifest.template, &context) {
+            Err(all) => errors.extend(all.iter().map(ToString::to_string)),
+            Ok(all) => {
+                for object in all {
+                    let done = ours(object, &name, environment).and_then(|object| {
+                        let key = key(&object);
+                        if known.insert(key.clone()) {
+                            Ok(object)
+                        } else {
+                            Err(format!("{} {} stands twice in the manifests", key.kind, key.name))
+                        }
+                    });
+                    match done {
+                        Ok(object) => objects.push(object),
+                        Err(why) => errors.push(format!("{}: {why}", manifest.name)),
+                    }
+                }
+            }
+        }
+    }
+    if errors.is_empty() && objects.is_empty() {
+        errors.push("the manifests make no object".into());
+    }
+    if errors.is_empty() { Ok(objects) } else { Err(errors) }
+}
+
+fn ours(mut object: Value, app: &str, environment: &Environment) -> Result<Value, String> {
+    let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (kind, name) = (text("/kind"), text("/metadata/name"));
+    if kind.is_empty() || text("/apiVersion").is_empty() {
+        return Err("an object names no kind or no apiVersion".into());
+    }
+    if name.is_empty() {
+        return Err(format!("a {kind} has no metadata.name"));
+    }
+    if text("/metadata/namespace").is_empty() && !CLUSTER_SCOPED.contains(&kind.as_str()) {
+        object["metadata"]["namespace"] = environment.namespace.as_str().into();
+    }
+    let labels = [(label::APP, app), (label::ENVIRONMENT, environment.name.as_str())];
+    let mut places = vec!["/metadata"];
+    if object.pointer("/spec/template").is_some_and(Value::is_object) {
+        places.push("/spec/template/metadata");
+    }
+    if object.pointer("/spec/jobTemplate/spec/template").is_some_and(Value::is_object) {
+        places.push("/spec/jobTemplate/spec/template/metadata");
+    }
+    for place in places {
+        let (parent, last) = place.rsplit_once('/').unwrap_or(("", "metadata"));
+        let Some(meta) = object.pointer_mut(parent).map(|p| &mut p[last]) else { continue };
+        for (key, value) in labels {
+            if meta.is_null() {
+                *meta = json!({});
+            }
+            if meta["labels"].is_null() {
+                meta["labels"] = json!({});
+            }
+            let Some(map) = meta["labels"].as_object_mut() else {
+                return Err(format!("{kind} {name}: {place}/labels is not a map"));
+            };
+            map.insert(key.into(), value.into());
+        }
+    }
+    if kind == "Deployment" {
+        serde_json::from_value::<Deployment>(object.clone()).map_err(|e| format!("Deployment {name}: {e}"))?;
+    }
+    let digest = digest(&object);
+    annotate(&mut object, label::APPLIED, &digest);
+    Ok(object)
+}
+
+/// Sets an annotation.
+pub(super) fn annotate(object: &mut Value, key: &str, value: &str) {
+    if !object["metadata"]["annotations"].is_object() {
+        object["metadata"]["annotations"] = json!({});
+    }
+    object["metadata"]["annotations"][key] = value.into();
+}
+
+/// What names an object: an inventory item without a uid.
+pub fn key(object: &Value) -> InventoryItem {
+    let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+    InventoryItem {
+        api_version: text("/apiVersion"),
+        kind: text("/kind"),
+        namespace: text("/metadata/namespace"),
+        name: text("/metadata/name"),
+        uid: String::new(),
+    }
+}
+
+/// Every object that [`super::decide`] asks about for a release: what its environments hold, and what they will.
+pub fn looked_at(release: &Release, app: &App) -> BTreeSet<InventoryItem> {
+    let mut all = BTreeSet::new();
+    let status = release.status.clone().unwrap_or_default();
+    let mut environments: BTreeSet<&str> = status.tasks.iter().filter_map(|t| t.environment.as_deref()).collect();
+    environments.extend(release.spec.teardown.iter().map(|t| t.environment.as_str()));
+    // Before the first look its tasks are not written down yet.
+    for task in app.spec.stage(&release.spec.stage).into_iter().flat_map(|s| &s.tasks) {
+        environments.extend(task.deploy.iter().map(|d| d.environment.as_str()));
+        environments.extend(task.clean_up.iter().map(|c| c.environment.as_str()));
+    }
+    for name in environments {
+        let told = app.status.as_ref().and_then(|s| s.environments.get(name));
+        let held = told.into_iter().flat_map(|s| &s.inventory);
+        all.extend(held.map(|item| InventoryItem { uid: String::new(), ..item.clone() }));
+        // The names do not hang on the images in any sane manifest; where they do, the next look has them.
+        let mut images = status.images.clone();
+        for image in app.spec.images.keys() {
+            images.entry(image.clone()).or_insert_with(|| format!("{image}:none"));
+        }
+        if let Some(environment) = app.spec.environment(name) {
+            all.extend(rendered(app, environment, &images).into_iter().flatten().map(|o| key(&o)));
+        }
+    }
+    all
+}
+
+/// A name of at most `most` characters; a long one is cut and told apart by its digest.
+pub(super) fn short_name(name: &str, most: usize) -> String {
+    let plain: String = name.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let plain = plain.trim_matches('-').to_owned();
+    if plain == name && plain.len() <= most {
+        return plain;
+    }
+    let hash = &digest(&Value::from(name))[..8];
+    let cut: String = plain.chars().take(most.saturating_sub(9)).collect();
+    format!("{}-{hash}", cut.trim_end_matches('-'))
+}

@@ -1,0 +1,182 @@
+//! Promises of the design in any interleaving of looks, crashes between and inside them, stale looks,
+//! controllers, gateways and people.
+
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::{super::*, cluster::*};
+use crate::api::{
+    Decision::{Pass, Refuse},
+    ReleasePhase, TaskPhase,
+};
+
+#[derive(Clone, Debug)]
+enum Event {
+    /// A whole look.
+    Look,
+    /// A look whose engine is killed after so many actions.
+    Crash(usize),
+    /// A decision made now and taken later, if the Release is still as it was.
+    Think,
+    TakeThought,
+    Sync,
+    Obey,
+    Ready(usize),
+    Route,
+    Tick(u8),
+    Approve,
+    RefuseGate,
+    Proceed,
+    Allow(u32),
+    Pause(bool),
+    Abort,
+    Retry,
+    Skip(usize),
+    Break,
+    Mend,
+    Trouble(bool),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        12 => Just(Event::Look), 4 => (0_usize..6).prop_map(Event::Crash), 1 => Just(Event::Think), 1 => Just(Event::TakeThought),
+        6 => Just(Event::Sync), 6 => Just(Event::Obey), 6 => (0_usize..8).prop_map(Event::Ready), 4 => Just(Event::Route),
+        3 => (0_u8..10).prop_map(Event::Tick), 2 => Just(Event::Approve), 1 => Just(Event::Proceed),
+        1 => (1_u32..4).prop_map(Event::Allow), 1 => any::<bool>().prop_map(Event::Pause), 1 => Just(Event::Retry),
+        1 => prop_oneof![Just(Event::Abort), Just(Event::RefuseGate), (0_usize..5).prop_map(Event::Skip), Just(Event::Break),
+            Just(Event::Mend), any::<bool>().prop_map(Event::Trouble), Just(Event::Tick(255))],
+    ]
+}
+
+/// What a step may not do as things stand.
+fn check(c: &Cluster, step: &Step) {
+    let passed = |task: &str| c.status().tasks.iter().any(|t| t.name == task && t.phase.is_passed());
+    let aborting = c.status().phase == ReleasePhase::Aborting;
+    let approved = c.approvals.iter().any(|a| a.spec.task == "gate" && a.spec.decision == Pass);
+    let ours = |item: &InventoryItem| item.name.starts_with(GRAY);
+    match step {
+        Step::Apply(object) => {
+            assert!(passed("gate") && approved, "applied without approval: {object}");
+            if object["metadata"]["name"].as_str().is_some_and(|n| n.starts_with(PROD)) {
+                assert!(passed("go"), "production before somebody said so");
+            }
+            if object["kind"] == "Service" && object["metadata"]["name"] == GRAY {
+                assert!(c.sims[&name(GRAY)].ready() > 0, "a Service before its pods");
+            }
+            let item = key(object);
+            let noted = &c.environment(if ours(&item) { "gray" } else { "prod" }).inventory;
+            assert!(noted.iter().any(|i| i.name == item.name && i.kind == item.kind), "made before it was noted");
+        }
+        Step::Patch { deployment, patch, .. } if deployment.1 == PROD => {
+            let takes_new = patch.pointer("/spec/template/spec/containers/0/image") == Some(&Value::from("v2"));
+            assert!(!takes_new || (approved && passed("gate") && passed("go")), "production without its approval");
+        }
+        Step::Delete(item) => {
+            assert!(ours(item), "deleted {} {}", item.kind, item.name);
+            let over = passed("deploy-prod");
+            assert!(over || aborting, "cleaned up before production was done");
+            assert!(!c.routes.backends.contains(&name(GRAY)), "deleted under a lane that is open");
+        }
+        _ => {}
+    }
+}
+
+fn act(c: &mut Cluster, decision: &Decision, most: usize) {
+    if most == 0 {
+        return;
+    }
+    c.take(decision, 1);
+    for step in decision.steps.iter().take(most - 1) {
+        check(c, step);
+        c.take(&Decision { status: decision.status.clone(), steps: vec![step.clone()], look_again: None }, 2);
+    }
+}
+
+fn invariants(c: &Cluster) {
+    let prod = &c.sims[&name(PROD)];
+    // The way back goes by the user's own strategy: 25 % may be missing then, and only then.
+    let least =
+        if c.status().phase == ReleasePhase::Aborting || c.status().phase == ReleasePhase::Aborted { 3 } else { 4 };
+    assert!(prod.ready() >= least, "{} of 4 production pods ready", prod.ready());
+    let allowed = match c.release.spec.control.allow.get("deploy-prod") {
+        Some(n) if *n >= 2 => 4,
+        _ => 1,
+    };
+    assert!(prod.of("v2").0 <= allowed, "past the batch that is allowed");
+    // A tagged request never meets an empty backend because of us: pods are never taken while routed.
+    if c.routes.backends.contains(&name(GRAY)) {
+        assert!(c.sims.contains_key(&name(GRAY)), "routed to nothing");
+    }
+    assert!(c.status().history.len() <= 200);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(80))]
+
+    #[test]
+    fn promises_hold_in_any_order(events in prop::collection::vec(event(), 0..250)) {
+        let mut c = Cluster::new(production());
+        let mut thought: Option<(Decision, Option<ReleaseStatus>)> = None;
+        for event in events {
+            match event {
+                Event::Look => { let d = c.look(); act(&mut c, &d, usize::MAX); }
+                Event::Crash(n) => { let d = c.look(); act(&mut c, &d, n); }
+                Event::Think => thought = Some((c.look(), c.release.status.clone())),
+                // The status write carries the resourceVersion: a thought about another status comes to nothing.
+                Event::TakeThought => if let Some((d, before)) = thought.take() && before == c.release.status {
+                    act(&mut c, &d, usize::MAX);
+                },
+                Event::Sync => c.sims.values_mut().for_each(|s| s.sync()),
+                Event::Obey => c.sims.values_mut().for_each(|s| s.obey()),
+                Event::Ready(n) => c.sims.values_mut().for_each(|s| { s.ready_up(n); }),
+                Event::Route => c.route(),
+                Event::Tick(n) => (0..if n == 255 { 700 } else { i64::from(n) }).for_each(|_| c.tick()),
+                Event::Approve => if c.status().tasks.iter().any(|t| t.phase == TaskPhase::Waiting) { c.approve("gate", "me", Pass); },
+                Event::RefuseGate => c.approve("gate", "boss", Refuse),
+                Event::Proceed => { c.control().allow.insert("go".into(), 1); }
+                Event::Allow(n) => { let level = c.control().allow.entry("deploy-prod".into()).or_default(); *level = n.max(*level); }
+                Event::Pause(p) => c.control().paused = p,
+                Event::Abort => c.control().abort = true,
+                Event::Retry => for t in c.status().tasks {
+                    if t.phase == TaskPhase::Failed { c.control().retry.insert(t.name, t.attempt); }
+                },
+                Event::Skip(i) => if let Some(t) = c.status().tasks.get(i) { let n = t.name.clone(); c.control().skip.push(n); },
+                Event::Break => { c.broken = vec!["v2".into()]; c.sims.values_mut().for_each(|s| s.broken = vec!["v2".into()]); }
+                Event::Mend => { c.broken.clear(); c.sims.values_mut().for_each(|s| s.broken.clear()); }
+                Event::Trouble(permanent) => {
+                    c.trouble = if c.trouble.is_some() { None } else { Some(Trouble { message: "no".into(), permanent }) };
+                }
+            }
+            invariants(&c);
+        }
+        // And it comes to its end: forwards when people let it, else back.
+        c.trouble = None;
+        c.broken.clear();
+        c.sims.values_mut().for_each(|s| s.broken.clear());
+        c.control().paused = false;
+        for _ in 0..12 {
+            c.settle();
+            invariants(&c);
+            for t in c.status().tasks {
+                match t.phase {
+                    TaskPhase::Failed => { c.control().retry.insert(t.name, t.attempt); c.approvals.retain(|a| a.spec.decision == Pass); }
+                    TaskPhase::Waiting if t.name == "gate" => c.approve("gate", "me", Pass),
+                    TaskPhase::Waiting if t.name == "go" => { c.control().allow.insert("go".into(), 1); }
+                    TaskPhase::Waiting => { c.control().allow.insert(t.name, 3); }
+                    _ => {}
+                }
+            }
+        }
+        let status = c.status();
+        prop_assert!(status.phase.is_final(), "{status:#?}");
+        let skipped = |n: &str| status.tasks.iter().any(|t| t.name == n && t.phase == TaskPhase::Skipped);
+        if status.phase == ReleasePhase::Succeeded {
+            prop_assert_eq!(c.prod(), if skipped("deploy-prod") { (0, 4) } else { (4, 0) });
+        } else {
+            prop_assert_eq!(c.prod(), (0, 4));
+        }
+        if !skipped("clean") && !skipped("deploy-gray") {
+            prop_assert!(!c.has_gray(), "gray left behind: {:?}", c.objects.keys());
+        }
+    }
+}

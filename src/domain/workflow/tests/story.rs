@@ -1,0 +1,203 @@
+//! The story straight, and its ways back.
+
+use super::{super::*, cluster::*};
+use crate::api::{BatchPhase, Decision::Pass, EnvironmentState, ReleasePhase, TaskPhase};
+
+fn at_batch_one() -> Cluster {
+    let mut c = Cluster::new(production());
+    c.settle();
+    c.approve("gate", "me", Pass);
+    c.control().allow.insert("go".into(), 1);
+    c.settle();
+    c
+}
+
+#[test]
+fn approval_gray_lane_proceed_batches_and_clean_up() {
+    let mut c = Cluster::new(production());
+    c.settle();
+    assert_eq!((c.status().phase, c.status().task.as_deref()), (ReleasePhase::Waiting, Some("gate")));
+    assert!(c.made.is_empty(), "{:?}", c.made);
+    c.approve("gate", "me", Pass);
+    c.settle();
+    assert_eq!(c.status().task.as_deref(), Some("go"));
+    assert_eq!(
+        c.made,
+        ["ConfigMap a-gray-conf", "Deployment a-gray", "Service a-gray"],
+        "pods first, then their Service"
+    );
+    assert_eq!(c.environment("gray").state, EnvironmentState::Running);
+    assert!(c.environment("gray").inventory.iter().all(|i| !i.uid.is_empty()));
+    assert!(c.routes.backends.contains(&name(GRAY)));
+    assert_eq!(c.prod(), (0, 4));
+    c.control().allow.insert("go".into(), 1);
+    c.settle();
+    assert_eq!(c.prod(), (1, 3));
+    let task = c.task("deploy-prod");
+    assert_eq!(task.message.as_deref(), Some("batch 1 of 3 done, 1 of 4 pods new; batch 2 waits to be let through"));
+    assert_eq!(
+        task.batches.iter().map(|b| (b.target, b.phase)).collect::<Vec<_>>(),
+        [(1, BatchPhase::Done), (2, BatchPhase::Pending), (4, BatchPhase::Pending)]
+    );
+    assert_eq!((task.old_images["backend"].as_str(), task.new_images["backend"].as_str()), ("v1", "v2"));
+    assert!(task.new_version.unwrap().ends_with("-007"));
+    c.control().allow.insert("deploy-prod".into(), 2);
+    c.settle();
+    assert_eq!(c.status().phase, ReleasePhase::Succeeded, "{:#?}", c.status());
+    assert_eq!(c.prod(), (4, 0));
+    assert!(!c.has_gray() && c.routes.backends.is_empty());
+    assert_eq!(c.environment("gray").state, EnvironmentState::Cleaned);
+    assert_eq!(c.environment("prod").images["backend"], "v2");
+    let told: Vec<String> =
+        c.status().history.iter().map(|h| format!("{} {}", h.action, h.task.clone().unwrap_or_default())).collect();
+    for want in [
+        "approved gate",
+        "batch 1 of 3 done deploy-prod",
+        "batch 3 of 3 done deploy-prod",
+        "succeeded clean",
+        "succeeded ",
+    ] {
+        assert_eq!(told.iter().filter(|t| *t == want).count(), 1, "{want}: {told:#?}");
+    }
+}
+
+#[test]
+fn a_pause_holds_and_a_resume_goes_on() {
+    let mut c = at_batch_one();
+    c.control().allow.insert("deploy-prod".into(), 2);
+    c.control().paused = true;
+    c.settle();
+    assert_eq!((c.prod(), c.status().phase), ((1, 3), ReleasePhase::Paused));
+    c.control().paused = false;
+    c.settle();
+    assert_eq!((c.prod(), c.status().phase), ((4, 0), ReleasePhase::Succeeded));
+}
+
+#[test]
+fn an_abort_closes_the_lane_first_and_leaves_nothing_behind() {
+    let mut c = at_batch_one();
+    c.control().abort = true;
+    let decision = c.look();
+    assert!(decision.steps.is_empty() && decision.status.phase == ReleasePhase::Aborting);
+    c.settle();
+    assert_eq!(c.status().phase, ReleasePhase::Aborted, "{:#?}", c.status());
+    assert_eq!(c.prod(), (0, 4));
+    assert!(!c.has_gray());
+    assert_eq!(c.environment("gray").state, EnvironmentState::Cleaned);
+    let prod = c.environment("prod");
+    assert_eq!((prod.state, prod.images["backend"].as_str()), (EnvironmentState::Running, "v1"));
+    assert!(c.status().tasks.iter().all(|t| t.phase == TaskPhase::Aborted || t.phase.is_passed()));
+}
+
+#[test]
+fn a_gray_version_that_was_there_before_comes_back() {
+    let mut c = at_batch_one();
+    c.control().allow.insert("deploy-prod".into(), 2);
+    // The first release ends without its clean-up; the second one is aborted.
+    c.control().skip.push("clean".into());
+    c.settle();
+    assert!(c.has_gray(), "skipped");
+    c.release = release("a-8", "v3");
+    c.approvals.clear();
+    c.settle();
+    let spec = crate::api::ApprovalSpec {
+        release: "a-8".into(),
+        release_uid: "uid-a-8".into(),
+        task: "gate".into(),
+        attempt: 1,
+        decision: Pass,
+        approver: "me".into(),
+        images: c.status().images,
+        ..Default::default()
+    };
+    c.approvals.push(Approval::new("x", spec));
+    c.settle();
+    assert_eq!(c.sims[&name(GRAY)].of("v3"), (1, 1));
+    assert_eq!(c.status().task.as_deref(), Some("go"));
+    c.control().abort = true;
+    c.settle();
+    assert_eq!(c.status().phase, ReleasePhase::Aborted);
+    assert_eq!(c.sims[&name(GRAY)].of("v2"), (1, 1));
+    assert_eq!(c.environment("gray").images["backend"], "v2");
+    assert_eq!(c.environment("gray").state, EnvironmentState::Running);
+    assert!(c.routes.backends.contains(&name(GRAY)), "and its lane is open again");
+}
+
+#[test]
+fn a_version_that_never_comes_up_fails_holds_and_can_be_retried_or_taken_back() {
+    let mut c = at_batch_one();
+    for sim in c.sims.values_mut() {
+        sim.broken.push("v2".into());
+    }
+    c.control().allow.insert("deploy-prod".into(), 3);
+    c.settle();
+    // The pods of batch 2 never come.
+    c.now += 700;
+    c.settle();
+    let task = c.task("deploy-prod");
+    assert_eq!((c.status().phase, task.phase), (ReleasePhase::Failed, TaskPhase::Failed));
+    let why = task.message.unwrap();
+    assert!(why.contains("batch 2 of 3 is not done within 600 s") && why.contains("CrashLoopBackOff"), "{why}");
+    assert_eq!(c.environment("prod").state, EnvironmentState::Error);
+    assert_eq!(c.prod().1, 3, "no old pod is lost");
+    for sim in c.sims.values_mut() {
+        sim.broken.clear();
+    }
+    c.settle();
+    assert_eq!(c.status().phase, ReleasePhase::Failed, "it holds until somebody says so");
+    c.control().skip.push("deploy-prod".into());
+    c.settle();
+    assert_eq!(c.status().phase, ReleasePhase::Failed, "half-way, it is not skipped");
+    c.control().skip.clear();
+    c.control().retry.insert("deploy-prod".into(), 1);
+    c.settle();
+    assert_eq!((c.status().phase, c.prod()), (ReleasePhase::Succeeded, (4, 0)), "{:#?}", c.status());
+    assert_eq!(c.task("deploy-prod").attempt, 2);
+}
+
+#[test]
+fn one_release_at_a_time_holds_an_environment() {
+    let mut c = at_batch_one();
+    let mut second = Cluster::new(production());
+    let first = std::mem::replace(&mut c.release, release("a-8", "v3"));
+    c.others.push(first.clone());
+    c.app.spec.workflow.stages[0].tasks.remove(0);
+    c.settle();
+    let told = c.task("deploy-gray");
+    assert_eq!(told.message.as_deref(), Some("gray is held by release a-7: this one goes on when that one is over"));
+    assert_eq!((told.phase, told.started_at), (TaskPhase::Pending, None));
+    c.others[0].status.as_mut().unwrap().phase = ReleasePhase::Succeeded;
+    c.settle();
+    assert!(c.task("deploy-gray").started_at.is_some());
+    // A lock is told, and holds.
+    let lock = crate::api::EnvironmentLock { by: "ann".into(), reason: "freeze".into() };
+    second.app.spec.environments[0].lock = Some(lock);
+    second.settle();
+    second.approve("gate", "me", Pass);
+    second.settle();
+    assert_eq!(second.task("deploy-gray").message.as_deref(), Some("gray is locked by ann: freeze"));
+    assert!(second.made.is_empty());
+    second.app.spec.environments[0].lock = None;
+    second.settle();
+    assert_eq!(second.status().task.as_deref(), Some("go"));
+}
+
+#[test]
+fn a_teardown_is_a_release_of_its_own() {
+    let mut c = at_batch_one();
+    c.control().allow.insert("deploy-prod".into(), 2);
+    c.control().skip.push("clean".into());
+    c.settle();
+    let mut release = release("a-8", "v3");
+    release.spec.stage.clear();
+    release.spec.images.clear();
+    release.spec.teardown = Some(crate::api::CleanUpTask { environment: "gray".into(), remove_environment: false });
+    c.release = release;
+    // A namesake by another hand is not ours.
+    let conf = c.objects.keys().find(|i| i.kind == "ConfigMap" && i.name == "a-gray-conf").unwrap().clone();
+    c.objects.get_mut(&conf).unwrap().uid = "another".into();
+    c.settle();
+    assert_eq!(c.status().phase, ReleasePhase::Succeeded, "{:#?}", c.status());
+    assert_eq!(c.environment("gray").state, EnvironmentState::Cleaned);
+    assert!(c.objects.contains_key(&conf) && !c.sims.contains_key(&name(GRAY)));
+}

@@ -1,0 +1,57 @@
+//! Sends probes until every one of them agrees, or the time is up.
+
+use jiff::SignedDuration;
+
+use super::{
+    Step,
+    run::{Flow, Run},
+};
+use crate::{
+    api::{TaskPhase, VerifyTask},
+    domain::text::Clean,
+};
+
+/// Between two rounds of probes, in seconds.
+const PAUSE: i64 = 1;
+
+pub(super) fn look(run: &mut Run, index: usize, task: &VerifyTask) -> Flow {
+    run.start(index);
+    let told = run.status.tasks[index].clone();
+    let mine = run.o.probes.filter(|p| p.task == told.name && p.attempt == told.attempt);
+    // A round from before this attempt began (or before the engine did) proves nothing.
+    let last = mine.and_then(|p| p.last.as_ref());
+    let mut words = "probes are on their way".to_owned();
+    match last {
+        Some((_, Ok(results))) if !results.is_empty() && results.iter().all(|r| r.passed) => {
+            run.status.tasks[index].probes.clone_from(results);
+            run.set_phase(index, TaskPhase::Succeeded, None);
+            return Flow::Next;
+        }
+        Some((_, Ok(results))) => {
+            let wrong = results.iter().find(|r| !r.passed);
+            let why = wrong.and_then(|r| r.message.as_deref()).unwrap_or("no probe was sent");
+            let path = wrong.map_or("", |r| r.probe.path.as_str());
+            words = format!("{}: {}", Clean::from_untrusted(path), Clean::from_untrusted(why));
+            run.status.tasks[index].probes.clone_from(results);
+        }
+        Some((_, Err(why))) => words = Clean::from_untrusted(why).to_string(),
+        None => {}
+    }
+    let left = i64::from(task.timeout_seconds) - run.seconds_since(told.started_at.as_deref()).unwrap_or(0);
+    if left <= 0 {
+        run.fail(index, format!("not as expected within {} s: {words}", task.timeout_seconds));
+        return Flow::Stay;
+    }
+    run.set_phase(index, TaskPhase::Running, Some(words));
+    run.look_in(SignedDuration::from_secs(left.min(PAUSE)));
+    let rested = last.is_none_or(|(at, _)| run.o.now.duration_since(*at) >= SignedDuration::from_secs(PAUSE));
+    if rested && !mine.is_some_and(|p| p.running) {
+        run.steps.push(Step::RunProbes {
+            task: told.name,
+            attempt: told.attempt,
+            group: task.lane_group.clone(),
+            probes: task.probes.clone(),
+        });
+    }
+    Flow::Stay
+}
