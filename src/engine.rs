@@ -1,1 +1,75 @@
-//! Lease, reconcile: observe, decide (domain), do, look again.
+//! The engine: observe, decide (in `domain`), do, look again.
+//!
+//! Level-triggered: a look reads what the cluster shows now and remembers nothing but what its own probes
+//! saw. One engine acts at a time, by a Lease; a lost Lease ends all acting at once. Whatever a step meets,
+//! it becomes words in a status; the engine itself goes on.
+
+mod act;
+mod cache;
+mod lanes;
+mod lease;
+mod look;
+mod observe;
+mod probes;
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use kube::Client;
+use tokio::sync::Notify;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::api::{ProbeResult, ProbeSpec};
+
+/// Sends the probes of verify tasks: a lane group's name and what to send, to what came back.
+pub type Prober = Arc<dyn Fn(String, ProbeSpec) -> BoxFuture<'static, Result<Vec<ProbeResult>, String>> + Send + Sync>;
+
+/// What an engine needs.
+#[derive(Clone)]
+pub struct Options {
+    /// The cluster.
+    pub client: Client,
+    /// Namespace of the Releases it carries out, and of its Lease.
+    pub namespace: String,
+    /// Who it is; two engines must not share one.
+    pub identity: String,
+    /// How verify tasks send their probes.
+    pub prober: Prober,
+}
+
+/// Carries releases out until `stop`. Stands by while another engine holds the Lease.
+pub async fn run(options: Options, stop: CancellationToken) {
+    let lease = lease::Lease::new(&options);
+    while !stop.is_cancelled() {
+        if stop.run_until_cancelled(lease.acquire()).await.is_none() {
+            break;
+        }
+        tracing::info!(identity = options.identity, "this engine acts");
+        let acting = stop.child_token();
+        let held = acting.clone();
+        tokio::join!(lead(&options, &acting), async {
+            tokio::select! {
+                () = lease.keep() => tracing::warn!("the Lease is lost: nothing is done any more"),
+                () = held.cancelled() => {}
+            }
+            held.cancel();
+        });
+        if stop.is_cancelled() {
+            lease.release().await;
+        }
+    }
+}
+
+/// Acts until told not to.
+async fn lead(options: &Options, stop: &CancellationToken) {
+    let wake = Arc::new(Notify::new());
+    let tasks = TaskTracker::new();
+    let cache = cache::Cache::start(options, &wake, &tasks, stop);
+    if stop.run_until_cancelled(cache.ready()).await.is_some() {
+        let probes = probes::Probes::new(options.prober.clone(), Arc::clone(&wake), tasks.clone(), stop.clone());
+        look::Looker::new(options, cache, probes).run(&wake, stop).await;
+    }
+    stop.cancel();
+    tasks.close();
+    tasks.wait().await;
+}

@@ -1,0 +1,166 @@
+//! Takes steps. Each can be repeated; the first that fails ends the look and is told.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    core::DynamicObject,
+};
+use serde_json::Value;
+
+use super::{Options, observe::resource, probes::Probes};
+use crate::{
+    api::{App, EnvironmentStatus, FIELD_MANAGER, InventoryItem, Release},
+    cluster::error,
+    domain::workflow::{Step, Trouble, key},
+};
+
+/// Writes again after somebody else's write came in between, this often.
+const TRIES: usize = 5;
+
+pub(super) async fn steps(
+    options: &Options,
+    probes: &Probes,
+    release: &Release,
+    steps: &[Step],
+) -> Result<(), Trouble> {
+    for step in steps {
+        let (what, done) = match step {
+            Step::SetEnvironment { environment, status } => {
+                (format!("App {}", release.spec.app), environment_status(options, release, environment, status).await)
+            }
+            Step::Apply(object) => {
+                let item = key(object);
+                (named(&item), apply(options, &item, object).await)
+            }
+            Step::Patch { deployment: (namespace, name), patch, why } => {
+                tracing::info!(release = release.name_any(), namespace, name, "{why}");
+                let api: Api<Deployment> = Api::namespaced(options.client.clone(), namespace);
+                let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+                let done = api.patch(name, &params, &Patch::Merge(patch)).await;
+                match done {
+                    // It is not as it was seen: look again, decide anew.
+                    Err(kube::Error::Api(status)) if status.code == 409 => return Ok(()),
+                    done => (format!("Deployment {namespace}/{name}"), done.map(drop)),
+                }
+            }
+            Step::CreateJob(object) => {
+                let item = key(object);
+                (named(&item), create(options, &item, object).await)
+            }
+            Step::Delete(item) => (named(item), delete(options, item).await),
+            Step::RunProbes { task, attempt, group, probes: specs } => {
+                let uid = release.uid().unwrap_or_default();
+                probes.send(&uid, task, *attempt, group, specs.clone());
+                continue;
+            }
+            Step::RemoveEnvironment(name) => {
+                (format!("App {}", release.spec.app), remove_environment(options, release, name).await)
+            }
+        };
+        if let Err(why) = done {
+            let permanent = error::code(&why).is_some_and(|code| matches!(code, 400 | 403 | 405 | 415 | 422));
+            return Err(Trouble { message: format!("{what}: {}", error::words(&why)), permanent });
+        }
+    }
+    Ok(())
+}
+
+fn named(item: &InventoryItem) -> String {
+    if item.namespace.is_empty() {
+        format!("{} {}", item.kind, item.name)
+    } else {
+        format!("{} {}/{}", item.kind, item.namespace, item.name)
+    }
+}
+
+fn api(options: &Options, item: &InventoryItem) -> Api<DynamicObject> {
+    let resource = resource(item);
+    if item.namespace.is_empty() {
+        Api::all_with(options.client.clone(), &resource)
+    } else {
+        Api::namespaced_with(options.client.clone(), &item.namespace, &resource)
+    }
+}
+
+/// The object, if it is there.
+pub(super) async fn get(options: &Options, item: &InventoryItem) -> kube::Result<Option<DynamicObject>> {
+    api(options, item).get_opt(&item.name).await
+}
+
+/// Server-side apply. Other hands' fields are never taken; what our own patches of a rollout wrote is ours.
+pub(super) async fn apply(options: &Options, item: &InventoryItem, object: &Value) -> kube::Result<()> {
+    let (api, params) = (api(options, item), PatchParams::apply(FIELD_MANAGER));
+    match api.patch(&item.name, &params, &Patch::Apply(object)).await {
+        Err(kube::Error::Api(status)) if status.code == 409 && only_ours(&status) => {
+            api.patch(&item.name, &params.force(), &Patch::Apply(object)).await.map(drop)
+        }
+        done => done.map(drop),
+    }
+}
+
+/// Every conflict of an apply is with ourselves: a patch is another *operation*, and so another owner.
+fn only_ours(status: &kube::core::Status) -> bool {
+    let causes = status.details.as_ref().map(|d| d.causes.as_slice()).unwrap_or_default();
+    let us = format!("conflict with \"{FIELD_MANAGER}\"");
+    !causes.is_empty() && causes.iter().all(|c| c.message.starts_with(&us))
+}
+
+async fn create(options: &Options, item: &InventoryItem, object: &Value) -> kube::Result<()> {
+    let object: DynamicObject = serde_json::from_value(object.clone()).map_err(kube::Error::SerdeError)?;
+    match api(options, item).create(&PostParams::default(), &object).await {
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        done => done.map(drop),
+    }
+}
+
+/// Deletes it if it still is the very one: a namesake made by somebody else stays.
+async fn delete(options: &Options, item: &InventoryItem) -> kube::Result<()> {
+    let uid = Some(item.uid.clone()).filter(|uid| !uid.is_empty());
+    let preconditions = Some(Preconditions { uid, resource_version: None });
+    let params = DeleteParams { preconditions, ..DeleteParams::background() };
+    match api(options, item).delete(&item.name, &params).await {
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+        done => done.map(drop),
+    }
+}
+
+fn apps(options: &Options) -> Api<App> {
+    Api::namespaced(options.client.clone(), &options.namespace)
+}
+
+async fn environment_status(
+    options: &Options,
+    release: &Release,
+    environment: &str,
+    status: &EnvironmentStatus,
+) -> kube::Result<()> {
+    for left in (0..TRIES).rev() {
+        let mut app = apps(options).get(&release.spec.app).await?;
+        let all = &mut app.status.get_or_insert_default().environments;
+        if all.get(environment) == Some(status) {
+            return Ok(());
+        }
+        all.insert(environment.into(), status.clone());
+        match apps(options).replace_status(&release.spec.app, &PostParams::default(), &app).await {
+            Err(kube::Error::Api(s)) if s.code == 409 && left > 0 => {}
+            done => return done.map(drop),
+        }
+    }
+    Ok(())
+}
+
+async fn remove_environment(options: &Options, release: &Release, environment: &str) -> kube::Result<()> {
+    for left in (0..TRIES).rev() {
+        let mut app = apps(options).get(&release.spec.app).await?;
+        if app.spec.environment(environment).is_none() {
+            return Ok(());
+        }
+        app.spec.environments.retain(|e| e.name != environment);
+        match apps(options).replace(&release.spec.app, &PostParams::default(), &app).await {
+            Err(kube::Error::Api(s)) if s.code == 409 && left > 0 => {}
+            done => return done.map(drop),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! What the engine sees: one shared watch a kind, each change wakes it.
+
+use std::{fmt::Debug, hash::Hash, sync::Arc};
+
+use futures::{StreamExt, future};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, ReplicaSet},
+    batch::v1::Job,
+    core::v1::{Pod, Service},
+    discovery::v1::EndpointSlice,
+};
+use kube::{
+    Api, Resource,
+    runtime::{
+        WatchStreamExt,
+        reflector::{self, Store},
+        watcher,
+    },
+};
+use serde::de::DeserializeOwned;
+use tokio::sync::Notify;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::Options;
+use crate::api::{
+    App, Approval, Lane, LaneGroup, Release,
+    gateway_api::{Gateway, HttpRoute},
+    label,
+};
+
+pub(super) struct Cache {
+    pub(super) apps: Store<App>,
+    pub(super) releases: Store<Release>,
+    pub(super) approvals: Store<Approval>,
+    pub(super) groups: Store<LaneGroup>,
+    pub(super) lanes: Store<Lane>,
+    pub(super) deployments: Store<Deployment>,
+    pub(super) sets: Store<ReplicaSet>,
+    pub(super) pods: Store<Pod>,
+    pub(super) services: Store<Service>,
+    pub(super) slices: Store<EndpointSlice>,
+    pub(super) jobs: Store<Job>,
+    pub(super) gateways: Store<Gateway>,
+    pub(super) routes: Store<HttpRoute>,
+}
+
+/// Where watches run and whom they wake.
+struct Watches<'a> {
+    wake: &'a Arc<Notify>,
+    tasks: &'a TaskTracker,
+    stop: &'a CancellationToken,
+}
+
+impl Watches<'_> {
+    fn store<K>(&self, api: Api<K>, config: watcher::Config) -> Store<K>
+    where
+        K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+        K::DynamicType: Default + Eq + Hash + Clone + Send + Sync,
+    {
+        let (store, writer) = reflector::store();
+        let wake = Arc::clone(self.wake);
+        let stream = watcher(api, config).default_backoff().reflect(writer).for_each(move |event| {
+            match event {
+                Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
+                Ok(_) => wake.notify_one(),
+                Err(why) => tracing::warn!(%why, "the engine's watch of {}", K::plural(&K::DynamicType::default())),
+            }
+            future::ready(())
+        });
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move { stop.run_until_cancelled(stream).await });
+        store
+    }
+}
+
+impl Cache {
+    pub(super) fn start(options: &Options, wake: &Arc<Notify>, tasks: &TaskTracker, stop: &CancellationToken) -> Self {
+        let w = Watches { wake, tasks, stop };
+        let client = &options.client;
+        let all = watcher::Config::default;
+        let ours = || all().labels(label::APP);
+        let home = options.namespace.as_str();
+        Self {
+            apps: w.store(Api::namespaced(client.clone(), home), all()),
+            releases: w.store(Api::namespaced(client.clone(), home), all()),
+            approvals: w.store(Api::namespaced(client.clone(), home), all()),
+            groups: w.store(Api::namespaced(client.clone(), home), all()),
+            lanes: w.store(Api::namespaced(client.clone(), home), all()),
+            deployments: w.store(Api::all(client.clone()), ours()),
+            sets: w.store(Api::all(client.clone()), ours()),
+            pods: w.store(Api::all(client.clone()), ours()),
+            services: w.store(Api::namespaced(client.clone(), home), all()),
+            slices: w.store(Api::namespaced(client.clone(), home), all()),
+            jobs: w.store(Api::all(client.clone()), ours()),
+            gateways: w.store(Api::namespaced(client.clone(), home), all()),
+            routes: w.store(Api::namespaced(client.clone(), home), all().labels(label::LANE_GROUP)),
+        }
+    }
+
+    /// Returns when every kind has been listed once.
+    pub(super) async fn ready(&self) {
+        // A dropped writer means that the engine ends: then nobody waits for this either.
+        let _ = tokio::join!(
+            self.apps.wait_until_ready(),
+            self.releases.wait_until_ready(),
+            self.approvals.wait_until_ready(),
+            self.groups.wait_until_ready(),
+            self.lanes.wait_until_ready(),
+            self.deployments.wait_until_ready(),
+            self.sets.wait_until_ready(),
+            self.pods.wait_until_ready(),
+            self.services.wait_until_ready(),
+            self.slices.wait_until_ready(),
+            self.jobs.wait_until_ready(),
+            self.gateways.wait_until_ready(),
+            self.routes.wait_until_ready(),
+        );
+    }
+}

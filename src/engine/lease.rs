@@ -1,0 +1,114 @@
+//! One engine at a time: a `coordination.k8s.io/v1` Lease, as Kubernetes' own controllers use it.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::{
+    api::coordination::v1::{Lease as Object, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::MicroTime,
+};
+use kube::{Api, api::PostParams};
+use tokio::time::{Instant, sleep};
+
+use super::Options;
+use crate::cluster::watch::ENGINE_LEASE;
+
+/// A holder that has not renewed for so long has lost it.
+const HELD: Duration = Duration::from_secs(15);
+/// Between two renewals, and two looks while standing by.
+const RENEW: Duration = Duration::from_secs(2);
+
+pub(super) struct Lease {
+    api: Api<Object>,
+    identity: String,
+}
+
+impl Lease {
+    pub(super) fn new(options: &Options) -> Self {
+        Self { api: Api::namespaced(options.client.clone(), &options.namespace), identity: options.identity.clone() }
+    }
+
+    /// Returns when it is ours.
+    pub(super) async fn acquire(&self) {
+        loop {
+            match self.take().await {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(why) => tracing::debug!(%why, "the engine's Lease"),
+            }
+            sleep(RENEW).await;
+        }
+    }
+
+    /// Renews it; returns when it is no longer ours, or may not be.
+    pub(super) async fn keep(&self) {
+        let mut last = Instant::now();
+        // Stops before the others may take it.
+        while last.elapsed() < HELD - 2 * RENEW {
+            sleep(RENEW).await;
+            match tokio::time::timeout(RENEW, self.take()).await {
+                Ok(Ok(true)) => last = Instant::now(),
+                Ok(Ok(false)) => return,
+                Ok(Err(why)) => tracing::warn!(%why, "the engine's Lease cannot be renewed"),
+                Err(_) => tracing::warn!("the engine's Lease cannot be renewed: no answer"),
+            }
+        }
+    }
+
+    /// Gives it up, so that another need not wait.
+    pub(super) async fn release(&self) {
+        let given_up = async {
+            let Some(mut lease) = self.api.get_opt(ENGINE_LEASE).await? else { return Ok(()) };
+            let spec = lease.spec.get_or_insert_default();
+            if spec.holder_identity.as_deref() == Some(&self.identity) {
+                spec.holder_identity = None;
+                self.api.replace(ENGINE_LEASE, &PostParams::default(), &lease).await?;
+            }
+            Ok::<_, kube::Error>(())
+        };
+        if let Ok(Err(why)) = tokio::time::timeout(RENEW, given_up).await {
+            tracing::debug!(%why, "the engine's Lease was not given up");
+        }
+    }
+
+    /// Takes or renews it; false: somebody else holds it, or was quicker.
+    async fn take(&self) -> kube::Result<bool> {
+        let now = Timestamp::now();
+        let Some(mut lease) = self.api.get_opt(ENGINE_LEASE).await? else {
+            let mut lease = Object::default();
+            lease.metadata.name = Some(ENGINE_LEASE.into());
+            lease.spec = Some(LeaseSpec { lease_transitions: Some(0), ..self.held(now, now) });
+            return won(self.api.create(&PostParams::default(), &lease).await);
+        };
+        let spec = lease.spec.clone().unwrap_or_default();
+        let holder = spec.holder_identity.as_deref().filter(|h| !h.is_empty());
+        let ours = holder == Some(&self.identity);
+        let seconds = spec.lease_duration_seconds.unwrap_or(15);
+        let until = spec.renew_time.as_ref().map(|t| t.0 + SignedDuration::from_secs(i64::from(seconds)));
+        if holder.is_some() && !ours && until.is_some_and(|t| t > now) {
+            return Ok(false);
+        }
+        let since = spec.acquire_time.as_ref().filter(|_| ours).map_or(now, |t| t.0);
+        let transitions = spec.lease_transitions.unwrap_or(0) + i32::from(!ours);
+        lease.spec = Some(LeaseSpec { lease_transitions: Some(transitions), ..self.held(since, now) });
+        won(self.api.replace(ENGINE_LEASE, &PostParams::default(), &lease).await)
+    }
+
+    fn held(&self, since: Timestamp, now: Timestamp) -> LeaseSpec {
+        LeaseSpec {
+            holder_identity: Some(self.identity.clone()),
+            lease_duration_seconds: i32::try_from(HELD.as_secs()).ok(),
+            acquire_time: Some(MicroTime(since)),
+            renew_time: Some(MicroTime(now)),
+            ..LeaseSpec::default()
+        }
+    }
+}
+
+fn won<T>(written: kube::Result<T>) -> kube::Result<bool> {
+    match written {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+        Err(why) => Err(why),
+    }
+}

@@ -1,0 +1,171 @@
+//! Gathers what one look at a Release needs, from the caches; objects of other kinds are asked for.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+use k8s_openapi::{api::batch::v1::Job, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
+
+use super::{Options, act, cache::Cache};
+use crate::{
+    api::{
+        App, Approval, InventoryItem, Release,
+        gateway_api::{HttpRoute, ParentRef},
+        label,
+    },
+    domain::{
+        observe::{DeploymentSeen, deployment},
+        workflow::{JobSeen, Name, ObjectSeen, Observed, ProbesSeen, RoutesSeen, Trouble, looked_at},
+    },
+};
+
+/// What is seen of one Release's surroundings; [`Observed`] borrows it.
+pub(super) struct Facts {
+    app: Option<Arc<App>>,
+    approvals: Vec<Arc<Approval>>,
+    objects: BTreeMap<InventoryItem, ObjectSeen>,
+    deployments: BTreeMap<Name, DeploymentSeen>,
+    pods: BTreeMap<String, u32>,
+    routes: RoutesSeen,
+    jobs: BTreeMap<String, JobSeen>,
+}
+
+pub(super) async fn facts(options: &Options, cache: &Cache, release: &Release) -> kube::Result<Facts> {
+    let (name, uid) = (release.name_any(), release.uid().unwrap_or_default());
+    let app = cache.apps.get(&ObjectRef::new(&release.spec.app).within(&options.namespace));
+    let wanted = app.as_deref().map(|a| looked_at(release, a)).unwrap_or_default();
+    let (sets, pods) = (cache.sets.state(), cache.pods.state());
+    let (mut objects, mut deployments) = (BTreeMap::new(), BTreeMap::new());
+    for item in wanted {
+        // Of Deployments the cache is asked: a patch carries the resourceVersion that was read.
+        if item.kind == "Deployment" {
+            let key = ObjectRef::new(&item.name).within(&item.namespace);
+            if let Some(live) = cache.deployments.get(&key) {
+                let name = (item.namespace.clone(), item.name.clone());
+                deployments.insert(name, deployment(&live, sets.iter().map(|s| &**s), pods.iter().map(|p| &**p)));
+                objects.insert(item, object(live.meta()));
+                continue;
+            }
+        }
+        if let Some(found) = act::get(options, &item).await? {
+            objects.insert(item, object(&found.metadata));
+        }
+    }
+    let mut alive = BTreeMap::new();
+    for pod in pods.iter().filter(|p| p.labels().get(label::APP) == Some(&release.spec.app)) {
+        if let Some(environment) = pod.labels().get(label::ENVIRONMENT) {
+            *alive.entry(environment.clone()).or_insert(0) += 1;
+        }
+    }
+    let mut approvals = cache.approvals.state();
+    approvals.retain(|a| a.spec.release == name);
+    let jobs = cache.jobs.state();
+    let jobs = jobs.iter().filter(|j| j.annotations().get(label::CREATED_BY) == Some(&uid));
+    Ok(Facts {
+        app,
+        approvals,
+        objects,
+        deployments,
+        pods: alive,
+        routes: routes(&cache.routes.state()),
+        jobs: jobs.map(|j| (j.name_any(), job(j))).collect(),
+    })
+}
+
+impl Facts {
+    pub(super) fn observed<'a>(
+        &'a self,
+        release: &'a Release,
+        others: &'a [&'a Release],
+        approvals: &'a [&'a Approval],
+        probes: Option<&'a ProbesSeen>,
+        trouble: Option<&'a Trouble>,
+        now: Timestamp,
+    ) -> Observed<'a> {
+        Observed {
+            release,
+            app: self.app.as_deref(),
+            others,
+            approvals,
+            objects: &self.objects,
+            deployments: &self.deployments,
+            pods: &self.pods,
+            routes: &self.routes,
+            jobs: &self.jobs,
+            probes,
+            trouble,
+            now,
+        }
+    }
+
+    /// The Approvals that name the Release.
+    pub(super) fn approvals(&self) -> Vec<&Approval> {
+        self.approvals.iter().map(|a| &**a).collect()
+    }
+}
+
+fn object(meta: &ObjectMeta) -> ObjectSeen {
+    let annotation = |key: &str| meta.annotations.as_ref()?.get(key).cloned();
+    let label = |key: &str| meta.labels.as_ref()?.get(key).cloned();
+    ObjectSeen {
+        uid: meta.uid.clone().unwrap_or_default(),
+        applied: annotation(label::APPLIED),
+        created_by: annotation(label::CREATED_BY),
+        owner: label(label::APP).zip(label(label::ENVIRONMENT)),
+        terminating: meta.deletion_timestamp.is_some(),
+    }
+}
+
+/// Which Services the lanes' routes name, and whether every gateway has answered to what was written last.
+fn routes(all: &[Arc<HttpRoute>]) -> RoutesSeen {
+    let mut backends = BTreeSet::new();
+    let mut pending = false;
+    for route in all {
+        let home = route.namespace().unwrap_or_default();
+        for backend in route.spec.rules.iter().flat_map(|r| &r.backend_refs) {
+            backends.insert((backend.namespace.clone().unwrap_or_else(|| home.clone()), backend.name.clone()));
+        }
+        let generation = route.metadata.generation;
+        let answered = |parent: &ParentRef| {
+            let told = route.status.iter().flat_map(|s| &s.parents).filter(|p| p.parent_ref == *parent);
+            told.flat_map(|p| &p.conditions).any(|c| c.type_ == "Accepted" && c.observed_generation >= generation)
+        };
+        pending |= !route.spec.parent_refs.iter().all(answered);
+    }
+    RoutesSeen { backends, pending }
+}
+
+fn job(job: &Job) -> JobSeen {
+    let status = job.status.clone().unwrap_or_default();
+    let condition = |kind: &str| {
+        let mut all = status.conditions.iter().flatten();
+        all.find(|c| c.type_ == kind && c.status == "True").cloned()
+    };
+    let words = |c: k8s_openapi::api::batch::v1::JobCondition| {
+        let told: Vec<String> = [c.reason, c.message].into_iter().flatten().filter(|w| !w.is_empty()).collect();
+        if told.is_empty() { "it failed".into() } else { told.join(": ") }
+    };
+    let running = status.active.unwrap_or(0);
+    JobSeen {
+        item: InventoryItem {
+            api_version: "batch/v1".into(),
+            kind: "Job".into(),
+            namespace: job.namespace().unwrap_or_default(),
+            name: job.name_any(),
+            uid: job.uid().unwrap_or_default(),
+        },
+        succeeded: condition("Complete").is_some(),
+        digest: None,
+        failed: condition("Failed").map(words),
+        message: (running > 0).then(|| format!("{running} pod at work")),
+    }
+}
+
+/// The kind of an inventory item, named as the API server's paths name it.
+pub(super) fn resource(item: &InventoryItem) -> kube::core::ApiResource {
+    let (group, version) = item.api_version.split_once('/').unwrap_or(("", &item.api_version));
+    kube::core::ApiResource::from_gvk(&kube::core::GroupVersionKind::gvk(group, version, &item.kind))
+}

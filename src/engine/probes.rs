@@ -1,0 +1,71 @@
+//! The probes of verify tasks: sent beside the loop, remembered until the next look.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use jiff::Timestamp;
+use tokio::sync::Notify;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::Prober;
+use crate::{api::ProbeSpec, domain::workflow::ProbesSeen};
+
+#[derive(Clone)]
+pub(super) struct Probes {
+    prober: Prober,
+    wake: Arc<Notify>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    seen: Arc<Mutex<HashMap<String, ProbesSeen>>>,
+}
+
+impl Probes {
+    pub(super) fn new(prober: Prober, wake: Arc<Notify>, tasks: TaskTracker, stop: CancellationToken) -> Self {
+        Self { prober, wake, tasks, stop, seen: Arc::default() }
+    }
+
+    /// What the last probes of a release saw.
+    pub(super) fn seen(&self, release_uid: &str) -> Option<ProbesSeen> {
+        self.lock().get(release_uid).cloned()
+    }
+
+    /// Forgets releases that are over.
+    pub(super) fn keep(&self, still: impl Fn(&str) -> bool) {
+        self.lock().retain(|uid, _| still(uid));
+    }
+
+    /// Sends them, one after the other, unless some of this release are under way.
+    pub(super) fn send(&self, release_uid: &str, task: &str, attempt: u32, group: &str, probes: Vec<ProbeSpec>) {
+        let mut all = self.lock();
+        if all.get(release_uid).is_some_and(|p| p.running) {
+            return;
+        }
+        let before = all.remove(release_uid).filter(|p| p.task == task && p.attempt == attempt);
+        let last = before.and_then(|p| p.last);
+        let seen = ProbesSeen { task: task.into(), attempt, running: true, last };
+        all.insert(release_uid.into(), seen);
+        drop(all);
+        let (this, uid, group) = (self.clone(), release_uid.to_owned(), group.to_owned());
+        self.tasks.spawn(async move {
+            let round = async {
+                let mut results = vec![];
+                for probe in probes {
+                    results.extend((this.prober)(group.clone(), probe).await?);
+                }
+                Ok(results)
+            };
+            let Some(results) = this.stop.run_until_cancelled(round).await else { return };
+            if let Some(seen) = this.lock().get_mut(&uid) {
+                seen.running = false;
+                seen.last = Some((Timestamp::now(), results));
+            }
+            this.wake.notify_one();
+        });
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, ProbesSeen>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
