@@ -1,22 +1,112 @@
 //! Objects as `kubectl get` shows them: columns and rows, made by the server.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::pocket::rest::registry::Resource;
 use crate::pocket::rest::{Include, partial};
 
+mod age;
+mod cluster;
+mod json_path;
+mod pods;
+mod workloads;
+
+/// One column: its name, its type (with a format after a colon), and whether only `-o wide` shows it.
+struct Column {
+    name: String,
+    kind: &'static str,
+    wide: bool,
+}
+
+fn column(name: &str, kind: &'static str) -> Column {
+    Column { name: name.to_owned(), kind, wide: false }
+}
+
+fn wide(name: &str, kind: &'static str) -> Column {
+    Column { name: name.to_owned(), kind, wide: true }
+}
+
+/// The columns of a kind, and how an object fills them.
+struct Layout<'a> {
+    columns: Vec<Column>,
+    cells: Box<dyn Fn(&Value, Timestamp) -> Vec<Value> + 'a>,
+}
+
+fn layout(resource: &Resource) -> Layout<'_> {
+    if let Some(custom) = resource.custom() {
+        return custom_layout(&custom.columns);
+    }
+    let builtin = match (resource.group.as_str(), resource.kind.as_str()) {
+        ("", "Pod") => Some(pods::layout()),
+        ("apps" | "batch", kind) => workloads::layout(kind),
+        (_, kind) => cluster::layout(kind),
+    };
+    builtin.unwrap_or_else(|| Layout {
+        columns: vec![column("Name", "string:name"), column("Created At", "date")],
+        cells: Box::new(|o, _| vec![o["metadata"]["name"].clone(), o["metadata"]["creationTimestamp"].clone()]),
+    })
+}
+
+/// `additionalPrinterColumns`; without any, the age.
+fn custom_layout(given: &[Value]) -> Layout<'_> {
+    let mut columns = vec![column("Name", "string:name")];
+    if given.is_empty() {
+        columns.push(column("Age", "date"));
+        return Layout {
+            columns,
+            cells: Box::new(|o, now| vec![o["metadata"]["name"].clone(), age::of_object(o, now)]),
+        };
+    }
+    for one in given {
+        let kind = match one["type"].as_str() {
+            Some("integer") => "integer",
+            Some("number") => "number",
+            Some("boolean") => "boolean",
+            Some("date") => "date",
+            _ => "string",
+        };
+        let name = one["name"].as_str().unwrap_or_default().to_owned();
+        columns.push(Column { name, kind, wide: one["priority"].as_i64().unwrap_or(0) > 0 });
+    }
+    Layout {
+        columns,
+        cells: Box::new(move |object, now| {
+            let mut cells = vec![object["metadata"]["name"].clone()];
+            for one in given {
+                let path = one["jsonPath"].as_str().unwrap_or_default();
+                cells.push(custom_cell(&json_path::find(object, path), one["type"].as_str(), now));
+            }
+            cells
+        }),
+    }
+}
+
+fn custom_cell(found: &[&Value], kind: Option<&str>, now: Timestamp) -> Value {
+    match (found, kind) {
+        ([], _) => Value::Null,
+        ([one], Some("date")) => age::since(one.as_str().unwrap_or_default(), now),
+        ([one], Some("integer" | "number" | "boolean")) => (*one).clone(),
+        (many, _) => {
+            let text = |v: &&Value| v.as_str().map_or_else(|| v.to_string(), str::to_owned);
+            many.iter().map(text).collect::<Vec<_>>().join(",").into()
+        }
+    }
+}
+
 pub(crate) fn table<'a>(
-    _resource: &Resource,
+    resource: &Resource,
     objects: impl IntoIterator<Item = &'a Value>,
     include: Include,
     metadata: Value,
     columns: bool,
 ) -> Value {
+    let layout = layout(resource);
+    let now = Timestamp::now();
     let rows: Vec<Value> = objects
         .into_iter()
         .map(|object| {
-            let metadata = &object["metadata"];
-            let mut row = json!({"cells": [metadata["name"], metadata["creationTimestamp"]]});
+            let mut row = json!({"cells": (layout.cells)(object, now)});
             match include {
                 Include::Nothing => {}
                 Include::Metadata => row["object"] = partial(object),
@@ -25,14 +115,15 @@ pub(crate) fn table<'a>(
             row
         })
         .collect();
-    let columns = if columns {
-        json!([
-            {"name": "Name", "type": "string", "format": "name", "description": "", "priority": 0},
-            {"name": "Created At", "type": "date", "format": "", "description": "", "priority": 0},
-        ])
-    } else {
-        json!([])
-    };
+    let columns: Vec<Value> = layout
+        .columns
+        .iter()
+        .filter(|_| columns)
+        .map(|c| {
+            let (kind, format) = c.kind.split_once(':').unwrap_or((c.kind, ""));
+            json!({"name": c.name, "type": kind, "format": format, "description": "", "priority": i32::from(c.wide)})
+        })
+        .collect();
     json!({
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
@@ -41,3 +132,26 @@ pub(crate) fn table<'a>(
         "rows": rows,
     })
 }
+
+/// `a=b,c=d`, or `<none>`.
+fn pairs(map: &Value) -> String {
+    let pair = |(k, v): (&String, &Value)| format!("{k}={}", v.as_str().unwrap_or_default());
+    let mut all: Vec<String> = map.as_object().into_iter().flatten().map(pair).collect();
+    all.sort();
+    if all.is_empty() { "<none>".into() } else { all.join(",") }
+}
+
+fn array(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+fn text_or<'a>(value: &'a Value, other: &'a str) -> &'a str {
+    value.as_str().filter(|t| !t.is_empty()).unwrap_or(other)
+}
+
+fn number(value: &Value) -> i64 {
+    value.as_i64().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;
