@@ -6,10 +6,17 @@ use crate::pocket::rest::ApiError;
 use crate::pocket::rest::Reply;
 use crate::pocket::rest::registry::{Registry, Resource};
 
+mod aggregated;
+mod openapi;
+
 /// The Kubernetes whose behaviour pocket follows.
 pub const KUBERNETES: (&str, &str, &str) = ("1", "33", "v1.33.0+pocket");
 
-pub(crate) fn answer(registry: &Registry, segments: &[&str], _accept: &str) -> Result<Reply, ApiError> {
+pub(crate) fn answer(registry: &Registry, segments: &[&str], accept: &str) -> Result<Reply, ApiError> {
+    // A client that knows the aggregated form gets all groups and resources in one answer.
+    if let (["api" | "apis"], true) = (segments, accept.contains("as=APIGroupDiscoveryList")) {
+        return Ok(aggregated::answer(registry, segments[0] == "api", accept));
+    }
     let json = match segments {
         [] => {
             json!({"paths": ["/api", "/apis", "/version", "/healthz", "/livez", "/readyz", "/openapi/v2", "/openapi/v3"]})
@@ -33,6 +40,10 @@ pub(crate) fn answer(registry: &Registry, segments: &[&str], _accept: &str) -> R
                 json
             })
             .ok_or_else(ApiError::no_such_path)?,
+        ["openapi", "v2"] => return Ok(openapi::v2(accept)),
+        ["openapi", "v3"] => openapi::index(registry),
+        ["openapi", "v3", "api", version] => openapi::document(registry, "", version)?,
+        ["openapi", "v3", "apis", group, version] => openapi::document(registry, group, version)?,
         ["api", version] => resources(registry, "", version)?,
         ["apis", group, version] => resources(registry, group, version)?,
         _ => return Err(ApiError::no_such_path()),

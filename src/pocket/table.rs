@@ -27,10 +27,13 @@ fn wide(name: &str, kind: &'static str) -> Column {
     Column { name: name.to_owned(), kind, wide: true }
 }
 
+/// From an object, and what time it is.
+type Cells<'a> = dyn Fn(&Value, Timestamp) -> Vec<Value> + 'a;
+
 /// The columns of a kind, and how an object fills them.
 struct Layout<'a> {
     columns: Vec<Column>,
-    cells: Box<dyn Fn(&Value, Timestamp) -> Vec<Value> + 'a>,
+    cells: Box<Cells<'a>>,
 }
 
 fn layout(resource: &Resource) -> Layout<'_> {

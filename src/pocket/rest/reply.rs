@@ -23,6 +23,7 @@ pub type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
 pub(crate) enum Reply {
     Json { code: StatusCode, value: Value, warnings: Vec<String>, content_type: Option<&'static str> },
     Text(String),
+    Bytes { content_type: &'static str, bytes: Bytes },
     Stream { content_type: &'static str, stream: BoxStream<'static, std::result::Result<Bytes, BoxError>> },
 }
 
@@ -47,6 +48,7 @@ impl Reply {
                 }
                 response
             }
+            Reply::Bytes { content_type, bytes } => respond(StatusCode::OK, content_type, bytes),
             Reply::Text(text) => respond(StatusCode::OK, "text/plain; charset=utf-8", text.into()),
             Reply::Stream { content_type, stream } => {
                 let body = StreamBody::new(stream.map(|chunk| chunk.map(Frame::data)));

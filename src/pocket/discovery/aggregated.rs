@@ -1,0 +1,74 @@
+//! Aggregated discovery: everything that is served, in one document.
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::subresources;
+use crate::pocket::rest::Reply;
+use crate::pocket::rest::registry::{Registry, Resource};
+
+/// The core group alone (`/api`), or all the others (`/apis`).
+pub(super) fn answer(registry: &Registry, core: bool, accept: &str) -> Reply {
+    // The client lists what it prefers first; an old one knows only the beta, which reads the same.
+    let (version, content_type) = if accept.contains("v=v2;") || accept.ends_with("v=v2") {
+        ("v2", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList")
+    } else {
+        ("v2beta1", "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList")
+    };
+    let items: Vec<Value> = registry
+        .groups()
+        .into_iter()
+        .filter(|(group, _)| group.is_empty() == core)
+        .map(|(group, versions)| {
+            let versions: Vec<Value> = versions
+                .into_iter()
+                .map(|version| {
+                    let of_version = registry.resources.iter().filter(|r| r.group == group && r.version == version);
+                    let resources: Vec<Value> = of_version.map(|r| resource_json(r)).collect();
+                    json!({"version": version, "resources": resources, "freshness": "Current"})
+                })
+                .collect();
+            json!({"metadata": {"name": group, "creationTimestamp": null}, "versions": versions})
+        })
+        .collect();
+    Reply::Json {
+        code: StatusCode::OK,
+        value: json!({
+            "kind": "APIGroupDiscoveryList",
+            "apiVersion": format!("apidiscovery.k8s.io/{version}"),
+            "metadata": {},
+            "items": items,
+        }),
+        warnings: Vec::new(),
+        content_type: Some(content_type),
+    }
+}
+
+fn resource_json(resource: &Resource) -> Value {
+    let kind = |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
+    let (group, version) = (resource.group.as_str(), resource.version.as_str());
+    let mut json = json!({
+        "resource": resource.plural,
+        "responseKind": kind(group, version, &resource.kind),
+        "scope": if resource.namespaced { "Namespaced" } else { "Cluster" },
+        "singularResource": resource.singular,
+        "verbs": resource.verbs,
+    });
+    if !resource.short_names.is_empty() {
+        json["shortNames"] = json!(resource.short_names);
+    }
+    if !resource.categories.is_empty() {
+        json["categories"] = json!(resource.categories);
+    }
+    let subs: Vec<Value> = subresources(resource)
+        .into_iter()
+        .map(|(name, its_kind, its_version, verbs)| {
+            let (group, version) = its_version.unwrap_or((group, version));
+            json!({"subresource": name, "responseKind": kind(group, version, its_kind), "verbs": verbs})
+        })
+        .collect();
+    if !subs.is_empty() {
+        json["subresources"] = subs.into();
+    }
+    json
+}

@@ -1,0 +1,117 @@
+//! OpenAPI, as much as clients need: which parameters are understood, and the schemas of definitions.
+//!
+//! Built-in kinds are described by their names only; kubectl has their types itself.
+
+use serde_json::{Map, Value, json};
+
+use crate::pocket::rest::registry::{Registry, Resource};
+use crate::pocket::rest::{ApiError, Reply};
+
+/// `{swagger: "2.0", info: {title: "pocket", version: "1"}, paths: {}}` as gnostic's protobuf: the one form in
+/// which kubectl asks for version 2.
+const V2_PROTOBUF: &[u8] = b"\x0a\x032.0\x12\x0b\x0a\x06pocket\x12\x011\x42\x00";
+
+pub(super) fn v2(accept: &str) -> Reply {
+    if accept.contains("spec.v2@v1.0+protobuf") {
+        return Reply::Bytes {
+            content_type: "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+            bytes: V2_PROTOBUF.into(),
+        };
+    }
+    Reply::json(json!({"swagger": "2.0", "info": {"title": "pocket", "version": "1"}, "paths": {}}))
+}
+
+fn place(group: &str, version: &str) -> String {
+    match group {
+        "" => format!("api/{version}"),
+        group => format!("apis/{group}/{version}"),
+    }
+}
+
+pub(super) fn index(registry: &Registry) -> Value {
+    let mut paths = Map::new();
+    for (group, versions) in registry.groups() {
+        for version in versions {
+            let place = place(group, version);
+            let url = format!("/openapi/v3/{place}");
+            paths.insert(place, json!({"serverRelativeURL": url}));
+        }
+    }
+    json!({"paths": paths})
+}
+
+pub(super) fn document(registry: &Registry, group: &str, version: &str) -> Result<Value, ApiError> {
+    let (mut paths, mut schemas) = (Map::new(), Map::new());
+    for resource in registry.resources.iter().filter(|r| r.group == group && r.version == version) {
+        let (path, item) = path_item(resource);
+        paths.insert(path, item);
+        schemas.insert(schema_name(resource), schema(resource));
+    }
+    if paths.is_empty() {
+        return Err(ApiError::no_such_path());
+    }
+    Ok(json!({
+        "openapi": "3.0.0",
+        "info": {"title": "pocket", "version": super::KUBERNETES.2},
+        "paths": paths,
+        "components": {"schemas": schemas},
+    }))
+}
+
+fn kind(resource: &Resource) -> Value {
+    json!({"group": resource.group, "version": resource.version, "kind": resource.kind})
+}
+
+/// `dev.graylane.v1alpha1.Lane`
+fn schema_name(resource: &Resource) -> String {
+    let group = match resource.group.as_str() {
+        "" => "core".to_owned(),
+        group => group.split('.').rev().collect::<Vec<_>>().join("."),
+    };
+    format!("{group}.{}.{}", resource.version, resource.kind)
+}
+
+fn path_item(resource: &Resource) -> (String, Value) {
+    let namespaces = if resource.namespaced { "namespaces/{namespace}/" } else { "" };
+    let place = place(&resource.group, &resource.version);
+    let path = format!("/{place}/{namespaces}{}/{{name}}", resource.plural);
+    let query = |name: &str, kind: &str| json!({"name": name, "in": "query", "schema": {"type": kind}});
+    let parameters = [query("dryRun", "string"), query("fieldManager", "string"), query("fieldValidation", "string")];
+    let reference = json!({"$ref": format!("#/components/schemas/{}", schema_name(resource))});
+    let ok = json!({"200": {"description": "OK", "content": {"application/json": {"schema": reference}}}});
+    let operation = |action: &str, parameters: &[Value]| {
+        json!({
+            "operationId": format!("{action}{}", schema_name(resource).replace('.', "")),
+            "parameters": parameters,
+            "responses": ok,
+            "x-kubernetes-action": action,
+            "x-kubernetes-group-version-kind": kind(resource),
+        })
+    };
+    let mut patch = operation("patch", &parameters);
+    // Strategic merge is taken, but not told: kubectl would look for merge keys in schemas that are not here.
+    patch["requestBody"] = json!({"content": {"application/merge-patch+json": {"schema": {"type": "object"}}}});
+    (path, json!({"get": operation("get", &[]), "put": operation("put", &parameters), "patch": patch}))
+}
+
+fn schema(resource: &Resource) -> Value {
+    let mut schema = match resource.custom() {
+        Some(custom) if custom.schema.is_object() => custom.schema.clone(),
+        _ => json!({
+            "type": "object",
+            "description": format!("{} as Kubernetes has it; pocket does not describe its fields.", resource.kind),
+        }),
+    };
+    if resource.custom().is_some() {
+        for (field, words) in [
+            ("apiVersion", "The version of the schema of this object."),
+            ("kind", "The resource this object represents."),
+        ] {
+            schema["properties"][field] = json!({"type": "string", "description": words});
+        }
+        schema["properties"]["metadata"] =
+            json!({"type": "object", "description": "Standard object's metadata: name, labels, annotations, ..."});
+    }
+    schema["x-kubernetes-group-version-kind"] = json!([kind(resource)]);
+    schema
+}
