@@ -5,7 +5,10 @@
 
 mod apply;
 mod args;
+mod cockpit;
 mod completions;
+mod demo;
+mod engine;
 mod get;
 mod lane;
 mod lock;
@@ -64,7 +67,9 @@ pub fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<()> {
     let global = cli.global;
     match cli.command {
-        None => Err(session::usage("the cockpit")),
+        None => cockpit::run(&global).await,
+        Some(Command::Demo(args)) => demo::run(&global, args).await,
+        Some(Command::Engine(args)) => engine::run(&global, args).await,
         Some(Command::Get(args)) => get::run(&global, args).await,
         Some(Command::Release(args)) => release::run(&global, args).await,
         Some(Command::Render(args)) => render::run(&global, args).await,

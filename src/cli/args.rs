@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{apply, completions, get, lane, lock, logs, pocket, probe, release, render, sample, teardown, wish};
+use super::{
+    apply, completions, demo, engine, get, lane, lock, logs, pocket, probe, release, render, sample, teardown, wish,
+};
 
 /// A terminal cockpit for end-to-end gray releases.
 #[derive(Debug, Parser)]
@@ -45,6 +47,10 @@ pub struct Global {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Start here: a cockpit on an embedded cluster with a sample workspace
+    Demo(demo::DemoArgs),
+    /// Carry releases out, without a screen, on the cluster that was named
+    Engine(engine::EngineArgs),
     /// Show apps, environments, releases, lanes, lane groups or approvals
     Get(get::GetArgs),
     /// Start, show, list releases, or wait for one

@@ -1,0 +1,94 @@
+//! `demo [--headless] [--reset]`: pocket, engine and the sample workspace in the state folder.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use color_eyre::eyre::{Result, bail};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
+
+use super::{Global, engine, logging, output, pocket};
+use crate::{
+    cluster::connect::{self, Source},
+    demo::{
+        run::{Demo, DemoError, Progress},
+        seed, state,
+    },
+    pocket::run::Pocket,
+};
+
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Without a screen, until SIGTERM; prints `ready` when production serves
+    #[arg(long)]
+    headless: bool,
+    /// Forget everything and start over
+    #[arg(long)]
+    reset: bool,
+}
+
+pub(super) async fn run(global: &Global, args: DemoArgs) -> Result<()> {
+    let dir = pocket::dir(global)?;
+    if args.reset {
+        let free = !dir.join("store.redb").exists() || Pocket::is_free(&dir).await;
+        state::reset(&dir, |_| free)?;
+    }
+    let dir = state::open(&dir)?;
+    let ended = pocket::ended()?;
+    let _log = logging::start(&dir)?;
+    let started = Demo::start(&dir, |client, stop| engine::until(client, seed::NAMESPACE.into(), stop)).await;
+    let demo = match started {
+        Err(DemoError::Pocket(why)) if why.is_running_elsewhere() => {
+            return elsewhere(global, &dir, args.headless).await;
+        }
+        started => started?,
+    };
+    let done = if args.headless {
+        let serving = headless(&demo);
+        tokio::select! {
+            () = ended => Ok(()),
+            failed = serving => failed,
+        }
+    } else {
+        super::cockpit::with_demo(global, &demo).await
+    };
+    demo.stop().await;
+    done
+}
+
+/// Tells how far it is, and never ends but by a failure.
+async fn headless(demo: &Demo) -> Result<()> {
+    let mut progress = demo.progress();
+    loop {
+        let now = progress.borrow_and_update().clone();
+        match now {
+            Progress::Starting => {}
+            Progress::Seeding(step) => eprintln!("{step}"),
+            Progress::Seeded => eprintln!("waiting for the entry to answer"),
+            Progress::Serving => output::print("ready\n")?,
+            Progress::Failed(why) => bail!(why),
+        }
+        if progress.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Another graylane runs the pocket of this folder.
+async fn elsewhere(global: &Global, dir: &Path, headless: bool) -> Result<()> {
+    if !headless {
+        return super::cockpit::run(global).await;
+    }
+    bail!("{} runs the pocket of {} already", holder(dir.to_owned()).await, dir.display())
+}
+
+/// Who runs it, as far as it can be known.
+async fn holder(dir: PathBuf) -> String {
+    let known = async {
+        let connected = connect::connect(&Source::State(dir), None).await.ok()?;
+        let leases: Api<Lease> = Api::namespaced(connected.client, seed::NAMESPACE);
+        let lease = leases.get_opt(crate::cluster::watch::ENGINE_LEASE).await.ok()??;
+        lease.spec?.holder_identity
+    };
+    known.await.map_or_else(|| "another graylane".into(), |holder| format!("graylane {holder}"))
+}

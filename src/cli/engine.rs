@@ -1,0 +1,80 @@
+//! `engine`: the headless engine, against a real cluster or beside a pocket; and the engine of the demo.
+
+use std::sync::Arc;
+
+use clap::Args;
+use color_eyre::eyre::{Result, WrapErr};
+use futures::FutureExt;
+use kube::Client;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{Global, pocket, session};
+use crate::{
+    api::{ProbeHop, ProbeResult, ProbeSpec},
+    cluster::{self, install},
+    domain::world::World,
+    engine::{self, Options, Prober},
+    probe::{self, Probed},
+};
+
+#[derive(Debug, Args)]
+pub struct EngineArgs {
+    /// Do not bring graylane's resource definitions up to date first
+    #[arg(long)]
+    no_install: bool,
+}
+
+pub(super) async fn run(global: &Global, args: EngineArgs) -> Result<()> {
+    let session = session::open(global).await?;
+    let ended = pocket::ended()?;
+    // In a cluster what a container prints is its log.
+    let log = tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr).try_init();
+    log.map_err(|e| color_eyre::eyre::eyre!(e)).wrap_err("logging")?;
+    if !args.no_install {
+        install::definitions(&session.client).await?;
+    }
+    let stop = CancellationToken::new();
+    let acting = tokio::spawn(until(session.client, session.namespace, stop.clone()));
+    ended.await;
+    stop.cancel();
+    acting.await?;
+    Ok(())
+}
+
+/// An engine with its own view of the cluster, until `stop`.
+pub(super) async fn until(client: Client, namespace: String, stop: CancellationToken) {
+    let worlds = cluster::watch::spawn(client.clone(), namespace.clone(), stop.clone());
+    engine::run(Options { client, namespace, identity: identity(), prober: prober(worlds) }, stop).await;
+}
+
+/// This process, and no other one ever.
+fn identity() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let run = uuid::Uuid::new_v4().simple().to_string();
+    let host = if host.trim().is_empty() { "graylane" } else { host.trim() };
+    format!("{host}/{}/{}", std::process::id(), &run[..8])
+}
+
+fn prober(worlds: watch::Receiver<World>) -> Prober {
+    Arc::new(move |group, spec| {
+        let worlds = worlds.clone();
+        async move {
+            let probed = probe::run(&spec, &group, &worlds).await.map_err(|e| e.to_string())?;
+            Ok(probed.into_iter().map(|p| result(&spec, p)).collect())
+        }
+        .boxed()
+    })
+}
+
+fn result(spec: &ProbeSpec, probed: Probed) -> ProbeResult {
+    let passed = probed.is_ok();
+    let hops = probed.chain.into_iter().filter_map(|h| Some(ProbeHop { app: h.app, served: h.served? }));
+    ProbeResult {
+        probe: spec.clone(),
+        status: probed.status.unwrap_or_default(),
+        chain: hops.collect(),
+        passed,
+        message: (!passed).then(|| format!("{}: {}", probed.verdict, probed.problems.join("; "))),
+    }
+}
