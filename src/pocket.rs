@@ -4,6 +4,7 @@ pub mod controllers;
 pub mod discovery;
 pub mod hoplog;
 pub mod images;
+pub mod kubelet;
 pub mod network;
 pub mod patch;
 pub mod rest;
