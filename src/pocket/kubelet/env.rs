@@ -144,18 +144,18 @@ pub fn variables(
             vars.insert(var.name.clone(), value);
             continue;
         };
-        let keyed =
-            |what: &str, name: &str, key: &str, optional: Option<bool>, data: Option<BTreeMap<String, String>>| match (
-                data,
-                optional == Some(true),
-            ) {
-                (Some(mut data), optional) => match data.remove(key) {
-                    None if !optional => Err(format!("couldn't find key {key} in {what} {name:?}")),
-                    value => Ok(value),
-                },
-                (None, true) => Ok(None),
-                (None, false) => Err(format!("{what} {name:?} not found")),
-            };
+        let keyed = |what: &str,
+                     name: &str,
+                     key: &str,
+                     optional: Option<bool>,
+                     data: Option<BTreeMap<String, String>>| match (data, optional == Some(true)) {
+            (Some(mut data), optional) => match data.remove(key) {
+                None if !optional => Err(format!("couldn't find key {key} in {what} {name:?}")),
+                value => Ok(value),
+            },
+            (None, true) => Ok(None),
+            (None, false) => Err(format!("{what} {name:?} not found")),
+        };
         let value = if let Some(selector) = &source.field_ref {
             Some(field(selector, from.pod, from.pod_ip, from.host_ip)?)
         } else if let Some(r) = &source.config_map_key_ref {
