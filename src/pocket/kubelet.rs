@@ -1,3 +1,168 @@
 //! The kubelet and scheduler of the one node: a container is a process behind the shim, with an address of its own.
+//!
+//! One task a pod, one a container; what they see goes on a `board`, and from there to the API. What ran when pocket
+//! ended, however it ended, is dead (the shim sees to that) and is started again in place.
 
+use std::collections::{BTreeMap, HashMap};
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
+use kube::api::ListParams;
+use kube::{Api, Client, ResourceExt};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::pocket::controllers::cache::Cache;
+use crate::pocket::controllers::events::Recorder;
+use crate::pocket::hoplog::MIRROR;
+use crate::pocket::images::{ImageError, Images};
+use crate::pocket::network::Network;
+use logs::Logs;
+
+mod address;
+mod board;
+mod container;
 pub mod env;
+mod logs;
+mod machine;
+mod pod;
+mod probe;
+mod process;
+mod refuse;
+mod status;
+mod volumes;
+
+/// The one node's name.
+pub const NODE: &str = "pocket";
+
+/// What a kubelet needs to know.
+pub struct Config {
+    /// The state folder: images are in it, and `pods/`.
+    pub state: PathBuf,
+    pub network: Network,
+    /// This program, for the shim and for `$GRAYLANE` in images.
+    pub graylane: PathBuf,
+    /// The first wait after a second crash in a row, and the longest.
+    pub back_off: (Duration, Duration),
+}
+
+impl Config {
+    /// As Kubernetes: 10 s, doubling to 5 min.
+    pub fn of(state: &Path, network: Network) -> std::io::Result<Self> {
+        let graylane = std::env::current_exe()?;
+        let back_off = (Duration::from_secs(10), Duration::from_secs(300));
+        Ok(Self { state: state.into(), network, graylane, back_off })
+    }
+}
+
+/// What all pods share.
+struct Node {
+    client: Client,
+    network: Network,
+    graylane: PathBuf,
+    pods: PathBuf,
+    images: Images,
+    logs: Arc<Logs>,
+    addresses: address::Addresses,
+    events: Recorder,
+    http: reqwest::Client,
+    back_off: (Duration, Duration),
+    /// Pocket itself is ending.
+    closing: CancellationToken,
+}
+
+/// What a pod's environment and volumes may refer to.
+struct References {
+    services: Vec<Service>,
+    config_maps: BTreeMap<String, ConfigMap>,
+    secrets: BTreeMap<String, Secret>,
+}
+
+impl Node {
+    fn ip(&self) -> Ipv4Addr {
+        self.network.node()
+    }
+
+    async fn references(&self, pod: &Pod) -> kube::Result<References> {
+        let namespace = pod.namespace().unwrap_or_default();
+        let all = ListParams::default();
+        let services: Api<Service> = Api::namespaced(self.client.clone(), &namespace);
+        let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &namespace);
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &namespace);
+        let (services, maps, secrets) = tokio::try_join!(services.list(&all), maps.list(&all), secrets.list(&all))?;
+        Ok(References {
+            services: services.items,
+            config_maps: maps.items.into_iter().map(|m| (m.name_any(), m)).collect(),
+            secrets: secrets.items.into_iter().map(|s| (s.name_any(), s)).collect(),
+        })
+    }
+}
+
+/// Start; returns where logs are read. After `stop`, processes are ended (soon) and `tracker` becomes empty.
+pub fn spawn(
+    client: Client,
+    config: Config,
+    tracker: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<Arc<Logs>, ImageError> {
+    let pods_dir = config.state.join("pods");
+    let images = Images::of(&config.state)?;
+    let logs = Arc::new(Logs::new(&pods_dir));
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let http = reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .tls_danger_accept_invalid_certs(true)
+        .pool_max_idle_per_host(0)
+        .build()
+        .unwrap_or_default();
+    let node = Arc::new(Node {
+        client: client.clone(),
+        network: config.network,
+        graylane: config.graylane,
+        pods: pods_dir,
+        images,
+        logs: logs.clone(),
+        addresses: address::Addresses::new(config.network),
+        events: Recorder::start(client.clone(), "kubelet", tracker, stop.clone()),
+        http,
+        back_off: config.back_off,
+        closing: stop.clone(),
+    });
+    tracker.spawn(machine::show(client.clone(), node.ip(), stop.clone()));
+    let cache: Cache<Pod> = Cache::default();
+    let (tracker_, pods) = (tracker.clone(), Mutex::new(HashMap::<String, watch::Sender<Option<Arc<Pod>>>>::new()));
+    cache.on_change(move |old, new| {
+        let mut pods = pods.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(old) = old
+            && new.is_none_or(|n| n.metadata.uid != old.metadata.uid)
+            && let Some(gone) = old.metadata.uid.as_ref().and_then(|uid| pods.remove(uid))
+        {
+            gone.send_replace(None);
+        }
+        let Some(new) = new.filter(|p| ours(p)) else { return };
+        let Some(uid) = new.metadata.uid.clone() else { return };
+        let pod = Arc::new(new.clone());
+        match pods.get(&uid) {
+            Some(known) => drop(known.send_replace(Some(pod))),
+            None => {
+                let (tx, rx) = watch::channel(Some(pod.clone()));
+                pods.insert(uid, tx);
+                tracker_.spawn(pod::run(node.clone(), pod, rx));
+            }
+        }
+    });
+    tracker.spawn(cache.run(Api::all(client), stop.clone()));
+    Ok(logs)
+}
+
+/// Ours to run: nobody else's node, and no pod that is only shown.
+fn ours(pod: &Pod) -> bool {
+    let node = pod.spec.as_ref().and_then(|s| s.node_name.as_deref()).unwrap_or_default();
+    let mirror = pod.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(MIRROR));
+    !mirror && (node.is_empty() || node == NODE)
+}

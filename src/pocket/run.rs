@@ -1,4 +1,4 @@
-//! A whole pocket in one state folder: API, network, controllers, lane gateway.
+//! A whole pocket in one state folder: API, network, controllers, kubelet, lane gateway.
 //!
 //! What needs a cluster gets `kube::Client` and nothing else. The end comes in the order that keeps requests
 //! whole: nothing new is decided, the gateway drains, processes end, the store is flushed and given up.
@@ -9,16 +9,16 @@ use std::{
     sync::Arc,
 };
 
-use futures::{FutureExt, future::BoxFuture};
 use kube::Client;
-use serde_json::Value;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     controllers,
     hoplog::{self, HopLog, Logs},
+    images::ImageError,
+    kubelet,
     network::{Network, NetworkError},
-    rest::{ApiError, ApiServer, LogError, LogOptions, LogSource, LogStream},
+    rest::{ApiError, ApiServer},
     serve::{self, Identity, IdentityError},
     store::StoreError,
 };
@@ -39,6 +39,12 @@ pub enum PocketError {
     /// Services could not be given addresses of this network.
     #[error("starting the pocket: {}", .0.message)]
     Addresses(ApiError),
+    /// No image store.
+    #[error(transparent)]
+    Images(#[from] ImageError),
+    /// This program's own file, which is run for every container.
+    #[error("starting the pocket: where is this program? {0}")]
+    Program(std::io::Error),
     /// The first objects were not taken.
     #[error("starting the pocket: {0}")]
     Objects(#[from] kube::Error),
@@ -104,10 +110,12 @@ impl Pocket {
         let identity = Identity::of(dir, network.node())?;
         let client = server.client();
         let hops = HopLog::default();
-        server.set_log_source(Arc::new(Logs { hops: hops.clone(), kubelet: Arc::new(NoLogs) }));
         hoplog::show_pod(&client, network.node().into()).await?;
 
-        let (deciding, gateway, api) = (Stage::new(), Stage::new(), Stage::new());
+        let (deciding, gateway, running, api) = (Stage::new(), Stage::new(), Stage::new(), Stage::new());
+        let config = kubelet::Config::of(dir, network).map_err(PocketError::Program)?;
+        let kubelet = kubelet::spawn(client.clone(), config, &running.tasks, &running.stop)?;
+        server.set_log_source(Arc::new(Logs { hops: hops.clone(), kubelet }));
         controllers::spawn(client.clone(), &deciding.tasks, &deciding.stop);
         let (stop, node) = (gateway.stop.clone(), IpAddr::from(network.node()));
         gateway.tasks.spawn(async move {
@@ -122,7 +130,7 @@ impl Pocket {
                 tracing::error!(%why, "the API is not served on the network");
             }
         });
-        Ok(Self { dir: dir.into(), server, network, stages: vec![deciding, gateway, api] })
+        Ok(Self { dir: dir.into(), server, network, stages: vec![deciding, gateway, running, api] })
     }
 
     /// A client within this process.
@@ -146,15 +154,5 @@ impl Pocket {
             stage.end().await;
         }
         self.server.close().await;
-    }
-}
-
-/// No container has a log.
-struct NoLogs;
-
-impl LogSource for NoLogs {
-    fn open(&self, pod: Arc<Value>, _: LogOptions) -> BoxFuture<'static, Result<LogStream, LogError>> {
-        let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-        futures::future::err(LogError::NotAvailable(format!("pod {name} has not started"))).boxed()
     }
 }

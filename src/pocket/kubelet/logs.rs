@@ -1,0 +1,365 @@
+//! Containers' logs: one file a run, in the CRI's format, bounded by rotation, followed without polling.
+//!
+//! `pods/UID/CONTAINER/N.log` is run N; a full file becomes `N.log.1`. The present run and the one before it are kept.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, stream};
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::pocket::rest::{LogError, LogOptions, LogSource, LogStream};
+
+/// A file of a log is this large at most; two are kept a run.
+const LIMIT: u64 = 10 * 1024 * 1024;
+
+/// How far a run's log is: bytes ever written, files begun, and whether it has ended.
+#[derive(Clone, Copy, Debug, Default)]
+struct Progress {
+    bytes: u64,
+    files: u32,
+    ended: bool,
+}
+
+struct Open {
+    file: File,
+    size: u64,
+}
+
+/// Where a run's output goes; clones write to the same log.
+#[derive(Clone)]
+pub struct LogWriter {
+    path: PathBuf,
+    open: Arc<Mutex<Option<Open>>>,
+    progress: watch::Sender<Progress>,
+    limit: u64,
+}
+
+impl LogWriter {
+    fn new(path: PathBuf, limit: u64) -> io::Result<Self> {
+        let file = OpenOptions::new().create(true).append(true).open(&path)?;
+        let size = file.metadata()?.len();
+        let open = Arc::new(Mutex::new(Some(Open { file, size })));
+        Ok(Self { path, open, progress: watch::Sender::new(Progress::default()), limit })
+    }
+
+    /// One line (or, when it has no end yet, a part of one) of `stdout` or `stderr`. A full disk loses lines, no pod.
+    pub fn write(&self, stream: &str, text: &[u8], whole: bool) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(to) = open.as_mut() else { return };
+        let mut line = format!("{} {stream} {} ", Timestamp::now(), if whole { 'F' } else { 'P' }).into_bytes();
+        line.extend_from_slice(text);
+        line.push(b'\n');
+        if to.size > 0 && to.size + line.len() as u64 > self.limit {
+            let _ = fs::rename(&self.path, rotated(&self.path));
+            match OpenOptions::new().create(true).append(true).open(&self.path) {
+                Ok(file) => *to = Open { file, size: 0 },
+                Err(_) => return,
+            }
+            self.progress.send_modify(|p| p.files += 1);
+        }
+        if to.file.write_all(&line).is_ok() {
+            to.size += line.len() as u64;
+            self.progress.send_modify(|p| p.bytes += line.len() as u64);
+        }
+    }
+
+    /// The run is over: followers end.
+    pub fn end(&self) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.progress.send_modify(|p| p.ended = true);
+    }
+}
+
+fn rotated(path: &Path) -> PathBuf {
+    path.with_extension("log.1")
+}
+
+type Runs = HashMap<(String, String), (i32, watch::Receiver<Progress>)>;
+
+/// All logs under `pods/`.
+pub struct Logs {
+    dir: PathBuf,
+    running: Mutex<Runs>,
+}
+
+impl Logs {
+    pub fn new(pods: &Path) -> Self {
+        Self { dir: pods.to_owned(), running: Mutex::default() }
+    }
+
+    fn container(&self, uid: &str, container: &str) -> PathBuf {
+        self.dir.join(uid).join(container)
+    }
+
+    /// A log for a run; runs before the last one are removed.
+    pub fn start(&self, uid: &str, container: &str, run: i32) -> io::Result<LogWriter> {
+        let dir = self.container(uid, container);
+        fs::create_dir_all(&dir)?;
+        for (n, path) in runs(&dir) {
+            if n < run - 1 {
+                let _ = fs::remove_file(rotated(&path));
+                let _ = fs::remove_file(path);
+            }
+        }
+        let writer = LogWriter::new(dir.join(format!("{run}.log")), LIMIT)?;
+        let key = (uid.to_owned(), container.to_owned());
+        let entry = (run, writer.progress.subscribe());
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(key, entry);
+        Ok(writer)
+    }
+
+    /// The pod is gone.
+    pub fn remove(&self, uid: &str) {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).retain(|(u, _), _| u != uid);
+    }
+
+    fn read(&self, pod: &Value, options: LogOptions) -> Result<LogStream, LogError> {
+        let text = |path: &str| pod.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (uid, name, container) = (text("/metadata/uid"), text("/metadata/name"), options.container.clone());
+        let mut files = runs(&self.container(&uid, &container));
+        if options.previous {
+            files.pop();
+        }
+        let Some((run, path)) = files.pop() else {
+            let why = if options.previous {
+                format!("previous terminated container {container:?} in pod {name:?} not found")
+            } else {
+                format!("container {container:?} in pod {name:?} is waiting to start: {}", waiting(pod, &container))
+            };
+            return Err(LogError::NotAvailable(why));
+        };
+        let live = self.running.lock().unwrap_or_else(PoisonError::into_inner).get(&(uid, container)).cloned();
+        let live = live.filter(|(n, _)| *n == run).map(|(_, progress)| progress);
+        let follow = live.filter(|_| options.follow);
+        let start = follow.as_ref().map_or(0, |p| p.borrow().files);
+        let mut bytes = fs::read(rotated(&path)).unwrap_or_default();
+        let mut file = File::open(&path)?;
+        file.read_to_end(&mut bytes)?;
+        let mut shape = Shape::new(&options);
+        let first = shape.first(&bytes, options.tail_lines);
+        let tail = Tail { path, file, files: start, shape, progress: follow, rest: Vec::new() };
+        let more = stream::unfold(tail, Tail::next);
+        Ok(stream::iter([Ok(first)])
+            .chain(more)
+            .filter(|c| std::future::ready(!matches!(c, Ok(b) if b.is_empty())))
+            .boxed())
+    }
+}
+
+fn waiting(pod: &Value, container: &str) -> String {
+    let all = ["containerStatuses", "initContainerStatuses"]
+        .map(|l| pod["status"][l].as_array().cloned().unwrap_or_default());
+    let status = all.iter().flatten().find(|s| s["name"] == container);
+    let reason = status.and_then(|s| s["state"]["waiting"]["reason"].as_str());
+    reason.unwrap_or("ContainerCreating").to_owned()
+}
+
+/// Runs there are logs of, in order.
+fn runs(dir: &Path) -> Vec<(i32, PathBuf)> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut all: Vec<(i32, PathBuf)> = entries
+        .map(|e| e.path())
+        .filter(|p| p.extension().is_some_and(|e| e == "log"))
+        .filter_map(|p| Some((p.file_stem()?.to_str()?.parse().ok()?, p)))
+        .collect();
+    all.sort();
+    all
+}
+
+impl LogSource for Logs {
+    fn open(&self, pod: Arc<Value>, options: LogOptions) -> BoxFuture<'static, Result<LogStream, LogError>> {
+        std::future::ready(self.read(&pod, options)).boxed()
+    }
+}
+
+/// From the file's lines to what the client asked for.
+struct Shape {
+    timestamps: bool,
+    since: Option<Timestamp>,
+    left: Option<u64>,
+    /// The next line goes on with the one before.
+    inside: bool,
+}
+
+impl Shape {
+    fn new(options: &LogOptions) -> Self {
+        let LogOptions { timestamps, since, limit_bytes: left, .. } = *options;
+        Self { timestamps, since, left, inside: false }
+    }
+
+    fn first(&mut self, bytes: &[u8], tail: Option<u64>) -> Bytes {
+        let lines: Vec<&[u8]> = bytes.split_inclusive(|b| *b == b'\n').collect();
+        let mut from = 0;
+        if let Some(mut wanted) = tail {
+            from = lines.len();
+            // The last line of each wanted one is whole; parts before it belong to it.
+            while from > 0 {
+                let whole = parse(lines[from - 1]).is_none_or(|(_, whole, _)| whole);
+                if whole {
+                    if wanted == 0 {
+                        break;
+                    }
+                    wanted -= 1;
+                }
+                from -= 1;
+            }
+        }
+        self.lines(lines[from..].iter().copied())
+    }
+
+    fn lines<'a>(&mut self, lines: impl Iterator<Item = &'a [u8]>) -> Bytes {
+        let mut out = Vec::new();
+        for line in lines {
+            let Some((time, whole, text)) = parse(line) else { continue };
+            if self.since.is_some_and(|since| time.parse::<Timestamp>().is_ok_and(|t| t < since)) {
+                continue;
+            }
+            if self.timestamps && !self.inside {
+                out.extend_from_slice(time.as_bytes());
+                out.push(b' ');
+            }
+            out.extend_from_slice(text);
+            if whole {
+                out.push(b'\n');
+            }
+            self.inside = !whole;
+        }
+        if let Some(left) = self.left.as_mut() {
+            out.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+            *left -= out.len() as u64;
+        }
+        out.into()
+    }
+}
+
+/// `TIME STREAM F|P TEXT\n`.
+fn parse(line: &[u8]) -> Option<(&str, bool, &[u8])> {
+    let line = line.strip_suffix(b"\n")?;
+    let mut parts = line.splitn(4, |b| *b == b' ');
+    let time = std::str::from_utf8(parts.next()?).ok()?;
+    let (_stream, tag, text) = (parts.next()?, parts.next()?, parts.next()?);
+    Some((time, tag == b"F", text))
+}
+
+struct Tail {
+    path: PathBuf,
+    file: File,
+    files: u32,
+    shape: Shape,
+    progress: Option<watch::Receiver<Progress>>,
+    rest: Vec<u8>,
+}
+
+impl Tail {
+    async fn next(mut self) -> Option<(io::Result<Bytes>, Self)> {
+        if self.shape.left == Some(0) {
+            return None;
+        }
+        let progress = self.progress.as_mut()?;
+        // Marked as seen before reading, so that nothing written meanwhile is slept over.
+        let seen = *progress.borrow_and_update();
+        if let Err(error) = self.file.read_to_end(&mut self.rest) {
+            self.progress = None;
+            return Some((Err(error), self));
+        }
+        if seen.files != self.files {
+            self.files = seen.files;
+            match File::open(&self.path).map(|f| self.file = f) {
+                Ok(()) => {
+                    let _ = self.file.read_to_end(&mut self.rest);
+                }
+                Err(_) => self.progress = None,
+            }
+        } else if seen.ended {
+            self.progress = None;
+        } else if self.rest.is_empty() {
+            let _ = progress.changed().await;
+        }
+        let end = self.rest.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+        let rest = self.rest.split_off(end);
+        let lines = std::mem::replace(&mut self.rest, rest);
+        let chunk = self.shape.lines(lines.split_inclusive(|b| *b == b'\n'));
+        Some((Ok(chunk), self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pod() -> Arc<Value> {
+        Arc::new(json!({"metadata": {"uid": "u", "name": "p"}, "status": {"containerStatuses": [
+            {"name": "c", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]}}))
+    }
+
+    fn options() -> LogOptions {
+        LogOptions { container: "c".into(), ..LogOptions::default() }
+    }
+
+    async fn text(logs: &Logs, options: LogOptions) -> String {
+        let all: Vec<Bytes> = logs.read(&pod(), options).unwrap().map(Result::unwrap).collect().await;
+        String::from_utf8(all.concat()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_was_written_is_read_as_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let logs = Logs::new(dir.path());
+        let told = logs.read(&pod(), options()).err().unwrap().to_string();
+        assert!(told.contains("waiting to start: ImagePullBackOff"), "{told}");
+        let log = logs.start("u", "c", 0).unwrap();
+        log.write("stdout", b"one", true);
+        log.write("stderr", b"two ", false);
+        log.write("stderr", b"halves", true);
+        log.write("stdout", b"three", true);
+        assert_eq!(text(&logs, options()).await, "one\ntwo halves\nthree\n");
+        for (n, want) in [(0, ""), (1, "three\n"), (2, "two halves\nthree\n"), (9, "one\ntwo halves\nthree\n")] {
+            assert_eq!(text(&logs, LogOptions { tail_lines: Some(n), ..options() }).await, want, "{n}");
+        }
+        assert_eq!(text(&logs, LogOptions { limit_bytes: Some(5), ..options() }).await, "one\nt");
+        let stamped = text(&logs, LogOptions { timestamps: true, tail_lines: Some(1), ..options() }).await;
+        let (time, rest) = stamped.split_once(' ').unwrap();
+        assert!(time.parse::<Timestamp>().is_ok() && rest == "three\n", "{stamped}");
+        assert_eq!(text(&logs, LogOptions { since: Some(Timestamp::MAX), ..options() }).await, "");
+        let previous = LogOptions { previous: true, ..options() };
+        assert!(logs.read(&pod(), previous.clone()).is_err());
+        logs.start("u", "c", 1).unwrap().write("stdout", b"again", true);
+        assert_eq!(text(&logs, options()).await, "again\n");
+        assert!(text(&logs, previous.clone()).await.starts_with("one\n"));
+        logs.start("u", "c", 2).unwrap();
+        assert_eq!(text(&logs, previous).await, "again\n", "only the last two runs are kept");
+        assert_eq!(runs(&dir.path().join("u/c")).len(), 2);
+    }
+
+    #[tokio::test]
+    async fn followers_see_all_lines_over_rotations_and_end_with_the_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let logs = Logs::new(dir.path());
+        let mut log = logs.start("u", "c", 0).unwrap();
+        log.limit = 4_000;
+        log.write("stdout", b"early", true);
+        let follow = logs.read(&pod(), LogOptions { follow: true, ..options() }).unwrap();
+        let reading = tokio::spawn(follow.map(Result::unwrap).collect::<Vec<_>>());
+        let mut want = "early\n".to_owned();
+        for n in 0..300 {
+            log.write("stdout", format!("line {n}").as_bytes(), true);
+            want.push_str(&format!("line {n}\n"));
+            tokio::task::yield_now().await;
+        }
+        log.end();
+        let got = String::from_utf8(reading.await.unwrap().concat()).unwrap();
+        assert_eq!(got, want);
+        let size: u64 =
+            fs::read_dir(dir.path().join("u/c")).unwrap().map(|e| e.unwrap().metadata().unwrap().len()).sum();
+        assert!(size <= 8_000, "{size}");
+    }
+}

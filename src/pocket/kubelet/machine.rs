@@ -1,0 +1,68 @@
+//! The Node object: one, ready, with what this machine has.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Node;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::{NODE, refuse};
+
+/// Pods that one node takes.
+const PODS: &str = "1000";
+
+pub(super) async fn show(client: Client, ip: Ipv4Addr, stop: CancellationToken) {
+    let api: Api<Node> = Api::all(client);
+    while let Err(error) = write(&api, ip).await {
+        tracing::warn!(%error, "the node is not shown");
+        if stop.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await.is_none() {
+            return;
+        }
+    }
+}
+
+async fn write(api: &Api<Node>, ip: Ipv4Addr) -> kube::Result<()> {
+    let params = PatchParams::apply("graylane-pocket").force();
+    let labels = refuse::node_labels(NODE);
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE, "labels": labels}});
+    api.patch(NODE, &params, &Patch::Apply(&node)).await?;
+    let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let condition = |kind: &str, status: &str, reason: &str, message: &str| {
+        json!({"type": kind, "status": status, "reason": reason, "message": message,
+            "lastHeartbeatTime": now, "lastTransitionTime": now})
+    };
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from).to_string();
+    let capacity = json!({"cpu": cpus, "memory": memory(), "pods": PODS});
+    let status = json!({"status": {
+        "addresses": [{"type": "InternalIP", "address": ip}, {"type": "Hostname", "address": NODE}],
+        "capacity": capacity, "allocatable": capacity,
+        "conditions": [
+            condition("MemoryPressure", "False", "KubeletHasSufficientMemory", "not measured by pocket"),
+            condition("DiskPressure", "False", "KubeletHasNoDiskPressure", "not measured by pocket"),
+            condition("PIDPressure", "False", "KubeletHasSufficientPID", "not measured by pocket"),
+            condition("Ready", "True", "KubeletReady", "pocket runs containers as local processes"),
+        ],
+        "nodeInfo": {
+            "architecture": std::env::consts::ARCH, "operatingSystem": std::env::consts::OS,
+            "kubeletVersion": concat!("v1.33.0+graylane-", env!("CARGO_PKG_VERSION")), "kubeProxyVersion": "",
+            "containerRuntimeVersion": concat!("pocket://", env!("CARGO_PKG_VERSION")),
+            "kernelVersion": kernel(), "osImage": std::env::consts::OS,
+            "machineID": "", "systemUUID": "", "bootID": "",
+        },
+    }});
+    api.patch_status(NODE, &PatchParams::default(), &Patch::Merge(&status)).await.map(drop)
+}
+
+fn kernel() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease").map(|s| s.trim().to_owned()).unwrap_or_default()
+}
+
+fn memory() -> Value {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kib = text.lines().find_map(|l| l.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    format!("{}Ki", kib.unwrap_or(0)).into()
+}

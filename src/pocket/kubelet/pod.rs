@@ -1,0 +1,323 @@
+//! One pod from its placing to its last trace.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Container, HostIP, Pod, PodIP, PodStatus};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::board::Board;
+use super::container::Runner;
+use super::status::{exit_code, restart_policy, set, settle, time};
+use super::{NODE, Node, refuse, volumes};
+use crate::pocket::controllers::events::about;
+use crate::pocket::controllers::pods::finished;
+use crate::pocket::controllers::write;
+
+/// When pocket itself ends, processes get this long, whatever their own grace.
+const CLOSING_GRACE: u64 = 5;
+
+type News = watch::Receiver<Option<Arc<Pod>>>;
+
+/// Until the object is gone, or pocket ends.
+pub(super) async fn run(node: Arc<Node>, pod: Arc<Pod>, news: News) {
+    let uid = pod.uid().unwrap_or_default();
+    let closing = node.closing.clone();
+    Life {
+        api: Api::namespaced(node.client.clone(), &pod.namespace().unwrap_or_default()),
+        node: node.clone(),
+        pod,
+        news,
+    }
+    .live()
+    .await;
+    node.addresses.take_back(&uid);
+    if !closing.is_cancelled() {
+        node.logs.remove(&uid);
+        let dir = node.pods.join(&uid);
+        let _ = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(dir)).await;
+    }
+}
+
+struct Life {
+    node: Arc<Node>,
+    api: Api<Pod>,
+    pod: Arc<Pod>,
+    news: News,
+}
+
+fn grace(pod: &Pod) -> Option<u64> {
+    pod.metadata.deletion_timestamp.as_ref()?;
+    let own = pod.spec.as_ref().and_then(|s| s.termination_grace_period_seconds).unwrap_or(30);
+    u64::try_from(pod.metadata.deletion_grace_period_seconds.unwrap_or(own)).ok()
+}
+
+impl Life {
+    async fn live(&mut self) {
+        if finished(&self.pod) {
+            self.gone().await;
+            return;
+        }
+        if let Some(why) = refuse::reason(&self.pod, NODE) {
+            self.refused(&why).await;
+            return;
+        }
+        if !self.place().await {
+            return;
+        }
+        let board = Board::of(&self.pod);
+        let own = board.read().pod_ip.and_then(|ip| ip.parse().ok());
+        let host = self.pod.spec.as_ref().and_then(|s| s.host_network) == Some(true);
+        let uid = self.pod.uid().unwrap_or_default();
+        let ip = if host { Some(self.node.ip()) } else { self.node.addresses.give(&uid, own) };
+        let Some(ip) = ip else {
+            self.refused("no address is left in the node network").await;
+            return;
+        };
+        board.pod(|s| {
+            s.pod_ip = Some(ip.to_string());
+            s.pod_ips = Some(vec![PodIP { ip: ip.to_string() }]);
+            s.host_ip = Some(self.node.ip().to_string());
+            s.host_ips = Some(vec![HostIP { ip: self.node.ip().to_string() }]);
+            s.start_time.get_or_insert_with(|| time(Timestamp::now()));
+            s.qos_class.get_or_insert_with(|| "BestEffort".into());
+        });
+        let (order, stop) = watch::channel(None);
+        let runner = |container: &Container, init: bool| Runner {
+            node: self.node.clone(),
+            pod: self.pod.clone(),
+            container: container.clone(),
+            init,
+            ip,
+            board: board.clone(),
+            stop: stop.clone(),
+        };
+        let spec = self.pod.spec.clone().unwrap_or_default();
+        let init: Vec<Runner> = spec.init_containers.iter().flatten().map(|c| runner(c, true)).collect();
+        let main: Vec<Runner> = spec.containers.iter().map(|c| runner(c, false)).collect();
+        let work = containers(self.node.clone(), self.pod.clone(), board.clone(), stop.clone(), init, main);
+        let closed = self.follow(work, &board, order).await;
+        if closed {
+            return;
+        }
+        self.write(&board).await;
+        if self.news.borrow().as_ref().is_some_and(|p| p.metadata.deletion_timestamp.is_some()) {
+            self.remove().await;
+        }
+        self.gone().await;
+    }
+
+    /// Write what the containers' work shows, and pass on the order to stop; true when pocket itself ended.
+    async fn follow(
+        &mut self,
+        work: impl Future<Output = ()>,
+        board: &Board,
+        order: watch::Sender<Option<u64>>,
+    ) -> bool {
+        tokio::pin!(work);
+        let closing = self.node.closing.clone();
+        let mut closed = false;
+        // Written beside the work: a slow write holds up no container.
+        loop {
+            if let Some(grace) = match self.news.borrow_and_update().as_ref() {
+                None => Some(0),
+                Some(pod) => grace(pod),
+            } {
+                order.send_if_modified(|now| {
+                    let change = now.is_none_or(|n| grace < n);
+                    if change {
+                        *now = Some(grace);
+                    }
+                    change
+                });
+            }
+            let mut news = self.news.clone();
+            tokio::select! {
+                () = &mut work => return closed,
+                () = closing.cancelled(), if !closed => {
+                    closed = true;
+                    order.send_modify(|now| *now = Some(now.unwrap_or(CLOSING_GRACE).min(CLOSING_GRACE)));
+                }
+                () = board.changed.notified(), if !closed => {
+                    // Work goes on meanwhile; what it adds is written by the next round.
+                    let writing = self.write(board);
+                    tokio::select! {
+                        () = writing => {}
+                        () = &mut work => return closed,
+                    }
+                }
+                Ok(()) = news.changed() => {}
+            }
+        }
+    }
+
+    /// Until the object is gone.
+    async fn gone(&mut self) {
+        let closing = self.node.closing.clone();
+        let mut news = self.news.clone();
+        tokio::select! {
+            () = closing.cancelled() => {}
+            _ = news.wait_for(Option::is_none) => {}
+        }
+    }
+
+    async fn refused(&mut self, why: &str) {
+        let message = format!("0/1 nodes are available: {why}.");
+        self.node.events.warning(about(&*self.pod), "FailedScheduling", &message);
+        let mut status = self.pod.status.clone().unwrap_or_default();
+        status.phase = Some("Pending".into());
+        set(&mut status, "PodScheduled", (false, Some("Unschedulable"), Some(message)), Timestamp::now());
+        if let Err(error) = write::status(&self.api, &*self.pod, self.pod.status.as_ref(), &status).await {
+            tracing::debug!(pod = self.pod.name_any(), %error, "status not written");
+        }
+        self.gone().await;
+    }
+
+    /// Put it on the node; false when it is gone already.
+    async fn place(&mut self) -> bool {
+        if self.pod.spec.as_ref().is_some_and(|s| s.node_name.is_some()) {
+            return true;
+        }
+        let patch = json!({"metadata": {"uid": self.pod.uid()}, "spec": {"nodeName": NODE}});
+        loop {
+            match self.api.patch(&self.pod.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await {
+                Ok(placed) => {
+                    let name = placed.name_any();
+                    let text =
+                        format!("Successfully assigned {}/{name} to {NODE}", placed.namespace().unwrap_or_default());
+                    self.node.events.normal(about(&placed), "Scheduled", text);
+                    self.pod = Arc::new(placed);
+                    return true;
+                }
+                Err(error) if write::is_code(&error, 404) || write::is_code(&error, 409) => {
+                    if self.news.borrow().is_none() {
+                        return false;
+                    }
+                }
+                Err(error) => tracing::warn!(pod = self.pod.name_any(), %error, "not placed"),
+            }
+            let closing = self.node.closing.clone();
+            let mut news = self.news.clone();
+            tokio::select! {
+                () = closing.cancelled() => return false,
+                gone = news.wait_for(Option::is_none) => return { drop(gone); false },
+                () = tokio::time::sleep(Duration::from_millis(200)) => {}
+            }
+        }
+    }
+
+    async fn write(&mut self, board: &Board) {
+        let mut status = board.read();
+        settle(&self.pod, &mut status, Timestamp::now());
+        board_conditions(board, &status);
+        for wait in [10, 100, 1000] {
+            match write::status(&self.api, &*self.pod, self.pod.status.as_ref(), &status).await {
+                Ok(None) => return,
+                Ok(Some(_)) => {
+                    let mut pod = (*self.pod).clone();
+                    pod.status = Some(status);
+                    self.pod = Arc::new(pod);
+                    return;
+                }
+                Err(error) if write::is_code(&error, 404) || write::is_code(&error, 409) => return,
+                Err(error) => {
+                    tracing::warn!(pod = self.pod.name_any(), %error, "status not written, will retry");
+                    tokio::time::sleep(Duration::from_millis(wait)).await;
+                }
+            }
+        }
+        board.changed.notify_one();
+    }
+
+    /// Everything has ended: the object may go.
+    async fn remove(&self) {
+        let uid = Preconditions { uid: self.pod.uid(), resource_version: None };
+        let params = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default().preconditions(uid) };
+        for _ in 0..5 {
+            match self.api.delete(&self.pod.name_any(), &params).await {
+                Err(error) if !write::is_code(&error, 404) && !write::is_code(&error, 409) => {
+                    tracing::warn!(pod = self.pod.name_any(), %error, "not removed, will retry");
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+                _ => return,
+            }
+        }
+    }
+}
+
+/// The times of conditions are part of what was seen.
+fn board_conditions(board: &Board, status: &PodStatus) {
+    board.settled(status.conditions.clone(), status.phase.clone());
+}
+
+/// Init containers one after the other, then all others at once; until all have ended for good.
+async fn containers(
+    node: Arc<Node>,
+    pod: Arc<Pod>,
+    board: Board,
+    stop: watch::Receiver<Option<u64>>,
+    init: Vec<Runner>,
+    main: Vec<Runner>,
+) {
+    if !fill(&node, &pod, &board, stop.clone()).await {
+        return;
+    }
+    for runner in init {
+        let name = runner.container.name.clone();
+        if exit_code(&board.get(&name)) == Some(0) {
+            continue;
+        }
+        runner.run().await;
+        let code = exit_code(&board.get(&name));
+        if stop.borrow().is_some() || (code != Some(0) && restart_policy(&pod) == "Never") {
+            return;
+        }
+    }
+    let mut all = JoinSet::new();
+    for runner in main {
+        all.spawn(runner.run());
+    }
+    while all.join_next().await.is_some() {}
+}
+
+/// Volumes, as soon as what they need is there; false when asked to stop first.
+async fn fill(node: &Node, pod: &Pod, board: &Board, mut stop: watch::Receiver<Option<u64>>) -> bool {
+    let uid = pod.uid().unwrap_or_default();
+    let spec = pod.spec.clone().unwrap_or_default();
+    for mount in spec.containers.iter().flat_map(|c| c.volume_mounts.iter().flatten()) {
+        let text = format!(
+            "{} cannot be mounted without root: volume {name:?} is the folder ${}/{name}",
+            mount.mount_path,
+            volumes::VARIABLE,
+            name = mount.name
+        );
+        node.events.warning(about(pod), "MountPathIgnored", text);
+    }
+    if spec.volumes.as_ref().is_none_or(Vec::is_empty) {
+        return stop.borrow().is_none();
+    }
+    loop {
+        let pod_ip = board.read().pod_ip.and_then(|ip| ip.parse().ok()).unwrap_or(node.ip());
+        let done = match node.references(pod).await {
+            Ok(r) => {
+                let content =
+                    volumes::Content { config_maps: &r.config_maps, secrets: &r.secrets, pod_ip, host_ip: node.ip() };
+                volumes::make(pod, &node.pods.join(&uid).join("volumes"), &content)
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        match done {
+            Ok(()) => return stop.borrow().is_none(),
+            Err(why) => node.events.warning(about(pod), "FailedMount", format!("MountVolume.SetUp failed: {why}")),
+        }
+        tokio::select! {
+            _ = stop.wait_for(Option::is_some) => return false,
+            () = tokio::time::sleep(Duration::from_secs(2)) => {}
+        }
+    }
+}

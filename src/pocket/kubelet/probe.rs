@@ -1,0 +1,215 @@
+//! Probes and hooks: one try of each kind, and the watching over a running container.
+//!
+//! Kubernetes counts whole periods. While a container has not succeeded once, pocket also looks in between, soon and
+//! then less often: such a look can only say yes, never fail anything, so a pod serves as soon as it can.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Container, HTTPGetAction, Probe};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::process::{Launch, Process};
+
+const EAGER: Duration = Duration::from_millis(20);
+
+/// How to reach one container.
+#[derive(Clone)]
+pub struct Target {
+    pub ip: Ipv4Addr,
+    pub container: Container,
+    /// The container's environment and folder, for commands.
+    pub launch: Launch,
+    pub graylane: PathBuf,
+    pub http: reqwest::Client,
+}
+
+impl Target {
+    fn port(&self, port: &IntOrString) -> Result<u16, String> {
+        let number = match port {
+            IntOrString::Int(n) => Some(*n),
+            IntOrString::String(name) => {
+                let named = self.container.ports.iter().flatten().find(|p| p.name.as_ref() == Some(name));
+                named.map(|p| p.container_port).or_else(|| name.parse().ok())
+            }
+        };
+        number.and_then(|n| u16::try_from(n).ok()).ok_or_else(|| format!("no port {port:?}"))
+    }
+
+    /// One GET; 200 to 399 is a success.
+    pub async fn get(&self, action: &HTTPGetAction) -> Result<(), String> {
+        let port = self.port(&action.port)?;
+        let host = action.host.clone().filter(|h| !h.is_empty()).unwrap_or_else(|| self.ip.to_string());
+        let scheme = action.scheme.as_deref().unwrap_or("HTTP").to_lowercase();
+        let path = action.path.as_deref().unwrap_or("/");
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        let url = format!("{scheme}://{host}:{port}{slash}{path}");
+        let mut request = self.http.get(&url).header("user-agent", "kube-probe/1.33");
+        for header in action.http_headers.iter().flatten() {
+            request = request.header(&header.name, &header.value);
+        }
+        match request.send().await {
+            Ok(answer) if (200..400).contains(&answer.status().as_u16()) => Ok(()),
+            Ok(answer) => Err(format!("HTTP probe failed with statuscode: {}", answer.status().as_u16())),
+            Err(error) => Err(format!("Get {url:?}: {}", root_cause(&error))),
+        }
+    }
+
+    pub async fn connect(&self, port: &IntOrString) -> Result<(), String> {
+        let port = self.port(port)?;
+        let done = TcpStream::connect((IpAddr::from(self.ip), port)).await;
+        done.map(drop).map_err(|e| format!("dial tcp {}:{port}: {e}", self.ip))
+    }
+
+    /// Run a command beside the container, in its environment.
+    pub async fn run(&self, command: &[String]) -> Result<(), String> {
+        let launch = Launch { words: command.to_vec(), lock: None, ..self.launch.clone() };
+        let mut process = Process::start(&self.graylane, &launch, None).map_err(|e| e.to_string())?;
+        match process.wait().await {
+            0 => Ok(()),
+            code => Err(format!("command {command:?} exited with {code}")),
+        }
+    }
+
+    async fn try_once(&self, probe: &Probe) -> Result<(), String> {
+        let limit = Duration::from_secs(seconds(probe.timeout_seconds, 1));
+        let attempt = async {
+            if let Some(action) = &probe.http_get {
+                self.get(action).await
+            } else if let Some(action) = &probe.tcp_socket {
+                self.connect(&action.port).await
+            } else if let Some(action) = &probe.exec {
+                self.run(action.command.as_deref().unwrap_or_default()).await
+            } else {
+                Ok(())
+            }
+        };
+        let late = || Err(format!("context deadline exceeded ({} s)", limit.as_secs()));
+        timeout(limit, attempt).await.unwrap_or_else(|_| late())
+    }
+}
+
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
+
+fn seconds(value: Option<i32>, default: u64) -> u64 {
+    value.and_then(|v| u64::try_from(v).ok()).filter(|v| *v > 0).unwrap_or(default)
+}
+
+/// What a watch over one probe tells.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Told {
+    /// It changed to yes (enough successes in a row) or no (enough failures), with the last failure's words.
+    Now(bool, String),
+    /// One failure, for an event.
+    Failed(String),
+}
+
+/// Try `probe` for ever, from now on; `eager` while it has never succeeded.
+pub async fn watch(target: &Target, probe: &Probe, first: bool, mut tell: impl FnMut(Told)) {
+    let period = Duration::from_secs(seconds(probe.period_seconds, 10));
+    let (yes_after, no_after) = (seconds(probe.success_threshold, 1), seconds(probe.failure_threshold, 3));
+    let start = Instant::now() + Duration::from_secs(seconds(probe.initial_delay_seconds, 0));
+    sleep_until(start).await;
+    let (mut state, mut ever) = (first, first);
+    let (mut good, mut bad) = (0, 0);
+    let (mut next, mut eager) = (start, EAGER);
+    loop {
+        let counted = Instant::now() >= next;
+        if counted {
+            next += period;
+        }
+        match target.try_once(probe).await {
+            Ok(()) => {
+                (good, bad, ever) = (good + 1, 0, true);
+                if good >= yes_after && !state {
+                    state = true;
+                    tell(Told::Now(true, String::new()));
+                }
+            }
+            Err(why) if counted => {
+                (good, bad) = (0, bad + 1);
+                tell(Told::Failed(why.clone()));
+                if bad >= no_after {
+                    // Said again and again: a liveness probe's owner acts on each.
+                    state = false;
+                    tell(Told::Now(false, why));
+                    bad = 0;
+                }
+            }
+            Err(_) => {}
+        }
+        let now = Instant::now();
+        let soon = if ever && (state || good == 0) { next } else { next.min(now + eager) };
+        eager = (eager * 3 / 2).min(period);
+        sleep_until(soon.max(now)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+    use std::collections::BTreeMap;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    fn target() -> Target {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Target {
+            ip: Ipv4Addr::LOCALHOST,
+            container: Container::default(),
+            launch: Launch { words: vec![], env: BTreeMap::new(), dir: "/".into(), lock: None },
+            graylane: "/none".into(),
+            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+        }
+    }
+
+    fn probe(value: Value) -> Probe {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[tokio::test]
+    async fn http_and_tcp_tell_good_from_bad() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(async move {
+                    let mut buffer = [0; 1024];
+                    let n = stream.read(&mut buffer).await.unwrap_or(0);
+                    let text = String::from_utf8_lossy(&buffer[..n]).into_owned();
+                    let code = if text.starts_with("GET /good") { "302 Found" } else { "500 Bad" };
+                    let _ = stream.write_all(format!("HTTP/1.1 {code}\r\ncontent-length: 0\r\n\r\n").as_bytes()).await;
+                });
+            }
+        });
+        let target = target();
+        target.try_once(&probe(json!({"httpGet": {"path": "good", "port": port}}))).await.unwrap();
+        let told = target.try_once(&probe(json!({"httpGet": {"path": "/bad", "port": port}}))).await.unwrap_err();
+        assert_eq!(told, "HTTP probe failed with statuscode: 500");
+        target.try_once(&probe(json!({"tcpSocket": {"port": port}}))).await.unwrap();
+        target.try_once(&probe(json!({"tcpSocket": {"port": 1}}))).await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn a_late_starter_is_seen_long_before_its_period_is_over() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let (target, probe) = (target(), probe(json!({"tcpSocket": {"port": free}, "periodSeconds": 3600})));
+        let (tx, mut rx) = tokio::sync::mpsc::unbounded_channel();
+        let task = tokio::spawn(async move { watch(&target, &probe, false, |told| drop(tx.send(told))).await });
+        assert!(matches!(rx.recv().await.unwrap(), Told::Failed(_)));
+        let _listener = TcpListener::bind(("127.0.0.1", free)).await.unwrap();
+        assert_eq!(rx.recv().await.unwrap(), Told::Now(true, String::new()));
+        task.abort();
+    }
+}
