@@ -1,0 +1,127 @@
+//! The story of the design, played through the command line on a fresh state folder while a load runs: every
+//! response is checked for its status and for the right chain of its tag.
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use support::{demo::Demo, load::Load, rollout::Watched};
+
+const TAGGED: &str = "/A/a?group=gray";
+const ALL_GRAY: &str = "spring-cloud-a=gray,spring-cloud-b=base,spring-cloud-c=gray";
+const ALL_BASE: &str = "spring-cloud-a=base,spring-cloud-b=base,spring-cloud-c=base";
+
+/// From the approval to a gray that is verified.
+async fn gray_up(demo: &Demo, releases: &[String]) {
+    for name in releases {
+        demo.wait(name, Some("approve"), "Waiting").await;
+    }
+    for name in releases {
+        demo.ok(&["approve", name, "--comment", "fine"]).await;
+    }
+    for name in releases {
+        demo.wait(name, Some("proceed"), "Waiting").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_story() {
+    let mut demo = Demo::start().await;
+    demo.set_pause("spring-cloud-a", "every").await;
+    let before = demo.pods("spring-cloud-b", "prod").await;
+    assert_eq!(before.len(), 4, "{before:?}");
+    demo.ok(&["probe", TAGGED, "--expect", ALL_BASE]).await;
+    let watched = Watched::start(&demo).await;
+    let load = Load::start(demo.entry().await);
+    load.expect_only("BBB", "BBB").await;
+
+    // 1, 2: a window of A and C; their gray comes up, B has none.
+    let images =
+        ["--image", "spring-cloud-a/backend=spring-cloud-a:v2", "--image", "spring-cloud-c/backend=spring-cloud-c:v2"];
+    let apps = ["release", "start", "spring-cloud-a", "spring-cloud-c", "--stage", "production"];
+    let told = demo.ok(&[&apps[..], &images].concat()).await;
+    let releases: Vec<String> = told.lines().map(str::to_owned).collect();
+    assert_eq!(releases.len(), 2, "{told}");
+    let (a, c) = (&releases[0], &releases[1]);
+    let refused = demo.refused(&["proceed", a]).await;
+    assert!(refused.contains(a.as_str()), "{refused}");
+    load.anything().await;
+    gray_up(&demo, &releases).await;
+
+    // 3: tagged requests walk through gray, the others do not.
+    load.expect_only("BBB", "GBG").await;
+    demo.ok(&["probe", TAGGED, "--count", "5", "--expect", ALL_GRAY]).await;
+    demo.ok(&["probe", "/A/a", "--count", "5", "--expect", ALL_BASE]).await;
+    demo.refused(&["probe", TAGGED, "--expect", ALL_BASE]).await;
+    let probed: Value = serde_json::from_str(&demo.ok(&["probe", TAGGED, "-o", "json"]).await).unwrap();
+    assert_eq!((&probed["status"], &probed["lane"], &probed["verdict"]), (&200.into(), &"gray".into(), &"ok".into()));
+    assert_eq!(probed["chain"].as_array().unwrap().len(), 3, "{probed}");
+    load.checked(50).await;
+
+    // 4: production of A in exact batches, held after each; C with one stop.
+    demo.ok(&["proceed", a, "--task", "proceed"]).await;
+    for (batch, new) in [(1, 1), (2, 2)] {
+        demo.wait_batch(a, "deploy-prod", batch).await;
+        demo.wait(a, Some("deploy-prod"), "Waiting").await;
+        let (fresh, old) = demo.split("spring-cloud-a", "v2").await;
+        assert_eq!((fresh, old), (new, 4 - new), "after batch {batch}");
+        demo.ok(&["probe", "/A/a", "--count", "4", "--expect", ALL_BASE]).await;
+        load.checked(50).await;
+        if batch == 1 {
+            demo.ok(&["pause", a]).await;
+            demo.wait(a, None, "Paused").await;
+            demo.ok(&["resume", a]).await;
+            demo.wait(a, Some("deploy-prod"), "Waiting").await;
+        }
+        // With the last batch gray goes too.
+        if batch == 2 {
+            load.anything().await;
+        }
+        demo.ok(&["proceed", a, "--task", "deploy-prod"]).await;
+    }
+    demo.wait(a, None, "Succeeded").await;
+    demo.ok(&["proceed", c]).await;
+    demo.wait(c, Some("deploy-prod"), "Waiting").await;
+    assert_eq!(demo.split("spring-cloud-c", "v2").await, (1, 3));
+    demo.ok(&["proceed", c]).await;
+    demo.wait(c, None, "Succeeded").await;
+    for name in &releases {
+        let release: Value = serde_json::from_str(&demo.ok(&["release", "show", name, "-o", "json"]).await).unwrap();
+        let tasks = release["status"]["tasks"].as_array().unwrap();
+        let prod = tasks.iter().find(|t| t["name"] == "deploy-prod").unwrap();
+        let targets: Vec<u64> =
+            prod["batches"].as_array().unwrap().iter().map(|b| b["target"].as_u64().unwrap()).collect();
+        assert_eq!(targets, [1, 2, 4], "{prod}");
+    }
+
+    // 5: gray is gone, its environment is kept, all traffic is on the baseline.
+    load.expect_only("BBB", "BBB").await;
+    for app in ["spring-cloud-a", "spring-cloud-c"] {
+        assert_eq!(demo.pods(app, "gray").await, BTreeSet::new());
+        let place = format!("{app}/gray");
+        let kept: Value = serde_json::from_str(&demo.ok(&["get", "environments", &place, "-o", "json"]).await).unwrap();
+        assert_eq!((&kept["status"]["state"], &kept["spec"]["lane"]), (&"Cleaned".into(), &"gray".into()), "{kept}");
+        assert_eq!(demo.split(app, "v2").await, (4, 0));
+    }
+    load.checked(50).await;
+
+    // A second release brings gray up again; it is ended by hand.
+    let image = ["--image", "backend=spring-cloud-a:v1"];
+    let told = demo.ok(&[&["release", "start", "spring-cloud-a", "--stage", "production"][..], &image].concat()).await;
+    let again = vec![told.trim().to_owned()];
+    load.anything().await;
+    gray_up(&demo, &again).await;
+    load.expect_only("BBB", "GBB").await;
+    load.checked(30).await;
+    load.anything().await;
+    demo.ok(&["abort", &again[0]]).await;
+    demo.wait(&again[0], None, "Aborted").await;
+
+    assert_eq!(demo.pods("spring-cloud-b", "prod").await, before, "nobody touched B");
+    let report = load.stop().await;
+    assert!(report.wrong.is_empty(), "{} of {} wrong:\n{}", report.wrong.len(), report.sent, report.wrong.join("\n"));
+    assert!(report.sent > 300, "{} requests are no load", report.sent);
+    watched.stop().await;
+    demo.stop().await;
+}

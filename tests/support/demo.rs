@@ -1,0 +1,142 @@
+//! `graylane demo --headless` in a fresh state folder, and its command line.
+
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    process::{Output, Stdio},
+    time::Duration,
+};
+
+use graylane::{
+    api::{App, label},
+    cluster::connect::{Source, connect},
+};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ListParams, Patch, PatchParams},
+};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+};
+
+/// Nothing in the story takes this long, also on a slow machine under load.
+const LIMIT: Duration = Duration::from_secs(240);
+
+pub struct Demo {
+    dir: tempfile::TempDir,
+    child: Child,
+    pub client: Client,
+}
+
+impl Demo {
+    /// Starts it and waits until production serves.
+    pub async fn start() -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = command(dir.path()).args(["demo", "--headless"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let ready = async {
+            while let Some(line) = lines.next_line().await.unwrap() {
+                if line == "ready" {
+                    return true;
+                }
+            }
+            false
+        };
+        assert!(tokio::time::timeout(LIMIT, ready).await.expect("ready in time"), "the demo ended before it was ready");
+        let client = connect(&Source::State(dir.path().into()), None).await.unwrap().client;
+        Self { dir, child, client }
+    }
+
+    pub async fn run(&self, args: &[&str]) -> Output {
+        let run = command(self.dir.path()).args(args).output();
+        tokio::time::timeout(LIMIT, run).await.unwrap_or_else(|_| panic!("{args:?} hangs")).unwrap()
+    }
+
+    pub async fn ok(&self, args: &[&str]) -> String {
+        let output = self.run(args).await;
+        let (out, told) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{args:?}: {told}{out}{}", self.releases().await);
+        out.into_owned()
+    }
+
+    pub async fn refused(&self, args: &[&str]) -> String {
+        let output = self.run(args).await;
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {}", String::from_utf8_lossy(&output.stdout));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    /// Waits for a phase of a release, or of one of its tasks.
+    pub async fn wait(&self, name: &str, task: Option<&str>, phase: &str) {
+        let task = task.map(|t| vec!["--task", t]).unwrap_or_default();
+        self.ok(&[&["release", "wait", name, "--phase", phase, "--timeout", "180s"][..], &task].concat()).await;
+    }
+
+    pub async fn wait_batch(&self, name: &str, task: &str, batch: u32) {
+        let batch = batch.to_string();
+        let what = ["--task", task, "--batch", &batch, "--phase", "Done", "--timeout", "180s"];
+        self.ok(&[&["release", "wait", name][..], &what].concat()).await;
+    }
+
+    /// For failures: how everything stands.
+    async fn releases(&self) -> String {
+        let output = self.run(&["release", "list", "-o", "wide"]).await;
+        format!("\n{}", String::from_utf8_lossy(&output.stdout))
+    }
+
+    /// `host:port` of the entry.
+    pub async fn entry(&self) -> String {
+        let group: Value =
+            serde_json::from_str(&self.ok(&["get", "lanegroups", "mse-demo", "-o", "json"]).await).unwrap();
+        group["status"]["addresses"][0].as_str().unwrap_or_else(|| panic!("no entry: {group}")).to_owned()
+    }
+
+    async fn listed(&self, app: &str, environment: &str) -> Vec<Pod> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), "demo");
+        let selector = format!("{}={app},{}={environment}", label::APP, label::ENVIRONMENT);
+        pods.list(&ListParams::default().labels(&selector)).await.unwrap().items
+    }
+
+    /// Uids of the pods of an environment.
+    pub async fn pods(&self, app: &str, environment: &str) -> BTreeSet<String> {
+        self.listed(app, environment).await.iter().filter_map(ResourceExt::uid).collect()
+    }
+
+    /// Pods of production with an image of that tag, and the others, without those that are going.
+    pub async fn split(&self, app: &str, tag: &str) -> (usize, usize) {
+        let pods = self.listed(app, "prod").await;
+        let image = |p: &Pod| p.spec.as_ref().and_then(|s| s.containers[0].image.clone()).unwrap_or_default();
+        let here: Vec<&Pod> = pods.iter().filter(|p| p.metadata.deletion_timestamp.is_none()).collect();
+        let fresh = here.iter().filter(|p| image(p).ends_with(&format!(":{tag}"))).count();
+        (fresh, here.len() - fresh)
+    }
+
+    /// After which batches production of an App stops.
+    pub async fn set_pause(&self, app: &str, pause: &str) {
+        let apps: Api<App> = Api::namespaced(self.client.clone(), "demo");
+        let found = apps.get(app).await.unwrap();
+        let at = found.spec.environments.iter().position(|e| e.name == "prod").unwrap();
+        let patch =
+            json!([{"op": "replace", "path": format!("/spec/environments/{at}/rollout/pause"), "value": pause}]);
+        let patch: json_patch::Patch = serde_json::from_value(patch).unwrap();
+        apps.patch(app, &PatchParams::default(), &Patch::Json::<()>(patch)).await.unwrap();
+    }
+
+    /// SIGTERM, and a clean end.
+    pub async fn stop(&mut self) {
+        let pid = rustix::process::Pid::from_raw(self.child.id().unwrap().try_into().unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let ended = tokio::time::timeout(LIMIT, self.child.wait()).await.expect("ends on SIGTERM").unwrap();
+        assert!(ended.success(), "{ended}");
+    }
+}
+
+fn command(state: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_graylane"));
+    command.arg("--state").arg(state).env("GRAYLANE_USER", "captain").env("XDG_CONFIG_HOME", state);
+    command.env_remove("KUBECONFIG").stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
