@@ -1,1 +1,31 @@
-//! The cockpit: msg, model, update, keymap, theme, view.
+//! The cockpit: what the keyboard and the screen are to graylane.
+//!
+//! Rule: `update(&mut Model, Msg) -> Vec<Effect>` is pure, views are functions of `&Model`, effects are plain
+//! data that somebody outside carries out ([`run::Outside`]). Nothing waits in the loop. Selection is by
+//! identity, never by row. The cockpit sends intents; it never holds a client.
+
+pub mod effect;
+pub mod facts;
+#[doc(hidden)]
+pub mod fixture;
+pub mod form;
+pub mod glyph;
+pub mod keymap;
+pub mod model;
+pub mod options;
+pub mod question;
+pub mod rule;
+pub mod run;
+pub mod terminal;
+pub mod theme;
+pub mod update;
+pub mod view;
+mod widget;
+
+pub use effect::{Answer, Ask, Done, Effect, Fault, Object, Ticket};
+pub use keymap::markdown;
+pub use model::{Model, Msg};
+pub use options::Options;
+pub use run::Outside;
+pub use update::update;
+pub use view::view;

@@ -50,7 +50,7 @@ pub(super) async fn run(global: &Global, args: DemoArgs) -> Result<()> {
             failed = serving => failed,
         }
     } else {
-        super::cockpit::with_demo(global, &demo).await
+        super::cockpit::with_demo(global, &dir, &demo).await
     };
     demo.stop().await;
     done

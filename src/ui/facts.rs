@@ -1,0 +1,202 @@
+//! What the screen needs to know of the world again and again, worked out once for each part that changed.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    api::Release,
+    domain::{
+        chain::{Chain, Chains, Verdict},
+        world::{Key, Pod, World},
+    },
+};
+
+mod pods;
+mod turn;
+
+pub use pods::{Split, split};
+pub use turn::{Turn, gates_production, turn};
+
+/// Indexes over one world.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Releases of an App, newest first.
+    pub releases: HashMap<String, Vec<String>>,
+    /// Releases under way: who needs a person first, then by name.
+    pub active: Vec<String>,
+    /// Pods by App and environment.
+    pub pods: HashMap<String, BTreeMap<String, Vec<Key>>>,
+    /// Newest first.
+    pub chains: Arc<Vec<Arc<Chain>>>,
+    /// Short names of apps: without what all apps of their group begin with.
+    pub short: HashMap<String, String>,
+    follow: Follow,
+    seen: Option<World>,
+}
+
+/// Chains as they come; verdicts are kept from the moment of judging.
+#[derive(Clone, Debug)]
+struct Follow(Chains);
+
+impl Default for Follow {
+    fn default() -> Self {
+        Self(Chains::new(1000))
+    }
+}
+
+/// What recent traffic says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Traffic {
+    /// Chains looked at.
+    pub chains: usize,
+    /// Of these, tagged.
+    pub tagged: usize,
+    /// Of these, leaking.
+    pub leaks: usize,
+    /// Of these, failed.
+    pub failed: usize,
+    /// The newest leak, else the newest failure: what, where, why.
+    pub worst: Option<String>,
+}
+
+impl Facts {
+    /// Works out again what the new world changes.
+    pub fn refresh(&mut self, world: &World, now: Timestamp) {
+        let first = self.seen.is_none();
+        let last = self.seen.take().unwrap_or_default();
+        if first || !Arc::ptr_eq(&last.releases, &world.releases) {
+            self.index_releases(world);
+        }
+        if first || !Arc::ptr_eq(&last.pods, &world.pods) {
+            self.pods.clear();
+            for (key, pod) in world.pods.iter() {
+                if let (Some(app), Some(environment)) = (&pod.app, &pod.environment) {
+                    let of = self.pods.entry(app.clone()).or_default();
+                    of.entry(environment.clone()).or_default().push(key.clone());
+                }
+            }
+        }
+        if first || !Arc::ptr_eq(&last.groups, &world.groups) || !Arc::ptr_eq(&last.apps, &world.apps) {
+            self.short = short_names(world);
+        }
+        if self.follow.0.follow(world, now) {
+            let mut chains: Vec<Arc<Chain>> = self.follow.0.list().rev().cloned().collect();
+            chains.sort_by(|a, b| b.time.cmp(&a.time).then_with(|| a.id.cmp(&b.id)));
+            self.chains = Arc::new(chains);
+        }
+        self.seen = Some(world.clone());
+    }
+
+    fn index_releases(&mut self, world: &World) {
+        self.releases.clear();
+        self.active.clear();
+        let mut all: Vec<(&String, &Arc<Release>)> = world.releases.iter().collect();
+        all.sort_by(|a, b| born(b.1).cmp(&born(a.1)).then_with(|| b.0.cmp(a.0)));
+        for (name, release) in all {
+            self.releases.entry(release.spec.app.clone()).or_default().push(name.clone());
+            if !turn(release).is_over() {
+                self.active.push(name.clone());
+            }
+        }
+        let urgency = |name: &String| world.releases.get(name).map_or(9, |r| turn(r).urgency());
+        self.active.sort_by(|a, b| urgency(a).cmp(&urgency(b)).then_with(|| a.cmp(b)));
+    }
+
+    /// The release of an App that is under way, else its newest.
+    pub fn release_of(&self, app: &str) -> Option<&String> {
+        let all = self.releases.get(app)?;
+        all.iter().find(|name| self.active.contains(name)).or_else(|| all.first())
+    }
+
+    /// The release of an App that is under way.
+    pub fn active_of(&self, app: &str) -> Option<&String> {
+        self.releases.get(app)?.iter().find(|name| self.active.contains(name))
+    }
+
+    /// Pods of an environment, by name.
+    pub fn pods_of(&self, app: &str, environment: &str) -> &[Key] {
+        self.pods.get(app).and_then(|of| of.get(environment)).map_or(&[], Vec::as_slice)
+    }
+
+    /// An App's short name.
+    pub fn short<'a>(&'a self, app: &'a str) -> &'a str {
+        self.short.get(app).map_or(app, String::as_str)
+    }
+
+    /// What the last minute's chains say.
+    pub fn traffic(&self, now: Timestamp) -> Traffic {
+        let since = now.checked_sub(SignedDuration::from_secs(60)).unwrap_or(Timestamp::MIN);
+        let mut traffic = Traffic::default();
+        let mut worst: Option<&Chain> = None;
+        for chain in self.chains.iter().take_while(|c| c.time >= since) {
+            traffic.chains += 1;
+            traffic.tagged += usize::from(chain.tag.is_some());
+            traffic.leaks += usize::from(chain.worst.is_bad());
+            traffic.failed += usize::from(has_failed(chain));
+            let worse = |w: &Chain| !w.worst.is_bad() && chain.worst.is_bad();
+            if is_wrong(chain) && worst.is_none_or(worse) {
+                worst = Some(chain);
+            }
+        }
+        traffic.worst = worst.map(|chain| self.blame(chain));
+        traffic
+    }
+
+    /// What went wrong with a chain, where, and why.
+    pub fn blame(&self, chain: &Chain) -> String {
+        let culprit = chain.culprit().filter(|_| chain.worst != Verdict::Ok);
+        let at = culprit.map(|s| format!(" at {}", self.short(&s.app))).unwrap_or_default();
+        let cause = culprit.and_then(|s| s.cause.clone()).map(|c| format!(": {c}")).unwrap_or_default();
+        format!("{}{at}{cause}", word(chain))
+    }
+}
+
+/// No answer, or one that is no success.
+pub fn has_failed(chain: &Chain) -> bool {
+    chain.status == 0 || chain.status >= 500
+}
+
+/// On-call should look.
+pub fn is_wrong(chain: &Chain) -> bool {
+    chain.worst.is_bad() || has_failed(chain)
+}
+
+/// A chain's verdict, leaks loud.
+pub fn word(chain: &Chain) -> String {
+    match chain.worst {
+        bad if bad.is_bad() => bad.word().to_uppercase(),
+        _ if has_failed(chain) => "FAILED".into(),
+        other => other.word().into(),
+    }
+}
+
+fn born(release: &Release) -> Option<Timestamp> {
+    release.metadata.creation_timestamp.as_ref().map(|t| t.0)
+}
+
+/// The pods of an environment, in full.
+pub fn pods<'a>(facts: &'a Facts, world: &'a World, app: &str, environment: &str) -> impl Iterator<Item = &'a Pod> {
+    facts.pods_of(app, environment).iter().filter_map(|key| world.pods.get(key))
+}
+
+fn short_names(world: &World) -> HashMap<String, String> {
+    let mut short = HashMap::new();
+    for group in world.groups.values() {
+        let apps: Vec<&str> = group.spec.apps.iter().map(|a| a.app.as_str()).collect();
+        let Some(first) = apps.first() else { continue };
+        let same = |n: usize| apps.iter().all(|a| a.is_char_boundary(n) && first.get(..n) == a.get(..n));
+        let cut = (1..=first.len()).filter(|n| first.is_char_boundary(*n) && same(*n));
+        let cut = cut.filter(|n| first.get(..*n).is_some_and(|p| p.ends_with(['-', '_', '.'])));
+        let cut = if apps.len() > 1 { cut.max().unwrap_or(0) } else { 0 };
+        for app in apps {
+            let rest = app.get(cut..).unwrap_or(app);
+            let rest = if rest.chars().count() == 1 { rest.to_uppercase() } else { rest.to_owned() };
+            short.insert(app.to_owned(), rest);
+        }
+    }
+    short
+}

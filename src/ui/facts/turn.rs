@@ -1,0 +1,126 @@
+//! Whose turn it is: what a release waits for.
+
+use crate::api::{App, BatchPhase, Release, ReleasePhase, TaskPhase, TaskStatus};
+
+/// What a release waits for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Turn<'a> {
+    /// The engine's: nothing of it was seen yet.
+    Pending,
+    /// The engine's, or its pods'.
+    Busy(Option<&'a TaskStatus>),
+    /// Rolling back.
+    Aborting,
+    /// A person's yes or no.
+    Approve(&'a TaskStatus),
+    /// A person's word to let this batch (from 1) go.
+    Batch(&'a TaskStatus, u32),
+    /// A person's word to go on.
+    Proceed(&'a TaskStatus),
+    /// Held by a person.
+    Held,
+    /// A person must retry, skip or abort.
+    Failed(Option<&'a TaskStatus>),
+    /// Nobody's: done.
+    Succeeded,
+    /// Nobody's: rolled back.
+    Aborted,
+}
+
+/// Whose turn it is in a release.
+pub fn turn(release: &Release) -> Turn<'_> {
+    let Some(status) = &release.status else { return Turn::Pending };
+    let named = status.task.as_ref().and_then(|name| status.tasks.iter().find(|t| t.name == *name));
+    let in_phase = |phase| status.tasks.iter().find(|t| t.phase == phase);
+    match status.phase {
+        ReleasePhase::Pending => Turn::Pending,
+        ReleasePhase::Succeeded => Turn::Succeeded,
+        ReleasePhase::Aborted => Turn::Aborted,
+        ReleasePhase::Aborting => Turn::Aborting,
+        ReleasePhase::Paused => Turn::Held,
+        ReleasePhase::Failed => Turn::Failed(in_phase(TaskPhase::Failed).or(named)),
+        _ if release.spec.control.paused => Turn::Held,
+        ReleasePhase::Running => Turn::Busy(named.or_else(|| in_phase(TaskPhase::Running))),
+        ReleasePhase::Waiting => match in_phase(TaskPhase::Waiting).or(named) {
+            Some(task) if task.kind == "approval" => Turn::Approve(task),
+            Some(task) if task.kind == "deploy" => Turn::Batch(task, next_batch(task)),
+            Some(task) => Turn::Proceed(task),
+            None => Turn::Busy(None),
+        },
+    }
+}
+
+/// The first batch that is not done.
+pub fn next_batch(task: &TaskStatus) -> u32 {
+    task.batches.iter().find(|b| b.phase != BatchPhase::Done).map_or(1, |b| b.number)
+}
+
+impl Turn<'_> {
+    /// Nothing will happen any more.
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Aborted)
+    }
+
+    /// A person must act.
+    pub const fn is_person(self) -> bool {
+        matches!(self, Self::Approve(_) | Self::Batch(..) | Self::Proceed(_) | Self::Held | Self::Failed(_))
+    }
+
+    /// Something moves: a spinner is true.
+    pub const fn is_busy(self) -> bool {
+        matches!(self, Self::Pending | Self::Busy(_) | Self::Aborting)
+    }
+
+    /// Low is looked at first.
+    pub const fn urgency(self) -> u8 {
+        match self {
+            Self::Failed(_) => 0,
+            Self::Approve(_) | Self::Batch(..) | Self::Proceed(_) => 1,
+            Self::Aborting => 2,
+            Self::Held => 3,
+            Self::Busy(_) | Self::Pending => 4,
+            Self::Succeeded | Self::Aborted => 9,
+        }
+    }
+
+    /// In a few letters, for a column.
+    pub fn word(self) -> String {
+        match self {
+            Self::Pending => "starting".into(),
+            Self::Busy(Some(task)) => match task.kind.as_str() {
+                "build" => "building".into(),
+                "verify" => "verifying".into(),
+                "cleanUp" => "cleaning".into(),
+                "deploy" if task.batches.len() > 1 => format!("batch {}/{}", next_batch(task), task.batches.len()),
+                _ => "deploying".into(),
+            },
+            Self::Busy(None) => "running".into(),
+            Self::Aborting => "rolling back".into(),
+            Self::Approve(_) => "approve?".into(),
+            Self::Batch(task, n) => format!("batch {n}/{}?", task.batches.len().max(1)),
+            Self::Proceed(_) => "go on?".into(),
+            Self::Held => "paused".into(),
+            Self::Failed(_) => "FAILED".into(),
+            Self::Succeeded => "done".into(),
+            Self::Aborted => "aborted".into(),
+        }
+    }
+}
+
+/// The production environment whose pods the named task, if let through, moves before the next gate. The last
+/// environment in the order of promotion is production.
+pub fn gates_production(app: &App, release: &Release, task: &str) -> Option<String> {
+    let production = app.spec.environments.last().filter(|e| e.lane.is_none())?.name.clone();
+    let tasks = release.status.as_ref().map(|s| s.tasks.as_slice()).unwrap_or_default();
+    let at = tasks.iter().position(|t| t.name == task)?;
+    let hits = |t: &TaskStatus| {
+        matches!(t.kind.as_str(), "deploy" | "cleanUp") && t.environment.as_deref() == Some(production.as_str())
+    };
+    let here = tasks.get(at)?;
+    if hits(here) {
+        return Some(production);
+    }
+    let after = tasks.get(at + 1..).unwrap_or_default();
+    let mut until_gate = after.iter().take_while(|t| !matches!(t.kind.as_str(), "approval" | "proceed"));
+    until_gate.any(hits).then_some(production)
+}

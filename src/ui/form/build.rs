@@ -1,0 +1,104 @@
+//! Forms as they open.
+
+use super::{Field, Form, Kind, check};
+use crate::ui::model::Model;
+
+/// A release of the marked apps, or of the selected one.
+pub fn start(model: &Model) -> Result<Form, String> {
+    let apps: Vec<String> = match model.marked.is_empty() {
+        false => model.marked.iter().cloned().collect(),
+        true => model.app.iter().cloned().collect(),
+    };
+    let first = apps.first().and_then(|a| model.world.apps.get(a)).ok_or("no app is selected")?;
+    let has = |stage: &str| apps.iter().all(|a| model.world.apps.get(a).is_some_and(|a| a.spec.stage(stage).is_some()));
+    let stages: Vec<String> = first.spec.workflow.stages.iter().map(|s| s.name.clone()).filter(|s| has(s)).collect();
+    if stages.is_empty() {
+        return Err(format!("{} have no stage in common", apps.join(", ")));
+    }
+    let at = stages.len() - 1;
+    let mut fields = vec![Field::choice("stage", "stage", stages, at, "left and right choose")];
+    for name in &apps {
+        let Some(app) = model.world.apps.get(name) else { continue };
+        for (image, source) in &app.spec.images {
+            let label = format!("{} {image}", model.facts.short(name));
+            let hint = match &source.default {
+                Some(default) => format!("build, or an existing reference such as {default}"),
+                None => format!("build, or an existing reference such as {}:1.0", source.repository),
+            };
+            let known = known_images(model, name, image);
+            let value = if known.builds { "build".to_owned() } else { source.default.clone().unwrap_or_default() };
+            fields.push(Field::text(&format!("image {name} {image}"), &label, &value, &hint));
+        }
+    }
+    fields.push(Field::text("comment", "comment", "", "why; shown to whoever approves"));
+    let title = match apps.as_slice() {
+        [one] => format!("Release {one}"),
+        many => format!("Release {} apps in one window", many.len()),
+    };
+    let mut form = Form { kind: Kind::Start { apps }, title, fields, at: 0, remarks: vec![] };
+    check(model, &mut form);
+    Ok(form)
+}
+
+struct Known {
+    builds: bool,
+}
+
+fn known_images(model: &Model, app: &str, image: &str) -> Known {
+    let stages = model.world.apps.get(app).map(|a| a.spec.workflow.stages.as_slice()).unwrap_or_default();
+    let builds = stages.iter().flat_map(|s| &s.tasks).any(|t| t.build.as_ref().is_some_and(|b| b.image == image));
+    Known { builds }
+}
+
+/// A new lane, or the selected one.
+pub fn lane(model: &Model, edit: bool) -> Result<Form, String> {
+    let (kind, title, name, spec) = if edit {
+        let (name, lane) = model.selected_lane().ok_or("there is no lane to edit; n adds one")?;
+        let base = Box::new(lane.spec.clone());
+        (Kind::Lane { name: Some(name.clone()), base }, format!("Lane {name}"), name.clone(), lane.spec.clone())
+    } else {
+        let mut spec = crate::api::LaneSpec::default();
+        let of = model.selected_lane().map(|(_, l)| l.spec.group.clone());
+        spec.group = of.or_else(|| model.world.groups.keys().next().cloned()).ok_or("there is no lane group")?;
+        let last = model.world.lanes.values().filter(|l| l.spec.group == spec.group).map(|l| l.spec.priority).max();
+        spec.priority = last.map_or(10, |p| p.saturating_add(10));
+        (Kind::Lane { name: None, base: Box::new(spec.clone()) }, "New lane".to_owned(), String::new(), spec)
+    };
+    let mut form = Form { kind, title, fields: super::lane::fields(model, &name, &spec, edit), at: 0, remarks: vec![] };
+    check(model, &mut form);
+    Ok(form)
+}
+
+/// A probe of one's own.
+pub fn probe(model: &Model) -> Result<Form, String> {
+    let groups: Vec<String> = model.world.groups.keys().cloned().collect();
+    if groups.is_empty() {
+        return Err("there is no lane group to probe".into());
+    }
+    let own = model.selected_lane().map(|(_, l)| l.spec.group.clone());
+    let at = groups.iter().position(|g| Some(g) == own.as_ref()).unwrap_or(0);
+    let group = groups.get(at).cloned().unwrap_or_default();
+    let (tagged, _) = crate::ui::update::probes(model, &group);
+    let path = tagged.as_ref().map_or_else(|| "/".to_owned(), |t| t.path.clone());
+    let headers: Vec<String> = tagged.iter().flat_map(|t| &t.headers).map(|(k, v)| format!("{k}: {v}")).collect();
+    let fields = vec![
+        Field::choice("group", "lane group", groups, at, "left and right choose"),
+        Field::text("path", "path", &path, "path and query at the entry: /A/a?group=gray"),
+        Field::text("headers", "headers", &headers.join("; "), "name: value; name: value"),
+        Field::text("count", "count", "1", "how many times, up to 100"),
+    ];
+    let mut form = Form { kind: Kind::Probe, title: "Probe".into(), fields, at: 1, remarks: vec![] };
+    check(model, &mut form);
+    Ok(form)
+}
+
+/// The reason of a lock.
+pub fn lock(model: &Model) -> Result<Form, String> {
+    let app = model.app.clone().ok_or("no app is selected")?;
+    let environment = model.selected_environment().ok_or("no environment is selected")?.name.clone();
+    let fields = vec![Field::text("reason", "reason", "", "shown to whoever is refused")];
+    let title = format!("Lock {environment} of {app}");
+    let mut form = Form { kind: Kind::Lock { app, environment }, title, fields, at: 0, remarks: vec![] };
+    check(model, &mut form);
+    Ok(form)
+}

@@ -1,0 +1,188 @@
+//! The lane form: a spec as fields, and fields as a spec. One field a condition; an empty one more takes the next.
+
+use super::{Field, Form};
+use crate::{
+    api::{LaneMatch, LaneSpec, OnLoss},
+    domain::lanes::text,
+    ui::model::Model,
+};
+
+const LOSS: [(OnLoss, &str); 3] = [(OnLoss::FallBack, "fall back"), (OnLoss::Hold, "hold"), (OnLoss::Close, "close")];
+const CONDITION: &str = "parameter group == gray · header x-user in a,b · cookie uid percent 10 · method == POST";
+
+fn yes_no() -> Vec<String> {
+    vec!["no".into(), "yes".into()]
+}
+
+/// The fields of a spec.
+pub(super) fn fields(model: &Model, name: &str, spec: &LaneSpec, edit: bool) -> Vec<Field> {
+    let groups: Vec<String> = model.world.groups.keys().cloned().collect();
+    let at = groups.iter().position(|g| *g == spec.group).unwrap_or(0);
+    let mut fields = vec![];
+    if !edit {
+        fields.push(Field::text("name", "name", name, "of the Lane object: letters, digits, -"));
+        fields.push(Field::choice("group", "group", groups, at, "left and right choose"));
+    }
+    let share = spec.share.map(|s| s.to_string()).unwrap_or_default();
+    let loss = LOSS.iter().position(|(l, _)| *l == spec.on_loss).unwrap_or(0);
+    fields.extend([
+        Field::text("tag", "tag", &spec.tag, "what its requests carry; pods with that tag serve them"),
+        Field::choice("enabled", "enabled", yes_no(), usize::from(spec.enabled), "a disabled lane takes no request"),
+        Field::text("priority", "priority", &spec.priority.to_string(), "low is asked first"),
+        Field::text("paths", "paths", &spec.rule.paths.join(", "), "prefixes at the entry, with commas; empty is all"),
+    ]);
+    fields.extend(spec.rule.all.iter().enumerate().map(|(i, c)| condition("all", i, &text::print(c))));
+    fields.push(condition("all", spec.rule.all.len(), ""));
+    fields.extend(spec.rule.any.iter().enumerate().map(|(i, c)| condition("any", i, &text::print(c))));
+    fields.push(condition("any", spec.rule.any.len(), ""));
+    let losses = LOSS.iter().map(|(_, word)| (*word).to_owned()).collect();
+    fields.extend([
+        Field::text("share", "or a share", &share, "instead of conditions: percent of all requests"),
+        Field::choice("onLoss", "on loss", losses, loss, "when an app loses its last gray pod"),
+        Field::choice("strict", "strict", yes_no(), usize::from(spec.strict), "then a fall-back counts as a leak"),
+    ]);
+    fields
+}
+
+fn condition(list: &str, i: usize, value: &str) -> Field {
+    let label = match (list, i) {
+        ("all", 0) => "all of",
+        ("any", 0) => "any of",
+        _ => "",
+    };
+    Field::text(&format!("{list} {i}"), label, value, CONDITION)
+}
+
+/// Exactly one empty field at the end of each list of conditions.
+pub(super) fn tidy(form: &mut Form) {
+    for list in ["all", "any"] {
+        let prefix = format!("{list} ");
+        let own = |f: &Field| f.id.starts_with(&prefix);
+        let here = form.fields.get(form.at).map(|f| f.id.clone());
+        let Some(start) = form.fields.iter().position(own) else { continue };
+        let mut list_fields: Vec<Field> = form.fields.iter().filter(|f| own(f)).cloned().collect();
+        let last = list_fields.len() - 1;
+        let keep = |(i, f): &(usize, Field)| !f.value().is_empty() || *i == last || Some(&f.id) == here.as_ref();
+        list_fields = list_fields.into_iter().enumerate().filter(keep).map(|(_, f)| f).collect();
+        if list_fields.last().is_some_and(|f| !f.value().is_empty()) {
+            list_fields.push(condition(list, last + 1, ""));
+        }
+        let at_new = list_fields.iter().position(|f| Some(&f.id) == here.as_ref());
+        for (i, field) in list_fields.iter_mut().enumerate() {
+            let fresh = condition(list, i, "");
+            (field.id, field.label) = (fresh.id, fresh.label);
+        }
+        let before = form.fields.len();
+        form.fields.retain(|f| !own(f));
+        let removed = before - form.fields.len();
+        let added = list_fields.len();
+        form.fields.splice(start..start, list_fields);
+        if let Some(at) = at_new {
+            form.at = start + at;
+        } else if form.at >= start + removed {
+            form.at = form.at + added - removed;
+        }
+    }
+}
+
+/// The spec that the fields say; every field that says nothing sensible has its error set.
+pub(super) fn spec(form: &mut Form, base: &LaneSpec) -> (String, LaneSpec) {
+    let mut spec = base.clone();
+    let mut rule = LaneMatch::default();
+    let mut name = String::new();
+    for field in &mut form.fields {
+        let value = field.value().to_owned();
+        field.error = None;
+        match field.id.as_str() {
+            "name" => {
+                let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+                let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+                if !value.chars().all(plain) || !edge(value.chars().next()) || !edge(value.chars().last()) {
+                    field.error = Some("lower-case letters, digits and -, none of - at the ends".into());
+                }
+                name = value;
+            }
+            "group" => spec.group = value,
+            "tag" => spec.tag = value,
+            "enabled" => spec.enabled = value == "yes",
+            "strict" => spec.strict = value == "yes",
+            "priority" => match value.parse() {
+                Ok(priority) => spec.priority = priority,
+                Err(_) => field.error = Some("a whole number".into()),
+            },
+            "paths" => {
+                rule.paths = value.split(',').map(|p| p.trim().to_owned()).filter(|p| !p.is_empty()).collect();
+                if rule.paths.iter().any(|p| !p.starts_with('/')) {
+                    field.error = Some("each begins with /".into());
+                }
+            }
+            "share" if value.is_empty() => spec.share = None,
+            "share" => match value.trim_end_matches('%').trim().parse::<f64>() {
+                Ok(share) if (0.0..=100.0).contains(&share) => spec.share = Some(share),
+                _ => field.error = Some("a number from 0 to 100".into()),
+            },
+            "onLoss" => spec.on_loss = LOSS.iter().find(|(_, w)| *w == value).map(|(l, _)| *l).unwrap_or_default(),
+            id if !value.is_empty() => match (id.split(' ').next(), text::parse(&value)) {
+                (_, Err(why)) => field.error = Some(why.why),
+                (Some("any"), Ok(found)) => rule.any.push(found),
+                (_, Ok(found)) => rule.all.push(found),
+            },
+            _ => {}
+        }
+    }
+    spec.rule = rule;
+    (name, spec)
+}
+
+/// The field that a problem's place is about.
+pub(super) fn field_of(place: &str) -> String {
+    let inner = place.strip_prefix("match.").unwrap_or(place);
+    match inner.split_once('[') {
+        Some((list @ ("all" | "any"), rest)) => format!("{list} {}", rest.split(']').next().unwrap_or("0")),
+        Some((list, _)) => list.to_owned(),
+        None => inner.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        api::{Condition, ConditionOn},
+        ui::form::Kind,
+    };
+
+    #[test]
+    fn a_spec_survives_its_form() {
+        let model = crate::ui::fixture::model();
+        let mut spec_in =
+            LaneSpec { tag: "gray".into(), group: "mse-demo".into(), enabled: true, ..LaneSpec::default() };
+        spec_in.rule.paths = vec!["/A".into(), "/B".into()];
+        spec_in.rule.all = vec![text::parse("header x in a,\"b,c\"").unwrap(), text::parse("method == GET").unwrap()];
+        spec_in.rule.any = vec![Condition {
+            on: ConditionOn::Parameter,
+            key: Some("g".into()),
+            ..text::parse("param g == 1").unwrap()
+        }];
+        spec_in.on_loss = OnLoss::Close;
+        spec_in.strict = true;
+        let mut form = Form {
+            kind: Kind::Lane { name: Some("gray".into()), base: Box::default() },
+            title: String::new(),
+            fields: fields(&model, "gray", &spec_in, true),
+            at: 0,
+            remarks: vec![],
+        };
+        tidy(&mut form);
+        assert_eq!(spec(&mut form, &LaneSpec { group: "mse-demo".into(), ..LaneSpec::default() }).1, spec_in);
+        assert!(form.fields.iter().all(|f| f.error.is_none()));
+        assert_eq!(form.fields.iter().filter(|f| f.id.starts_with("all ")).count(), 3);
+    }
+
+    #[test]
+    fn problems_find_their_field() {
+        assert_eq!(field_of("match.all[1]"), "all 1");
+        assert_eq!(field_of("match.paths[0]"), "paths");
+        assert_eq!(field_of("tag"), "tag");
+    }
+}

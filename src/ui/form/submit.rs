@@ -1,0 +1,199 @@
+//! What a form says: checked at every key, and turned into a question (or, for a probe, sent).
+
+use std::collections::BTreeMap;
+
+use super::{Form, Kind, Remark, chosen_images, lane};
+use crate::{
+    api::{EnvironmentLock, LaneSpec, ProbeSpec, Task},
+    domain::{intent::Intent, lanes::Severity, request},
+    ui::{
+        model::Model,
+        question::{self, Question, set_lane},
+        rule,
+    },
+};
+
+/// What becomes of a form.
+pub enum Submitted {
+    /// Ask first.
+    Ask(Box<Question>),
+    /// Changes nothing: send it.
+    Send(Box<Intent>),
+}
+
+/// Works out again what is wrong, and what would change.
+pub fn check(model: &Model, form: &mut Form) {
+    form.remarks.clear();
+    match form.kind.clone() {
+        Kind::Start { apps } => start(model, form, &apps),
+        Kind::Lane { name, base } => lane_form(model, form, name.as_deref(), &base),
+        Kind::Probe => {
+            let (_, wrong) = probe(form);
+            let group = form.get("group").to_owned();
+            form.remarks.extend(wrong.into_iter().map(Remark::Wrong));
+            form.remarks.extend(taken(model, form, &group).map(Remark::Fact));
+        }
+        Kind::Lock { .. } => {
+            if form.get("reason").is_empty() {
+                form.remarks.push(Remark::Doubt("without a reason others can only guess".into()));
+            }
+        }
+    }
+}
+
+fn start(model: &Model, form: &mut Form, apps: &[String]) {
+    let stage = form.get("stage").to_owned();
+    let mut remarks = vec![];
+    for name in apps {
+        let Some(app) = model.world.apps.get(name) else {
+            remarks.push(Remark::Wrong(format!("app {name} is gone")));
+            continue;
+        };
+        if let Some(found) = app.spec.stage(&stage) {
+            let built: Vec<&str> =
+                found.tasks.iter().filter_map(|t| t.build.as_ref()).map(|b| b.image.as_str()).collect();
+            for field in form.fields.iter_mut().filter(|f| f.id.starts_with(&format!("image {name} "))) {
+                let image = field.id.rsplit(' ').next().unwrap_or_default().to_owned();
+                let value = field.value();
+                let needs = !built.contains(&image.as_str());
+                let source = app.spec.images.get(&image).and_then(|s| s.default.as_ref());
+                field.error = match value {
+                    "build" if needs => Some(format!("stage {stage} builds no {image}: name a reference")),
+                    "" if needs && source.is_none() => Some("a reference is needed".into()),
+                    v if v.contains(char::is_whitespace) => Some("a reference has no spaces".into()),
+                    _ => None,
+                };
+            }
+            let steps: Vec<&str> = found.tasks.iter().map(|t: &Task| t.name.as_str()).collect();
+            remarks.push(Remark::Fact(format!("{}: {}", model.facts.short(name), steps.join(" → "))));
+        }
+        if let Some(running) = model.facts.active_of(name) {
+            remarks.push(Remark::Doubt(format!("release {running} is still under way")));
+        }
+        for environment in app.spec.environments.iter().filter(|e| e.lock.is_some()) {
+            if let Some(lock) = &environment.lock {
+                let (short, env) = (model.facts.short(name), &environment.name);
+                remarks.push(Remark::Doubt(format!("{env} of {short} is locked by {}: {}", lock.by, lock.reason)));
+            }
+        }
+    }
+    form.remarks = remarks;
+}
+
+fn lane_form(model: &Model, form: &mut Form, old: Option<&str>, base: &LaneSpec) {
+    lane::tidy(form);
+    let (typed, spec) = lane::spec(form, base);
+    let name = old.map_or(typed, str::to_owned);
+    let mut remarks = vec![];
+    if let Some(why) = moved_on(model, old, base) {
+        remarks.push(Remark::Wrong(why));
+    }
+    for problem in rule::check(&model.world, &name, &spec) {
+        let id = lane::field_of(&problem.place);
+        let own = problem.lane == name;
+        let field = form.fields.iter_mut().find(|f| own && f.id == id);
+        match (problem.severity, field) {
+            (Severity::Error, Some(field)) if field.error.is_none() => field.error = Some(problem.text),
+            (Severity::Error, _) => remarks.push(Remark::Wrong(problem.text)),
+            (Severity::Warning, _) if own => remarks.push(Remark::Doubt(problem.text)),
+            (Severity::Warning, _) => remarks.push(Remark::Doubt(format!("lane {}: {}", problem.lane, problem.text))),
+        }
+    }
+    if old.is_none() && model.world.lanes.contains_key(&name) {
+        remarks.push(Remark::Wrong(format!("there is a lane {name} already")));
+    }
+    let moves = rule::moves(&model.world, &spec.group, &name, Some(&spec));
+    let kinds = rule::recent(&model.world, &spec.group).len();
+    if kinds > 0 {
+        remarks.push(Remark::Fact(format!("{} of {kinds} recent kinds of requests move", moves.len())));
+    }
+    remarks.extend(moves.into_iter().take(4).map(Remark::Fact));
+    remarks.extend(question::diff(old.and(Some(base)), &spec));
+    form.remarks = remarks;
+}
+
+/// Somebody else changed the lane while the form was open.
+fn moved_on(model: &Model, name: Option<&str>, base: &LaneSpec) -> Option<String> {
+    let name = name?;
+    match model.world.lanes.get(name) {
+        None => Some(format!("lane {name} is gone")),
+        Some(lane) if lane.spec != *base => {
+            Some(format!("lane {name} was changed by somebody since this form was opened: close it and look again"))
+        }
+        Some(_) => None,
+    }
+}
+
+fn probe(form: &mut Form) -> (ProbeSpec, Vec<String>) {
+    let mut spec = ProbeSpec { path: form.get("path").to_owned(), count: 1, ..ProbeSpec::default() };
+    for field in &mut form.fields {
+        field.error = None;
+        match field.id.as_str() {
+            "path" if !field.value().starts_with('/') => field.error = Some("begins with /".into()),
+            "count" => match field.value().parse() {
+                Ok(count @ 1..=100) => spec.count = count,
+                _ => field.error = Some("a number from 1 to 100".into()),
+            },
+            "headers" => {
+                let mut headers = BTreeMap::new();
+                let written = field.value().to_owned();
+                for part in written.split(';').map(str::trim).filter(|p| !p.is_empty()) {
+                    match part.split_once(':') {
+                        Some((name, value)) => {
+                            headers.insert(name.trim().to_owned(), value.trim().to_owned());
+                        }
+                        None => field.error = Some(format!("{part:?} is no header: write name: value")),
+                    }
+                }
+                spec.headers = headers;
+            }
+            _ => {}
+        }
+    }
+    let wrong = spec.path.contains(char::is_whitespace).then(|| "a path has no spaces: write %20".to_owned());
+    (spec, wrong.into_iter().collect())
+}
+
+/// Which lane would take it.
+fn taken(model: &Model, form: &Form, group: &str) -> Option<String> {
+    let headers: Vec<String> =
+        form.get("headers").split(';').map(|h| h.trim().to_owned()).filter(|h| h.contains(':')).collect();
+    let request = request::parse(form.get("path"), &headers, &[]).ok()?;
+    let lanes: Vec<crate::api::Lane> = model.world.lanes.values().map(|l| (**l).clone()).collect();
+    Some(match crate::domain::lanes::explain(group, &lanes, &request).taken {
+        Some((lane, tag)) => format!("lane {lane} takes it: tag {tag}"),
+        None => "no lane takes it: the baseline".into(),
+    })
+}
+
+/// Goes on with a form that is right.
+pub fn submit(model: &Model, form: &mut Form) -> Result<Submitted, String> {
+    check(model, form);
+    if let Some(wrong) = form.fields.iter().find(|f| f.error.is_some()) {
+        let id = wrong.id.clone();
+        form.at = form.fields.iter().position(|f| f.id == id).unwrap_or(form.at);
+        return Err("something is not right yet".into());
+    }
+    if let Some(Remark::Wrong(why)) = form.remarks.iter().find(|r| matches!(r, Remark::Wrong(_))) {
+        return Err(why.clone());
+    }
+    let asked = match form.kind.clone() {
+        Kind::Start { apps } => {
+            let comment = Some(form.get("comment").to_owned()).filter(|c| !c.is_empty());
+            question::start(model, &apps, form.get("stage"), chosen_images(form, &apps), comment)
+        }
+        Kind::Lane { name, base } => {
+            let (typed, spec) = lane::spec(form, &base);
+            set_lane(model, name.as_deref().unwrap_or(&typed), name.is_none(), &spec)
+        }
+        Kind::Probe => {
+            let group = form.get("group").to_owned();
+            return Ok(Submitted::Send(Box::new(Intent::Probe { group, probe: probe(form).0 })));
+        }
+        Kind::Lock { app, environment } => {
+            let lock = EnvironmentLock { by: model.options.me.clone(), reason: form.get("reason").to_owned() };
+            question::lock(model, &app, &environment, Some(lock))
+        }
+    }?;
+    Ok(Submitted::Ask(Box::new(asked)))
+}

@@ -1,0 +1,198 @@
+//! The one table of keys. Dispatch, footer, help, palette, README and the user's overrides all come from it.
+
+use std::collections::HashMap;
+
+use crokey::{KeyCombination, KeyCombinationFormat, OneToThree};
+use crossterm::event::{KeyCode, KeyModifiers};
+
+mod action;
+mod patch;
+mod table;
+
+pub use action::{Action, Danger};
+pub use patch::{KeyFault, KeyFaults};
+
+/// Where a key means something. Several are in force at once, the narrowest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Context {
+    /// Every pane.
+    Global,
+    /// Every list and every text.
+    Move,
+    /// Pane 1.
+    Apps,
+    /// Panes 1 to 3: what can be done to the selected release.
+    Release,
+    /// Pane 2.
+    Environments,
+    /// Pane 4.
+    Lanes,
+    /// Pane 5.
+    Trace,
+    /// Logs, YAML, events, help and other texts.
+    Text,
+    /// A form.
+    Form,
+    /// The question before a dangerous act.
+    Confirm,
+    /// The palette, and the line of a filter.
+    Line,
+}
+
+impl Context {
+    /// All, in help order.
+    pub const ALL: [Self; 11] = [
+        Self::Global,
+        Self::Move,
+        Self::Apps,
+        Self::Release,
+        Self::Environments,
+        Self::Lanes,
+        Self::Trace,
+        Self::Text,
+        Self::Form,
+        Self::Confirm,
+        Self::Line,
+    ];
+
+    /// As overrides write it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Global => "global",
+            Self::Move => "move",
+            Self::Apps => "apps",
+            Self::Release => "release",
+            Self::Environments => "environments",
+            Self::Lanes => "lanes",
+            Self::Trace => "trace",
+            Self::Text => "text",
+            Self::Form => "form",
+            Self::Confirm => "confirm",
+            Self::Line => "line",
+        }
+    }
+
+    /// As help writes it.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Global => "Everywhere",
+            Self::Move => "Lists and texts",
+            Self::Apps => "Apps",
+            Self::Release => "Releases (in Apps, Environments and Rollout)",
+            Self::Environments => "Environments and pods",
+            Self::Lanes => "Lanes",
+            Self::Trace => "Trace",
+            Self::Text => "Logs, YAML and other texts",
+            Self::Form => "Forms",
+            Self::Confirm => "Confirmations",
+            Self::Line => "Palette and filter line",
+        }
+    }
+}
+
+/// One row of the table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Binding {
+    /// Where.
+    pub context: Context,
+    /// Which keys; empty: only by the palette.
+    pub keys: Vec<KeyCombination>,
+    /// What.
+    pub action: Action,
+}
+
+/// The table in force.
+#[derive(Clone, Debug)]
+pub struct Keymap {
+    bindings: Vec<Binding>,
+    index: HashMap<(Context, KeyCombination), Action>,
+}
+
+impl Default for Keymap {
+    fn default() -> Self {
+        Self::of(table::bindings())
+    }
+}
+
+impl Keymap {
+    fn of(bindings: Vec<Binding>) -> Self {
+        let index = bindings.iter().flat_map(|b| b.keys.iter().map(move |key| ((b.context, *key), b.action))).collect();
+        Self { bindings, index }
+    }
+
+    /// The built-in table with a user's file laid over it.
+    pub fn patched(text: &str) -> Result<Self, KeyFaults> {
+        patch::apply(table::bindings(), text).map(Self::of)
+    }
+
+    /// Every row, in help order.
+    pub fn bindings(&self) -> &[Binding] {
+        &self.bindings
+    }
+
+    /// What a key means in the first of these contexts that knows it.
+    pub fn action(&self, contexts: &[Context], key: KeyCombination) -> Option<Action> {
+        let key = plain(key);
+        contexts.iter().find_map(|context| self.index.get(&(*context, key)).copied())
+    }
+
+    /// The first key of an action in these contexts, for hints.
+    pub fn key(&self, contexts: &[Context], action: Action) -> Option<String> {
+        self.bindings
+            .iter()
+            .find(|b| b.action == action && contexts.contains(&b.context))
+            .and_then(|b| b.keys.first())
+            .map(|key| show(*key))
+    }
+
+    /// The first key of an action wherever it is bound.
+    pub fn anywhere(&self, action: Action) -> String {
+        self.key(&Context::ALL, action).unwrap_or_else(|| format!(":{}", action.word()))
+    }
+}
+
+/// One key from its text: `q`, `R`, `ctrl-l`, `tab`, `?`.
+pub fn parse(text: &str) -> Option<KeyCombination> {
+    let mut chars = text.chars();
+    if let (Some(c), None) = (chars.next(), chars.next()) {
+        return Some(plain(KeyCombination::one_key(KeyCode::Char(c), KeyModifiers::NONE)));
+    }
+    crokey::parse(text).ok().map(plain)
+}
+
+/// One form for each key: capitals carry shift, signs do not (terminals differ).
+fn plain(key: KeyCombination) -> KeyCombination {
+    let mut key = key.normalized();
+    if let OneToThree::One(KeyCode::Char(c)) = key.codes
+        && !c.is_alphabetic()
+    {
+        key.modifiers.remove(KeyModifiers::SHIFT);
+    }
+    key
+}
+
+/// As the screen writes a key.
+pub fn show(key: KeyCombination) -> String {
+    match key.codes {
+        OneToThree::One(KeyCode::Up) => return "↑".into(),
+        OneToThree::One(KeyCode::Down) => return "↓".into(),
+        OneToThree::One(KeyCode::Left) => return "←".into(),
+        OneToThree::One(KeyCode::Right) => return "→".into(),
+        OneToThree::One(KeyCode::BackTab) => return "S-Tab".into(),
+        _ => {}
+    }
+    KeyCombinationFormat::default().with_implicit_shift().with_control("Ctrl-").to_string(key)
+}
+
+/// The table for the README.
+pub fn markdown() -> String {
+    let keymap = Keymap::default();
+    let mut out = String::from("| where | key | what |\n|---|---|---|\n");
+    for binding in keymap.bindings() {
+        let keys: Vec<String> = binding.keys.iter().map(|k| format!("`{}`", show(*k).replace('|', "\\|"))).collect();
+        let mark = if binding.action.danger() == Danger::Dangerous { " *(asks first)*" } else { "" };
+        let keys = if keys.is_empty() { "palette".to_owned() } else { keys.join(" ") };
+        out.push_str(&format!("| {} | {keys} | {}{mark} |\n", binding.context.title(), binding.action.sentence()));
+    }
+    out
+}

@@ -1,0 +1,111 @@
+//! What can be done by keyboard: one line each, in help order.
+
+/// How much an action can change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Danger {
+    /// Changes nothing but the screen.
+    Safe,
+    /// Leads to a change; not there when read-only.
+    Change,
+    /// Opens a confirmation; key repeats are ignored; not there when read-only.
+    Dangerous,
+}
+
+macro_rules! actions {
+    ($($name:ident $word:literal $danger:ident $hint:literal $sentence:literal;)*) => {
+        /// What a key does.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Action { $(#[doc = $sentence] $name,)* }
+
+        impl Action {
+            /// All, in help order.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// As overrides and the palette write it.
+            pub const fn word(self) -> &'static str { match self { $(Self::$name => $word,)* } }
+
+            /// For the footer; empty is not shown there.
+            pub const fn hint(self) -> &'static str { match self { $(Self::$name => $hint,)* } }
+
+            /// For help.
+            pub const fn sentence(self) -> &'static str { match self { $(Self::$name => $sentence,)* } }
+
+            /// What it can change.
+            pub const fn danger(self) -> Danger { match self { $(Self::$name => Danger::$danger,)* } }
+        }
+    };
+}
+
+actions! {
+    Approve "approve" Dangerous "approve" "Approve what the selected release waits for";
+    Refuse "refuse" Dangerous "refuse" "Refuse it";
+    Continue "continue" Dangerous "go on" "Let the next batch, or a waiting task, through";
+    Pause "pause" Dangerous "pause" "Hold the release where it is";
+    Resume "resume" Dangerous "resume" "Let a held release go on";
+    Retry "retry" Dangerous "retry" "Try a failed task again";
+    Skip "skip" Dangerous "skip" "Go past a failed or waiting task";
+    Abort "abort" Dangerous "abort" "Roll the release back and end it";
+    Start "start" Change "release" "Start a release of the selected or marked apps";
+    Mark "mark" Safe "mark" "Mark an app, so that several are released in one window";
+    NextRelease "next-release" Safe "" "Look at the app's next newer release";
+    PreviousRelease "previous-release" Safe "" "Look at the app's next older release";
+    NewLane "new-lane" Change "new lane" "Add a lane";
+    EditLane "edit-lane" Change "edit" "Edit the selected lane";
+    ToggleLane "toggle-lane" Dangerous "on/off" "Enable or disable the selected lane";
+    DeleteLane "delete-lane" Dangerous "delete" "Delete the selected lane";
+    Logs "logs" Safe "logs" "Follow the logs of the selected pod";
+    Events "events" Safe "events" "Events of the selected object";
+    Lock "lock" Change "lock" "Lock or unlock the environment";
+    Teardown "teardown" Dangerous "tear down" "Take down what the environment runs (its name must be typed)";
+    Freeze "freeze" Safe "freeze" "Hold the list of chains still, or let it run again";
+    OnlyWrong "only-wrong" Safe "only wrong" "Show only chains that leak or fail";
+    Open "open" Safe "open" "Open what is selected";
+    Probe "probe" Safe "probe" "Send a tagged and an untagged request and compare their chains";
+    ProbeForm "probe-form" Safe "" "Probe with a request of your own";
+    Filter "filter" Safe "filter" "Filter the pane; a leading ! hides what matches";
+    Palette "palette" Safe "palette" "Find any action or object by a few letters";
+    Help "help" Safe "help" "Keys that work here, and all others";
+    Yaml "yaml" Safe "yaml" "The selected object as YAML";
+    Copy "copy" Safe "" "Copy the selected name, or the shown text, by OSC 52";
+    Notices "notices" Safe "" "What was reported since the start, newest first";
+    NextPane "next-pane" Safe "" "Next pane";
+    PreviousPane "previous-pane" Safe "" "Previous pane";
+    PaneApps "pane-apps" Safe "" "Apps";
+    PaneEnvironments "pane-environments" Safe "" "Environments";
+    PaneRollout "pane-rollout" Safe "" "Rollout";
+    PaneLanes "pane-lanes" Safe "" "Lanes";
+    PaneTrace "pane-trace" Safe "" "Trace";
+    Zoom "zoom" Safe "zoom" "Give the pane the whole screen, or give it back";
+    Back "back" Safe "back" "Close, clear, or go back";
+    ReadOnly "read-only" Safe "" "Take all changing keys away, or give them back";
+    StopTheLine "stop-the-line" Dangerous "" "Stop the line: hold every running release";
+    Repaint "repaint" Safe "" "Draw the screen anew";
+    Suspend "suspend" Safe "" "Suspend to the shell";
+    Quit "quit" Safe "quit" "Quit; nothing that runs is stopped by it";
+    Down "down" Safe "" "Next row";
+    Up "up" Safe "" "Previous row";
+    PageDown "page-down" Safe "" "Half a page down";
+    PageUp "page-up" Safe "" "Half a page up";
+    First "first" Safe "" "First row";
+    Last "last" Safe "" "Last row";
+    Follow "follow" Safe "follow" "Stay at the newest line, or stop doing so";
+    NextField "next-field" Safe "next" "Next field";
+    PreviousField "previous-field" Safe "" "Previous field";
+    NextChoice "next-choice" Safe "change" "Next choice of a field";
+    PreviousChoice "previous-choice" Safe "" "Previous choice of a field";
+    Submit "submit" Safe "review" "Go on to the confirmation";
+    Yes "yes" Safe "yes" "Do it (where no name has to be typed)";
+    OtherButton "other-button" Safe "" "The other button";
+    Press "press" Safe "press the button" "Press the chosen button; No is the default";
+    LookAgain "look-again" Safe "look again" "When the world has moved on: ask again as things are now";
+    Accept "accept" Safe "take" "Take it";
+    Complete "complete" Safe "" "Next match";
+    CompleteBack "complete-back" Safe "" "Previous match";
+}
+
+impl Action {
+    /// The action of that word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|a| a.word() == word)
+    }
+}

@@ -1,0 +1,327 @@
+//! Everything the screen is drawn from, and everything that can change it.
+//!
+//! What is selected is held by name. The rows of a pane are worked out from the world each time they are
+//! wanted, so that no index can point at another object than the one that was chosen.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use crossterm::event::Event;
+use jiff::Timestamp;
+use tui_input::Input;
+
+use super::{
+    effect::{Answer, Done, Effect, Fault, Ticket},
+    facts::Facts,
+    form::Form,
+    keymap::Context,
+    options::Options,
+    question::Question,
+};
+use crate::{
+    api::{App, Environment, Lane, Release},
+    domain::{
+        chain::Chain,
+        world::{Key, World},
+    },
+};
+
+mod palette;
+mod rows;
+mod text;
+
+pub use palette::{Goal, Palette};
+pub use rows::matches;
+pub(crate) use text::yaml_line;
+pub use text::{Came, Source, Text};
+
+/// Everything that can reach the model. Nothing else changes it.
+#[derive(Clone, Debug)]
+pub enum Msg {
+    /// A key, a paste, a new size, the focus.
+    Input(Event),
+    /// The world as it is now.
+    World(Arc<World>),
+    /// A wish was carried out, or not.
+    Settled(Ticket, Result<Done, Fault>),
+    /// Part of something that was asked for.
+    Answer(Ticket, Answer),
+    /// The clock: once a second, four times while something is busy.
+    Tick(Timestamp),
+    /// The terminal is ours again after a stop.
+    Resumed,
+}
+
+/// One of the five.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Pane {
+    /// 1
+    #[default]
+    Apps,
+    /// 2
+    Environments,
+    /// 3
+    Rollout,
+    /// 4
+    Lanes,
+    /// 5
+    Trace,
+}
+
+impl Pane {
+    /// In the order of their keys.
+    pub const ALL: [Self; 5] = [Self::Apps, Self::Environments, Self::Rollout, Self::Lanes, Self::Trace];
+
+    /// Its title.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Apps => "Apps",
+            Self::Environments => "Environments",
+            Self::Rollout => "Rollout",
+            Self::Lanes => "Lanes",
+            Self::Trace => "Trace",
+        }
+    }
+
+    /// Its key.
+    pub const fn number(self) -> usize {
+        self as usize + 1
+    }
+}
+
+/// What lies on top of the panes; the last one has the keys.
+#[derive(Clone, Debug)]
+pub enum Overlay {
+    /// Something to read.
+    Text(Box<Text>),
+    /// Something to fill in.
+    Form(Box<Form>),
+    /// Something to decide.
+    Confirm(Box<Question>),
+    /// Something to find.
+    Palette(Box<Palette>),
+    /// The filter of a pane (or of the text beneath) under edit; what it was before.
+    Filter(Input, String),
+}
+
+/// A wish that was sent and not answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pending {
+    /// `approval sent`
+    pub words: String,
+    /// The release, app or lane it is about.
+    pub about: String,
+    /// When.
+    pub since: Timestamp,
+    /// It is a probe: its results are to be shown together with those of the other probes of this group.
+    pub probe: Option<u64>,
+}
+
+/// Something that was reported.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Notice {
+    /// When.
+    pub time: Timestamp,
+    /// How bad.
+    pub level: Level,
+    /// One line.
+    pub text: String,
+    /// More.
+    pub detail: Vec<String>,
+}
+
+/// How bad a notice is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Done.
+    Good,
+    /// To know.
+    Info,
+    /// Not done, or not possible.
+    Warn,
+    /// Failed.
+    Bad,
+}
+
+/// So many notices are kept.
+const NOTICES: usize = 200;
+
+/// The whole state of the screen.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// How things look; which keys there are.
+    pub options: Options,
+    /// The world as last seen.
+    pub world: Arc<World>,
+    /// Worked out from it.
+    pub facts: Facts,
+    /// The clock.
+    pub now: Timestamp,
+    /// The spinner's place.
+    pub beat: u64,
+    /// Columns and rows.
+    pub size: (u16, u16),
+    /// Which pane has the keys.
+    pub pane: Pane,
+    /// It has the whole screen.
+    pub zoom: bool,
+    /// The Environments pane shows the environment's pods.
+    pub drilled: bool,
+    /// Selected App.
+    pub app: Option<String>,
+    /// Selected environment of it.
+    pub environment: Option<String>,
+    /// Selected pod of it.
+    pub pod: Option<Key>,
+    /// Release looked at; none follows the App.
+    pub release: Option<String>,
+    /// Selected task of it; none follows the release.
+    pub task: Option<String>,
+    /// Selected lane.
+    pub lane: Option<String>,
+    /// Selected chain; none is always the newest.
+    pub chain: Option<String>,
+    /// Marked Apps.
+    pub marked: BTreeSet<String>,
+    /// By pane.
+    pub filters: BTreeMap<Pane, String>,
+    /// Only wrong chains.
+    pub only_wrong: bool,
+    /// The chains when the list was frozen.
+    pub frozen: Option<Arc<Vec<Arc<Chain>>>>,
+    /// From bottom to top.
+    pub overlays: Vec<Overlay>,
+    /// Sent wishes.
+    pub pending: BTreeMap<Ticket, Pending>,
+    /// Newest first.
+    pub notices: VecDeque<Notice>,
+    /// No changing keys.
+    pub read_only: bool,
+    next: u64,
+}
+
+impl Model {
+    /// Before anything is known.
+    pub fn new(options: Options, now: Timestamp) -> Self {
+        let mut model = Self {
+            read_only: options.read_only,
+            world: Arc::default(),
+            facts: Facts::default(),
+            now,
+            beat: 0,
+            size: (80, 24),
+            pane: Pane::Apps,
+            zoom: false,
+            drilled: false,
+            app: None,
+            environment: None,
+            pod: None,
+            release: None,
+            task: None,
+            lane: None,
+            chain: None,
+            marked: BTreeSet::new(),
+            filters: BTreeMap::new(),
+            only_wrong: false,
+            frozen: None,
+            overlays: vec![],
+            pending: BTreeMap::new(),
+            notices: VecDeque::new(),
+            next: 0,
+            options,
+        };
+        for fault in std::mem::take(&mut model.options.faults) {
+            model.notice(Level::Warn, fault, vec![]);
+        }
+        model
+    }
+
+    /// A new ticket.
+    pub fn ticket(&mut self) -> Ticket {
+        self.next += 1;
+        Ticket(self.next)
+    }
+
+    /// Reports.
+    pub fn notice(&mut self, level: Level, text: impl AsRef<str>, detail: Vec<String>) {
+        let text = super::widget::harmless(text.as_ref()).into_owned();
+        self.notices.push_front(Notice { time: self.now, level, text, detail });
+        self.notices.truncate(NOTICES);
+    }
+
+    /// The contexts in force, the narrowest first.
+    pub fn contexts(&self) -> Vec<Context> {
+        match self.overlays.last() {
+            Some(Overlay::Text(_)) => vec![Context::Text, Context::Move],
+            Some(Overlay::Form(_)) => vec![Context::Form],
+            Some(Overlay::Confirm(_)) => vec![Context::Confirm],
+            Some(Overlay::Palette(_) | Overlay::Filter(..)) => vec![Context::Line],
+            None => match self.pane {
+                Pane::Apps => vec![Context::Apps, Context::Release, Context::Move, Context::Global],
+                Pane::Environments => vec![Context::Environments, Context::Release, Context::Move, Context::Global],
+                Pane::Rollout => vec![Context::Release, Context::Move, Context::Global],
+                Pane::Lanes => vec![Context::Lanes, Context::Move, Context::Global],
+                Pane::Trace => vec![Context::Trace, Context::Move, Context::Global],
+            },
+        }
+    }
+
+    /// The selected App.
+    pub fn selected_app(&self) -> Option<&Arc<App>> {
+        self.app.as_ref().and_then(|name| self.world.apps.get(name))
+    }
+
+    /// The selected environment of it.
+    pub fn selected_environment(&self) -> Option<&Environment> {
+        let app = self.selected_app()?;
+        let named = self.environment.as_ref().and_then(|name| app.spec.environment(name));
+        named.or_else(|| app.spec.environments.first())
+    }
+
+    /// The release looked at: the chosen one, else the one under way, else the newest of the selected App.
+    pub fn selected_release(&self) -> Option<(&String, &Arc<Release>)> {
+        let app = self.app.as_ref()?;
+        let own = |name: &&String| self.world.releases.get(*name).is_some_and(|r| r.spec.app == *app);
+        let name = self.release.as_ref().filter(own).or_else(|| self.facts.release_of(app))?;
+        self.world.releases.get_key_value(name)
+    }
+
+    /// The selected lane.
+    pub fn selected_lane(&self) -> Option<(&String, &Arc<Lane>)> {
+        let named = self.lane.as_ref().and_then(|name| self.world.lanes.get_key_value(name));
+        named.or_else(|| self.lanes().first().and_then(|name| self.world.lanes.get_key_value(*name)))
+    }
+
+    /// The selected chain; none chosen is the newest.
+    pub fn selected_chain(&self) -> Option<&Arc<Chain>> {
+        let chains = self.chains();
+        let chosen = self.chain.as_ref().and_then(|id| chains.iter().find(|c| c.id == *id).copied());
+        chosen.or_else(|| chains.first().copied())
+    }
+
+    /// Something moves on the screen by itself: the clock is needed four times a second.
+    pub fn is_busy(&self) -> bool {
+        let turning = |name: &String| self.world.releases.get(name).is_some_and(|r| super::facts::turn(r).is_busy());
+        !self.pending.is_empty() || self.facts.active.iter().any(turning) || self.is_loading()
+    }
+
+    fn is_loading(&self) -> bool {
+        self.world.link == crate::domain::world::Link::Connecting
+            || self.overlays.iter().any(|o| matches!(o, Overlay::Text(t) if t.loading))
+    }
+
+    /// A wish about this object is on its way.
+    pub fn pending_about(&self, name: &str) -> Option<&Pending> {
+        self.pending.values().find(|p| p.about == name)
+    }
+
+    /// Closes the top overlay; whoever answered it may stop.
+    pub fn close(&mut self) -> Vec<Effect> {
+        match self.overlays.pop() {
+            Some(Overlay::Text(text)) => text.ticket.map(Effect::Drop).into_iter().collect(),
+            _ => vec![],
+        }
+    }
+}

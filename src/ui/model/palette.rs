@@ -1,0 +1,153 @@
+//! The palette: any action that makes sense now, any object, found by a few letters.
+
+use nucleo_matcher::{
+    Config, Matcher,
+    pattern::{CaseMatching, Normalization, Pattern},
+};
+use tui_input::Input;
+
+use super::{Model, Pane};
+use crate::{domain::world::Key, ui::keymap::Action};
+
+/// So many objects of a kind are offered at most.
+const MOST: usize = 5_000;
+
+/// What is chosen.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Goal {
+    /// Do it.
+    Act(Action),
+    /// Go there.
+    App(String),
+    /// Go there.
+    Environment(String, String),
+    /// Go there.
+    Pod(String, String, Key),
+    /// Go there.
+    Release(String, String),
+    /// Go there.
+    Lane(String),
+}
+
+/// The palette on the screen.
+#[derive(Clone, Debug)]
+pub struct Palette {
+    /// What is typed.
+    pub input: Input,
+    /// Everything there is.
+    pub all: Vec<(String, Goal)>,
+    /// Which of it is shown, best first.
+    pub found: Vec<usize>,
+    /// The chosen one of these.
+    pub at: usize,
+}
+
+impl Palette {
+    /// Of everything that can be done or gone to now.
+    pub fn of(model: &Model, can: impl Fn(Action) -> bool) -> Self {
+        let mut all: Vec<(String, Goal)> = Action::ALL
+            .iter()
+            .filter(|a| can(**a))
+            .map(|a| (format!("{}  {}", a.word(), a.sentence()), Goal::Act(*a)))
+            .collect();
+        let world = &model.world;
+        for name in world.apps.keys().take(MOST) {
+            all.push((format!("app {name}"), Goal::App(name.clone())));
+        }
+        for (name, lane) in world.lanes.iter().take(MOST) {
+            all.push((format!("lane {name}  {}", crate::ui::rule::words(&lane.spec)), Goal::Lane(name.clone())));
+        }
+        for name in model.facts.active.iter().take(MOST) {
+            if let Some(release) = world.releases.get(name) {
+                all.push((format!("release {name}"), Goal::Release(release.spec.app.clone(), name.clone())));
+            }
+        }
+        for (app, found) in world.apps.iter().take(MOST / 4) {
+            for environment in &found.spec.environments {
+                let goal = Goal::Environment(app.clone(), environment.name.clone());
+                all.push((format!("environment {app} {}", environment.name), goal));
+            }
+        }
+        for (key, pod) in world.pods.iter().take(MOST) {
+            if let (Some(app), Some(environment)) = (&pod.app, &pod.environment) {
+                let goal = Goal::Pod(app.clone(), environment.clone(), key.clone());
+                all.push((format!("pod {}", key.name), goal));
+            }
+        }
+        let mut palette = Self { input: Input::default(), all, found: vec![], at: 0 };
+        palette.find();
+        palette
+    }
+
+    /// Finds again what is typed.
+    pub fn find(&mut self) {
+        self.at = 0;
+        let typed = self.input.value().trim();
+        if typed.is_empty() {
+            self.found = (0..self.all.len()).collect();
+            return;
+        }
+        let mut matcher = Matcher::new(Config::DEFAULT);
+        let pattern = Pattern::parse(typed, CaseMatching::Ignore, Normalization::Smart);
+        let mut buffer = vec![];
+        let mut scored: Vec<(u32, usize)> = self
+            .all
+            .iter()
+            .enumerate()
+            .filter_map(|(i, (text, _))| {
+                let hay = nucleo_matcher::Utf32Str::new(text, &mut buffer);
+                pattern.score(hay, &mut matcher).map(|score| (score, i))
+            })
+            .collect();
+        scored.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+        self.found = scored.into_iter().map(|(_, i)| i).collect();
+    }
+
+    /// To another row.
+    pub fn step(&mut self, back: bool) {
+        let n = self.found.len().max(1);
+        self.at = (self.at + if back { n - 1 } else { 1 }) % n;
+    }
+
+    /// What Enter takes.
+    pub fn goal(&self) -> Option<Goal> {
+        self.found.get(self.at).and_then(|i| self.all.get(*i)).map(|(_, goal)| goal.clone())
+    }
+}
+
+impl Model {
+    /// Goes to an object.
+    pub fn go(&mut self, goal: &Goal) {
+        self.zoom = false;
+        self.filters.clear();
+        match goal {
+            Goal::Act(_) => {}
+            Goal::App(app) => {
+                self.pane = Pane::Apps;
+                self.select_app(Some(app.clone()));
+            }
+            Goal::Environment(app, environment) => {
+                self.pane = Pane::Environments;
+                self.select_app(Some(app.clone()));
+                self.environment = Some(environment.clone());
+                self.drilled = false;
+            }
+            Goal::Pod(app, environment, key) => {
+                self.pane = Pane::Environments;
+                self.select_app(Some(app.clone()));
+                self.environment = Some(environment.clone());
+                self.pod = Some(key.clone());
+                self.drilled = true;
+            }
+            Goal::Release(app, release) => {
+                self.pane = Pane::Rollout;
+                self.select_app(Some(app.clone()));
+                self.release = Some(release.clone());
+            }
+            Goal::Lane(lane) => {
+                self.pane = Pane::Lanes;
+                self.lane = Some(lane.clone());
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! How the cockpit looks and behaves: what flags, environment and config have said, resolved.
+
+use super::{
+    glyph::{ASCII, Glyphs, UNICODE},
+    keymap::Keymap,
+    theme::{Depth, Theme},
+};
+
+/// As written by the user.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// A built-in theme's name, or a name for `theme_file`.
+    pub theme: Option<String>,
+    /// The text of the user's own theme.
+    pub theme_file: Option<String>,
+    /// `--color`.
+    pub depth: Option<Depth>,
+    /// `--ascii`.
+    pub ascii: bool,
+    /// `--read-only`.
+    pub read_only: bool,
+    /// The text of the user's keys.
+    pub keys: Option<String>,
+    /// Who is at the keyboard.
+    pub me: String,
+    /// What is looked at: `pocket ~/.local/state/graylane`, `context prod-eu`.
+    pub place: String,
+}
+
+/// As used.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Colours.
+    pub theme: Theme,
+    /// Signs.
+    pub glyphs: Glyphs,
+    /// Keys.
+    pub keymap: Keymap,
+    /// No changing key.
+    pub read_only: bool,
+    /// Who is at the keyboard.
+    pub me: String,
+    /// What is looked at.
+    pub place: String,
+    /// What could not be used as written; the default stands in its place.
+    pub faults: Vec<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self::resolve(&Wanted { depth: Some(Depth::True), ..Wanted::default() }, |_| None)
+    }
+}
+
+impl Options {
+    /// Every fault becomes a notice, never a refusal to start.
+    pub fn resolve(wanted: &Wanted, env: impl Fn(&str) -> Option<String>) -> Self {
+        let mut faults = vec![];
+        let depth = Depth::detect(wanted.depth, &env);
+        let name = wanted.theme.as_deref().unwrap_or("default");
+        let theme = match &wanted.theme_file {
+            Some(text) => Theme::user(text, name, depth),
+            None => Theme::built_in(name, depth),
+        };
+        let theme = theme.unwrap_or_else(|e| {
+            faults.push(e.to_string());
+            Theme::built_in("default", depth).unwrap_or_else(|_| Theme::telling())
+        });
+        let keymap = match wanted.keys.as_deref().map(Keymap::patched) {
+            None => Keymap::default(),
+            Some(Ok(keymap)) => keymap,
+            Some(Err(all)) => {
+                faults.extend(all.0.iter().map(ToString::to_string));
+                Keymap::default()
+            }
+        };
+        let utf8 = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(|k| env(k).filter(|v| !v.is_empty()));
+        let utf8 = utf8.is_none_or(|v| v.to_lowercase().replace('-', "").contains("utf8"));
+        let glyphs = if wanted.ascii || !utf8 { ASCII } else { UNICODE };
+        Self {
+            theme,
+            glyphs,
+            keymap,
+            read_only: wanted.read_only,
+            me: wanted.me.clone(),
+            place: wanted.place.clone(),
+            faults,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_broken_is_told_and_replaced() {
+        let wanted = Wanted {
+            theme: Some("mine".into()),
+            theme_file: Some("nonsense".into()),
+            keys: Some("[apps]\nfly = [\"f\"]\n[global]\nquit = [\"nokey\"]".into()),
+            ..Wanted::default()
+        };
+        let options = Options::resolve(&wanted, |_| None);
+        assert!(options.faults.len() >= 3, "{:?}", options.faults);
+        assert_eq!(options.theme, Theme::built_in("default", Depth::Mono).unwrap());
+    }
+
+    #[test]
+    fn a_locale_without_utf8_gets_ascii() {
+        let latin = Options::resolve(&Wanted::default(), |k| (k == "LANG").then(|| "de_DE.ISO-8859-1".into()));
+        assert_eq!(latin.glyphs, ASCII);
+        let utf8 = Options::resolve(&Wanted::default(), |k| (k == "LANG").then(|| "C.UTF-8".into()));
+        assert_eq!(utf8.glyphs, UNICODE);
+    }
+}

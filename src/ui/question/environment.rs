@@ -1,0 +1,87 @@
+//! Questions about an environment: taking it down, its lock.
+
+use tui_input::Input;
+
+use super::{Question, Shown};
+use crate::{
+    api::{EnvironmentLock, EnvironmentState},
+    domain::intent::Intent,
+    ui::model::Model,
+};
+
+pub(super) fn teardown(model: &Model) -> Result<Question, String> {
+    let app = model.selected_app().ok_or("no app is selected")?;
+    let environment = model.selected_environment().ok_or("no environment is selected")?;
+    let name = model.app.clone().unwrap_or_default();
+    let status = app.status.as_ref().and_then(|s| s.environments.get(&environment.name));
+    let inventory = status.map(|s| s.inventory.as_slice()).unwrap_or_default();
+    let state = status.map(|s| s.state).unwrap_or_default();
+    if inventory.is_empty() && matches!(state, EnvironmentState::New | EnvironmentState::Cleaned) {
+        return Err(format!("{} of {name} runs nothing: there is nothing to take down", environment.name));
+    }
+    if let Some(lock) = &environment.lock {
+        return Err(format!("{} of {name} is locked by {}: {}; b unlocks", environment.name, lock.by, lock.reason));
+    }
+    let intent = Intent::Teardown { app: name.clone(), environment: environment.name.clone(), comment: None };
+    let title = format!("Take {} of {name} down?", environment.name);
+    let mut question = Question::new(title, "Take it down", intent, &name, "teardown sent");
+    question.fact("environment", format!("{}, namespace {}", environment.name, environment.namespace));
+    for item in inventory {
+        question.fact("deletes", format!("{} {}/{}", item.kind, item.namespace, item.name));
+    }
+    if inventory.is_empty() {
+        question.doubts.push("no inventory is recorded: what the engine finds by label is deleted".into());
+    }
+    let pods = model.facts.pods_of(&name, &environment.name).len();
+    match &environment.lane {
+        Some(tag) => question
+            .happens
+            .push(format!("routes first: from then on requests tagged {tag} meet the baseline of {name}")),
+        None => question
+            .doubts
+            .push(format!("{} is a baseline: its requests will have nobody to answer them", environment.name)),
+    }
+    question.happens.push(format!(
+        "{} s of draining, then {pods} pods and the objects above go",
+        environment.rollout.drain_seconds
+    ));
+    question.happens.push("the environment itself stays: the next release brings it up again".into());
+    question.kubectl.push(format!("graylane teardown {name} --environment {}", environment.name));
+    question.objects.extend(Shown::of(&model.world, "apps", &name, Some(&environment.name)));
+    question.comment = Some(Input::default());
+    question.type_name(&environment.name);
+    Ok(question)
+}
+
+/// The question before an environment is locked or unlocked.
+pub fn lock(model: &Model, app: &str, environment: &str, lock: Option<EnvironmentLock>) -> Result<Question, String> {
+    let shown = Shown::of(&model.world, "apps", app, Some(environment)).ok_or(format!("app {app} is gone"))?;
+    let found = model.world.apps.get(app).and_then(|a| a.spec.environment(environment));
+    let found = found.ok_or(format!("{app} has no environment {environment}"))?;
+    let (verb, sent) = if lock.is_some() { ("Lock", "lock sent") } else { ("Unlock", "unlock sent") };
+    let intent =
+        Intent::Lock { app: app.into(), environment: environment.into(), seen: Some(shown.seen()), lock: lock.clone() };
+    let mut question = Question::new(format!("{verb} {environment} of {app}?"), verb, intent, app, sent);
+    question.fact("environment", format!("{environment} of {app}"));
+    match (&lock, &found.lock) {
+        (Some(lock), _) => {
+            question.fact("reason", lock.reason.clone());
+            question.happens.push("no release deploys here or cleans it until it is unlocked".into());
+            question
+                .kubectl
+                .push(format!("graylane lock {app} --environment {environment} --reason '{}'", lock.reason));
+        }
+        (None, held) => {
+            if let Some(held) = held {
+                question.fact("locked by", format!("{}: {}", held.by, held.reason));
+                if held.by != model.options.me {
+                    question.doubts.push(format!("it is {}'s lock, not yours", held.by));
+                }
+            }
+            question.happens.push("releases may deploy here and clean it again".into());
+            question.kubectl.push(format!("graylane unlock {app} --environment {environment}"));
+        }
+    }
+    question.objects.push(shown);
+    Ok(question)
+}

@@ -1,0 +1,279 @@
+//! Questions about the release that is looked at.
+
+use std::sync::Arc;
+
+use tui_input::Input;
+
+use super::{Question, Shown, ask::until_gate};
+use crate::{
+    api::{BatchPhase, Decision, Release, TaskPhase, TaskStatus},
+    domain::intent::{Intent, ReleaseWish},
+    ui::{
+        facts::{self, Turn, gates_production, split, turn},
+        model::Model,
+    },
+};
+
+type Asked = Result<Question, String>;
+
+fn selected(model: &Model) -> Result<(&String, &Arc<Release>), String> {
+    model.selected_release().ok_or_else(|| match &model.app {
+        Some(app) => format!("{app} has no release; n starts one"),
+        None => "no app is selected".into(),
+    })
+}
+
+/// `kubectl patch` of a release's control.
+pub(super) fn patch(model: &Model, name: &str, control: &str) -> String {
+    let namespace = &model.world.namespace;
+    format!("kubectl -n {namespace} patch release {name} --type merge -p '{{\"spec\":{{\"control\":{control}}}}}'")
+}
+
+fn wish(model: &Model, name: &str, title: String, verb: &str, wish: ReleaseWish, sent: &str) -> Question {
+    let shown = Shown::of(&model.world, "releases", name, None);
+    // Holding and rolling back must win over whatever the engine writes meanwhile.
+    let firm = !matches!(wish, ReleaseWish::Pause | ReleaseWish::Abort | ReleaseWish::Resume);
+    let seen = shown.as_ref().map(|s| {
+        let mut seen = s.seen();
+        seen.version = seen.version.filter(|_| firm);
+        seen
+    });
+    let intent = Intent::Release { name: name.into(), seen, wish, comment: None };
+    let mut question = Question::new(title, verb, intent, name, sent);
+    question.objects.extend(shown);
+    question.comment = Some(Input::default());
+    if let Some(release) = model.world.releases.get(name) {
+        let stage = if release.spec.stage.is_empty() { "teardown" } else { &release.spec.stage };
+        question.fact("release", format!("{name} ({stage} of {})", release.spec.app));
+        if let Some(window) = &release.spec.window {
+            question.fact("window", window.clone());
+        }
+    }
+    question
+}
+
+fn tasks(release: &Release) -> &[TaskStatus] {
+    release.status.as_ref().map(|s| s.tasks.as_slice()).unwrap_or_default()
+}
+
+fn images(question: &mut Question, release: &Release) {
+    let status = release.status.clone().unwrap_or_default();
+    for (image, reference) in &status.images {
+        let digest = status.digests.get(image).map(|d| format!("  {}", short_digest(d))).unwrap_or_default();
+        question.fact("image", format!("{image} {reference}{digest}"));
+    }
+}
+
+fn short_digest(digest: &str) -> String {
+    digest.chars().take(19).collect()
+}
+
+/// Asks for the production environment's name where the task leads there without asking again.
+fn guard(model: &Model, question: &mut Question, release: &Release, task: &str) {
+    let app = model.world.apps.get(&release.spec.app);
+    if let Some(production) = app.and_then(|app| gates_production(app, release, task)) {
+        question.type_name(&production);
+    }
+}
+
+pub(super) fn decide(model: &Model, pass: bool) -> Asked {
+    let (name, release) = selected(model)?;
+    let Turn::Approve(task) = turn(release) else {
+        return Err(format!("{name} waits for no approval: {}", turn(release).word()));
+    };
+    let (decision, verb, word) =
+        if pass { (Decision::Pass, "Approve", "approval") } else { (Decision::Refuse, "Refuse", "refusal") };
+    let decide = ReleaseWish::Decide { task: task.name.clone(), attempt: task.attempt, decision };
+    let title = format!("{verb} {} of {name}?", task.name);
+    let mut question = wish(model, name, title, verb, decide, &format!("{word} sent"));
+    question.fact("task", format!("{}, attempt {}", task.name, task.attempt));
+    if let Some(comment) = &release.spec.comment {
+        question.fact("requested", format!("{} by {}", comment, release.spec.requester));
+    }
+    images(&mut question, release);
+    question
+        .happens
+        .push(format!("an Approval by {} is recorded; it holds for exactly these images", model.options.me));
+    if pass {
+        question.happens.extend(until_gate(tasks(release), &task.name));
+        guard(model, &mut question, release, &task.name);
+    } else {
+        question.happens.push("the task fails; the release waits for retry, skip or abort".into());
+    }
+    let command = if pass { "approve" } else { "refuse" };
+    question.kubectl.push(format!("graylane {command} {name} --task {}", task.name));
+    Ok(question)
+}
+
+pub(super) fn go_on(model: &Model) -> Asked {
+    let (name, release) = selected(model)?;
+    match turn(release) {
+        Turn::Batch(task, next) => batch(model, name, release, task, next),
+        Turn::Proceed(task) => {
+            let allow = ReleaseWish::Allow { task: task.name.clone(), batch: 1 };
+            let title = format!("Go on with {} of {name}?", task.name);
+            let mut question = wish(model, name, title, "Go on", allow, "go-ahead sent");
+            question.fact("task", task.name.clone());
+            if let Some(message) = &task.message {
+                question.fact("look at", message.clone());
+            }
+            images(&mut question, release);
+            question.happens.extend(until_gate(tasks(release), &task.name));
+            question.kubectl.push(patch(model, name, &format!("{{\"allow\":{{\"{}\":1}}}}", task.name)));
+            traffic(model, &mut question);
+            guard(model, &mut question, release, &task.name);
+            Ok(question)
+        }
+        Turn::Held => Err(format!("{name} is paused; u resumes it")),
+        Turn::Approve(_) => Err(format!("{name} waits for an approval: a approves, x refuses")),
+        other => Err(format!("{name} waits for nobody: {}", other.word())),
+    }
+}
+
+fn batch(model: &Model, name: &str, release: &Release, task: &TaskStatus, next: u32) -> Asked {
+    let environment = task.environment.clone().unwrap_or_default();
+    let of = task.batches.len();
+    let allow = ReleaseWish::Allow { task: task.name.clone(), batch: next };
+    let title = format!("Let batch {next} of {of} go in {environment}?");
+    let mut question = wish(model, name, title, "Let it go", allow, &format!("batch {next} sent"));
+    question.fact("task", format!("{}, environment {environment}", task.name));
+    for (image, new) in &task.new_images {
+        let old = task.old_images.get(image).map_or("nothing", String::as_str);
+        question.fact("image", format!("{image} {old} → {new}"));
+    }
+    if let Some(found) = task.batches.iter().find(|b| b.number == next) {
+        let before = task.batches.iter().filter(|b| b.phase == BatchPhase::Done).map(|b| b.target).max().unwrap_or(0);
+        let more = found.target.saturating_sub(before);
+        let app = &release.spec.app;
+        let workloads: Vec<_> = model.world.workloads_of(app, &environment).collect();
+        let now = split(Some(task), &workloads, facts::pods(&model.facts, &model.world, app, &environment));
+        question.fact("pods now", format!("{} new ready, {} old, {} wanted", now.new_ready, now.old, now.wanted));
+        question.happens.push(format!(
+            "{more} more pod{} of the new version: {before} → {} of {}; first they come up, then as many old ones go",
+            if more == 1 { "" } else { "s" },
+            found.target,
+            now.wanted.max(found.target),
+        ));
+        if next as usize == of {
+            question.happens.push("this is the last batch: the old version is gone after it".into());
+            question.happens.extend(until_gate(tasks(release), &task.name));
+        } else {
+            question.happens.push("then it holds again, unless the plan says otherwise".into());
+        }
+    }
+    question.kubectl.push(patch(model, name, &format!("{{\"allow\":{{\"{}\":{next}}}}}", task.name)));
+    traffic(model, &mut question);
+    guard(model, &mut question, release, &task.name);
+    Ok(question)
+}
+
+/// A leak is told before more pods move.
+fn traffic(model: &Model, question: &mut Question) {
+    let traffic = model.facts.traffic(model.now);
+    if traffic.leaks + traffic.failed > 0 {
+        let worst = traffic.worst.unwrap_or_default();
+        question.doubts.push(format!("in the last minute {} leaks, {} failed: {worst}", traffic.leaks, traffic.failed));
+    }
+}
+
+pub(super) fn pause(model: &Model) -> Asked {
+    let (name, release) = selected(model)?;
+    match turn(release) {
+        Turn::Held => return Err(format!("{name} is paused already; u resumes it")),
+        Turn::Succeeded | Turn::Aborted | Turn::Aborting => {
+            return Err(format!("{name} cannot be paused: {}", turn(release).word()));
+        }
+        _ => {}
+    }
+    let mut question = wish(model, name, format!("Pause {name}?"), "Pause", ReleaseWish::Pause, "pause sent");
+    question.fact("now", turn(release).word());
+    question.happens.push("no further step is taken; pods stay as they are, both versions keep serving".into());
+    question.kubectl.push(patch(model, name, r#"{"paused":true}"#));
+    question.objects.clear();
+    Ok(question)
+}
+
+pub(super) fn resume(model: &Model) -> Asked {
+    let (name, release) = selected(model)?;
+    if turn(release) != Turn::Held {
+        return Err(format!("{name} is not paused: {}", turn(release).word()));
+    }
+    let mut question = wish(model, name, format!("Resume {name}?"), "Resume", ReleaseWish::Resume, "resume sent");
+    let task = release.status.as_ref().and_then(|s| s.task.clone()).unwrap_or_default();
+    question
+        .happens
+        .push(format!("it goes on where it was held: {}", if task.is_empty() { "at its start" } else { &task }));
+    question.kubectl.push(patch(model, name, r#"{"paused":false}"#));
+    traffic(model, &mut question);
+    guard(model, &mut question, release, &task);
+    Ok(question)
+}
+
+pub(super) fn abort(model: &Model) -> Asked {
+    let (name, release) = selected(model)?;
+    let now = turn(release);
+    if now.is_over() || now == Turn::Aborting {
+        return Err(format!("{name} cannot be aborted: {}", now.word()));
+    }
+    let mut question =
+        wish(model, name, format!("Roll {name} back and end it?"), "Roll back", ReleaseWish::Abort, "abort sent");
+    question.fact("now", now.word());
+    question.happens.push("lanes close first: tagged requests take the baseline".into());
+    for task in tasks(release).iter().filter(|t| t.kind == "deploy" && t.phase != TaskPhase::Pending) {
+        let environment = task.environment.as_deref().unwrap_or("?");
+        let old = task.old_version.as_deref().or(task.old_images.values().next().map(String::as_str));
+        let moved = task.batches.iter().filter(|b| b.phase != BatchPhase::Pending).map(|b| b.target).max().unwrap_or(0);
+        let back = old.map_or_else(|| "what was there before".to_owned(), |old| format!("the old version ({old})"));
+        question.happens.push(format!("{environment}: up to {moved} new pods give way to {back}, in one patch"));
+    }
+    question.happens.push("the release ends; it cannot be resumed".into());
+    question.kubectl.push(patch(model, name, r#"{"abort":true}"#));
+    // A rollback must stay possible while its release moves.
+    question.objects.clear();
+    Ok(question)
+}
+
+fn failed<'a>(model: &'a Model, name: &str, release: &'a Release, word: &str) -> Result<&'a TaskStatus, String> {
+    let chosen = model.selected_task().filter(|t| t.phase == TaskPhase::Failed);
+    let at = match turn(release) {
+        Turn::Failed(task) => task,
+        _ => None,
+    };
+    chosen.or(at).ok_or_else(|| format!("no task of {name} has failed: there is nothing to {word}"))
+}
+
+pub(super) fn retry(model: &Model) -> Asked {
+    let (name, release) = selected(model)?;
+    let task = failed(model, name, release, "retry")?;
+    let retry = ReleaseWish::Retry { task: task.name.clone() };
+    let mut question = wish(model, name, format!("Try {} of {name} again?", task.name), "Retry", retry, "retry sent");
+    question.fact("task", format!("{}, attempt {}", task.name, task.attempt));
+    if let Some(message) = &task.message {
+        question.fact("failed", message.clone());
+    }
+    question.happens.push(format!("{} runs from its beginning, as attempt {}", task.name, task.attempt + 1));
+    let level = task.attempt.max(1);
+    question.kubectl.push(patch(model, name, &format!("{{\"retry\":{{\"{}\":{level}}}}}", task.name)));
+    guard(model, &mut question, release, &task.name);
+    Ok(question)
+}
+
+pub(super) fn skip(model: &Model) -> Asked {
+    let (name, release) = selected(model)?;
+    let stands = |t: &&TaskStatus| matches!(t.phase, TaskPhase::Failed | TaskPhase::Waiting | TaskPhase::Paused);
+    let task = model.selected_task().filter(stands).or_else(|| tasks(release).iter().find(stands));
+    let task = task.ok_or_else(|| format!("no task of {name} has failed or waits: there is nothing to skip"))?;
+    let skip = ReleaseWish::Skip { task: task.name.clone() };
+    let mut question = wish(model, name, format!("Skip {} of {name}?", task.name), "Skip", skip, "skip sent");
+    question.fact("task", format!("{} ({})", task.name, task.kind));
+    question.doubts.push(match task.kind.as_str() {
+        "approval" => "nobody will have approved what follows".into(),
+        "verify" => "what follows goes on unverified".into(),
+        "deploy" => "the environment stays as it is now, whatever the release says".into(),
+        _ => "what it would have done stays undone".to_owned(),
+    });
+    question.happens.extend(until_gate(tasks(release), &task.name));
+    question.kubectl.push(patch(model, name, &format!("{{\"skip\":[\"{}\"]}}", task.name)));
+    guard(model, &mut question, release, &task.name);
+    Ok(question)
+}

@@ -1,0 +1,87 @@
+//! Lane rules in words, and lanes as they would be.
+
+use std::sync::Arc;
+
+use crate::{
+    api::{Lane, LaneSpec},
+    domain::{
+        lanes::{self, Problem, text::print},
+        request::{self, RequestParts},
+        world::World,
+    },
+};
+
+/// A lane's rule on one line.
+pub fn words(spec: &LaneSpec) -> String {
+    let rule = &spec.rule;
+    let mut parts = vec![];
+    if let Some(share) = spec.share {
+        parts.push(format!("{share} % of all"));
+    }
+    if !rule.paths.is_empty() {
+        parts.push(format!("path {}", rule.paths.join(",")));
+    }
+    parts.extend(rule.all.iter().map(print));
+    let any: Vec<String> = rule.any.iter().map(print).collect();
+    match any.as_slice() {
+        [] => {}
+        [one] => parts.push(one.clone()),
+        _ => parts.push(format!("({})", any.join(" or "))),
+    }
+    if parts.is_empty() { "every request".into() } else { parts.join(" and ") }
+}
+
+/// The lanes of the world, with one of them changed, added or (none) taken away.
+pub fn lanes_with(world: &World, name: &str, spec: Option<&LaneSpec>) -> Vec<Lane> {
+    let others = world.lanes.iter().filter(|(n, _)| n.as_str() != name).map(|(_, lane)| (**lane).clone());
+    let mut all: Vec<Lane> = others.collect();
+    all.extend(spec.map(|spec| Lane::new(name, spec.clone())));
+    all
+}
+
+/// What would be wrong with a lane of that form, and with others because of it.
+pub fn check(world: &World, name: &str, spec: &LaneSpec) -> Vec<Problem> {
+    let after = lanes_with(world, name, Some(spec));
+    let before: Vec<Lane> = world.lanes.values().map(|l| (**l).clone()).collect();
+    let group = world.groups.get(&spec.group).map(Arc::as_ref);
+    let old = lanes::check(&spec.group, group, &before);
+    let new = lanes::check(&spec.group, group, &after);
+    // What was wrong with other lanes before is not of this change.
+    new.into_iter().filter(|p| p.lane == name || !old.contains(p)).collect()
+}
+
+/// The newest requests at the entry of a group, one of each form.
+pub fn recent(world: &World, group: &str) -> Vec<RequestParts> {
+    let mut seen: Vec<RequestParts> = vec![];
+    for hop in world.hops.iter().rev().filter(|h| h.entry && h.group.as_deref().is_none_or(|g| g == group)) {
+        let line = format!("{} {}", hop.method, hop.path);
+        let Ok(mut parts) = request::parse(&line, &[], &[]) else { continue };
+        parts.trace.clone_from(&hop.trace);
+        if !seen.iter().any(|s| s.method == parts.method && s.path == parts.path && s.query == parts.query) {
+            seen.push(parts);
+        }
+        if seen.len() >= 50 {
+            break;
+        }
+    }
+    seen
+}
+
+/// Which of the recent requests would go elsewhere, in words.
+pub fn moves(world: &World, group: &str, name: &str, spec: Option<&LaneSpec>) -> Vec<String> {
+    let before: Vec<Lane> = world.lanes.values().map(|l| (**l).clone()).collect();
+    let after = lanes_with(world, name, spec);
+    let recent = recent(world, group);
+    let lane = |l: &Option<String>| l.as_ref().map_or_else(|| "baseline".to_owned(), |l| format!("lane {l}"));
+    let words = |m: lanes::Move| {
+        let request = recent.get(m.request)?;
+        let query = if request.query.is_empty() { String::new() } else { format!("?{}", request.query) };
+        Some(format!("{} {}{query}: {} → {}", request.method, request.path, lane(&m.from), lane(&m.to)))
+    };
+    lanes::preview(group, &before, &after, &recent).into_iter().filter_map(words).collect()
+}
+
+/// A spec as YAML, for people.
+pub fn yaml(spec: &LaneSpec) -> String {
+    serde_saphyr::to_string(spec).unwrap_or_else(|e| format!("# {e}\n"))
+}

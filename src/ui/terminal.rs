@@ -1,0 +1,181 @@
+//! The real terminal: taken by one guard, given back on every way out (quit, error, panic anywhere, SIGTERM,
+//! SIGHUP, suspend), and written once a frame.
+
+use std::{
+    io,
+    sync::{
+        Arc, Once,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use crossterm::{
+    clipboard::CopyToClipboard,
+    cursor::Show,
+    event::{DisableBracketedPaste, DisableFocusChange, EnableBracketedPaste, EnableFocusChange, EventStream},
+    execute,
+    style::force_color_output,
+    terminal::{EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
+};
+use futures::stream;
+use jiff::Timestamp;
+use ratatui::Terminal;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    model::Model,
+    options::Options,
+    run::{Host, Outside, Ports, RunError, run},
+};
+use crate::domain::world::World;
+
+mod lean;
+
+pub use lean::Lean;
+
+static TAKEN: AtomicBool = AtomicBool::new(false);
+static PANICKED: AtomicBool = AtomicBool::new(false);
+
+/// Gives the terminal back when it goes.
+struct Guard;
+
+impl Guard {
+    fn take() -> io::Result<Self> {
+        // NO_COLOR is our theme's business: crossterm's own handling erases bold and reverse.
+        force_color_output(true);
+        enable_raw_mode()?;
+        TAKEN.store(true, Ordering::SeqCst);
+        let guard = Self;
+        execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste, EnableFocusChange)?;
+        Ok(guard)
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        give_back();
+    }
+}
+
+/// As it was found; harmless when said twice.
+fn give_back() {
+    if TAKEN.swap(false, Ordering::SeqCst) {
+        // Nothing can be done about a terminal that is gone.
+        let _ = disable_raw_mode();
+        let _ = execute!(
+            io::stdout(),
+            EndSynchronizedUpdate,
+            DisableFocusChange,
+            DisableBracketedPaste,
+            LeaveAlternateScreen,
+            Show
+        );
+    }
+}
+
+/// A panic in any thread or task gives the terminal back, reports, and ends the program.
+fn on_panic(stop: &CancellationToken) {
+    static ONCE: Once = Once::new();
+    let stop = stop.clone();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if TAKEN.load(Ordering::SeqCst) {
+                PANICKED.store(true, Ordering::SeqCst);
+                give_back();
+                stop.cancel();
+            }
+            before(info);
+        }));
+    });
+}
+
+/// Clipboard and job control of the real terminal.
+struct Tty;
+
+impl Host for Tty {
+    fn copy(&mut self, text: &str) -> io::Result<()> {
+        execute!(io::stdout(), CopyToClipboard::to_clipboard_from(text))
+    }
+
+    fn suspend(&mut self) -> io::Result<()> {
+        give_back();
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP)?;
+        // Here we are continued.
+        std::mem::forget(Guard::take()?);
+        Ok(())
+    }
+}
+
+/// Why the cockpit ended otherwise than by its key.
+#[derive(Debug, thiserror::Error)]
+pub enum CockpitError {
+    /// There is no terminal.
+    #[error("the cockpit needs a terminal: {0}")]
+    Terminal(#[from] io::Error),
+    /// The loop could not go on.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+/// The cockpit on this process's terminal, until somebody quits or `stop` is cancelled.
+pub async fn cockpit(
+    options: Options,
+    worlds: watch::Receiver<World>,
+    outside: Arc<dyn Outside>,
+    stop: CancellationToken,
+) -> Result<(), CockpitError> {
+    on_panic(&stop);
+    let guard = Guard::take()?;
+    // However we are told to go, it is the same way out.
+    for kind in [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt()] {
+        let (mut signals, stop) = (signal(kind)?, stop.clone());
+        tokio::spawn(async move {
+            select_first(signals.recv(), stop.cancelled()).await;
+            stop.cancel();
+        });
+    }
+    let mut terminal = Terminal::new(Lean::new(io::stdout(), None))?;
+    let mut model = Model::new(options, Timestamp::now());
+    let slow = std::env::var_os("SSH_CONNECTION").is_some();
+    let input = stream::select(EventStream::new(), continued()?);
+    let ports = Ports {
+        input,
+        worlds,
+        outside,
+        host: Tty,
+        stop: stop.clone(),
+        fps: if slow { 10 } else { 30 },
+        clock: Timestamp::now,
+    };
+    let ended = run(&mut terminal, ports, &mut model).await;
+    drop(terminal);
+    drop(guard);
+    stop.cancel();
+    if PANICKED.load(Ordering::SeqCst) {
+        return Err(RunError::Panicked.into());
+    }
+    ended.map(drop).map_err(CockpitError::from)
+}
+
+async fn select_first<T>(a: impl Future<Output = T>, b: impl Future<Output = ()>) {
+    tokio::select! {
+        _ = a => {}
+        () = b => {}
+    }
+}
+
+/// SIGTSTP from elsewhere is as Ctrl-Z; after SIGCONT the screen is whoever's, so it is drawn anew.
+fn continued() -> io::Result<impl futures::Stream<Item = io::Result<crossterm::event::Event>> + Unpin> {
+    use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
+    let stop = signal(SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw()))?;
+    let go = signal(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw()))?;
+    let key = || Event::Key(KeyEvent::new(KeyCode::Char('z'), KeyModifiers::CONTROL));
+    let stops = stream::unfold(stop, move |mut s| async move { s.recv().await.map(|()| (Ok(key()), s)) });
+    let goes = stream::unfold(go, |mut s| async move { s.recv().await.map(|()| (Ok(Event::FocusGained), s)) });
+    Ok(stream::select(Box::pin(stops), Box::pin(goes)))
+}

@@ -1,0 +1,128 @@
+//! A backend that writes once a frame, in one synchronized update (DEC 2026), and nothing at all when nothing
+//! has changed: not even the cursor is hidden twice.
+
+use std::io::{self, BufWriter, Write};
+
+use crossterm::{
+    cursor::{Hide, MoveTo, Show},
+    queue,
+    terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate},
+};
+use ratatui::{
+    backend::{Backend, ClearType, CrosstermBackend, WindowSize},
+    buffer::Cell,
+    layout::{Position, Size},
+};
+
+/// More than the first frame of a large terminal.
+const ROOM: usize = 128 * 1024;
+
+/// crossterm's backend behind a buffer of one frame.
+pub struct Lean<W: Write> {
+    inner: CrosstermBackend<BufWriter<W>>,
+    size: Option<Size>,
+    open: bool,
+    shown: Option<bool>,
+    at: Option<Position>,
+}
+
+impl<W: Write> Lean<W> {
+    /// Onto a writer; a fixed size is for tests.
+    pub fn new(out: W, size: Option<Size>) -> Self {
+        let inner = CrosstermBackend::new(BufWriter::with_capacity(ROOM, out));
+        Self { inner, size, open: false, shown: None, at: None }
+    }
+
+    fn begin(&mut self) -> io::Result<()> {
+        if !self.open {
+            self.open = true;
+            queue!(self.inner, BeginSynchronizedUpdate)?;
+        }
+        Ok(())
+    }
+}
+
+impl<W: Write> Backend for Lean<W> {
+    type Error = io::Error;
+
+    fn draw<'a, I>(&mut self, content: I) -> io::Result<()>
+    where
+        I: Iterator<Item = (u16, u16, &'a Cell)>,
+    {
+        let mut content = content.peekable();
+        if content.peek().is_none() {
+            return Ok(());
+        }
+        self.begin()?;
+        self.at = None;
+        self.inner.draw(content)
+    }
+
+    fn hide_cursor(&mut self) -> io::Result<()> {
+        if self.shown != Some(false) {
+            self.begin()?;
+            self.shown = Some(false);
+            queue!(self.inner, Hide)?;
+        }
+        Ok(())
+    }
+
+    fn show_cursor(&mut self) -> io::Result<()> {
+        if self.shown != Some(true) {
+            self.begin()?;
+            self.shown = Some(true);
+            queue!(self.inner, Show)?;
+        }
+        Ok(())
+    }
+
+    fn get_cursor_position(&mut self) -> io::Result<Position> {
+        // Asking the terminal would race with the keys; nobody needs the true answer on the alternate screen.
+        Ok(self.at.unwrap_or_default())
+    }
+
+    fn set_cursor_position<P: Into<Position>>(&mut self, position: P) -> io::Result<()> {
+        let position = position.into();
+        if self.at != Some(position) {
+            self.begin()?;
+            self.at = Some(position);
+            queue!(self.inner, MoveTo(position.x, position.y))?;
+        }
+        Ok(())
+    }
+
+    fn clear(&mut self) -> io::Result<()> {
+        self.clear_region(ClearType::All)
+    }
+
+    fn clear_region(&mut self, clear_type: ClearType) -> io::Result<()> {
+        use crossterm::terminal::{Clear, ClearType as Kind};
+        self.begin()?;
+        (self.shown, self.at) = (None, None);
+        let kind = match clear_type {
+            ClearType::All => Kind::All,
+            ClearType::AfterCursor => Kind::FromCursorDown,
+            ClearType::BeforeCursor => Kind::FromCursorUp,
+            ClearType::CurrentLine => Kind::CurrentLine,
+            ClearType::UntilNewLine => Kind::UntilNewLine,
+        };
+        queue!(self.inner, Clear(kind))
+    }
+
+    fn size(&self) -> io::Result<Size> {
+        self.size.map_or_else(|| self.inner.size(), Ok)
+    }
+
+    fn window_size(&mut self) -> io::Result<WindowSize> {
+        self.inner.window_size()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.open {
+            self.open = false;
+            queue!(self.inner, EndSynchronizedUpdate)?;
+            io::Write::flush(&mut self.inner)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,278 @@
+//! Colours by meaning: a theme is a palette and a few roles in TOML, code derives the rest.
+//!
+//! Depth is resolved here, once: truecolour, the nearest of 256, the named 16, or none. "No colour" means
+//! modifiers only and no colour at all (crossterm's own `NO_COLOR` loses bold and reverse).
+
+use std::collections::BTreeMap;
+
+use ratatui::style::{Color, Modifier, Style};
+use serde::Deserialize;
+
+mod depth;
+pub use depth::Depth;
+
+/// What a colour says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Behind everything.
+    Ground,
+    /// Plain words.
+    Text,
+    /// Words of less weight.
+    Muted,
+    /// Where one is.
+    Accent,
+    /// As it should be.
+    Ok,
+    /// Under way.
+    Busy,
+    /// A person should look or act.
+    Warn,
+    /// Burning.
+    Bad,
+    /// A gray version, a lane.
+    Lane,
+    /// The selected row's background.
+    Selected,
+    /// A pane's frame.
+    Border,
+    /// The frame of the pane with the keys.
+    Focus,
+    /// A pane's title.
+    Title,
+    /// A key to press.
+    Key,
+    /// A loud word on its own background.
+    Alarm,
+    /// A quiet word on its own background.
+    Badge,
+}
+
+impl Role {
+    /// All, in order.
+    pub const ALL: [Self; 16] = [
+        Self::Ground,
+        Self::Text,
+        Self::Muted,
+        Self::Accent,
+        Self::Ok,
+        Self::Busy,
+        Self::Warn,
+        Self::Bad,
+        Self::Lane,
+        Self::Selected,
+        Self::Border,
+        Self::Focus,
+        Self::Title,
+        Self::Key,
+        Self::Alarm,
+        Self::Badge,
+    ];
+
+    /// As themes and snapshots write it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ground => "ground",
+            Self::Text => "text",
+            Self::Muted => "muted",
+            Self::Accent => "accent",
+            Self::Ok => "ok",
+            Self::Busy => "busy",
+            Self::Warn => "warn",
+            Self::Bad => "bad",
+            Self::Lane => "lane",
+            Self::Selected => "selected",
+            Self::Border => "border",
+            Self::Focus => "focus",
+            Self::Title => "title",
+            Self::Key => "key",
+            Self::Alarm => "alarm",
+            Self::Badge => "badge",
+        }
+    }
+}
+
+/// Roles with their concrete styles.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Theme {
+    /// Its name.
+    pub name: String,
+    styles: [Style; Role::ALL.len()],
+}
+
+/// Why a theme cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ThemeError {
+    /// Not TOML, or not of a theme's form.
+    #[error("theme {0}: {1}")]
+    Form(String, String),
+    /// A colour that is neither `#rrggbb`, an ANSI name, nor in the palette.
+    #[error("theme {theme}: role {role}: {colour:?} is no colour: write #rrggbb, an ANSI name, or a name of [palette]")]
+    Colour {
+        /// The theme.
+        theme: String,
+        /// The role.
+        role: String,
+        /// As written.
+        colour: String,
+    },
+    /// No such built-in theme.
+    #[error("no theme {0:?}: there are {names}, or give a path to a .toml file", names = Theme::names().join(", "))]
+    Unknown(String),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    name: String,
+    #[serde(default)]
+    palette: BTreeMap<String, Swatch>,
+    role: BTreeMap<Role, Paint>,
+}
+
+/// `"#rrggbb"`, or with the word that stands for it where there are 16 colours.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Swatch {
+    Plain(String),
+    Both { hex: String, ansi: String },
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Paint {
+    fg: Option<String>,
+    bg: Option<String>,
+    #[serde(default)]
+    bold: bool,
+    #[serde(default)]
+    dim: bool,
+    #[serde(default)]
+    italic: bool,
+    #[serde(default)]
+    underlined: bool,
+    #[serde(default)]
+    reversed: bool,
+}
+
+const BUILT_IN: [(&str, &str); 4] = [
+    ("default", include_str!("../../themes/default.toml")),
+    ("light", include_str!("../../themes/light.toml")),
+    ("contrast", include_str!("../../themes/contrast.toml")),
+    ("mono", include_str!("../../themes/mono.toml")),
+];
+
+impl Theme {
+    /// The built-in ones.
+    pub fn names() -> Vec<&'static str> {
+        BUILT_IN.iter().map(|(name, _)| *name).collect()
+    }
+
+    /// A built-in theme. Without colour every theme is the mono one.
+    pub fn built_in(name: &str, depth: Depth) -> Result<Self, ThemeError> {
+        let name = if depth == Depth::Mono { "mono" } else { name };
+        let text = BUILT_IN.iter().find(|(n, _)| *n == name).map(|(_, text)| *text);
+        Self::parse(text.ok_or_else(|| ThemeError::Unknown(name.into()))?, name, depth)
+    }
+
+    /// A user's theme: roles that it does not name are the default's.
+    pub fn user(text: &str, place: &str, depth: Depth) -> Result<Self, ThemeError> {
+        let own = Self::parse(text, place, depth)?;
+        if depth == Depth::Mono { Self::built_in("mono", depth) } else { Ok(own) }
+    }
+
+    fn parse(text: &str, place: &str, depth: Depth) -> Result<Self, ThemeError> {
+        let form = |e: toml::de::Error| ThemeError::Form(place.into(), e.to_string().trim().replace('\n', " "));
+        let file: File = toml::from_str(text).map_err(form)?;
+        let fallback = (place != "default").then(|| Self::built_in("default", depth)).transpose()?;
+        let mut styles = fallback.map_or([Style::new(); Role::ALL.len()], |theme| theme.styles);
+        for (role, paint) in &file.role {
+            let colour = |written: &Option<String>| -> Result<Option<Color>, ThemeError> {
+                let Some(written) = written else { return Ok(None) };
+                let swatch = file.palette.get(written);
+                let found = match swatch {
+                    Some(Swatch::Plain(hex)) => depth::colour(hex, None, depth),
+                    Some(Swatch::Both { hex, ansi }) => depth::colour(hex, Some(ansi), depth),
+                    None => depth::colour(written, None, depth),
+                };
+                found.map(Some).ok_or_else(|| ThemeError::Colour {
+                    theme: place.into(),
+                    role: role.word().into(),
+                    colour: written.clone(),
+                })
+            };
+            let mut style = Style::new();
+            style.fg = colour(&paint.fg)?;
+            style.bg = colour(&paint.bg)?;
+            let modifiers = [
+                (paint.bold, Modifier::BOLD),
+                (paint.dim, Modifier::DIM),
+                (paint.italic, Modifier::ITALIC),
+                (paint.underlined, Modifier::UNDERLINED),
+                (paint.reversed, Modifier::REVERSED),
+            ];
+            for (_, modifier) in modifiers.iter().filter(|(on, _)| *on) {
+                style = style.add_modifier(*modifier);
+            }
+            if let Some(slot) = styles.get_mut(*role as usize) {
+                *slot = style;
+            }
+        }
+        Ok(Self { name: file.name, styles })
+    }
+
+    /// A theme in which the foreground (or, where a role paints the ground, the background) tells the role:
+    /// for tests, so that a new palette touches no snapshot.
+    pub fn telling() -> Self {
+        let mut styles = [Style::new(); Role::ALL.len()];
+        for (role, slot) in Role::ALL.iter().zip(&mut styles) {
+            let colour = Color::Indexed(*role as u8);
+            *slot = match role {
+                Role::Ground | Role::Selected => Style::new().bg(colour),
+                _ => Style::new().fg(colour),
+            };
+        }
+        Self { name: "telling".into(), styles }
+    }
+
+    /// The style of a role.
+    pub fn style(&self, role: Role) -> Style {
+        self.styles.get(role as usize).copied().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_theme_has_every_role_at_every_depth() {
+        for name in Theme::names() {
+            for depth in [Depth::True, Depth::Indexed, Depth::Sixteen, Depth::Mono] {
+                let theme = Theme::built_in(name, depth).unwrap();
+                for role in [Role::Bad, Role::Selected, Role::Focus, Role::Alarm] {
+                    assert_ne!(theme.style(role), Style::new(), "{name} {depth:?} {role:?}");
+                }
+                if depth == Depth::Mono {
+                    for role in Role::ALL {
+                        let style = theme.style(role);
+                        assert_eq!((style.fg, style.bg), (None, None), "{role:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_user_theme_patches_the_default_and_names_its_faults() {
+        let theme =
+            Theme::user("name = \"mine\"\n[role]\nok = { fg = \"#00ff00\" }", "mine.toml", Depth::True).unwrap();
+        assert_eq!(theme.style(Role::Ok).fg, Some(Color::Rgb(0, 255, 0)));
+        assert_eq!(theme.style(Role::Bad), Theme::built_in("default", Depth::True).unwrap().style(Role::Bad));
+        let wrong = Theme::user("name = \"x\"\n[role]\nok = { fg = \"grün\" }", "x.toml", Depth::True).unwrap_err();
+        assert!(wrong.to_string().contains("role ok") && wrong.to_string().contains("grün"), "{wrong}");
+        let wrong = Theme::user("name = \"x\"\n[role]\nokay = { fg = \"red\" }", "x.toml", Depth::True).unwrap_err();
+        assert!(wrong.to_string().contains("okay"), "{wrong}");
+    }
+}

@@ -1,0 +1,105 @@
+//! What comes back from outside.
+
+use crate::ui::{
+    effect::{Answer, Done, Effect, Fault, Ticket},
+    model::{Level, Model, Overlay, Source, Text, yaml_line},
+    theme::Role,
+    widget::Rich,
+};
+
+pub(super) fn settled(model: &mut Model, ticket: Ticket, outcome: Result<Done, Fault>) -> Vec<Effect> {
+    let Some(pending) = model.pending.remove(&ticket) else { return vec![] };
+    if let Some(id) = pending.probe {
+        return probed(model, id, &pending.about, outcome);
+    }
+    match outcome {
+        Ok(done) => {
+            model.notice(Level::Good, &*done.text, vec![]);
+            let own =
+                |name: &String| model.world.releases.get(name).is_some_and(|r| Some(&r.spec.app) == model.app.as_ref());
+            if let Some(name) = done.releases.iter().find(|n| own(n)).cloned() {
+                model.release = Some(name);
+                model.task = None;
+            }
+        }
+        Err(fault) => fail(model, &fault),
+    }
+    vec![]
+}
+
+fn fail(model: &mut Model, fault: &Fault) {
+    let detail = fault.detail.iter().map(ToString::to_string).collect();
+    let level = if fault.moved_on { Level::Warn } else { Level::Bad };
+    model.notice(level, &*fault.text, detail);
+}
+
+/// Into the text that waits for it; when that was closed, as a notice.
+fn probed(model: &mut Model, id: u64, label: &str, outcome: Result<Done, Fault>) -> Vec<Effect> {
+    let open = model.overlays.iter_mut().find_map(|o| match o {
+        Overlay::Text(text) if matches!(text.source, Source::Probe(own, _) if own == id) => Some(text),
+        _ => None,
+    });
+    match open {
+        Some(text) => place(text, label, outcome),
+        None => match outcome {
+            Ok(done) => {
+                for probe in &done.probes {
+                    let level = if probe.passed { Level::Good } else { Level::Bad };
+                    model.notice(
+                        level,
+                        format!("probe {label} {}: {}", probe.path, probe.verdict),
+                        probe.problems.clone(),
+                    );
+                }
+            }
+            Err(fault) => fail(model, &fault),
+        },
+    }
+    vec![]
+}
+
+fn place(text: &mut Text, label: &str, outcome: Result<Done, Fault>) {
+    let Source::Probe(_, results) = &mut text.source else { return };
+    if let Some((_, slot)) = results.iter_mut().find(|(own, slot)| own == label && slot.is_none()) {
+        *slot = Some(outcome.map(|done| done.probes));
+    }
+    text.loading = results.iter().any(|(_, slot)| slot.is_none());
+}
+
+pub(super) fn answer(model: &mut Model, ticket: Ticket, answer: Answer) {
+    let open = model.overlays.iter_mut().find_map(|o| match o {
+        Overlay::Text(text) if text.ticket == Some(ticket) => Some(text),
+        _ => None,
+    });
+    let Some(text) = open else { return };
+    match answer {
+        Answer::Lines(lines) => {
+            let yaml = matches!(text.source, Source::Yaml(_));
+            text.loading = false;
+            text.extend(lines.iter().map(|l| if yaml { yaml_line(l) } else { log_line(l) }));
+        }
+        Answer::End => {
+            text.loading = false;
+            if text.source == Source::Logs {
+                text.extend([Rich::of(Role::Muted, "the log has ended")]);
+            }
+        }
+        Answer::Failed(fault) => {
+            text.loading = false;
+            text.extend([Rich::of(Role::Bad, &*fault.text)]);
+            text.extend(fault.detail.iter().map(|d| Rich::of(Role::Muted, &**d)).collect::<Vec<_>>());
+        }
+    }
+}
+
+fn log_line(line: &str) -> Rich {
+    let lower: String = line.chars().take(80).collect::<String>().to_lowercase();
+    let role = if ["error", "panic", "fatal"].iter().any(|w| lower.contains(w)) {
+        Role::Bad
+    } else if lower.contains("warn") {
+        Role::Warn
+    } else {
+        Role::Text
+    };
+    Rich::of(role, line)
+}

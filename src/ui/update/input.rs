@@ -1,0 +1,186 @@
+//! From terminal events to actions. Where letters are typed, letters are text; everywhere else the key table says
+//! what a key means. Held keys repeat nothing dangerous.
+
+use crokey::{KeyCombination, OneToThree};
+use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use tui_input::{Input, InputRequest};
+
+use super::act::act;
+use crate::ui::{
+    effect::Effect,
+    form::{self, Value},
+    keymap::{Action, Danger},
+    model::{Level, Model, Overlay},
+    widget::harmless,
+};
+
+pub(super) fn input(model: &mut Model, event: Event) -> Vec<Effect> {
+    match event {
+        Event::Key(key) if key.kind != KeyEventKind::Release => key_pressed(model, key),
+        Event::Paste(text) => {
+            paste(model, &text);
+            vec![]
+        }
+        Event::Resize(columns, rows) => {
+            model.size = (columns, rows);
+            vec![]
+        }
+        // Somebody may have written over the screen meanwhile.
+        Event::FocusGained => vec![Effect::Repaint],
+        Event::Key(_) | Event::FocusLost | Event::Mouse(_) => vec![],
+    }
+}
+
+fn key_pressed(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
+    let letter =
+        matches!(key.code, KeyCode::Char(_)) && !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
+    if takes_letters(model) && (letter || edits(&key)) {
+        if let Some(request) = request(&key) {
+            edit(model, request);
+        }
+        return vec![];
+    }
+    let contexts = model.contexts();
+    let combination = KeyCombination::from(key);
+    let Some(action) = model.options.keymap.action(&contexts, combination) else {
+        if takes_letters(model)
+            && let Some(request) = request(&key)
+        {
+            edit(model, request);
+        } else if ctrl_c(combination) {
+            return model.close();
+        }
+        return vec![];
+    };
+    let held = key.kind == KeyEventKind::Repeat;
+    let weighty = action.danger() != Danger::Safe
+        || matches!(action, Action::Yes | Action::Press | Action::Submit | Action::Accept | Action::Quit);
+    if held && weighty {
+        return vec![];
+    }
+    if model.read_only && action.danger() != Danger::Safe {
+        let back = model.options.keymap.anywhere(Action::ReadOnly);
+        model.notice(Level::Warn, format!("read-only: {} is taken away; {back} gives it back", action.word()), vec![]);
+        return vec![];
+    }
+    act(model, action)
+}
+
+fn ctrl_c(key: KeyCombination) -> bool {
+    key.modifiers == KeyModifiers::CONTROL && key.codes == OneToThree::One(KeyCode::Char('c'))
+}
+
+/// A field is edited now.
+fn takes_letters(model: &Model) -> bool {
+    match model.overlays.last() {
+        Some(Overlay::Form(form)) => form.fields.get(form.at).is_some_and(|f| matches!(f.value, Value::Text(_))),
+        Some(Overlay::Confirm(question)) => {
+            use crate::ui::question::Focus;
+            matches!(question.focus, Focus::Typed | Focus::Comment)
+        }
+        Some(Overlay::Palette(_) | Overlay::Filter(..)) => true,
+        Some(Overlay::Text(_)) | None => false,
+    }
+}
+
+/// Keys that always belong to the field, whatever else they may mean.
+fn edits(key: &KeyEvent) -> bool {
+    matches!(
+        key.code,
+        KeyCode::Backspace | KeyCode::Delete | KeyCode::Left | KeyCode::Right | KeyCode::Home | KeyCode::End
+    )
+}
+
+fn request(key: &KeyEvent) -> Option<InputRequest> {
+    let ctrl = key.modifiers.contains(KeyModifiers::CONTROL);
+    let alt = key.modifiers.contains(KeyModifiers::ALT);
+    Some(match key.code {
+        KeyCode::Char('a') if ctrl => InputRequest::GoToStart,
+        KeyCode::Char('e') if ctrl => InputRequest::GoToEnd,
+        KeyCode::Char('u') if ctrl => InputRequest::DeleteLine,
+        KeyCode::Char('k') if ctrl => InputRequest::DeleteTillEnd,
+        KeyCode::Char('w') if ctrl => InputRequest::DeletePrevWord,
+        KeyCode::Char('b') if alt => InputRequest::GoToPrevWord,
+        KeyCode::Char('f') if alt => InputRequest::GoToNextWord,
+        KeyCode::Char(c) if !ctrl && !alt && harmless(&c.to_string()).contains(c) => InputRequest::InsertChar(c),
+        KeyCode::Backspace => InputRequest::DeletePrevChar,
+        KeyCode::Delete => InputRequest::DeleteNextChar,
+        KeyCode::Left if ctrl => InputRequest::GoToPrevWord,
+        KeyCode::Right if ctrl => InputRequest::GoToNextWord,
+        KeyCode::Left => InputRequest::GoToPrevChar,
+        KeyCode::Right => InputRequest::GoToNextChar,
+        KeyCode::Home => InputRequest::GoToStart,
+        KeyCode::End => InputRequest::GoToEnd,
+        _ => return None,
+    })
+}
+
+/// Most characters of a paste that are taken.
+const PASTE: usize = 4096;
+
+/// Pasted text goes into the field in hand, on one line; where nothing is typed it is dropped: it presses no keys.
+fn paste(model: &mut Model, text: &str) {
+    if !takes_letters(model) {
+        model.notice(Level::Info, "pasted text is taken only where something is typed", vec![]);
+        return;
+    }
+    let line = text.trim_end().replace(['\n', '\r', '\t'], " ");
+    for c in harmless(&line).chars().take(PASTE) {
+        edit_quietly(model, InputRequest::InsertChar(c));
+    }
+    edited(model);
+}
+
+fn edit(model: &mut Model, request: InputRequest) {
+    edit_quietly(model, request);
+    edited(model);
+}
+
+fn edit_quietly(model: &mut Model, request: InputRequest) {
+    match model.overlays.last_mut() {
+        Some(Overlay::Form(form)) => form.edit(request),
+        Some(Overlay::Confirm(question)) => apply(question.input(), request),
+        Some(Overlay::Palette(palette)) => apply(Some(&mut palette.input), request),
+        Some(Overlay::Filter(input, _)) => apply(Some(input), request),
+        Some(Overlay::Text(_)) | None => {}
+    }
+}
+
+fn apply(input: Option<&mut Input>, request: InputRequest) {
+    if let Some(input) = input {
+        input.handle(request);
+    }
+}
+
+/// What hangs on the field follows it.
+pub(super) fn edited(model: &mut Model) {
+    match model.overlays.pop() {
+        Some(Overlay::Form(mut open)) => {
+            form::check(model, &mut open);
+            model.overlays.push(Overlay::Form(open));
+        }
+        Some(Overlay::Palette(mut palette)) => {
+            palette.find();
+            model.overlays.push(Overlay::Palette(palette));
+        }
+        Some(Overlay::Filter(input, before)) => {
+            set_filter(model, input.value());
+            model.overlays.push(Overlay::Filter(input, before));
+        }
+        Some(other) => model.overlays.push(other),
+        None => {}
+    }
+}
+
+/// Of the text on top, else of the pane.
+pub(super) fn set_filter(model: &mut Model, filter: &str) {
+    match model.overlays.last_mut() {
+        Some(Overlay::Text(text)) => {
+            text.filter = filter.into();
+            text.top = 0;
+        }
+        _ => {
+            model.filters.insert(model.pane, filter.into());
+        }
+    }
+}

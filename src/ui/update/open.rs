@@ -1,0 +1,177 @@
+//! Things to read: what Enter, logs, events, YAML, help and the clipboard show of what is selected.
+
+use crate::{
+    domain::{
+        chain::Chain,
+        text::age,
+        world::{Event, Key},
+    },
+    ui::{
+        effect::{Ask, Effect, Object},
+        model::{Level, Model, Overlay, Pane, Source, Text},
+        theme::Role,
+        view,
+        widget::Rich,
+    },
+};
+
+/// Old lines of a log that are asked for.
+const TAIL: u32 = 500;
+
+fn show(model: &mut Model, text: Text) -> Vec<Effect> {
+    model.overlays.push(Overlay::Text(Box::new(text)));
+    vec![]
+}
+
+fn nothing(model: &mut Model, what: &str) -> Vec<Effect> {
+    model.notice(Level::Warn, what, vec![]);
+    vec![]
+}
+
+pub(super) fn help(model: &mut Model) -> Vec<Effect> {
+    show(model, Text::new("Keys", Source::Help, vec![]))
+}
+
+pub(super) fn notices(model: &mut Model) -> Vec<Effect> {
+    show(model, Text::new("Notices", Source::Notices, vec![]))
+}
+
+/// Enter: deeper into what is selected.
+pub(super) fn open(model: &mut Model) -> Vec<Effect> {
+    match model.pane {
+        Pane::Apps => {
+            model.pane = if model.selected_release().is_some() { Pane::Rollout } else { Pane::Environments };
+            vec![]
+        }
+        Pane::Environments if model.drilled => logs(model),
+        Pane::Environments => {
+            model.drilled = true;
+            model.filters.remove(&Pane::Environments);
+            vec![]
+        }
+        Pane::Rollout => match model.selected_task().cloned() {
+            Some(task) => {
+                let lines = view::task_detail(model, &task);
+                show(model, Text::new(format!("Task {}", task.name), Source::Fixed, lines))
+            }
+            None => nothing(model, "there is no task to open"),
+        },
+        Pane::Lanes => match model.selected_lane() {
+            Some(_) if model.read_only => yaml(model),
+            Some(_) => super::act::act(model, crate::ui::keymap::Action::EditLane),
+            None => nothing(model, "there is no lane; n adds one"),
+        },
+        Pane::Trace => match model.selected_chain().cloned() {
+            Some(chain) => {
+                let lines = chain_lines(model, &chain);
+                show(model, Text::new(format!("Trace {}", chain.trace), Source::Fixed, lines))
+            }
+            None => nothing(model, "there is no chain to open"),
+        },
+    }
+}
+
+fn chain_lines(model: &Model, chain: &Chain) -> Vec<Rich> {
+    view::chain_detail(model, chain)
+}
+
+pub(super) fn logs(model: &mut Model) -> Vec<Effect> {
+    let Some(pod) = model.selected_pod() else {
+        return nothing(model, "no pod is selected: Enter shows an environment's pods");
+    };
+    let (key, container) = (pod.key.clone(), pod.containers.first().map(|c| c.to_string()));
+    let ticket = model.ticket();
+    let mut text = Text::new(format!("Logs of {}", key.name), Source::Logs, vec![]);
+    (text.ticket, text.loading, text.follow) = (Some(ticket), true, true);
+    show(model, text);
+    vec![Effect::Ask(ticket, Ask::Logs { pod: key, container, tail: TAIL })]
+}
+
+pub(super) fn events(model: &mut Model) -> Vec<Effect> {
+    let own: Vec<Key> = match (model.drilled, model.selected_pod(), &model.app, model.selected_environment()) {
+        (true, Some(pod), ..) => vec![pod.key.clone()],
+        (_, _, Some(app), Some(environment)) => {
+            let pods = model.facts.pods_of(app, &environment.name).iter().cloned();
+            let workloads = model.world.workloads_of(app, &environment.name).map(|w| w.key.clone());
+            pods.chain(workloads).collect()
+        }
+        _ => vec![],
+    };
+    let prefix =
+        |e: &Event| own.iter().any(|k| k.namespace == e.object.namespace && e.object.name.starts_with(&k.name));
+    let lines: Vec<Rich> = model.world.events.iter().rev().filter(|e| prefix(e)).map(|e| event(model, e)).collect();
+    let lines = if lines.is_empty() { vec![Rich::of(Role::Muted, "no events are known")] } else { lines };
+    show(model, Text::new("Events, newest first", Source::Fixed, lines))
+}
+
+fn event(model: &Model, event: &Event) -> Rich {
+    let role = if event.warning { Role::Warn } else { Role::Muted };
+    let time = event.time.map(|t| age(model.now, t)).unwrap_or_default();
+    let count = if event.count > 1 { format!(" (×{})", event.count) } else { String::new() };
+    Rich::new()
+        .right(Role::Muted, time, 6)
+        .add(Role::Text, "  ")
+        .col(role, &*event.reason, 20)
+        .add(Role::Accent, format!(" {} ", event.object.name))
+        .add(Role::Text, format!("{}{count}", event.message))
+}
+
+/// The object that is selected, as kubectl names it.
+fn selected(model: &Model) -> Option<Object> {
+    let ours = |plural: &str, name: &str| Some(Object::ours(plural, &model.world.namespace, name));
+    match model.pane {
+        Pane::Apps => ours("apps", model.app.as_ref()?),
+        Pane::Environments if model.drilled => {
+            let pod = model.selected_pod()?;
+            Some(Object { resource: "pods".into(), key: pod.key.clone() })
+        }
+        Pane::Environments => {
+            let (app, environment) = (model.app.as_ref()?, model.selected_environment()?);
+            match model.world.workloads_of(app, &environment.name).next() {
+                Some(w) => Some(Object { resource: "deployments.apps".into(), key: w.key.clone() }),
+                None => ours("apps", app),
+            }
+        }
+        Pane::Rollout => ours("releases", model.selected_release()?.0),
+        Pane::Lanes => ours("lanes", model.selected_lane()?.0),
+        Pane::Trace => {
+            let step = model.selected_chain()?.steps.iter().rev().find(|s| s.pod.is_some())?;
+            let name = step.pod.clone()?;
+            let key = model.world.pods.keys().find(|k| k.name == name)?.clone();
+            Some(Object { resource: "pods".into(), key })
+        }
+    }
+}
+
+pub(super) fn yaml(model: &mut Model) -> Vec<Effect> {
+    let Some(object) = selected(model) else { return nothing(model, "nothing is selected") };
+    let ticket = model.ticket();
+    let mut text = Text::new(object.title(), Source::Yaml(object.clone()), vec![]);
+    (text.ticket, text.loading) = (Some(ticket), true);
+    show(model, text);
+    vec![Effect::Ask(ticket, Ask::Yaml(object))]
+}
+
+/// The shown text, or the selected name. Everything shown is clean, so what is copied is.
+pub(super) fn copy(model: &mut Model) -> Vec<Effect> {
+    let copied = match model.overlays.last() {
+        Some(Overlay::Text(text)) => {
+            let lines = view::text_lines(model, text);
+            Some((lines.iter().map(Rich::text).collect::<Vec<_>>().join("\n"), format!("{} lines", lines.len())))
+        }
+        _ => {
+            let name = match model.pane {
+                Pane::Trace => model.selected_chain().map(|c| c.trace.clone()),
+                _ => selected(model).map(|o| o.key.name),
+            };
+            name.map(|n| (n.clone(), n))
+        }
+    };
+    match copied {
+        Some((text, words)) => {
+            model.notice(Level::Info, format!("copied {words}"), vec![]);
+            vec![Effect::Copy(text)]
+        }
+        None => nothing(model, "there is nothing to copy"),
+    }
+}

@@ -1,0 +1,120 @@
+//! Probes: with one key a tagged and an untagged request, so that both chains can be compared.
+
+use crate::{
+    api::{Condition, ConditionOn, LaneSpec, Operator, ProbeSpec},
+    domain::intent::Intent,
+    ui::{
+        effect::Effect,
+        model::{Level, Model, Overlay, Pending, Source, Text},
+    },
+};
+
+/// A request that the first open lane of a group takes, and one that none takes, as far as that can be told
+/// from the rule.
+pub fn probes(model: &Model, group: &str) -> (Option<ProbeSpec>, ProbeSpec) {
+    let world = &model.world;
+    let lane = model
+        .lanes()
+        .into_iter()
+        .filter_map(|name| world.lanes.get(name))
+        .filter(|l| l.spec.group == group)
+        .min_by_key(|l| (!l.spec.enabled, l.spec.priority));
+    let path = path(model, group, lane.map(|l| &l.spec));
+    let plain = ProbeSpec { path: path.clone(), count: 1, ..ProbeSpec::default() };
+    let tagged = lane.and_then(|lane| {
+        let mut spec = plain.clone();
+        let any = lane.spec.rule.any.first();
+        for condition in lane.spec.rule.all.iter().chain(any) {
+            fulfil(&mut spec, condition)?;
+        }
+        (spec != plain).then_some(spec)
+    });
+    (tagged, plain)
+}
+
+/// A path that is known to be asked, else an entry of the group.
+fn path(model: &Model, group: &str, lane: Option<&LaneSpec>) -> String {
+    let fits = |path: &str| {
+        lane.is_none_or(|l| {
+            l.rule.paths.is_empty() || l.rule.paths.iter().any(|p| crate::domain::request::under(path, p))
+        })
+    };
+    let bare = |path: &str| path.split('?').next().unwrap_or("/").to_owned();
+    let own = |g: &Option<String>| g.as_deref().is_none_or(|g| g == group);
+    let asked = model.world.hops.iter().rev().filter(|h| h.entry && own(&h.group) && h.status < 400);
+    let asked = asked.map(|h| bare(&h.path)).find(|p| fits(p));
+    let routes = model.world.groups.get(group).map(|g| g.spec.entry.routes.as_slice()).unwrap_or_default();
+    asked.or_else(|| routes.iter().map(|r| r.path.clone()).find(|p| fits(p))).unwrap_or_else(|| "/".into())
+}
+
+/// Makes a request fulfil a condition; none where that cannot be told (regex, percent, a method but GET).
+fn fulfil(spec: &mut ProbeSpec, condition: &Condition) -> Option<()> {
+    let key = condition.key.clone().unwrap_or_default();
+    let value = match condition.op {
+        Operator::Equal | Operator::In | Operator::Prefix => condition.values.first()?.clone(),
+        Operator::NotEqual | Operator::NotIn => "x".to_owned(),
+        Operator::Exists => "1".to_owned(),
+        Operator::Regex | Operator::Percent => return None,
+    };
+    match condition.on {
+        ConditionOn::Parameter => {
+            let join = if spec.path.contains('?') { '&' } else { '?' };
+            let encode =
+                |t: &str| percent_encoding::utf8_percent_encode(t, percent_encoding::NON_ALPHANUMERIC).to_string();
+            spec.path = format!("{}{join}{}={}", spec.path, encode(&key), encode(&value));
+        }
+        ConditionOn::Header => {
+            spec.headers.insert(key, value);
+        }
+        ConditionOn::Cookie => {
+            let cookies = spec.headers.entry("cookie".into()).or_default();
+            let join = if cookies.is_empty() { "" } else { "; " };
+            cookies.push_str(&format!("{join}{key}={value}"));
+        }
+        ConditionOn::Method => return (value == "GET").then_some(()),
+    }
+    Some(())
+}
+
+/// Sends both.
+pub(super) fn both(model: &mut Model) -> Vec<Effect> {
+    let own = model.selected_lane().map(|(_, l)| l.spec.group.clone());
+    let Some(group) = own.or_else(|| model.world.groups.keys().next().cloned()) else {
+        model.notice(Level::Warn, "there is no lane group to probe", vec![]);
+        return vec![];
+    };
+    let (tagged, plain) = probes(model, &group);
+    let mut sent = vec![];
+    match tagged {
+        Some(tagged) => sent.push(("tagged".to_owned(), tagged)),
+        None => {
+            model.notice(Level::Info, "no request can be made up that a lane takes; P takes one of your own", vec![])
+        }
+    }
+    sent.push(("untagged".to_owned(), plain));
+    send(model, &group, sent)
+}
+
+/// Sends one of the person's own.
+pub(super) fn own(model: &mut Model, intent: Intent) -> Vec<Effect> {
+    match intent {
+        Intent::Probe { group, probe } => send(model, &group, vec![("request".into(), probe)]),
+        _ => vec![],
+    }
+}
+
+fn send(model: &mut Model, group: &str, sent: Vec<(String, ProbeSpec)>) -> Vec<Effect> {
+    let id = model.ticket().0;
+    let labels = sent.iter().map(|(label, _)| (label.clone(), None)).collect();
+    let mut text = Text::new(format!("Probe of {group}"), Source::Probe(id, labels), vec![]);
+    text.loading = true;
+    model.overlays.push(Overlay::Text(Box::new(text)));
+    let mut effects = vec![];
+    for (label, probe) in sent {
+        let ticket = model.ticket();
+        let pending = Pending { words: "probing".into(), about: label, since: model.now, probe: Some(id) };
+        model.pending.insert(ticket, pending);
+        effects.push(Effect::Perform(ticket, Intent::Probe { group: group.into(), probe }));
+    }
+    effects
+}

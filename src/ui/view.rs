@@ -1,0 +1,97 @@
+//! The screen as a function of the model. Nothing here remembers anything or changes anything.
+//!
+//! ```text
+//! ┌ header: what is released, how far, who must act; traffic; link, engine, entry ┐
+//! │ 1 Apps          │ 3 Rollout                                                   │
+//! │ 2 Environments  │                                                             │
+//! │ 4 Lanes         │ 5 Trace                                                     │
+//! └ footer: the keys that work here, or what was just reported ───────────────────┘
+//! ```
+
+use ratatui::{buffer::Buffer, layout::Rect};
+
+use super::{
+    model::{Model, Overlay, Pane},
+    theme::Role,
+    widget::{Canvas, Rich},
+};
+
+mod apps;
+mod confirm;
+mod environments;
+mod footer;
+mod form;
+mod header;
+mod lanes;
+mod layout;
+mod palette;
+mod rollout;
+mod task;
+mod text;
+mod trace;
+mod words;
+
+pub use layout::{Plan, plan, text_height};
+pub(crate) use task::detail as task_detail;
+pub(crate) use text::lines as text_lines;
+pub(crate) use trace::detail as chain_detail;
+
+/// Draws everything; answers where the terminal's cursor stands, if a field is edited.
+pub fn view(model: &Model, area: Rect, buf: &mut Buffer) -> Option<(u16, u16)> {
+    let area = area.intersection(buf.area);
+    let options = &model.options;
+    let mut canvas = Canvas { buf, theme: &options.theme, glyphs: &options.glyphs, cursor: None };
+    canvas.clear(area);
+    let plan = match plan(area, model.pane, model.zoom) {
+        Ok(plan) => plan,
+        Err(words) => {
+            too_small(&mut canvas, model, area, &words);
+            return None;
+        }
+    };
+    header::draw(&mut canvas, model, plan.header);
+    if let Some(tabs) = plan.tabs {
+        header::tabs(&mut canvas, model, tabs);
+    }
+    let reads = matches!(model.overlays.first(), Some(Overlay::Text(_)));
+    for (pane, area) in plan.panes.iter().filter(|_| !reads) {
+        let focused = *pane == model.pane && model.overlays.is_empty();
+        match pane {
+            Pane::Apps => apps::draw(&mut canvas, model, *area, focused),
+            Pane::Environments => environments::draw(&mut canvas, model, *area, focused),
+            Pane::Rollout => rollout::draw(&mut canvas, model, *area, focused),
+            Pane::Lanes => lanes::draw(&mut canvas, model, *area, focused),
+            Pane::Trace => trace::draw(&mut canvas, model, *area, focused),
+        }
+    }
+    footer::draw(&mut canvas, model, plan.footer);
+    for overlay in &model.overlays {
+        canvas.cursor = None;
+        match overlay {
+            Overlay::Text(open) => text::draw(&mut canvas, model, plan.body, open),
+            Overlay::Form(open) => form::draw(&mut canvas, model, plan.body, open),
+            Overlay::Confirm(question) => confirm::draw(&mut canvas, model, plan.body, question),
+            Overlay::Palette(open) => palette::draw(&mut canvas, plan.body, open),
+            Overlay::Filter(input, _) => footer::filter(&mut canvas, plan.footer, input),
+        }
+    }
+    canvas.cursor
+}
+
+/// Even where nothing fits, what burns is told.
+fn too_small(canvas: &mut Canvas<'_>, model: &Model, area: Rect, words: &str) {
+    let traffic = model.facts.traffic(model.now);
+    let mut lines = vec![Rich::of(Role::Warn, words)];
+    if traffic.leaks > 0 {
+        lines.push(Rich::of(Role::Alarm, format!(" {} LEAKS ", traffic.leaks)));
+    }
+    lines.push(header::headline(model, usize::from(area.width)));
+    lines.push(Rich::of(Role::Muted, format!("{} quits", model.options.keymap.anywhere(super::keymap::Action::Quit))));
+    let top = (usize::from(area.height).saturating_sub(lines.len())) / 2;
+    for (i, line) in lines.iter().enumerate() {
+        let width = u16::try_from(line.width()).unwrap_or(u16::MAX).min(area.width);
+        let left = (area.width - width) / 2;
+        let row = u16::try_from(top + i).unwrap_or(u16::MAX);
+        canvas.line(Rect { x: area.x + left, width: area.width - left, ..area }, row, line);
+    }
+}

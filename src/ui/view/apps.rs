@@ -1,0 +1,121 @@
+//! Apps: each with the state of its environments, the release under way, and who must act.
+//!
+//! ```text
+//!   APP             tes pre gra pro  RELEASE
+//! ▌ spring-cloud-a   ●   ●   ●   ◐   ◆ batch 2/3?
+//! ```
+
+use ratatui::layout::Rect;
+
+use super::words;
+use crate::ui::{
+    facts::turn,
+    model::{Model, Pane},
+    theme::Role,
+    widget::{Canvas, Rich},
+};
+
+pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
+    let apps = model.apps();
+    let (rows, selected) = model.place(Pane::Apps);
+    let inner = canvas.pane(area, &title(model, Pane::Apps), &facts(model, rows), focused);
+    if rows == 0 {
+        empty(canvas, model, inner);
+        return;
+    }
+    let shown: Vec<&str> = columns(model);
+    // Short names leave room for what is going on.
+    let width = usize::from(inner.width).saturating_sub(2);
+    let full = apps.iter().take(200).map(|a| a.chars().count()).max().unwrap_or(8);
+    let marks = shown.len() * 4;
+    let name = full.min(width.saturating_sub(marks + 12)).max(6);
+    let mut body = inner;
+    if inner.height > 4 {
+        let mut head = Rich::of(Role::Muted, " ").col(Role::Muted, "APP", name + 1);
+        for column in &shown {
+            head = head.col(Role::Muted, column.chars().take(3).collect::<String>(), 4);
+        }
+        canvas.line(inner, 0, &head.add(Role::Muted, "RELEASE"));
+        body = Rect { y: inner.y + 1, height: inner.height - 1, ..inner };
+    }
+    canvas.list(body, rows, selected, focused, 1, |i, _| {
+        let Some(app) = apps.get(i) else { return vec![] };
+        vec![row(model, app, &shown, name)]
+    });
+}
+
+/// The environments of the selected App (all Apps of a workspace have much the same ones).
+fn columns(model: &Model) -> Vec<&str> {
+    let app = model.selected_app().or_else(|| model.world.apps.values().next());
+    app.map(|a| a.spec.environments.iter().map(|e| e.name.as_str()).take(6).collect()).unwrap_or_default()
+}
+
+fn row(model: &Model, name: &str, columns: &[&str], width: usize) -> Rich {
+    let glyphs = &model.options.glyphs;
+    let mark = if model.marked.contains(name) { glyphs.mark } else { " " };
+    let mut line = Rich::new();
+    let shown = if name.chars().count() > width { words::short(model, name) } else { name };
+    line = line.col(Role::Text, shown, width).add(Role::Key, mark);
+    let app = model.world.apps.get(name);
+    for column in columns {
+        let found = app.and_then(|a| a.spec.environment(column));
+        let status = app.and_then(|a| a.status.as_ref()).and_then(|s| s.environments.get(*column));
+        match found {
+            Some(environment) => {
+                let state = status.map(|s| s.state).unwrap_or_default();
+                let (role, sign) = words::environment(glyphs, state, environment.lane.is_some());
+                let lock = if environment.lock.is_some() { glyphs.lock } else { " " };
+                line = line.add(Role::Text, " ").add(role, sign).add(Role::Warn, lock).add(Role::Text, " ");
+            }
+            None => line = line.add(Role::Text, "    "),
+        }
+    }
+    if let Some(pending) = model.pending_about(name) {
+        return line.add(Role::Busy, glyphs.spinner(model.beat)).add(Role::Muted, format!(" {}", pending.words));
+    }
+    match model.facts.active_of(name).and_then(|r| model.world.releases.get(r)) {
+        Some(release) => {
+            let now = turn(release);
+            let (role, sign) = words::turn(glyphs, model.beat, now);
+            line.add(role, format!("{sign} {}", now.word()))
+        }
+        None => line.add(Role::Muted, glyphs.idle),
+    }
+}
+
+fn facts(model: &Model, rows: usize) -> Rich {
+    let all = model.world.apps.len();
+    let mut line = Rich::new();
+    if !model.marked.is_empty() {
+        line.push(Role::Key, format!("{} marked ", model.marked.len()));
+    }
+    line.add(Role::Muted, if rows == all { format!("{all}") } else { format!("{rows} of {all}") })
+}
+
+/// A pane's title: its key, its name, its filter.
+pub(super) fn title(model: &Model, pane: Pane) -> Rich {
+    let line = Rich::of(Role::Key, pane.number().to_string()).add(Role::Title, format!(" {}", pane.title()));
+    match model.filter(pane) {
+        "" => line,
+        filter => line.add(Role::Warn, format!(" /{filter}")),
+    }
+}
+
+/// Nothing is there: why, and what to do.
+pub(super) fn empty(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
+    use crate::domain::world::Link;
+    let filtered = !model.filter(Pane::Apps).is_empty();
+    let words = match &model.world.link {
+        Link::Connecting => vec!["connecting to the cluster"],
+        _ if filtered => vec!["nothing passes the filter", "Esc clears it"],
+        _ => vec!["no apps in this namespace", "graylane apply -f FOLDER", "brings them here"],
+    };
+    for (i, text) in words.iter().enumerate() {
+        let role = if i == 0 { Role::Text } else { Role::Muted };
+        canvas.line(
+            Rect { x: area.x + 1, width: area.width.saturating_sub(1), ..area },
+            i as u16,
+            &Rich::of(role, text),
+        );
+    }
+}

@@ -1,0 +1,189 @@
+//! Environments of the selected App; Enter goes on to the pods of one.
+
+use ratatui::layout::Rect;
+
+use super::{apps::title, words};
+use crate::{
+    api::Environment,
+    domain::{text::age, world::Pod},
+    ui::{
+        model::{Model, Pane},
+        theme::Role,
+        widget::{Canvas, Rich},
+    },
+};
+
+pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
+    if model.drilled {
+        pods(canvas, model, area, focused);
+        return;
+    }
+    let app = model.app.as_deref().unwrap_or_default();
+    let environments = model.environments();
+    let (rows, selected) = model.place(Pane::Environments);
+    let facts = Rich::of(Role::Muted, words::short(model, app));
+    let inner = canvas.pane(area, &title(model, Pane::Environments), &facts, focused);
+    if rows == 0 {
+        canvas.line(inner, 0, &Rich::of(Role::Muted, " no environments"));
+        return;
+    }
+    let width = usize::from(inner.width).saturating_sub(2);
+    let name = environments.iter().map(|e| e.name.chars().count()).max().unwrap_or(4).clamp(4, 14);
+    let lane = if width > 36 { 6 } else { 0 };
+    let version = width.saturating_sub(2 + name + 1 + 7 + lane + 12);
+    let mut body = inner;
+    if inner.height > 4 {
+        let mut head = Rich::of(Role::Muted, "   ").col(Role::Muted, "ENV", name + 1).right(Role::Muted, "READY", 6);
+        head.push(Role::Muted, " ");
+        if lane > 0 {
+            head = head.col(Role::Muted, "LANE", lane);
+        }
+        let head = head.col(Role::Muted, "IMAGE", 12);
+        canvas.line(inner, 0, &if version > 6 { head.add(Role::Muted, "VERSION") } else { head });
+        body = Rect { y: inner.y + 1, height: inner.height - 1, ..inner };
+    }
+    // What is wrong with the selected one, where there is room under the list.
+    let detail = selected.and_then(|i| environments.get(i)).and_then(|e| detail(model, app, e));
+    let spare = usize::from(body.height).saturating_sub(rows);
+    if let (Some(detail), true) = (detail, spare > 0) {
+        let lines = crate::ui::widget::wrap(&detail.text(), width);
+        let role = detail.runs.first().map_or(Role::Muted, |(role, _)| *role);
+        for (i, line) in lines.iter().take(spare).enumerate() {
+            let row = u16::try_from(rows + i).unwrap_or(u16::MAX);
+            canvas.line(
+                Rect { x: body.x + 2, width: body.width.saturating_sub(2), ..body },
+                row,
+                &Rich::of(role, line),
+            );
+        }
+    }
+    canvas.list(body, rows, selected, focused, 1, |i, _| {
+        let Some(environment) = environments.get(i) else { return vec![] };
+        vec![row(model, app, environment, name, lane, version)]
+    });
+}
+
+fn row(model: &Model, app: &str, environment: &Environment, name: usize, lane: usize, version: usize) -> Rich {
+    let glyphs = &model.options.glyphs;
+    let status =
+        model.selected_app().and_then(|a| a.status.as_ref()).and_then(|s| s.environments.get(&environment.name));
+    let state = status.map(|s| s.state).unwrap_or_default();
+    let (role, sign) = words::environment(glyphs, state, environment.lane.is_some());
+    let mut line = Rich::of(role, sign).add(Role::Text, " ").col(Role::Text, &environment.name, name);
+    line.push(Role::Warn, if environment.lock.is_some() { glyphs.lock } else { " " });
+    let workloads: Vec<_> = model.world.workloads_of(app, &environment.name).collect();
+    let ready: u32 = workloads.iter().map(|w| w.ready).sum();
+    let wanted: u32 = workloads.iter().map(|w| w.replicas).sum();
+    let role = match (workloads.is_empty(), ready >= wanted) {
+        (true, _) => Role::Muted,
+        (_, true) => Role::Ok,
+        _ => Role::Warn,
+    };
+    let text = if workloads.is_empty() { words::state(state).to_owned() } else { format!("{ready}/{wanted}") };
+    line = line.right(role, text, 6).add(Role::Text, " ");
+    if lane > 0 {
+        let (role, word) = environment.lane.as_deref().map_or((Role::Muted, "base"), |tag| (Role::Lane, tag));
+        line = line.col(role, word, lane);
+    }
+    let images: Vec<&str> = match status.filter(|s| !s.images.is_empty()) {
+        Some(status) => status.images.values().map(|i| words::tag(i)).collect(),
+        None => workloads.iter().flat_map(|w| &w.images).map(|i| words::tag(i)).collect(),
+    };
+    let images = images.join(",");
+    let gone = workloads.is_empty();
+    line = line.col(if gone { Role::Muted } else { Role::Text }, if images.is_empty() { "-" } else { &images }, 11);
+    line.push(Role::Text, " ");
+    if version > 6 {
+        let text = status.and_then(|s| s.version.as_deref()).unwrap_or("");
+        line = line.col(Role::Muted, text, version);
+    }
+    line
+}
+
+fn detail(model: &Model, app: &str, environment: &Environment) -> Option<Rich> {
+    if let Some(lock) = &environment.lock {
+        return Some(Rich::of(Role::Warn, format!("locked by {}: {}", lock.by, lock.reason)));
+    }
+    let status = model.selected_app()?.status.as_ref()?.environments.get(&environment.name);
+    if let Some(message) = status.and_then(|s| s.message.as_ref()) {
+        return Some(Rich::of(Role::Bad, message));
+    }
+    let message = model.world.workloads_of(app, &environment.name).find_map(|w| w.message.as_ref());
+    if let Some(message) = message {
+        return Some(Rich::of(Role::Warn, &**message));
+    }
+    let images = status.map(|s| s.images.values().map(|i| words::image(i)).collect::<Vec<_>>().join(", "))?;
+    Some(Rich::of(Role::Muted, format!("{} in {}", images, environment.namespace)).filter_empty())
+}
+
+impl Rich {
+    fn filter_empty(self) -> Self {
+        if self.text().starts_with(" in ") { Self::new() } else { self }
+    }
+}
+
+fn pods(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
+    let pods = model.pods();
+    let (rows, selected) = model.place(Pane::Environments);
+    let app = words::short(model, model.app.as_deref().unwrap_or_default());
+    let environment = model.selected_environment().map_or("", |e| e.name.as_str());
+    let line = Rich::of(Role::Key, "2").add(Role::Title, " Pods").add(Role::Accent, format!(" {app} {environment}"));
+    let line = match model.filter(Pane::Environments) {
+        "" => line,
+        filter => line.add(Role::Warn, format!(" /{filter}")),
+    };
+    let inner = canvas.pane(area, &line, &Rich::of(Role::Muted, rows.to_string()), focused);
+    if rows == 0 {
+        canvas.line(inner, 0, &Rich::of(Role::Muted, " no pods here"));
+        return;
+    }
+    let width = usize::from(inner.width).saturating_sub(2);
+    let roomy = width > 70;
+    let tail = 3 + 6 + 14 + if roomy { 10 + 16 } else { 0 };
+    let name = pods.iter().map(|p| p.key.name.len()).max().unwrap_or(10).min(width.saturating_sub(tail)).max(10);
+    let mut body = inner;
+    if inner.height > 4 {
+        let head = Rich::of(Role::Muted, "   ").col(Role::Muted, "POD", name + 1).right(Role::Muted, "AGE", 5);
+        let head = head.add(Role::Muted, " ").col(Role::Muted, "IP", 14);
+        let head = if roomy {
+            head.col(Role::Muted, "TAG", 8).right(Role::Muted, "RESTARTS", 9).add(Role::Muted, " STATE")
+        } else {
+            head
+        };
+        canvas.line(inner, 0, &head);
+        body = Rect { y: inner.y + 1, height: inner.height - 1, ..inner };
+    }
+    canvas.list(body, rows, selected, focused, 1, |i, _| {
+        let Some(pod) = pods.get(i) else { return vec![] };
+        vec![pod_row(model, pod, name, roomy)]
+    });
+}
+
+fn pod_row(model: &Model, pod: &Pod, name: usize, roomy: bool) -> Rich {
+    let glyphs = &model.options.glyphs;
+    let (role, sign) = match (pod.terminating, pod.ready) {
+        (true, _) => (Role::Muted, glyphs.gone),
+        (_, true) if pod.tag.is_some() => (Role::Lane, glyphs.full),
+        (_, true) => (Role::Ok, glyphs.full),
+        _ if pod.restarts > 0 => (Role::Bad, glyphs.bad),
+        _ => (Role::Busy, glyphs.half),
+    };
+    // Names of pods are told apart by their ends.
+    let shown = crate::domain::text::middle_ellipsis(&pod.key.name, name);
+    let mut line = Rich::of(role, sign).add(Role::Text, " ").col(Role::Text, shown.as_ref(), name).add(Role::Text, " ");
+    let born = pod.started.map(|at| age(model.now, at)).unwrap_or_default();
+    line = line.right(Role::Muted, born, 5).add(Role::Text, " ");
+    line = line.col(Role::Text, pod.address.as_deref().unwrap_or("-"), 14);
+    if roomy {
+        line = line.col(Role::Lane, pod.tag.as_deref().unwrap_or("-"), 8);
+        let role = if pod.restarts > 0 { Role::Warn } else { Role::Muted };
+        line = line.right(role, pod.restarts.to_string(), 9).add(Role::Text, " ");
+    }
+    if !pod.ready || roomy {
+        let role = if pod.ready { Role::Text } else { Role::Warn };
+        let why = pod.message.as_ref().map(|m| format!(" {m}")).unwrap_or_default();
+        let again = if pod.restarts > 0 && !roomy { format!(" ↻{}", pod.restarts) } else { String::new() };
+        line = line.add(role, format!("{}{again}{why}", pod.state));
+    }
+    line
+}

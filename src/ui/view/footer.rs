@@ -1,0 +1,106 @@
+//! The last line: what was just reported, else the keys that make sense here, from the table.
+
+use ratatui::layout::Rect;
+use tui_input::Input;
+
+use crate::ui::{
+    keymap::{Action, Context},
+    model::{Level, Model, Overlay},
+    theme::Role,
+    update::can,
+    widget::{Canvas, Rich},
+};
+
+/// A notice stays for so long.
+const SECONDS: i64 = 8;
+
+/// The role of a notice.
+pub(super) const fn level(level: Level) -> Role {
+    match level {
+        Level::Good => Role::Ok,
+        Level::Info => Role::Accent,
+        Level::Warn => Role::Warn,
+        Level::Bad => Role::Bad,
+    }
+}
+
+pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
+    let mut left = area;
+    if let Some(pending) = model.pending.values().next() {
+        let more = model.pending.len() - 1;
+        let more = if more > 0 { format!(" +{more}") } else { String::new() };
+        let words = format!(" {}{more} ", pending.words);
+        let line = Rich::of(Role::Busy, model.options.glyphs.spinner(model.beat)).add(Role::Text, words);
+        let width = u16::try_from(line.width()).unwrap_or(area.width).min(area.width);
+        left.width = (area.width - width).saturating_sub(1);
+        canvas.line_right(area, 0, &line);
+    }
+    let fresh = model.notices.front().filter(|n| model.now.duration_since(n.time).as_secs() < SECONDS);
+    let line = match fresh {
+        Some(notice) => {
+            let glyphs = &model.options.glyphs;
+            let sign = match notice.level {
+                Level::Good => glyphs.ok,
+                Level::Info => glyphs.dot,
+                Level::Warn => glyphs.warn,
+                Level::Bad => glyphs.bad,
+            };
+            let mut line = Rich::of(level(notice.level), format!(" {sign} {}", notice.text));
+            if !notice.detail.is_empty() {
+                line = line.add(Role::Key, format!("  {}", model.options.keymap.anywhere(Action::Notices)));
+                line = line.add(Role::Muted, " details");
+            }
+            line
+        }
+        None => hints(model, usize::from(left.width)),
+    };
+    canvas.line(left, 0, &line);
+}
+
+/// Keys of the contexts in force, as long as there is room; help and quit always.
+fn hints(model: &Model, room: usize) -> Rich {
+    let contexts = model.contexts();
+    let hint = |action: Action, contexts: &[Context]| {
+        let key = model.options.keymap.key(contexts, action)?;
+        Some(Rich::of(Role::Key, format!(" {key}")).add(Role::Muted, format!(" {} ", action.hint())))
+    };
+    let always: &[Action] = if model.overlays.is_empty() { &[Action::Help, Action::Quit] } else { &[Action::Back] };
+    let tail = always.iter().filter_map(|a| hint(*a, &contexts)).fold(Rich::new(), Rich::join);
+    let mut line = Rich::new();
+    let mut said: Vec<&str> = always.iter().map(|a| a.hint()).collect();
+    for context in &contexts {
+        for binding in model.options.keymap.bindings().iter().filter(|b| b.context == *context) {
+            let action = binding.action;
+            if action.hint().is_empty() || said.contains(&action.hint()) || !can(model, action) {
+                continue;
+            }
+            if let Some(part) = hint(action, &[*context]) {
+                if line.width() + part.width() + tail.width() > room {
+                    return line.join(tail);
+                }
+                said.push(action.hint());
+                line = line.join(part);
+            }
+        }
+    }
+    line.join(tail)
+}
+
+/// The filter under edit, in the footer's place.
+pub(super) fn filter(canvas: &mut Canvas<'_>, area: Rect, input: &Input) {
+    canvas.clear(area);
+    canvas.paint(area, Role::Selected);
+    let line = Rich::of(Role::Key, " / ").add(Role::Text, input.value());
+    canvas.line(area, 0, &line);
+    let hint = Rich::of(Role::Muted, "! turns it round   Enter keeps   Esc undoes ");
+    if line.width() + hint.width() + 2 < usize::from(area.width) {
+        canvas.line_right(area, 0, &hint);
+    }
+    let x = area.x.saturating_add(3 + u16::try_from(input.visual_cursor()).unwrap_or(u16::MAX - 3));
+    canvas.cursor = Some((x.min(area.right().saturating_sub(1)), area.y));
+}
+
+/// The overlay that has the keys is a text.
+pub(super) fn reads(model: &Model) -> bool {
+    matches!(model.overlays.last(), Some(Overlay::Text(_) | Overlay::Filter(..)))
+}

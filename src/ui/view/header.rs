@@ -1,0 +1,188 @@
+//! Two lines that answer at one glance: what is being released, how far, who must act, whether tagged traffic
+//! goes right, whether anything burns, and whether all that is current.
+
+use ratatui::layout::Rect;
+
+use super::words;
+use crate::{
+    domain::{text::age, world::Link},
+    ui::{
+        facts::{Turn, split, turn},
+        keymap::{Action, Context},
+        model::{Model, Pane},
+        theme::Role,
+        widget::{Canvas, Rich},
+    },
+};
+
+pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
+    let width = usize::from(area.width);
+    let mut left = Rich::of(Role::Alarm, "").add(Role::Title, " graylane ");
+    left.push(Role::Muted, &model.options.place);
+    let right = state(model, width.saturating_sub(12));
+    let right_width = u16::try_from(right.width()).unwrap_or(u16::MAX).min(area.width);
+    let left_area = Rect { width: (area.width - right_width).saturating_sub(2), ..area };
+    canvas.line(left_area, 0, &left);
+    canvas.line_right(area, 0, &right);
+
+    let traffic = traffic(model, width / 2);
+    let room = width.saturating_sub(traffic.width() + 2);
+    let left_area = Rect { width: u16::try_from(room).unwrap_or(area.width), ..area };
+    canvas.line(left_area, 1, &Rich::of(Role::Text, " ").join(headline(model, room.saturating_sub(1))));
+    canvas.line_right(area, 1, &traffic);
+}
+
+/// Link, engine, entry, badges: the least important goes first when room is short.
+fn state(model: &Model, room: usize) -> Rich {
+    let glyphs = &model.options.glyphs;
+    let world = &model.world;
+    let mut parts: Vec<Rich> = vec![];
+    if model.read_only {
+        parts.push(Rich::of(Role::Badge, " read-only "));
+    }
+    parts.push(match &world.link {
+        Link::Live => Rich::of(Role::Ok, glyphs.full).add(Role::Muted, " live"),
+        Link::Connecting => Rich::of(Role::Busy, glyphs.spinner(model.beat)).add(Role::Muted, " connecting"),
+        Link::Stale { since, why } => {
+            let words = format!(" {} STALE for {} ", glyphs.warn, age(model.now, *since));
+            Rich::of(Role::Alarm, words).add(Role::Warn, format!(" {why}"))
+        }
+    });
+    if let Some(entry) = world.groups.values().find_map(|g| g.status.as_ref()?.addresses.first()) {
+        parts.push(Rich::of(Role::Muted, "entry ").add(Role::Text, entry));
+    }
+    match &world.engine {
+        Some(engine) => {
+            let late = engine.renewed.is_some_and(|at| model.now.duration_since(at).as_secs() > 30);
+            let (role, word) = if late { (Role::Warn, "engine late ") } else { (Role::Muted, "engine ") };
+            parts.push(Rich::of(role, word).add(Role::Text, &*engine.holder));
+        }
+        None if world.link == Link::Live => parts.push(Rich::of(Role::Warn, format!("{} no engine", glyphs.warn))),
+        None => {}
+    }
+    let mut line = Rich::new();
+    for part in parts {
+        let gap = if line.is_empty() { 0 } else { 3 };
+        if line.width() + gap + part.width() + 1 > room && !line.is_empty() {
+            break;
+        }
+        if gap > 0 {
+            line.push(Role::Text, "   ");
+        }
+        line = line.join(part);
+    }
+    line.add(Role::Text, " ")
+}
+
+/// The most urgent release, who must act, and the others in short.
+pub(super) fn headline(model: &Model, room: usize) -> Rich {
+    let glyphs = &model.options.glyphs;
+    let mut line = Rich::new();
+    let active: Vec<_> =
+        model.facts.active.iter().filter_map(|name| model.world.releases.get(name).map(|r| (name, r))).collect();
+    if active.is_empty() {
+        let words = if model.world.apps.is_empty() { "no apps yet" } else { "nothing is being released" };
+        let start = model.options.keymap.anywhere(Action::Start);
+        let rest = if model.read_only { String::new() } else { format!("   {start} starts a release") };
+        return line.add(Role::Muted, words).add(Role::Muted, rest);
+    }
+    for (i, (_, release)) in active.iter().enumerate() {
+        let now = turn(release);
+        let (role, sign) = words::turn(glyphs, model.beat, now);
+        let mut part = Rich::of(role, format!("{sign} "));
+        let stage = if release.spec.stage.is_empty() { "teardown" } else { &release.spec.stage };
+        let app = words::short(model, &release.spec.app);
+        part.push(Role::Title, app);
+        part.push(Role::Muted, format!(" {stage} "));
+        if let Turn::Batch(task, _) | Turn::Busy(Some(task)) = now
+            && task.kind == "deploy"
+            && let Some(environment) = &task.environment
+        {
+            let workloads: Vec<_> = model.world.workloads_of(&release.spec.app, environment).collect();
+            let pods = crate::ui::facts::pods(&model.facts, &model.world, &release.spec.app, environment);
+            let split = split(Some(task), &workloads, pods);
+            part = part.join(words::bar(glyphs, split.new_ready, split.new_coming, split.old, 10)).add(Role::Text, " ");
+        }
+        part.push(role, now.word());
+        part = part.join(who(model, release, now));
+        let gap = if i == 0 { 0 } else { 3 };
+        let left = active.len() - i;
+        if i > 0 && line.width() + gap + part.width() > room.saturating_sub(if left > 1 { 9 } else { 0 }) {
+            return line.add(Role::Muted, format!("   +{left} more"));
+        }
+        if gap > 0 {
+            line.push(Role::Border, format!(" {} ", glyphs.dot));
+        }
+        line = line.join(part);
+    }
+    line
+}
+
+/// Who must act, and with which key.
+fn who(model: &Model, release: &crate::api::Release, now: Turn<'_>) -> Rich {
+    let key = |action: Action| {
+        let key = model.options.keymap.key(&[Context::Release], action).unwrap_or_default();
+        Rich::of(Role::Warn, " you").add(Role::Key, format!(" {key}"))
+    };
+    match now {
+        Turn::Approve(task) => {
+            let app = model.world.apps.get(&release.spec.app);
+            let stage = app.and_then(|a| a.spec.stage(&release.spec.stage));
+            let found =
+                stage.and_then(|s| s.tasks.iter().find(|t| t.name == task.name)).and_then(|t| t.approval.as_ref());
+            let me = &model.options.me;
+            let named = found.is_none_or(|a| a.approvers.is_empty() || a.approvers.contains(me));
+            let own = found.is_some_and(|a| !a.requester_may_approve) && release.spec.requester == *me;
+            match found {
+                _ if named && !own => key(Action::Approve),
+                Some(a) if !a.approvers.is_empty() => Rich::of(Role::Warn, format!(" {}", a.approvers.join(", "))),
+                _ => Rich::of(Role::Warn, " somebody else"),
+            }
+        }
+        Turn::Batch(..) | Turn::Proceed(_) => key(Action::Continue),
+        Turn::Held => key(Action::Resume),
+        Turn::Failed(_) => key(Action::Retry),
+        Turn::Pending | Turn::Busy(_) | Turn::Aborting | Turn::Succeeded | Turn::Aborted => Rich::new(),
+    }
+}
+
+/// Whether tagged requests go where they should. A leak is the loudest thing on the screen.
+fn traffic(model: &Model, room: usize) -> Rich {
+    let glyphs = &model.options.glyphs;
+    let traffic = model.facts.traffic(model.now);
+    if traffic.leaks > 0 || traffic.failed > 0 {
+        let words = match (traffic.leaks, traffic.failed) {
+            (0, n) => format!(" {} {n} FAILED ", glyphs.bad),
+            (1, _) => format!(" {} 1 LEAK ", glyphs.bad),
+            (n, _) => format!(" {} {n} LEAKS ", glyphs.bad),
+        };
+        let mut line = Rich::of(Role::Alarm, words);
+        if let Some(worst) = &traffic.worst {
+            let left = room.saturating_sub(line.width() + 2);
+            line = line.add(Role::Bad, format!(" {}", crate::domain::text::truncate(worst, left)));
+        }
+        return line.add(Role::Text, " ");
+    }
+    match (traffic.chains, traffic.tagged) {
+        (0, _) => Rich::of(Role::Muted, format!("{} no traffic seen ", glyphs.idle)),
+        (n, 0) => Rich::of(Role::Ok, glyphs.ok).add(Role::Muted, format!(" {n} requests, none tagged ")),
+        (n, t) => Rich::of(Role::Ok, glyphs.ok)
+            .add(Role::Text, " traffic right")
+            .add(Role::Muted, format!(" {t} of {n} tagged, 1 min ")),
+    }
+}
+
+/// The panes by name, where not all are seen.
+pub(super) fn tabs(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
+    let mut line = Rich::of(Role::Text, " ");
+    for pane in Pane::ALL {
+        let (number, title) = (pane.number(), pane.title());
+        if pane == model.pane {
+            line.push(Role::Badge, format!(" {number} {title} "));
+        } else {
+            line.push(Role::Key, format!(" {number}"));
+            line.push(Role::Muted, format!(" {title} "));
+        }
+    }
+    canvas.line(area, 0, &line);
+}

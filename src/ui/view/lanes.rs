@@ -1,0 +1,116 @@
+//! Lanes: the group and its routes; each lane with its rule and, app by app, who serves it now and why.
+
+use ratatui::layout::Rect;
+
+use super::{apps::title, words};
+use crate::{
+    api::{Lane, LaneGroup, LaneMode},
+    ui::{
+        model::{Model, Pane},
+        rule,
+        theme::Role,
+        widget::{Canvas, Rich},
+    },
+};
+
+pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
+    let lanes = model.lanes();
+    let (rows, selected) = model.place(Pane::Lanes);
+    let own = model.selected_lane().and_then(|(_, l)| model.world.groups.get_key_value(&l.spec.group));
+    let group = own.or_else(|| model.world.groups.iter().next());
+    let facts = group.map(|(name, _)| Rich::of(Role::Muted, name)).unwrap_or_default();
+    let inner = canvas.pane(area, &title(model, Pane::Lanes), &facts, focused);
+    let text = Rect { x: inner.x + 1, width: inner.width.saturating_sub(1), ..inner };
+    let mut used = 0u16;
+    if let Some((_, group)) = group {
+        canvas.line(text, 0, &summary(model, group));
+        used = 1;
+        let problems = group.status.as_ref().map(|s| s.problems.as_slice()).unwrap_or_default();
+        for problem in problems.iter().take(2).filter(|_| inner.height > 6) {
+            canvas.line(text, used, &Rich::of(Role::Warn, format!("{} {problem}", model.options.glyphs.warn)));
+            used += 1;
+        }
+    }
+    let body = Rect { y: inner.y + used.min(inner.height), height: inner.height.saturating_sub(used), ..inner };
+    if rows == 0 {
+        canvas.line(body, 0, &Rich::of(Role::Muted, " no lanes"));
+        return;
+    }
+    // Three lines for each lane where that fits: reasons are what one looks for when a chain is not gray.
+    let each = if usize::from(body.height) >= rows * 3 { 3 } else { 2 };
+    canvas.list(body, rows, selected, focused, each, |i, width| {
+        let Some((name, lane)) = lanes.get(i).and_then(|n| model.world.lanes.get_key_value(*n)) else { return vec![] };
+        rows_of(model, name, lane, usize::from(each), width)
+    });
+}
+
+/// `edge mesh  routes 4/4 taken  x-mse-tag`
+fn summary(model: &Model, group: &LaneGroup) -> Rich {
+    let glyphs = &model.options.glyphs;
+    let status = group.status.clone().unwrap_or_default();
+    let taken = status.routes.iter().filter(|r| r.accepted == Some(true)).count();
+    let all = status.routes.len();
+    let refused = status.routes.iter().find(|r| r.accepted == Some(false));
+    let mode = match group.spec.mode {
+        LaneMode::Mesh => "mesh",
+        LaneMode::Gateway => "gateway",
+        LaneMode::Agent => "agent",
+    };
+    let mut line = Rich::of(Role::Muted, "gateway ").add(Role::Text, &group.spec.entry.gateway);
+    line = line.add(Role::Muted, format!(" {} {mode} {} ", glyphs.dot, glyphs.dot));
+    line = match (refused, taken == all && all > 0) {
+        (Some(route), _) => {
+            let why = route.message.as_deref().unwrap_or("refused");
+            line.add(Role::Bad, format!("{} route {}: {why}", glyphs.bad, route.name))
+        }
+        (None, true) => line.add(Role::Ok, glyphs.ok).add(Role::Text, format!(" {taken} routes taken")),
+        (None, false) => line.add(Role::Warn, format!("{} {taken} of {all} routes taken", glyphs.warn)),
+    };
+    if group.spec.client_may_tag {
+        line = line.add(Role::Muted, format!(" {} clients may tag", glyphs.dot));
+    }
+    line
+}
+
+fn rows_of(model: &Model, name: &str, lane: &Lane, each: usize, width: usize) -> Vec<Rich> {
+    let glyphs = &model.options.glyphs;
+    let spec = &lane.spec;
+    let (role, sign) = match (model.pending_about(name), spec.enabled) {
+        (Some(_), _) => (Role::Busy, glyphs.spinner(model.beat)),
+        (None, true) => (Role::Lane, glyphs.full),
+        (None, false) => (Role::Muted, glyphs.empty),
+    };
+    let mut first = Rich::of(role, format!("{sign} ")).add(if spec.enabled { Role::Title } else { Role::Muted }, name);
+    if spec.tag != name {
+        first = first.add(Role::Muted, " tag ").add(Role::Lane, &spec.tag);
+    }
+    if !spec.enabled {
+        first = first.add(Role::Warn, " off");
+    }
+    if spec.strict {
+        first = first.add(Role::Accent, " strict");
+    }
+    first = first.add(Role::Muted, format!(" #{} ", spec.priority)).add(Role::Text, rule::words(spec));
+    let mut lines = vec![first];
+
+    let status = lane.status.clone().unwrap_or_default();
+    let mut apps = Rich::of(Role::Text, "  ");
+    let mut reasons = vec![];
+    for app in &status.apps {
+        let (role, sign) = words::served(glyphs, Some(app.served));
+        let short = words::short(model, &app.app);
+        apps = apps.add(role, format!("{short}{sign} "));
+        if app.served == crate::api::Served::Base {
+            reasons.push(format!("{short} {}", app.reason));
+        }
+    }
+    let problem = status.problems.first().map(|p| Rich::of(Role::Warn, format!("  {} {p}", glyphs.warn)));
+    let why = reasons.first().map(|r| Rich::of(Role::Muted, if each > 2 { format!("  {r}") } else { format!(" {r}") }));
+    match (problem, why) {
+        (Some(problem), why) if each > 2 => lines.extend([apps.join(why.unwrap_or_default()), problem]),
+        (Some(problem), _) => lines.push(problem),
+        (None, Some(why)) if each > 2 && apps.width() + why.width() > width => lines.extend([apps, why]),
+        (None, why) => lines.push(apps.join(why.unwrap_or_default())),
+    }
+    lines
+}

@@ -1,0 +1,36 @@
+//! The palette: what is typed, and what it finds, best first.
+
+use ratatui::layout::Rect;
+
+use crate::ui::{
+    model::{Goal, Palette},
+    theme::Role,
+    widget::{Canvas, Rich, first},
+};
+
+pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, palette: &Palette) {
+    let width = area.width.saturating_sub(4).min(88);
+    let height = area.height.min(18);
+    let area = Rect { x: area.x + (area.width - width) / 2, y: area.y, width, height };
+    let facts = Rich::of(Role::Muted, format!("{} of {}", palette.found.len(), palette.all.len()));
+    let inner = canvas.modal(area, &Rich::of(Role::Title, "Do or go to"), &facts, &Rich::new(), Role::Focus);
+    let body = Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner };
+    super::form::field(canvas, body, 0, Rich::of(Role::Key, ": "), &palette.input, Role::Text, true);
+    let list = Rect { y: inner.y + 1, height: inner.height.saturating_sub(1), ..inner };
+    let room = usize::from(list.height);
+    let top = first(Some(palette.at), palette.found.len(), room);
+    let cursor = canvas.cursor;
+    for (row, i) in palette.found.iter().enumerate().skip(top).take(room) {
+        let Some((text, goal)) = palette.all.get(*i) else { continue };
+        let (head, rest) = text.split_once("  ").unwrap_or((text, ""));
+        let role = if matches!(goal, Goal::Act(_)) { Role::Key } else { Role::Accent };
+        let line = Rich::new().col(role, head, if rest.is_empty() { head.chars().count() } else { 20 });
+        let line = line.add(Role::Text, "  ").add(Role::Muted, rest);
+        let y = u16::try_from(row - top).unwrap_or(u16::MAX);
+        canvas.line(Rect { x: list.x + 1, width: list.width.saturating_sub(1), ..list }, y, &line);
+        if row == palette.at {
+            canvas.paint(Rect { y: list.y + y, height: 1, ..list }, Role::Selected);
+        }
+    }
+    canvas.cursor = cursor;
+}

@@ -1,0 +1,229 @@
+//! Rollout: one release, task by task, batch by batch; old and new version; what happened.
+
+use ratatui::layout::Rect;
+
+use super::{apps::title, task, words};
+use crate::{
+    api::{Release, ReleaseStatus, TaskPhase},
+    ui::{
+        facts::{Turn, turn},
+        keymap::{Action, Context},
+        model::{Model, Pane},
+        theme::Role,
+        widget::{Canvas, Rich, wrap},
+    },
+};
+
+pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
+    let Some((name, release)) = model.selected_release() else {
+        let inner = canvas.pane(area, &title(model, Pane::Rollout), &Rich::new(), focused);
+        let app = model.app.as_deref().unwrap_or("this namespace");
+        canvas.line(inner, 0, &Rich::of(Role::Muted, format!(" no release of {app} yet")));
+        if !model.read_only {
+            let key = model.options.keymap.anywhere(Action::Start);
+            canvas.line(inner, 1, &Rich::of(Role::Key, format!(" {key}")).add(Role::Muted, " in Apps starts one"));
+        }
+        return;
+    };
+    let now = turn(release);
+    let (role, sign) = words::turn(&model.options.glyphs, model.beat, now);
+    let head = title(model, Pane::Rollout).add(Role::Accent, format!(" {name}"));
+    let facts = Rich::of(role, format!("{sign} {}", now.word()));
+    let inner = canvas.pane(area, &head, &facts, focused);
+    if inner.height == 0 {
+        return;
+    }
+    let status = release.status.clone().unwrap_or_default();
+    let width = usize::from(inner.width).saturating_sub(2);
+    let mut top = about(model, release, &status, usize::from(inner.height) > 14);
+    let call = call(model, release, now, width);
+    let (list, chosen) = tasks(model, release, &status, width, usize::from(inner.height) > 14);
+
+    let body = Rect { x: inner.x, width: inner.width, ..inner };
+    let text = Rect { x: inner.x + 1, width: inner.width.saturating_sub(1), ..inner };
+    let height = usize::from(inner.height);
+    // Who must act is never cut; what the release is about goes first.
+    let fixed = call.len() + list.len().min(height);
+    if top.len() + fixed > height {
+        top.truncate(height.saturating_sub(fixed).max(usize::from(height > 8)));
+    }
+    let mut row = 0u16;
+    for line in &top {
+        canvas.line(text, row, line);
+        row += 1;
+    }
+    let room = height.saturating_sub(usize::from(row) + call.len());
+    let first = crate::ui::widget::first(chosen, list.len(), room);
+    for (i, (line, is_task)) in list.iter().enumerate().skip(first).take(room) {
+        canvas.line(text, row, line);
+        if Some(i) == chosen && *is_task && focused {
+            canvas.paint(Rect { y: body.y + row, height: 1, ..body }, Role::Selected);
+            canvas.line(Rect { width: 1, ..body }, row, &Rich::of(Role::Focus, model.options.glyphs.cursor));
+        }
+        row += 1;
+    }
+    for line in &call {
+        canvas.line(text, row, line);
+        row += 1;
+    }
+    let left = height.saturating_sub(usize::from(row));
+    if left > 1 {
+        history(canvas, model, &status, Rect { y: text.y + row, height: text.height - row, ..text });
+    }
+}
+
+/// What the release is: who, why, what images and versions.
+fn about(model: &Model, release: &Release, status: &ReleaseStatus, roomy: bool) -> Vec<Rich> {
+    let glyphs = &model.options.glyphs;
+    let spec = &release.spec;
+    let stage = if spec.stage.is_empty() { "teardown" } else { &spec.stage };
+    let mut who = Rich::of(Role::Title, stage).add(Role::Muted, " by ").add(Role::Text, &spec.requester);
+    let spent = words::elapsed(model, status.started_at.as_ref(), status.finished_at.as_ref());
+    if !spent.is_empty() {
+        who = who.add(Role::Muted, format!(" {} {spent}", glyphs.dot));
+    }
+    if let Some(window) = &spec.window {
+        who = who.add(Role::Muted, format!(" {} window ", glyphs.dot)).add(Role::Text, window);
+    }
+    if let Some(comment) = &spec.comment {
+        who = who.add(Role::Muted, format!(" {} ", glyphs.dot)).add(Role::Text, comment);
+    }
+    let mut lines = vec![who];
+    let deploy = status.tasks.iter().rev().find(|t| t.kind == "deploy" && !t.new_images.is_empty());
+    if let Some(task) = deploy {
+        for (image, new) in &task.new_images {
+            let old = task.old_images.get(image).map_or("nothing", |i| words::image(i));
+            let mut line = Rich::of(Role::Muted, format!("{image} ")).add(Role::Text, old);
+            line = line.add(Role::Muted, format!(" {} ", glyphs.arrow)).add(Role::Lane, words::image(new));
+            if roomy && let (Some(old), Some(new)) = (&task.old_version, &task.new_version) {
+                line = line.add(Role::Muted, format!("   {old} {} {new}", glyphs.arrow));
+            }
+            lines.push(line);
+        }
+    } else {
+        for (image, reference) in &status.images {
+            lines.push(Rich::of(Role::Muted, format!("{image} ")).add(Role::Lane, words::image(reference)));
+        }
+    }
+    if roomy {
+        lines.push(Rich::new());
+    }
+    lines
+}
+
+/// The tasks; under the deploy that is under way (or selected) its batches. Answers where the selected one stands.
+fn tasks(
+    model: &Model,
+    release: &Release,
+    status: &ReleaseStatus,
+    width: usize,
+    roomy: bool,
+) -> (Vec<(Rich, bool)>, Option<usize>) {
+    let mut lines = vec![];
+    let mut chosen = None;
+    let selected = model.selected_task().map(|t| t.name.clone());
+    let name = status.tasks.iter().map(|t| t.name.chars().count()).max().unwrap_or(8).clamp(8, 20);
+    for found in &status.tasks {
+        let is_selected = Some(&found.name) == selected.as_ref();
+        if is_selected {
+            chosen = Some(lines.len());
+        }
+        lines.push((task::row(model, release, found, name, width), true));
+        let moving = !matches!(found.phase, TaskPhase::Pending | TaskPhase::Succeeded | TaskPhase::Skipped);
+        let wanted = found.kind == "deploy" && !found.batches.is_empty();
+        if wanted && (moving && (found.batches.len() > 1 || roomy) || is_selected && model.task.is_some()) {
+            lines.extend(task::batches(model, release, found, width).into_iter().map(|l| (l, false)));
+        }
+    }
+    if status.tasks.is_empty() {
+        lines.push((Rich::of(Role::Muted, "the engine has not looked at it yet"), false));
+    }
+    (lines, chosen)
+}
+
+/// What it waits for, and the key for it: the line that a captain looks for.
+fn call(model: &Model, release: &Release, now: Turn<'_>, width: usize) -> Vec<Rich> {
+    let glyphs = &model.options.glyphs;
+    let name = release.metadata.name.as_deref().unwrap_or_default();
+    if let Some(pending) = model.pending_about(name) {
+        let line = Rich::of(Role::Busy, glyphs.spinner(model.beat)).add(Role::Text, format!(" {}", pending.words));
+        return vec![line];
+    }
+    let keys = |actions: &[(Action, &str)]| {
+        let mut line = Rich::new();
+        for (action, word) in actions.iter().filter(|_| !model.read_only) {
+            let key = model.options.keymap.key(&[Context::Release], *action).unwrap_or_default();
+            line = line.add(Role::Key, format!("  {key}")).add(Role::Text, format!(" {word}"));
+        }
+        line
+    };
+    let message = release.status.as_ref().and_then(|s| s.message.clone());
+    let (role, words, keys) = match now {
+        Turn::Approve(task) => (
+            Role::Warn,
+            task.message.clone().unwrap_or_else(|| format!("{} waits for approval", task.name)),
+            keys(&[(Action::Approve, "approve"), (Action::Refuse, "refuse")]),
+        ),
+        Turn::Batch(task, next) => (
+            Role::Warn,
+            task.message.clone().unwrap_or_else(|| format!("batch {next} waits to be let through")),
+            keys(&[(Action::Continue, "next batch"), (Action::Abort, "roll back")]),
+        ),
+        Turn::Proceed(task) => (
+            Role::Warn,
+            task.message.clone().unwrap_or_else(|| format!("{} waits", task.name)),
+            keys(&[(Action::Continue, "go on"), (Action::Abort, "roll back")]),
+        ),
+        Turn::Held => (
+            Role::Warn,
+            message.unwrap_or_else(|| "paused".into()),
+            keys(&[(Action::Resume, "resume"), (Action::Abort, "roll back")]),
+        ),
+        Turn::Failed(task) => (
+            Role::Bad,
+            task.and_then(|t| t.message.clone()).or(message).unwrap_or_else(|| "a task failed".into()),
+            keys(&[(Action::Retry, "retry"), (Action::Skip, "skip"), (Action::Abort, "roll back")]),
+        ),
+        Turn::Aborting => (Role::Warn, message.unwrap_or_else(|| "rolling back".into()), Rich::new()),
+        Turn::Busy(Some(task)) if task.message.is_some() => {
+            (Role::Busy, task.message.clone().unwrap_or_default(), Rich::new())
+        }
+        _ => match message {
+            Some(message) => (Role::Muted, message, Rich::new()),
+            None => return vec![],
+        },
+    };
+    let (_, sign) = super::words::turn(glyphs, model.beat, now);
+    let mut lines: Vec<Rich> = wrap(&words, width.saturating_sub(2))
+        .into_iter()
+        .take(3)
+        .enumerate()
+        .map(|(i, line)| Rich::of(role, if i == 0 { format!("{sign} ") } else { "  ".into() }).add(role, line))
+        .collect();
+    if !keys.is_empty() {
+        match lines.last_mut() {
+            Some(last) if last.width() + keys.width() <= width => *last = last.clone().join(keys),
+            _ => lines.push(keys),
+        }
+    }
+    lines
+}
+
+fn history(canvas: &mut Canvas<'_>, model: &Model, status: &ReleaseStatus, area: Rect) {
+    let glyphs = &model.options.glyphs;
+    let width = usize::from(area.width).saturating_sub(1);
+    canvas.line(area, 0, &Rich::of(Role::Border, glyphs.rule.repeat(width)));
+    let room = usize::from(area.height) - 1;
+    for (i, entry) in status.history.iter().rev().take(room).enumerate() {
+        let time = super::words::time(Some(&entry.at)).map(super::words::hms).unwrap_or_default();
+        let mut line = Rich::of(Role::Muted, format!("{time} ")).add(Role::Accent, &entry.by);
+        line = line.add(Role::Text, format!(" {}", entry.action));
+        if let Some(task) = entry.task.as_ref().filter(|t| !entry.action.contains(t.as_str())) {
+            line = line.add(Role::Muted, format!(" {task}"));
+        }
+        if let Some(message) = &entry.message {
+            line = line.add(Role::Muted, format!(" {message}"));
+        }
+        canvas.line(area, u16::try_from(i + 1).unwrap_or(u16::MAX), &line);
+    }
+}

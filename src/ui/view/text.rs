@@ -1,0 +1,275 @@
+//! Something to read, over the whole body: logs, YAML, events, a chain, a probe's result, help, notices.
+
+use ratatui::layout::Rect;
+
+use super::{footer, words};
+use crate::{
+    api::Served,
+    ui::{
+        effect::{Fault, Probed},
+        keymap::{Context, Danger, show},
+        model::{Came, Model, Source, Text, matches},
+        theme::Role,
+        widget::{Canvas, Rich, wrap},
+    },
+};
+
+pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, text: &Text) {
+    let lines = lines(model, text);
+    let height = usize::from(area.height).saturating_sub(2);
+    let first = text.first(lines.len(), height);
+    let mut title = Rich::new();
+    if text.loading {
+        title = title.add(Role::Busy, format!("{} ", model.options.glyphs.spinner(model.beat)));
+    }
+    title = title.add(Role::Title, &text.title);
+    if !text.filter.is_empty() {
+        title = title.add(Role::Warn, format!(" /{}", text.filter));
+    }
+    let mut facts = Rich::new();
+    if text.dropped > 0 {
+        facts = facts.add(Role::Warn, format!("{} older lines dropped  ", text.dropped));
+    }
+    if text.follow {
+        facts = facts.add(Role::Ok, "following  ");
+    }
+    let last = (first + height).min(lines.len());
+    facts = facts.add(Role::Muted, format!("{}-{last} of {}", (first + 1).min(lines.len()), lines.len()));
+    let role = if footer::reads(model) { Role::Focus } else { Role::Border };
+    canvas.clear(area);
+    let inner = canvas.modal(area, &title, &facts, &Rich::new(), role);
+    let body = Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner };
+    for (i, line) in lines.iter().skip(first).take(height).enumerate() {
+        canvas.line(body, u16::try_from(i).unwrap_or(u16::MAX), line);
+    }
+    if lines.is_empty() {
+        let words = match (text.loading, text.filter.is_empty()) {
+            (true, _) => "waiting for the first line",
+            (_, false) => "no line passes the filter",
+            _ => "there is nothing here",
+        };
+        canvas.line(body, 0, &Rich::of(Role::Muted, words));
+    }
+}
+
+/// The lines of a text as they are now, after its filter.
+pub(crate) fn lines(model: &Model, text: &Text) -> Vec<Rich> {
+    let all: Vec<Rich> = match &text.source {
+        Source::Help => help(model),
+        Source::Notices => notices(model),
+        Source::Probe(_, results) => probe(model, results),
+        Source::Logs | Source::Yaml(_) | Source::Fixed => {
+            return text.lines.iter().filter(|l| matches(&text.filter, &l.text())).cloned().collect();
+        }
+    };
+    all.into_iter().filter(|l| matches(&text.filter, &l.text())).collect()
+}
+
+/// The keys that work beneath, then all others.
+fn help(model: &Model) -> Vec<Rich> {
+    let mut beneath = model.clone_for_help();
+    beneath.dedup();
+    let others = Context::ALL.into_iter().filter(|c| !beneath.contains(c));
+    let mut lines = vec![];
+    for context in beneath.iter().copied().chain(others) {
+        let here = beneath.contains(&context);
+        lines.push(Rich::of(if here { Role::Accent } else { Role::Muted }, context.title()));
+        for binding in model.options.keymap.bindings().iter().filter(|b| b.context == context) {
+            let keys: Vec<String> = binding.keys.iter().map(|k| show(*k)).collect();
+            let off = model.read_only && binding.action.danger() != Danger::Safe;
+            let role = if off { Role::Muted } else { Role::Text };
+            let mut line =
+                Rich::of(Role::Text, "  ").col(Role::Key, keys.join(" "), 18).add(role, binding.action.sentence());
+            if binding.action.danger() == Danger::Dangerous {
+                line = line.add(Role::Warn, "  asks first");
+            }
+            lines.push(if off { line.add(Role::Muted, "  (read-only)") } else { line });
+        }
+        lines.push(Rich::new());
+    }
+    let glyphs = &model.options.glyphs;
+    lines.push(Rich::of(Role::Muted, "Signs"));
+    for (role, sign, words) in [
+        (Role::Lane, glyphs.full, "served by a gray version; an enabled lane"),
+        (Role::Text, glyphs.empty, "served by the baseline; a disabled lane"),
+        (Role::Ok, glyphs.full, "running"),
+        (Role::Busy, glyphs.half, "under way"),
+        (Role::Warn, glyphs.wait, "a person must act"),
+        (Role::Warn, glyphs.held, "paused"),
+        (Role::Ok, glyphs.ok, "done, right"),
+        (Role::Bad, glyphs.bad, "failed, leaking"),
+        (Role::Muted, glyphs.gone, "cleaned, skipped"),
+        (Role::Warn, glyphs.lock, "locked"),
+        (Role::Lane, glyphs.new, "a pod of the new version"),
+        (Role::Busy, glyphs.coming, "a pod of the new version, coming up"),
+        (Role::Muted, glyphs.old, "a pod of the old version"),
+    ] {
+        lines.push(Rich::of(Role::Text, "  ").col(role, sign, 18).add(Role::Text, words));
+    }
+    lines
+}
+
+impl Model {
+    /// The contexts beneath the help text.
+    fn clone_for_help(&self) -> Vec<Context> {
+        use crate::ui::model::{Overlay, Pane};
+        if self.overlays.len() > 1 && !matches!(self.overlays.first(), Some(Overlay::Text(_))) {
+            return vec![Context::Form, Context::Confirm];
+        }
+        let first = match self.pane {
+            Pane::Apps => Some(Context::Apps),
+            Pane::Environments => Some(Context::Environments),
+            Pane::Rollout => None,
+            Pane::Lanes => Some(Context::Lanes),
+            Pane::Trace => Some(Context::Trace),
+        };
+        let release = !matches!(self.pane, Pane::Lanes | Pane::Trace);
+        let rest = [release.then_some(Context::Release), Some(Context::Global), Some(Context::Move)];
+        first.into_iter().chain(rest.into_iter().flatten()).collect()
+    }
+}
+
+fn notices(model: &Model) -> Vec<Rich> {
+    let width = usize::from(model.size.0).saturating_sub(16).max(20);
+    let mut lines = vec![];
+    for notice in &model.notices {
+        let role = footer::level(notice.level);
+        for (i, part) in wrap(&notice.text, width).into_iter().enumerate() {
+            let time = if i == 0 { words::hms(notice.time) } else { String::new() };
+            lines.push(Rich::new().col(Role::Muted, time, 10).add(role, part));
+        }
+        for detail in &notice.detail {
+            lines.extend(wrap(detail, width).into_iter().map(|d| Rich::of(Role::Muted, format!("          {d}"))));
+        }
+    }
+    if lines.is_empty() {
+        lines.push(Rich::of(Role::Muted, "nothing was reported"));
+    }
+    lines
+}
+
+type Results = [(String, Came)];
+
+/// Probes side by side: what was asked, who answered, whether that was right.
+fn probe(model: &Model, results: &Results) -> Vec<Rich> {
+    let glyphs = &model.options.glyphs;
+    let width = usize::from(model.size.0).saturating_sub(5);
+    let most = results.iter().map(|(_, r)| r.as_ref().and_then(|r| r.as_ref().ok()).map_or(1, Vec::len)).max();
+    if results.len() == 1 && most.unwrap_or(1) > 1 {
+        return many(model, results);
+    }
+    let label = 10;
+    let column = width.saturating_sub(label) / results.len().max(1);
+    let cell = column.saturating_sub(2);
+    let each: Vec<Option<&Result<Vec<Probed>, Fault>>> = results.iter().map(|(_, r)| r.as_ref()).collect();
+    let probes: Vec<Option<&Probed>> =
+        each.iter().map(|r| r.and_then(|r| r.as_ref().ok()).and_then(|p| p.first())).collect();
+    let mut lines = vec![];
+    let mut head = Rich::new().col(Role::Muted, "", label);
+    for (name, _) in results {
+        head = head.col(Role::Accent, name, column);
+    }
+    lines.push(head);
+    let row = |name: &str, of: &dyn Fn(&Probed) -> (Role, String)| {
+        let mut line = Rich::new().col(Role::Muted, name, label);
+        for (i, probe) in probes.iter().enumerate() {
+            let (role, text) = match (probe, each.get(i).copied().flatten()) {
+                (Some(probe), _) => of(probe),
+                (None, None) if name == "request" => (Role::Busy, format!("{} on its way", glyphs.spinner(model.beat))),
+                (None, Some(Err(fault))) if name == "verdict" => (Role::Bad, fault.text.to_string()),
+                _ => (Role::Muted, String::new()),
+            };
+            line = line.col(role, text, cell).add(Role::Text, "  ");
+        }
+        line
+    };
+    lines.push(row("request", &|p| (Role::Text, p.path.clone())));
+    lines.push(row("status", &|p| match p.status {
+        Some(s) => (if s < 400 { Role::Ok } else { Role::Bad }, format!("{s} in {:.1} ms", p.latency_ms)),
+        None => (Role::Bad, "no answer".into()),
+    }));
+    lines.push(row("lane", &|p| match &p.lane {
+        Some(lane) => (Role::Lane, lane.clone()),
+        None => (Role::Muted, "none".into()),
+    }));
+    lines.push(Rich::new());
+    let hops =
+        probes.iter().flatten().map(|p| p.chains.iter().map(|c| c.steps.len()).sum::<usize>()).max().unwrap_or(0);
+    for i in 0..hops {
+        let name = if i == 0 { "chain" } else { "" };
+        let mut line = Rich::new().col(Role::Muted, name, label);
+        let mut under = Rich::new().col(Role::Muted, "", label);
+        for probe in &probes {
+            let step = probe.and_then(|p| p.chains.iter().flat_map(|c| &c.steps).nth(i));
+            let (role, text, more) = match step {
+                Some(step) => {
+                    let (role, sign) = words::served(glyphs, step.served);
+                    let role = if step.verdict.is_bad() { Role::Bad } else { role };
+                    let side = step.served.map_or("nobody", Served::word);
+                    let word = if step.verdict.is_bad() {
+                        format!("  {}", step.verdict.word().to_uppercase())
+                    } else {
+                        String::new()
+                    };
+                    let branch = if i == 0 { "" } else { glyphs.branch };
+                    let at = step.address.as_deref().unwrap_or("");
+                    let text = format!("{branch}{sign} {} {side} {at}{word}", words::short(model, &step.app));
+                    let more = step.cause.clone().or_else(|| step.pod.clone()).unwrap_or_default();
+                    (role, text, more)
+                }
+                None => (Role::Muted, String::new(), String::new()),
+            };
+            line = line.col(role, text, cell).add(Role::Text, "  ");
+            under = under.col(Role::Muted, format!("   {more}"), cell).add(Role::Text, "  ");
+        }
+        lines.extend([line, under]);
+    }
+    lines.push(Rich::new());
+    lines.push(row("verdict", &|p| verdict(model, p)));
+    let problems = probes.iter().flatten().map(|p| p.problems.len()).max().unwrap_or(0);
+    for i in 0..problems {
+        lines.push(row("", &|p| (Role::Bad, p.problems.get(i).cloned().unwrap_or_default())));
+    }
+    for (i, (name, _)) in results.iter().enumerate() {
+        if let Some(probe) = probes.get(i).copied().flatten() {
+            lines.push(Rich::new());
+            lines.push(Rich::of(Role::Muted, format!("body, {name}")));
+            lines.extend(probe.body.lines().take(20).flat_map(|l| wrap(l, width)).map(|l| Rich::of(Role::Text, l)));
+        }
+        if let Some(Err(fault)) = each.get(i).copied().flatten() {
+            lines.extend(fault.detail.iter().map(|d| Rich::of(Role::Muted, &**d)));
+        }
+    }
+    lines
+}
+
+fn verdict(model: &Model, probe: &Probed) -> (Role, String) {
+    let glyphs = &model.options.glyphs;
+    if probe.passed {
+        (Role::Ok, format!("{} {}", glyphs.ok, probe.verdict))
+    } else {
+        (Role::Bad, format!("{} {}", glyphs.bad, probe.verdict.to_uppercase()))
+    }
+}
+
+/// One request many times: a line each.
+fn many(model: &Model, results: &Results) -> Vec<Rich> {
+    let mut lines = vec![];
+    for probe in results.iter().filter_map(|(_, r)| r.as_ref()?.as_ref().ok()).flatten() {
+        let (role, word) = verdict(model, probe);
+        let mut line = Rich::new().col(role, word, 14);
+        let status = probe.status.map_or_else(|| "-".into(), |s| s.to_string());
+        line = line.right(Role::Text, status, 4).right(Role::Muted, format!("{:.1} ms", probe.latency_ms), 11);
+        line = line.add(Role::Text, "  ");
+        for (i, step) in probe.chains.iter().flat_map(|c| &c.steps).enumerate() {
+            let (role, sign) = words::served(&model.options.glyphs, step.served);
+            let arrow = if i == 0 { String::new() } else { format!(" {} ", model.options.glyphs.arrow) };
+            line = line.add(Role::Muted, arrow).add(role, format!("{}{sign}", words::short(model, &step.app)));
+        }
+        if let Some(problem) = probe.problems.first() {
+            line = line.add(Role::Bad, format!("  {problem}"));
+        }
+        lines.push(line);
+    }
+    lines
+}

@@ -1,0 +1,146 @@
+//! Small words and signs that several panes share.
+
+use jiff::Timestamp;
+
+use crate::{
+    api::{EnvironmentState, Served, TaskPhase, TaskStatus},
+    ui::{facts::Turn, glyph::Glyphs, model::Model, theme::Role, widget::Rich},
+};
+
+/// `0:42`, `12:03`, `1h02`.
+pub(super) fn clock(seconds: i64) -> String {
+    let s = seconds.max(0);
+    if s < 3600 { format!("{}:{:02}", s / 60, s % 60) } else { format!("{}h{:02}", s / 3600, s % 3600 / 60) }
+}
+
+/// An RFC 3339 time.
+pub(super) fn time(text: Option<&String>) -> Option<Timestamp> {
+    text.and_then(|t| t.parse().ok())
+}
+
+/// How long a task took, or takes.
+pub(super) fn elapsed(model: &Model, started: Option<&String>, finished: Option<&String>) -> String {
+    let Some(from) = time(started) else { return String::new() };
+    let to = time(finished).unwrap_or(model.now);
+    clock(to.duration_since(from).as_secs())
+}
+
+/// `21:03:14`, in UTC: clocks of servers, logs and colleagues agree on it.
+pub(super) fn hms(at: Timestamp) -> String {
+    at.strftime("%H:%M:%S").to_string()
+}
+
+/// A task's sign.
+pub(super) fn task(glyphs: &Glyphs, beat: u64, task: &TaskStatus) -> (Role, &'static str) {
+    match task.phase {
+        TaskPhase::Pending => (Role::Muted, glyphs.idle),
+        TaskPhase::Running => (Role::Busy, glyphs.spinner(beat)),
+        TaskPhase::Waiting => (Role::Warn, glyphs.wait),
+        TaskPhase::Paused => (Role::Warn, glyphs.held),
+        TaskPhase::Succeeded => (Role::Ok, glyphs.ok),
+        TaskPhase::Failed => (Role::Bad, glyphs.bad),
+        TaskPhase::Skipped => (Role::Muted, glyphs.gone),
+        TaskPhase::Aborted => (Role::Muted, glyphs.bad),
+    }
+}
+
+/// A release's sign.
+pub(super) fn turn(glyphs: &Glyphs, beat: u64, turn: Turn<'_>) -> (Role, &'static str) {
+    match turn {
+        Turn::Pending | Turn::Busy(_) => (Role::Busy, glyphs.spinner(beat)),
+        Turn::Aborting => (Role::Warn, glyphs.spinner(beat)),
+        Turn::Approve(_) | Turn::Batch(..) | Turn::Proceed(_) => (Role::Warn, glyphs.wait),
+        Turn::Held => (Role::Warn, glyphs.held),
+        Turn::Failed(_) => (Role::Bad, glyphs.bad),
+        Turn::Succeeded => (Role::Ok, glyphs.ok),
+        Turn::Aborted => (Role::Muted, glyphs.bad),
+    }
+}
+
+/// An environment's sign; gray ones in the lane's colour.
+pub(super) fn environment(glyphs: &Glyphs, state: EnvironmentState, lane: bool) -> (Role, &'static str) {
+    match state {
+        EnvironmentState::New => (Role::Muted, glyphs.idle),
+        EnvironmentState::Deploying => (Role::Busy, glyphs.half),
+        EnvironmentState::Running if lane => (Role::Lane, glyphs.full),
+        EnvironmentState::Running => (Role::Ok, glyphs.full),
+        EnvironmentState::Error => (Role::Bad, glyphs.bad),
+        EnvironmentState::Cleaned => (Role::Muted, glyphs.gone),
+    }
+}
+
+/// An environment's state in a word.
+pub(super) const fn state(state: EnvironmentState) -> &'static str {
+    match state {
+        EnvironmentState::New => "new",
+        EnvironmentState::Deploying => "deploying",
+        EnvironmentState::Running => "running",
+        EnvironmentState::Error => "error",
+        EnvironmentState::Cleaned => "cleaned",
+    }
+}
+
+/// Which side answered: a sign that means the same everywhere.
+pub(super) fn served(glyphs: &Glyphs, served: Option<Served>) -> (Role, &'static str) {
+    match served {
+        Some(Served::Gray) => (Role::Lane, glyphs.full),
+        Some(Served::Base) => (Role::Text, glyphs.empty),
+        None => (Role::Bad, glyphs.bad),
+    }
+}
+
+/// The last part of an image's reference: what tells versions apart.
+pub(super) fn tag(image: &str) -> &str {
+    let last = image.rsplit('/').next().unwrap_or(image);
+    match last.split_once('@') {
+        Some((_, digest)) => digest.get(..digest.len().min(15)).unwrap_or(digest),
+        None => last.rsplit_once(':').map_or(last, |(_, tag)| tag),
+    }
+}
+
+/// The name and tag of an image, without its registry.
+pub(super) fn image(image: &str) -> &str {
+    image.rsplit('/').next().unwrap_or(image)
+}
+
+/// So many pods of each version as signs: exact while they fit, in proportion beyond.
+pub(super) fn bar(glyphs: &Glyphs, new: u32, coming: u32, old: u32, most: usize) -> Rich {
+    let total = u64::from(new) + u64::from(coming) + u64::from(old);
+    let scale = |n: u32| {
+        let n = u64::from(n);
+        let cells = if total as usize <= most { n } else { (n * most as u64).div_ceil(total.max(1)) };
+        usize::try_from(cells).unwrap_or(most).min(most)
+    };
+    let (a, b) = (scale(new), scale(coming));
+    let c = if total as usize <= most { scale(old) } else { most.saturating_sub(a + b) };
+    Rich::new()
+        .add(Role::Lane, glyphs.new.repeat(a))
+        .add(Role::Busy, glyphs.coming.repeat(b))
+        .add(Role::Muted, glyphs.old.repeat(c))
+}
+
+/// What everybody of these names begins with is left out: `spring-cloud-a` among its like is `A`.
+pub(super) fn short<'a>(model: &'a Model, app: &'a str) -> &'a str {
+    model.facts.short(app)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_is_exact_until_it_cannot_be() {
+        let glyphs = crate::ui::glyph::UNICODE;
+        assert_eq!(bar(&glyphs, 1, 1, 3, 20).text(), "■▣□□□");
+        assert_eq!(bar(&glyphs, 50, 0, 50, 10).text(), "■■■■■□□□□□");
+        assert_eq!(bar(&glyphs, 1, 0, 999, 10).text(), "■□□□□□□□□□");
+    }
+
+    #[test]
+    fn clocks_and_tags() {
+        assert_eq!((clock(42).as_str(), clock(723).as_str(), clock(3725).as_str()), ("0:42", "12:03", "1h02"));
+        assert_eq!(tag("registry:5000/team/app:1.2"), "1.2");
+        assert_eq!(tag("app@sha256:0123456789abcdef"), "sha256:01234567");
+        assert_eq!(tag("app"), "app");
+    }
+}

@@ -1,0 +1,226 @@
+//! Drawing by meaning: text with roles, panes, lists. The only place where text becomes cells, so the only
+//! place where foreign text that came in uncleaned (our own resources are held whole) is made harmless.
+
+use std::borrow::Cow;
+
+use ratatui::{buffer::Buffer, layout::Rect};
+use unicode_segmentation::UnicodeSegmentation;
+
+use super::{
+    glyph::Glyphs,
+    theme::{Role, Theme},
+};
+use crate::domain::text::{Clean, truncate, width as columns};
+
+mod list;
+mod pane;
+
+pub(crate) use list::first;
+pub(crate) use pane::centred;
+
+/// A line of runs, each with a role.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Rich {
+    pub(crate) runs: Vec<(Role, String)>,
+}
+
+impl Rich {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// One run.
+    pub(crate) fn of(role: Role, text: impl AsRef<str>) -> Self {
+        Self::new().add(role, text)
+    }
+
+    pub(crate) fn add(mut self, role: Role, text: impl AsRef<str>) -> Self {
+        self.push(role, text);
+        self
+    }
+
+    pub(crate) fn push(&mut self, role: Role, text: impl AsRef<str>) {
+        let text = harmless(text.as_ref());
+        if !text.is_empty() {
+            self.runs.push((role, text.into_owned()));
+        }
+    }
+
+    /// Another line's runs after these.
+    pub(crate) fn join(mut self, other: Self) -> Self {
+        self.runs.extend(other.runs);
+        self
+    }
+
+    /// A column: cut or filled to exactly this width.
+    pub(crate) fn col(mut self, role: Role, text: impl AsRef<str>, width: usize) -> Self {
+        let text = truncate(&harmless(text.as_ref()), width).into_owned();
+        let gap = width.saturating_sub(columns(&text));
+        self.push(role, format!("{text}{}", " ".repeat(gap)));
+        self
+    }
+
+    /// A column, to the right.
+    pub(crate) fn right(mut self, role: Role, text: impl AsRef<str>, width: usize) -> Self {
+        let text = truncate(&harmless(text.as_ref()), width).into_owned();
+        let gap = width.saturating_sub(columns(&text));
+        self.push(role, format!("{}{text}", " ".repeat(gap)));
+        self
+    }
+
+    /// Spaces until this column.
+    pub(crate) fn to(mut self, column: usize) -> Self {
+        let gap = column.saturating_sub(self.width());
+        if gap > 0 {
+            self.runs.push((Role::Text, " ".repeat(gap)));
+        }
+        self
+    }
+
+    pub(crate) fn width(&self) -> usize {
+        self.runs.iter().map(|(_, t)| columns(t)).sum()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    pub(crate) fn text(&self) -> String {
+        self.runs.iter().map(|(_, t)| t.as_str()).collect()
+    }
+}
+
+/// Without control, bidi and invisible characters, on one line.
+pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_ascii_graphic() || c == ' ';
+    if text.chars().all(plain) { Cow::Borrowed(text) } else { Cow::Owned(Clean::from_untrusted(text).into_string()) }
+}
+
+/// Our own signs as ASCII; foreign text stays.
+fn ascii(text: &str) -> String {
+    let one = |c: char| match c {
+        '…' => '~',
+        '·' | '–' | '─' => '-',
+        '→' => '>',
+        '✓' => 'v',
+        '✗' => 'x',
+        '●' => '@',
+        '○' => 'o',
+        '◐' => '%',
+        '◆' | '▲' => '!',
+        '↑' => '^',
+        '↓' => 'v',
+        '←' => '<',
+        '×' => 'x',
+        other => other,
+    };
+    text.chars().map(one).collect()
+}
+
+/// Words broken to lines of at most that width.
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let width = width.max(1);
+    let mut lines = vec![];
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() && columns(&line) + 1 + columns(word) > width {
+            lines.push(std::mem::take(&mut line));
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        for part in word.graphemes(true) {
+            if columns(&line) + columns(part) > width && !line.is_empty() {
+                lines.push(std::mem::take(&mut line));
+            }
+            line.push_str(part);
+        }
+    }
+    if !line.is_empty() {
+        lines.push(line);
+    }
+    lines
+}
+
+/// Where views draw: a buffer, and how things look.
+pub(crate) struct Canvas<'a> {
+    pub(crate) buf: &'a mut Buffer,
+    pub(crate) theme: &'a Theme,
+    pub(crate) glyphs: &'a Glyphs,
+    /// Where the terminal's cursor stands, when a field is edited.
+    pub(crate) cursor: Option<(u16, u16)>,
+}
+
+impl Canvas<'_> {
+    /// One line at a row of the area (0 is its first); what does not fit is cut with a sign.
+    pub(crate) fn line(&mut self, area: Rect, row: u16, rich: &Rich) {
+        let area = area.intersection(self.buf.area);
+        if row >= area.height || area.width == 0 {
+            return;
+        }
+        let y = area.y + row;
+        let (mut x, end) = (area.x, area.right());
+        for (n, (role, text)) in rich.runs.iter().enumerate() {
+            let room = usize::from(end.saturating_sub(x));
+            let rest = rich.runs.get(n + 1..).unwrap_or_default();
+            let more = rest.iter().any(|(_, t)| !t.trim().is_empty());
+            let wide = columns(text);
+            // What follows does not fit: the sign of it stands in the last column.
+            let shown = match wide.cmp(&room) {
+                std::cmp::Ordering::Less => Cow::Borrowed(text.as_str()),
+                std::cmp::Ordering::Equal if !more => Cow::Borrowed(text.as_str()),
+                _ => truncate(text.trim_end(), room.saturating_sub(usize::from(more && wide <= room))),
+            };
+            let cut = wide > room || (wide == room && more);
+            let shown = if cut && !shown.ends_with('…') { Cow::Owned(format!("{shown}…")) } else { shown };
+            let shown = if self.glyphs.ascii { Cow::Owned(ascii(&shown)) } else { shown };
+            x = self.buf.set_stringn(x, y, shown.as_ref(), room, self.theme.style(*role)).0;
+            if cut {
+                return;
+            }
+        }
+    }
+
+    /// A line that ends at the area's right side.
+    pub(crate) fn line_right(&mut self, area: Rect, row: u16, rich: &Rich) {
+        let width = u16::try_from(rich.width()).unwrap_or(u16::MAX).min(area.width);
+        let area = Rect { x: area.right() - width, width, ..area };
+        self.line(area, row, rich);
+    }
+
+    /// Background of an area.
+    pub(crate) fn paint(&mut self, area: Rect, role: Role) {
+        let area = area.intersection(self.buf.area);
+        self.buf.set_style(area, self.theme.style(role));
+    }
+
+    /// Blank, on the ground.
+    pub(crate) fn clear(&mut self, area: Rect) {
+        let area = area.intersection(self.buf.area);
+        for position in area.positions() {
+            if let Some(cell) = self.buf.cell_mut(position) {
+                cell.reset();
+            }
+        }
+        self.paint(area, Role::Ground);
+        self.buf.set_style(area, ratatui::style::Style { bg: None, ..self.theme.style(Role::Text) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_text_loses_its_teeth() {
+        assert_eq!(harmless("a\u{1b}[31m\u{202e}b\u{200b}"), "ab");
+        assert_eq!(Rich::new().col(Role::Text, "a\u{7}b", 4).text(), "ab  ");
+    }
+
+    #[test]
+    fn words_wrap_and_long_ones_break() {
+        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrap("abcdefghij", 4), ["abcd", "efgh", "ij"]);
+        assert_eq!(wrap("灰度发布", 5), ["灰度", "发布"]);
+    }
+}

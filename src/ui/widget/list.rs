@@ -1,0 +1,62 @@
+//! Lists that draw only what is seen. The first row shown follows from the selection alone, so nothing about
+//! scrolling has to be remembered.
+
+use ratatui::layout::Rect;
+
+use super::{Canvas, Rich};
+use crate::ui::theme::Role;
+
+/// The first row to show: the selected one stays in the middle where it can.
+pub(crate) fn first(selected: Option<usize>, rows: usize, height: usize) -> usize {
+    selected.unwrap_or(0).saturating_sub(height / 2).min(rows.saturating_sub(height))
+}
+
+impl Canvas<'_> {
+    /// Rows of equal height; `row(i, inner width)` gives the lines of row `i`.
+    pub(crate) fn list(
+        &mut self,
+        area: Rect,
+        rows: usize,
+        selected: Option<usize>,
+        focused: bool,
+        each: u16,
+        row: impl Fn(usize, usize) -> Vec<Rich>,
+    ) {
+        let each = each.max(1);
+        let height = usize::from(area.height / each);
+        let width = usize::from(area.width.saturating_sub(2));
+        let top = first(selected, rows, height);
+        for (n, i) in (top..rows.min(top + height)).enumerate() {
+            let y = u16::try_from(n).unwrap_or(u16::MAX).saturating_mul(each);
+            let body = Rect { x: area.x + 1, width: area.width.saturating_sub(1), ..area };
+            for (k, rich) in row(i, width).iter().take(usize::from(each)).enumerate() {
+                self.line(body, y + u16::try_from(k).unwrap_or(0), rich);
+            }
+            if selected == Some(i) {
+                let whole = Rect { y: area.y + y, height: each.min(area.height - y), ..area };
+                self.paint(whole, Role::Selected);
+                let role = if focused { Role::Focus } else { Role::Muted };
+                for line in 0..whole.height {
+                    self.line(Rect { width: 1, ..area }, y + line, &Rich::of(role, self.glyphs.cursor));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::first;
+
+    #[test]
+    fn the_selection_is_always_seen() {
+        for rows in 0..30 {
+            for height in 1..12 {
+                for selected in 0..rows {
+                    let top = first(Some(selected), rows, height);
+                    assert!((top..top + height).contains(&selected), "{selected} of {rows} in {height}: {top}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Frames: panes that lie side by side, and boxes on top of them.
+
+use ratatui::{layout::Rect, symbols::border};
+
+use super::{Canvas, Rich};
+use crate::ui::theme::Role;
+
+impl Canvas<'_> {
+    /// A pane with its title at the left, facts at the right of the top line; answers its inside.
+    pub(crate) fn pane(&mut self, area: Rect, title: &Rich, facts: &Rich, focused: bool) -> Rect {
+        let role = if focused { Role::Focus } else { Role::Border };
+        self.frame(area, title, facts, &Rich::new(), role, self.glyphs.border)
+    }
+
+    /// A box on top of everything, in the middle; answers its inside.
+    pub(crate) fn modal(&mut self, area: Rect, title: &Rich, facts: &Rich, foot: &Rich, role: Role) -> Rect {
+        self.clear(area);
+        self.frame(area, title, facts, foot, role, self.glyphs.strong)
+    }
+
+    fn frame(&mut self, area: Rect, title: &Rich, facts: &Rich, foot: &Rich, role: Role, set: border::Set) -> Rect {
+        let area = area.intersection(self.buf.area);
+        if area.width < 2 || area.height < 2 {
+            return Rect { width: 0, height: 0, ..area };
+        }
+        let style = self.theme.style(role);
+        let (right, bottom) = (area.right() - 1, area.bottom() - 1);
+        let mut put = |x: u16, y: u16, symbol: &str| {
+            if let Some(cell) = self.buf.cell_mut((x, y)) {
+                cell.set_symbol(symbol).set_style(style);
+            }
+        };
+        for x in area.x + 1..right {
+            put(x, area.y, set.horizontal_top);
+            put(x, bottom, set.horizontal_bottom);
+        }
+        for y in area.y + 1..bottom {
+            put(area.x, y, set.vertical_left);
+            put(right, y, set.vertical_right);
+        }
+        put(area.x, area.y, set.top_left);
+        put(right, area.y, set.top_right);
+        put(area.x, bottom, set.bottom_left);
+        put(right, bottom, set.bottom_right);
+
+        let inner = Rect { x: area.x + 1, y: area.y + 1, width: area.width - 2, height: area.height - 2 };
+        let top = Rect { x: area.x + 2, y: area.y, width: area.width.saturating_sub(4), height: 1 };
+        if !title.is_empty() {
+            self.line(top, 0, &spaced(title));
+        }
+        let used = u16::try_from(title.width() + 3).unwrap_or(u16::MAX);
+        let rest = Rect { x: top.x.saturating_add(used), width: top.width.saturating_sub(used), ..top };
+        if !facts.is_empty() && usize::from(rest.width) >= facts.width() + 2 {
+            self.line_right(rest, 0, &spaced(facts));
+        }
+        if !foot.is_empty() {
+            self.line_right(Rect { y: bottom, ..top }, 0, &spaced(foot));
+        }
+        inner
+    }
+}
+
+fn spaced(rich: &Rich) -> Rich {
+    Rich::of(Role::Text, " ").join(rich.clone()).add(Role::Text, " ")
+}
+
+/// A box of that size in the middle.
+pub(crate) fn centred(area: Rect, width: u16, height: u16) -> Rect {
+    let (width, height) = (width.min(area.width), height.min(area.height));
+    Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height }
+}
