@@ -185,7 +185,9 @@ impl Theme {
     fn parse(text: &str, place: &str, depth: Depth) -> Result<Self, ThemeError> {
         let form = |e: toml::de::Error| ThemeError::Form(place.into(), e.to_string().trim().replace('\n', " "));
         let file: File = toml::from_str(text).map_err(form)?;
-        let fallback = (place != "default").then(|| Self::built_in("default", depth)).transpose()?;
+        // The theme that others fall back on has nothing to fall back on itself.
+        let base = if depth == Depth::Mono { "mono" } else { "default" };
+        let fallback = (place != base).then(|| Self::built_in(base, depth)).transpose()?;
         let mut styles = fallback.map_or([Style::new(); Role::ALL.len()], |theme| theme.styles);
         for (role, paint) in &file.role {
             let colour = |written: &Option<String>| -> Result<Option<Color>, ThemeError> {
