@@ -406,6 +406,15 @@ async fn a_definition_brings_its_resource_and_takes_it_along() {
     .unwrap();
     let made = api.create(&PostParams::default(), &widget("w", json!({"size": 3}))).await.unwrap();
     assert_eq!(made.metadata.generation, Some(1));
+    assert_eq!(made.data["spec"], json!({"size": 3, "colour": "red"}));
+    let bad = api.create(&PostParams::default(), &widget("bad", json!({"size": 30, "colour": "green"}))).await;
+    let status = status_of(bad.unwrap_err());
+    assert_eq!((status.code, status.reason.as_str()), (422, "Invalid"));
+    assert_eq!(
+        status.message,
+        "Widget.example.com \"bad\" is invalid: [spec.size: Invalid value: 30: spec.size in body should be less than or \
+         equal to 10, spec.colour: Unsupported value: \"green\": supported values: \"red\", \"blue\"]"
+    );
     let patch = Patch::Merge(json!({"status": {"ready": true}}));
     let after = api.patch_status("w", &PatchParams::default(), &patch).await.unwrap();
     assert_eq!(after.data["status"]["ready"], true);

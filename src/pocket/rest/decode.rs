@@ -1,5 +1,6 @@
 //! A body as an object of its resource: the right kind, the right types, nothing unknown.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Map, Value};
 
 use super::error::{ApiError, Result};
@@ -74,6 +75,13 @@ pub(super) fn decode(resource: &Resource, object: &mut Value, unknown: Unknown) 
             defaults::apply(resource, object);
         }
         Definition::Custom(custom) => {
+            let read = |metadata: Value| -> std::result::Result<Value, serde_json::Error> {
+                serde_json::to_value(serde_json::from_value::<ObjectMeta>(metadata)?)
+            };
+            let metadata = read(object["metadata"].clone())
+                .map_err(|e| ApiError::bad_request(format!("metadata of the {}: {e}", resource.kind)))?;
+            lost(&object["metadata"], &metadata, "metadata".into(), &mut dropped);
+            object["metadata"] = metadata;
             schema::prune(&custom.schema, object, &mut dropped);
             schema::apply_defaults(&custom.schema, object);
         }

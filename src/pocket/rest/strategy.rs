@@ -88,7 +88,11 @@ fn finish(resource: &Resource, object: &mut Value, old: Option<&Value>) -> Resul
         accept_definition(object);
     }
     if let Some(custom) = resource.custom() {
-        problems.extend(schema::validate(&custom.schema, object, old));
+        problems.extend(schema::validate(&custom.schema, object));
+        // Rules may count on the types being right.
+        if problems.is_empty() {
+            problems.extend(custom.rules.check(&custom.schema, object, old));
+        }
     }
     if problems.is_empty() {
         return Ok(());

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::pocket::patch::ListKeys;
+use crate::pocket::rest::schema::Rules;
 
 use super::{ALL_VERBS, Definition, Resource, ScalePaths};
 
@@ -11,6 +12,7 @@ use super::{ALL_VERBS, Definition, Resource, ScalePaths};
 pub struct CustomVersion {
     /// The structural schema.
     pub schema: Value,
+    pub(in crate::pocket::rest) rules: Rules,
     /// `additionalPrinterColumns`.
     pub columns: Vec<Value>,
 }
@@ -69,6 +71,7 @@ pub fn resources(definition: &Value) -> Vec<Resource> {
                 lists: ListKeys::from_schema(&version["schema"]["openAPIV3Schema"])
                     .status_subresource(subresources["status"].is_object()),
                 definition: Definition::Custom(Box::new(CustomVersion {
+                    rules: Rules::default(),
                     schema: version["schema"]["openAPIV3Schema"].clone(),
                     columns: version["additionalPrinterColumns"].as_array().cloned().unwrap_or_default(),
                 })),

@@ -1,0 +1,63 @@
+//! `x-kubernetes-validations`: CEL rules, compiled when the first object comes.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use kube_cel::{CompiledSchema, Validator, compile_schema};
+use serde_json::Value;
+
+use super::super::error::FieldError;
+
+/// The rules of one schema.
+#[derive(Default)]
+pub(crate) struct Rules {
+    compiled: OnceLock<Option<CompiledSchema>>,
+}
+
+impl fmt::Debug for Rules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Rules")
+    }
+}
+
+impl Rules {
+    /// What the rules say against `object`; transition rules look at `old` too.
+    pub(crate) fn check(&self, schema: &Value, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
+        let compile = || has_rules(schema).then(|| compile_schema(schema));
+        let Some(compiled) = self.compiled.get_or_init(compile) else { return Vec::new() };
+        let Err(errors) = Validator::new().validate_compiled(compiled, object, old) else { return Vec::new() };
+        errors
+            .into_vec()
+            .into_iter()
+            .map(|error| {
+                let value = at(object, &error.field_path);
+                match error.reason.as_deref() {
+                    Some("FieldValueForbidden") => FieldError::forbidden(error.field_path, error.message),
+                    Some("FieldValueRequired") => FieldError::required(error.field_path, error.message),
+                    _ => FieldError::invalid(error.field_path, value, error.message),
+                }
+            })
+            .collect()
+    }
+}
+
+/// Most schemas have none, and then nothing is compiled.
+fn has_rules(schema: &Value) -> bool {
+    match schema {
+        Value::Object(map) => map.contains_key("x-kubernetes-validations") || map.values().any(has_rules),
+        Value::Array(list) => list.iter().any(has_rules),
+        _ => false,
+    }
+}
+
+/// The value at `spec.list[0].field`.
+fn at<'a>(object: &'a Value, path: &str) -> &'a Value {
+    let mut value = object;
+    for step in path.split(['.', '[']).filter(|s| !s.is_empty()) {
+        value = match step.strip_suffix(']').and_then(|n| n.parse::<usize>().ok()) {
+            Some(index) => &value[index],
+            None => &value[step],
+        };
+    }
+    value
+}
