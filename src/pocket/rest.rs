@@ -36,6 +36,7 @@ mod selector;
 mod strategy;
 mod terminate;
 mod update;
+mod validate;
 mod watch;
 
 pub use error::{ApiError, FieldError};

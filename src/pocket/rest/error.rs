@@ -192,6 +192,10 @@ impl FieldError {
         FieldError::new(field, "FieldValueForbidden", None, detail)
     }
 
+    pub fn not_found(field: impl Into<String>, value: &Value) -> FieldError {
+        FieldError::new(field, "FieldValueNotFound", Some(value), "")
+    }
+
     pub fn duplicate(field: impl Into<String>, value: &Value) -> FieldError {
         FieldError::new(field, "FieldValueDuplicate", Some(value), "")
     }
@@ -217,6 +221,7 @@ impl FieldError {
             "FieldValueRequired" => "Required value",
             "FieldValueForbidden" => "Forbidden",
             "FieldValueDuplicate" => "Duplicate value",
+            "FieldValueNotFound" => "Not found",
             "FieldValueNotSupported" => "Unsupported value",
             "FieldValueTooLong" => "Too long",
             "FieldValueTooMany" => "Too many",

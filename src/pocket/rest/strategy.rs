@@ -6,7 +6,7 @@ use super::addresses;
 use super::error::{ApiError, FieldError, Result};
 use super::meta::{self, NameRule};
 use super::registry::{CRDS, Resource};
-use super::schema;
+use super::{schema, validate};
 
 impl Resource {
     pub(super) fn name_rule(&self) -> NameRule {
@@ -86,6 +86,10 @@ fn finish(resource: &Resource, object: &mut Value, old: Option<&Value>) -> Resul
     problems.extend(meta::check_labels("metadata.labels", &object["metadata"]["labels"]));
     if &*resource.storage == CRDS {
         accept_definition(object);
+    }
+    // What only a controller or the kubelet says (status) is not judged again.
+    if resource.builtin().is_some() && old.is_none_or(|old| old["spec"] != object["spec"] || old["spec"].is_null()) {
+        problems.extend(validate::check(resource, object, old));
     }
     if let Some(custom) = resource.custom() {
         problems.extend(schema::validate(&custom.schema, object));

@@ -1,0 +1,46 @@
+//! CustomResourceDefinitions: what can be served.
+
+use serde_json::Value;
+
+use super::super::error::FieldError;
+use super::array;
+
+pub(super) fn check(object: &Value, problems: &mut Vec<FieldError>) {
+    let spec = &object["spec"];
+    let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+    let (group, plural) = (text(&spec["group"]), text(&spec["names"]["plural"]));
+    for (field, value) in [("spec.group", &group), ("spec.names.plural", &plural)] {
+        if value.is_empty() {
+            problems.push(FieldError::required(field, ""));
+        }
+    }
+    if text(&spec["names"]["kind"]).is_empty() {
+        problems.push(FieldError::required("spec.names.kind", ""));
+    }
+    let name = &object["metadata"]["name"];
+    if text(name) != format!("{plural}.{group}") {
+        problems.push(FieldError::invalid("metadata.name", name, "must be spec.names.plural+\".\"+spec.group"));
+    }
+    if !matches!(spec["scope"].as_str(), Some("Namespaced" | "Cluster")) {
+        problems.push(FieldError::not_supported("spec.scope", &spec["scope"], &["Cluster", "Namespaced"]));
+    }
+    if spec["conversion"]["strategy"] == "Webhook" {
+        let words = "pocket does not serve conversion webhooks";
+        problems.push(FieldError::forbidden("spec.conversion.strategy", words));
+    }
+    let versions = array(&spec["versions"]);
+    if versions.iter().filter(|v| v["storage"] == true).count() != 1 {
+        let words = "must have exactly one version marked as storage version";
+        problems.push(FieldError::invalid("spec.versions", &spec["versions"], words));
+    }
+    for (at, version) in versions.iter().enumerate() {
+        let schema = &version["schema"]["openAPIV3Schema"];
+        let path = format!("spec.versions[{at}].schema.openAPIV3Schema");
+        if !schema.is_object() {
+            problems.push(FieldError::required(path, "schemas are required"));
+        } else if schema["type"] != "object" {
+            let words = "must be object at the root";
+            problems.push(FieldError::invalid(format!("{path}.type"), &schema["type"], words));
+        }
+    }
+}

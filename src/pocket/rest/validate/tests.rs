@@ -1,0 +1,114 @@
+use serde_json::json;
+
+use super::super::defaults;
+use super::super::error::ApiError;
+use super::super::registry::builtin;
+use super::*;
+
+/// The fields that are refused, after defaulting.
+fn refused(kind: &str, object: &Value, old: Option<&Value>) -> Vec<String> {
+    let row = builtin::ALL.iter().find(|b| b.kind == kind).unwrap().resource();
+    let complete = |object: &Value| {
+        let mut object = object.clone();
+        defaults::apply(&row, &mut object);
+        object
+    };
+    let old = old.map(complete);
+    check(&row, &complete(object), old.as_ref()).into_iter().map(|p| p.field).collect()
+}
+
+fn set(mut object: Value, pointer: &str, value: Value) -> Value {
+    let (parent, field) = pointer.rsplit_once('/').unwrap();
+    object.pointer_mut(parent).unwrap()[field] = value;
+    object
+}
+
+fn deployment() -> Value {
+    json!({"metadata": {"name": "web"}, "spec": {
+        "selector": {"matchLabels": {"app": "web"}},
+        "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}},
+    }})
+}
+
+#[test]
+fn deployments() {
+    let good = deployment();
+    assert_eq!(refused("Deployment", &good, Some(&good)), Vec::<String>::new());
+    let cases = [
+        ("/spec/replicas", json!(-1), "spec.replicas"),
+        ("/spec/selector", json!({}), "spec.selector"),
+        ("/spec/template/metadata", json!({"labels": {"app": "x"}}), "spec.template.metadata.labels"),
+        ("/spec/progressDeadlineSeconds", json!(0), "spec.progressDeadlineSeconds"),
+        ("/spec/strategy", json!({"type": "Odd"}), "spec.strategy.type"),
+        ("/spec/strategy", json!({"type": "Recreate", "rollingUpdate": {}}), "spec.strategy.rollingUpdate"),
+        (
+            "/spec/strategy",
+            json!({"rollingUpdate": {"maxSurge": 0, "maxUnavailable": "0%"}}),
+            "spec.strategy.rollingUpdate.maxUnavailable",
+        ),
+        ("/spec/template/spec/restartPolicy", json!("Never"), "spec.template.spec.restartPolicy"),
+        ("/spec/template/spec/containers", json!([]), "spec.template.spec.containers"),
+        ("/spec/template/spec/containers/0/image", json!(""), "spec.template.spec.containers[0].image"),
+        (
+            "/spec/template/spec/containers/0/ports",
+            json!([{"containerPort": 70000}]),
+            "spec.template.spec.containers[0].ports[0].containerPort",
+        ),
+        (
+            "/spec/template/spec/containers/0/volumeMounts",
+            json!([{"name": "v", "mountPath": "/v"}]),
+            "spec.template.spec.containers[0].volumeMounts[0].name",
+        ),
+    ];
+    for (pointer, value, field) in cases {
+        assert_eq!(refused("Deployment", &set(good.clone(), pointer, value), None), [field]);
+    }
+    let mut moved = set(good.clone(), "/spec/selector/matchLabels", json!({"app": "x"}));
+    moved = set(moved, "/spec/template/metadata/labels", json!({"app": "x"}));
+    assert_eq!(refused("Deployment", &moved, Some(&good)), ["spec.selector"]);
+}
+
+#[test]
+fn the_latch_of_a_rollout_is_taken() {
+    let mut latched = set(deployment(), "/spec/minReadySeconds", json!(2_147_483_646));
+    latched = set(latched, "/spec/progressDeadlineSeconds", json!(2_147_483_647));
+    latched = set(latched, "/spec/strategy", json!({"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 3}}));
+    assert_eq!(refused("Deployment", &latched, None), Vec::<String>::new());
+}
+
+#[test]
+fn pods_services_jobs_and_maps() {
+    let pod = json!({"spec": {"containers": [{"name": "c", "image": "a"}]}});
+    let image = set(pod.clone(), "/spec/containers/0/image", json!("b"));
+    let node = set(pod.clone(), "/spec/nodeName", json!("n"));
+    for next in [&image, &node] {
+        assert_eq!(refused("Pod", next, Some(&pod)), Vec::<String>::new());
+    }
+    let command = set(pod.clone(), "/spec/containers/0/command", json!(["x"]));
+    assert_eq!(refused("Pod", &command, Some(&pod)), ["spec"]);
+    assert_eq!(refused("Pod", &set(node.clone(), "/spec/nodeName", json!("m")), Some(&node)), ["spec"]);
+
+    let service = json!({"spec": {"ports": [{"port": 80}]}});
+    assert_eq!(refused("Service", &service, None), Vec::<String>::new());
+    assert_eq!(refused("Service", &set(service.clone(), "/spec/ports", json!([])), None), ["spec.ports"]);
+    assert_eq!(refused("Service", &set(service, "/spec/type", json!("Odd")), None), ["spec.type"]);
+
+    let job = json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "a"}]}}}});
+    assert_eq!(refused("Job", &job, None), ["spec.template.spec.restartPolicy"]);
+
+    let map = json!({"immutable": true, "data": {"a": "b"}});
+    assert_eq!(refused("ConfigMap", &set(map.clone(), "/data/a", json!("c")), Some(&map)), ["data"]);
+    assert_eq!(refused("ConfigMap", &json!({"data": {"a b": ""}}), None), ["data[a b]"]);
+}
+
+#[test]
+fn the_words_are_kubernetes_words() {
+    let row = builtin::ALL.iter().find(|b| b.kind == "Deployment").unwrap().resource();
+    let mut object = set(deployment(), "/spec/replicas", json!(-1));
+    defaults::apply(&row, &mut object);
+    let error = ApiError::invalid("apps", "Deployment", "web", &check(&row, &object, None));
+    assert_eq!(
+        error.message,
+        "Deployment.apps \"web\" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0"
+    );
+}

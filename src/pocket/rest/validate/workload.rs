@@ -1,0 +1,139 @@
+//! Deployments, ReplicaSets, Jobs.
+
+use serde_json::Value;
+
+use super::super::error::FieldError;
+use super::{IMMUTABLE, not_negative, pod};
+
+pub(super) fn deployment(object: &Value, old: Option<&Value>, problems: &mut Vec<FieldError>) {
+    replicated(object, old, "deployment", problems);
+    let spec = &object["spec"];
+    for field in ["spec.revisionHistoryLimit", "spec.progressDeadlineSeconds"] {
+        not_negative(object, field, problems);
+    }
+    let deadline = &spec["progressDeadlineSeconds"];
+    if deadline.as_i64().is_some_and(|d| d <= spec["minReadySeconds"].as_i64().unwrap_or(0)) {
+        let words = "must be greater than minReadySeconds";
+        problems.push(FieldError::invalid("spec.progressDeadlineSeconds", deadline, words));
+    }
+    let strategy = &spec["strategy"];
+    match strategy["type"].as_str() {
+        Some("Recreate") if !strategy["rollingUpdate"].is_null() => {
+            let words = "may not be specified when strategy `type` is 'Recreate'";
+            problems.push(FieldError::forbidden("spec.strategy.rollingUpdate", words));
+        }
+        Some("RollingUpdate") => rolling(&strategy["rollingUpdate"], problems),
+        Some("Recreate") => {}
+        _ => {
+            let known = ["Recreate", "RollingUpdate"];
+            problems.push(FieldError::not_supported("spec.strategy.type", &strategy["type"], &known));
+        }
+    }
+}
+
+fn rolling(rolling: &Value, problems: &mut Vec<FieldError>) {
+    const PATH: &str = "spec.strategy.rollingUpdate";
+    let mut amount = |field: &str| -> i64 {
+        let value = &rolling[field];
+        let path = format!("{PATH}.{field}");
+        match (value.as_i64(), value.as_str()) {
+            (Some(n), _) => {
+                if n < 0 {
+                    problems.push(FieldError::invalid(path, value, super::NOT_NEGATIVE));
+                }
+                n
+            }
+            (None, Some(text)) => match text.strip_suffix('%').and_then(|n| n.parse::<u32>().ok()) {
+                Some(percent) => {
+                    if percent > 100 && field == "maxUnavailable" {
+                        problems.push(FieldError::invalid(path, value, "must not be greater than 100%"));
+                    }
+                    percent.into()
+                }
+                None => {
+                    let words = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')";
+                    problems.push(FieldError::invalid(path, value, words));
+                    1
+                }
+            },
+            _ => 1,
+        }
+    };
+    let (unavailable, surge) = (amount("maxUnavailable"), amount("maxSurge"));
+    if unavailable == 0 && surge == 0 {
+        let words = "may not be 0 when `maxSurge` is 0";
+        let path = format!("{PATH}.maxUnavailable");
+        problems.push(FieldError::invalid(path, &rolling["maxUnavailable"], words));
+    }
+}
+
+pub(super) fn replica_set(object: &Value, old: Option<&Value>, problems: &mut Vec<FieldError>) {
+    replicated(object, old, "replicaset", problems);
+}
+
+fn replicated(object: &Value, old: Option<&Value>, kind: &str, problems: &mut Vec<FieldError>) {
+    not_negative(object, "spec.replicas", problems);
+    not_negative(object, "spec.minReadySeconds", problems);
+    let (selector, template) = (&object["spec"]["selector"], &object["spec"]["template"]);
+    let is_empty = |field: &str| match &selector[field] {
+        Value::Object(map) => map.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        _ => true,
+    };
+    if is_empty("matchLabels") && is_empty("matchExpressions") {
+        let words = format!("empty selector is invalid for {kind}");
+        problems.push(FieldError::invalid("spec.selector", selector, words));
+    } else if !selects(selector, &template["metadata"]["labels"]) {
+        let words = "`selector` does not match template `labels`";
+        let labels = &template["metadata"]["labels"];
+        problems.push(FieldError::invalid("spec.template.metadata.labels", labels, words));
+    }
+    pod::spec(&template["spec"], "spec.template.spec", problems);
+    let policy = &template["spec"]["restartPolicy"];
+    if policy.as_str().is_some_and(|p| p != "Always") {
+        problems.push(FieldError::not_supported("spec.template.spec.restartPolicy", policy, &["Always"]));
+    }
+    if old.is_some_and(|old| old["spec"]["selector"] != *selector) {
+        problems.push(FieldError::invalid("spec.selector", selector, IMMUTABLE));
+    }
+}
+
+/// Whether a label selector matches labels.
+fn selects(selector: &Value, labels: &Value) -> bool {
+    let equal = selector["matchLabels"].as_object().into_iter().flatten().all(|(k, v)| labels.get(k) == Some(v));
+    equal
+        && super::array(&selector["matchExpressions"]).iter().all(|e| {
+            let value = e["key"].as_str().and_then(|key| labels.get(key));
+            let listed = value.is_some_and(|v| super::array(&e["values"]).contains(v));
+            match e["operator"].as_str() {
+                Some("In") => listed,
+                Some("NotIn") => !listed,
+                Some("Exists") => value.is_some(),
+                Some("DoesNotExist") => value.is_none(),
+                _ => false,
+            }
+        })
+}
+
+pub(super) fn job(object: &Value, old: Option<&Value>, problems: &mut Vec<FieldError>) {
+    for field in ["spec.parallelism", "spec.completions", "spec.backoffLimit", "spec.ttlSecondsAfterFinished"] {
+        not_negative(object, field, problems);
+    }
+    let template = &object["spec"]["template"];
+    pod::spec(&template["spec"], "spec.template.spec", problems);
+    match template["spec"]["restartPolicy"].as_str() {
+        Some("OnFailure" | "Never") => {}
+        None => {
+            let words = "valid values: \"OnFailure\", \"Never\"";
+            problems.push(FieldError::required("spec.template.spec.restartPolicy", words));
+        }
+        Some(_) => {
+            let (policy, known) = (&template["spec"]["restartPolicy"], ["OnFailure", "Never"]);
+            problems.push(FieldError::not_supported("spec.template.spec.restartPolicy", policy, &known));
+        }
+    }
+    // Only the template's spec: labels of a template may come from a controller.
+    if old.is_some_and(|old| old["spec"]["template"]["spec"] != template["spec"]) {
+        problems.push(FieldError::invalid("spec.template", template, IMMUTABLE));
+    }
+}
