@@ -1,0 +1,136 @@
+//! Turns of the fixed world that it does not stand in by itself.
+
+use std::sync::Arc;
+
+use graylane::{
+    api::{BatchPhase, EnvironmentLock, EnvironmentState, Release, ReleasePhase, TaskPhase, TaskStatus, Workflow},
+    domain::{
+        text::Clean,
+        world::{Link, World},
+    },
+    ui::fixture,
+};
+use jiff::SignedDuration;
+
+/// The App whose release is looked at first.
+pub const A: &str = "spring-cloud-a";
+/// Its release.
+pub const RELEASE: &str = "spring-cloud-a-production-7";
+
+/// The fixed world with that release changed.
+pub fn with_release(change: impl FnOnce(&mut Release)) -> World {
+    let mut world = fixture::world();
+    let releases = Arc::make_mut(&mut world.releases);
+    change(Arc::make_mut(releases.get_mut(RELEASE).expect("it is there")));
+    world.revision += 1;
+    world
+}
+
+/// The release stands at that task: what comes before it is done, what comes after it has not begun.
+pub fn at(task: &str, phase: TaskPhase, whole: ReleasePhase, message: Option<&str>) -> World {
+    with_release(|release| {
+        let status = release.status.as_mut().expect("it has begun");
+        let place = status.tasks.iter().position(|t| t.name == task).expect("a task of it");
+        for after in &mut status.tasks[place + 1..] {
+            *after = TaskStatus {
+                name: after.name.clone(),
+                kind: after.kind.clone(),
+                environment: after.environment.clone(),
+                ..TaskStatus::default()
+            };
+        }
+        let here = &mut status.tasks[place];
+        here.phase = phase;
+        here.finished_at = None;
+        for batch in &mut here.batches {
+            (batch.phase, batch.finished_at) = (BatchPhase::Surging, None);
+        }
+        here.message = message.map(Into::into);
+        (status.phase, status.task) = (whole, Some(task.into()));
+        let names: Vec<&str> = status.tasks[..=place].iter().map(|t| t.name.as_str()).collect();
+        status.history.retain(|h| h.task.as_deref().is_some_and(|t| names.contains(&t) && t != task));
+    })
+}
+
+/// Waits for a yes.
+pub fn approval() -> World {
+    at("approve", TaskPhase::Waiting, ReleasePhase::Waiting, None)
+}
+
+/// Waits for a word before production.
+pub fn proceed() -> World {
+    at("go-production", TaskPhase::Waiting, ReleasePhase::Waiting, Some("look at the trace"))
+}
+
+/// A deploy has failed.
+pub fn failed() -> World {
+    let message = "spring-cloud-a-gray: 0 of 1 pods ready after 5 min: CrashLoopBackOff: exit code 1";
+    at("deploy-gray", TaskPhase::Failed, ReleasePhase::Failed, Some(message))
+}
+
+/// Held by a person.
+pub fn held() -> World {
+    with_release(|release| {
+        release.spec.control.paused = true;
+        let status = release.status.as_mut().expect("it has begun");
+        status.phase = ReleasePhase::Paused;
+        status.message = Some("paused by noah: dashboards first".into());
+    })
+}
+
+/// Done, from its first task to its last.
+pub fn succeeded() -> World {
+    with_release(|release| {
+        let status = release.status.as_mut().expect("it has begun");
+        let end = fixture::now().to_string();
+        for task in &mut status.tasks {
+            task.phase = TaskPhase::Succeeded;
+            task.message = None;
+            for batch in &mut task.batches {
+                batch.phase = BatchPhase::Done;
+            }
+            task.started_at.get_or_insert_with(|| end.clone());
+            task.finished_at.get_or_insert_with(|| end.clone());
+        }
+        (status.phase, status.task, status.message) = (ReleasePhase::Succeeded, None, None);
+        status.finished_at = Some(end);
+    })
+}
+
+/// An environment of A is locked, and another one has failed.
+pub fn locked() -> World {
+    let mut world = fixture::world();
+    let apps = Arc::make_mut(&mut world.apps);
+    let app = Arc::make_mut(apps.get_mut(A).expect("it is there"));
+    let found = app.spec.environments.iter_mut().find(|e| e.name == "test").expect("an environment");
+    found.lock = Some(EnvironmentLock { by: "noah".into(), reason: "load test until six".into() });
+    let status = app.status.as_mut().and_then(|s| s.environments.get_mut("pre")).expect("it has run");
+    status.state = EnvironmentState::Error;
+    status.message = Some("deployments.apps spring-cloud-a-pre: field manager kubectl-edit owns .spec.replicas".into());
+    world
+}
+
+/// A workflow with nothing between the button and production.
+pub fn straight_to_production() -> World {
+    let mut world = fixture::world();
+    let apps = Arc::make_mut(&mut world.apps);
+    let app = Arc::make_mut(apps.get_mut("spring-cloud-b").expect("it is there"));
+    let mut workflow = Workflow::clone(&app.spec.workflow);
+    for stage in &mut workflow.stages {
+        stage.tasks.retain(|t| t.approval.is_none() && t.proceed.is_none());
+    }
+    app.spec.workflow = workflow;
+    world
+}
+
+/// Nothing has been applied yet.
+pub fn empty() -> World {
+    World { link: Link::Live, namespace: "demo".into(), ..World::default() }
+}
+
+/// The connection is lost.
+pub fn stale() -> World {
+    let since = fixture::now().checked_sub(SignedDuration::from_secs(95)).expect("a time");
+    let why = Clean::from("connection refused; trying again");
+    World { link: Link::Stale { since, why }, ..fixture::world() }
+}
