@@ -117,9 +117,20 @@ impl Config {
     /// Who acts.
     pub fn user(&self) -> String {
         let from_env = || ["USER", "LOGNAME"].iter().find_map(|v| std::env::var(v).ok()).filter(|u| !u.is_empty());
-        let number = || format!("uid-{}", rustix::process::getuid().as_raw());
-        self.user.clone().or_else(from_env).unwrap_or_else(number)
+        let uid = rustix::process::getuid().as_raw();
+        let known = || std::fs::read_to_string("/etc/passwd").ok().and_then(|text| account(&text, uid));
+        self.user.clone().or_else(from_env).or_else(known).unwrap_or_else(|| format!("uid-{uid}"))
     }
+}
+
+/// The name of a user's number in passwd(5).
+fn account(passwd: &str, uid: u32) -> Option<String> {
+    let name = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then_some(name)
+    })?;
+    (!name.is_empty()).then(|| name.to_owned())
 }
 
 #[cfg(test)]
@@ -131,6 +142,13 @@ mod tests {
         let file = dir.path().join(name);
         std::fs::write(&file, text).unwrap();
         load(Some(&file)).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_number_has_its_name() {
+        let passwd = "root:x:0:0:root:/root:/bin/sh\nbroken\nann:x:1000:1000::/home/ann:/bin/sh\n";
+        assert_eq!(account(passwd, 1000).as_deref(), Some("ann"));
+        assert_eq!(account(passwd, 7), None);
     }
 
     #[test]

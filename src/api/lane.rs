@@ -340,4 +340,7 @@ pub struct LaneAppStatus {
     pub served: Served,
     /// In words.
     pub reason: String,
+    /// When that side began to serve, RFC 3339: gateways follow a moment later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
 }

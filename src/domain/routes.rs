@@ -9,6 +9,8 @@ mod build;
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use crate::api::{Lane, LaneApp, LaneAppStatus, LaneGroup, LaneMode, OnLoss, Served, gateway_api::HttpRoute};
 
 pub use build::{app_name as app_route, entry_name as entry_route, internal_gateway};
@@ -84,6 +86,14 @@ pub fn plan(inputs: &Inputs) -> Plan {
     plan
 }
 
+/// Times of sides that have not changed stay, the others are of now.
+pub fn carry_since(old: &[LaneAppStatus], new: &mut [LaneAppStatus], now: Timestamp) {
+    for app in new {
+        let before = old.iter().find(|o| o.app == app.app && o.served == app.served);
+        app.since = before.and_then(|b| b.since.clone()).or_else(|| Some(now.to_string()));
+    }
+}
+
 /// Who serves each app of one lane, and why.
 fn lane_apps(inputs: &Inputs, lane: &Lane) -> Vec<LaneAppStatus> {
     let apps = &inputs.group.spec.apps;
@@ -132,11 +142,11 @@ fn lane_app(inputs: &Inputs, lane: &Lane, app: &LaneApp, lost: bool) -> LaneAppS
 }
 
 fn base(app: &str, reason: String) -> LaneAppStatus {
-    LaneAppStatus { app: app.into(), served: Served::Base, reason }
+    LaneAppStatus { app: app.into(), served: Served::Base, reason, since: None }
 }
 
 fn gray(app: &str, reason: String) -> LaneAppStatus {
-    LaneAppStatus { app: app.into(), served: Served::Gray, reason }
+    LaneAppStatus { app: app.into(), served: Served::Gray, reason, since: None }
 }
 
 fn duplicates(apps: &[LaneApp]) -> Vec<String> {

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use jiff::Timestamp;
 use kube::{
     Api, Resource, ResourceExt,
     api::{DeleteParams, PostParams},
@@ -19,7 +20,7 @@ use crate::{
     domain::{
         batches::template::digest,
         lanes::check,
-        routes::{Inputs, LaneVersion, plan},
+        routes::{Inputs, LaneVersion, carry_since, plan},
         text::Clean,
         workflow::{key, lane_open},
     },
@@ -83,10 +84,10 @@ async fn group(
     tell_group(options, group, status).await?;
     for lane in lanes.iter().filter(|l| l.spec.group == name) {
         let own = lane.name_any();
-        let status = LaneStatus {
-            apps: planned.lanes.get(&own).cloned().unwrap_or_default(),
-            problems: problems.iter().filter(|p| p.lane == own).map(ToString::to_string).collect(),
-        };
+        let mut apps = planned.lanes.get(&own).cloned().unwrap_or_default();
+        carry_since(lane.status.as_ref().map_or(&[], |s| &s.apps), &mut apps, Timestamp::now());
+        let status =
+            LaneStatus { apps, problems: problems.iter().filter(|p| p.lane == own).map(ToString::to_string).collect() };
         tell_lane(options, lane, status).await?;
     }
     Ok(())

@@ -236,6 +236,7 @@ fn lane(name: &str, enabled: bool, priority: i32, condition: &str, apps: &[(&str
         app: (*app).into(),
         served: *served,
         reason: (*reason).into(),
+        since: None,
     });
     lane.status = Some(LaneStatus { apps: apps.collect(), problems: vec![] });
     lane

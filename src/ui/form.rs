@@ -25,6 +25,8 @@ pub struct Form {
     pub at: usize,
     /// What is wrong, or will change: worked out at every key.
     pub remarks: Vec<Remark>,
+    /// Somebody wanted to go on with it: all that is wrong is shown.
+    pub tried: bool,
 }
 
 /// What a form makes.
@@ -66,6 +68,8 @@ pub struct Field {
     pub hint: String,
     /// What is wrong with it.
     pub error: Option<String>,
+    /// It was edited, so what is wrong with it is shown.
+    pub told: bool,
 }
 
 /// What a field holds.
@@ -106,13 +110,14 @@ impl Field {
             value: Value::Text(Input::new(super::widget::harmless(value).into_owned())),
             hint: hint.into(),
             error: None,
+            told: false,
         }
     }
 
     /// One of a few.
     pub fn choice(id: &str, label: &str, options: Vec<String>, at: usize, hint: &str) -> Self {
         let value = Value::Choice { at: at.min(options.len().saturating_sub(1)), options };
-        Self { id: id.into(), label: label.into(), value, hint: hint.into(), error: None }
+        Self { id: id.into(), label: label.into(), value, hint: hint.into(), error: None, told: false }
     }
 
     /// What it says now.
@@ -151,6 +156,9 @@ impl Form {
 
     /// Edits the field in hand.
     pub fn edit(&mut self, request: InputRequest) {
+        if let Some(field) = self.field() {
+            field.told = true;
+        }
         match self.field().map(|f| &mut f.value) {
             Some(Value::Text(input)) => {
                 input.handle(request);
@@ -170,9 +178,10 @@ impl Form {
         }
     }
 
-    /// Something must be put right first.
-    pub fn is_wrong(&self) -> bool {
-        self.fields.iter().any(|f| f.error.is_some()) || self.remarks.iter().any(|r| matches!(r, Remark::Wrong(_)))
+    /// Something must be put right first, and it is told.
+    pub fn shows_wrong(&self) -> bool {
+        self.fields.iter().any(|f| f.error.is_some() && (f.told || self.tried))
+            || self.remarks.iter().any(|r| matches!(r, Remark::Wrong(_)))
     }
 }
 

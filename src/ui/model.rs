@@ -199,6 +199,8 @@ pub struct Model {
     pub notices: VecDeque<Notice>,
     /// No changing keys.
     pub read_only: bool,
+    /// The newest notice was seen: a key was pressed since.
+    pub noticed: bool,
     next: u64,
 }
 
@@ -229,6 +231,7 @@ impl Model {
             overlays: vec![],
             pending: BTreeMap::new(),
             notices: VecDeque::new(),
+            noticed: true,
             next: 0,
             options,
         };
@@ -249,6 +252,7 @@ impl Model {
         let text = super::widget::harmless(text.as_ref()).into_owned();
         self.notices.push_front(Notice { time: self.now, level, text, detail });
         self.notices.truncate(NOTICES);
+        self.noticed = false;
     }
 
     /// The contexts in force, the narrowest first.

@@ -20,6 +20,15 @@ pub use ask::{ask, start};
 pub use environment::lock;
 pub use lane::{diff, set as set_lane};
 
+/// A word of a POSIX shell.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
 /// A question on the screen.
 #[derive(Clone, Debug)]
 pub struct Question {

@@ -65,13 +65,20 @@ pub fn view(model: &Model, area: Rect, buf: &mut Buffer) -> Option<(u16, u16)> {
         }
     }
     footer::draw(&mut canvas, model, plan.footer);
-    for overlay in &model.overlays {
+    let last = model.overlays.len().saturating_sub(1);
+    for (i, overlay) in model.overlays.iter().enumerate() {
         canvas.cursor = None;
+        // Of boxes on boxes only the top one is seen.
+        match overlay {
+            Overlay::Form(_) | Overlay::Confirm(_) | Overlay::Palette(_) if i < last => continue,
+            Overlay::Form(_) | Overlay::Confirm(_) | Overlay::Palette(_) => canvas.fade(plan.body),
+            Overlay::Text(_) | Overlay::Filter(..) => {}
+        }
         match overlay {
             Overlay::Text(open) => text::draw(&mut canvas, model, plan.body, open),
             Overlay::Form(open) => form::draw(&mut canvas, model, plan.body, open),
             Overlay::Confirm(question) => confirm::draw(&mut canvas, model, plan.body, question),
-            Overlay::Palette(open) => palette::draw(&mut canvas, plan.body, open),
+            Overlay::Palette(open) => palette::draw(&mut canvas, model, plan.body, open),
             Overlay::Filter(input, _) => footer::filter(&mut canvas, plan.footer, input),
         }
     }

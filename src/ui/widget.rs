@@ -3,7 +3,11 @@
 
 use std::borrow::Cow;
 
-use ratatui::{buffer::Buffer, layout::Rect};
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    style::{Color, Modifier, Style},
+};
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::{
@@ -194,6 +198,18 @@ impl Canvas<'_> {
         self.buf.set_style(area, self.theme.style(role));
     }
 
+    /// Steps back: what stands there is still read, but nothing calls.
+    pub(crate) fn fade(&mut self, area: Rect) {
+        let area = area.intersection(self.buf.area);
+        let (ground, quiet) = (self.theme.style(Role::Ground), self.theme.style(Role::Muted));
+        for position in area.positions() {
+            if let Some(cell) = self.buf.cell_mut(position) {
+                cell.modifier = Modifier::empty();
+                cell.set_style(Style { bg: Some(ground.bg.unwrap_or(Color::Reset)), ..quiet });
+            }
+        }
+    }
+
     /// Blank, on the ground.
     pub(crate) fn clear(&mut self, area: Rect) {
         let area = area.intersection(self.buf.area);
@@ -203,7 +219,7 @@ impl Canvas<'_> {
             }
         }
         self.paint(area, Role::Ground);
-        self.buf.set_style(area, ratatui::style::Style { bg: None, ..self.theme.style(Role::Text) });
+        self.buf.set_style(area, Style { bg: None, ..self.theme.style(Role::Text) });
     }
 }
 

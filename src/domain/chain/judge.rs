@@ -1,5 +1,7 @@
 //! The verdict on one hop, and its cause in words.
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::{
     Verdict,
     promise::{expected, group_of},
@@ -49,10 +51,20 @@ pub(super) fn judge(hop: &Hop, before: Option<&Before>, world: &World) -> (Verdi
             (Verdict::LeakDown, Some(format!("the lane is strict, and fell back: {}", promise.reason)))
         }
         (Some(_), Served::Base, Served::Base) => (Verdict::FellBack, Some(promise.reason)),
+        (Some(_), Served::Gray, Served::Base) if promise.since.is_some_and(|at| opening(at, hop.time)) => {
+            (Verdict::FellBack, Some("the lane was only just opened to it".into()))
+        }
         (Some(tag), Served::Gray, Served::Base) => {
             (Verdict::LeakDown, Some(leak(hop, tag, pod, &promise.reason, world)))
         }
     }
+}
+
+/// Gateways take a new route within this time; what goes by the old one meanwhile is no leak.
+const OPENING: SignedDuration = SignedDuration::from_secs(3);
+
+fn opening(since: Timestamp, request: Timestamp) -> bool {
+    request.duration_since(since) < OPENING
 }
 
 /// Who lost the tag, if it is not the caller's any more.

@@ -1,5 +1,7 @@
 //! What the lanes promise now: which side of an app answers a request with a tag.
 
+use jiff::Timestamp;
+
 use crate::{
     api::{Lane, LaneGroup, OnLoss, Served},
     domain::world::World,
@@ -14,11 +16,13 @@ pub struct Promise {
     pub reason: String,
     /// A fall-back would be a leak.
     pub strict: bool,
+    /// Since when that side serves, where it is known.
+    pub since: Option<Timestamp>,
 }
 
 /// Who ought to answer a request to `app` with that tag. None for `group`: the first one that has the app.
 pub fn expected(group: Option<&str>, app: &str, tag: Option<&str>, world: &World) -> Promise {
-    let base = |reason: String, strict| Promise { served: Served::Base, reason, strict };
+    let base = |reason: String, strict| Promise { served: Served::Base, reason, strict, since: None };
     let Some(tag) = tag else { return base("the request has no tag".into(), false) };
     let Some(found) = group_of(group, app, world) else {
         return base(format!("{app} is in no lane group"), false);
@@ -40,7 +44,9 @@ pub fn expected(group: Option<&str>, app: &str, tag: Option<&str>, world: &World
     let Some(status) = on.iter().filter_map(told).max_by_key(|s| s.served == Served::Gray).or_else(|| told(first))
     else {
         return match ready {
-            true => Promise { served: Served::Gray, reason: format!("{app} has ready {tag} pods"), strict },
+            true => {
+                Promise { served: Served::Gray, reason: format!("{app} has ready {tag} pods"), strict, since: None }
+            }
             false => base(format!("{app} has no ready {tag} pod"), strict),
         };
     };
@@ -49,7 +55,10 @@ pub fn expected(group: Option<&str>, app: &str, tag: Option<&str>, world: &World
         Served::Base => base(status.reason, strict),
         // The routes may lag behind a pod that was just lost: its end is not a leak.
         Served::Gray if !ready && !held => base(format!("{app} has no ready {tag} pod any more"), strict),
-        Served::Gray => Promise { served: Served::Gray, reason: status.reason, strict },
+        Served::Gray => {
+            let since = status.since.and_then(|s| s.parse().ok());
+            Promise { served: Served::Gray, reason: status.reason, strict, since }
+        }
     }
 }
 

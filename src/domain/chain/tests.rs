@@ -19,7 +19,8 @@ fn world() -> World {
         LaneGroup::new("g", LaneGroupSpec { apps: ["a", "b", "c"].map(app).into(), ..LaneGroupSpec::default() });
     let mut lane =
         Lane::new("l", LaneSpec { group: "g".into(), tag: "gray".into(), enabled: true, ..LaneSpec::default() });
-    let says = |app: &str, served, reason: &str| LaneAppStatus { app: app.into(), served, reason: reason.into() };
+    let says =
+        |app: &str, served, reason: &str| LaneAppStatus { app: app.into(), served, reason: reason.into(), since: None };
     lane.status = Some(LaneStatus {
         apps: vec![
             says("a", Served::Gray, "1 gray pod ready"),
@@ -113,6 +114,20 @@ fn leaks_have_their_direction_and_cause() {
     assert!(told(&[hop("a", "1", None, GRAY, None)], &refused).1.contains("has not taken HTTPRoute g-a: bad"));
     Arc::make_mut(&mut refused.routes).remove(&key);
     assert!(told(&[hop("a", "1", None, GRAY, None)], &refused).1.contains("there is no HTTPRoute g-a"));
+}
+
+#[test]
+fn a_route_that_was_only_just_opened_leaks_nothing() {
+    let mut world = world();
+    let status = Arc::make_mut(Arc::make_mut(&mut world.lanes).get_mut("l").unwrap()).status.as_mut().unwrap();
+    status.apps[0].since = Some("2026-11-23T12:00:10.5Z".into());
+    let at = |time: &str| {
+        let hop = Hop { time: time.parse().unwrap(), ..(*hop("a", "1", None, GRAY, None)).clone() };
+        told(&[Arc::new(hop)], &world).0
+    };
+    assert_eq!(at("2026-11-23T12:00:10Z"), [Verdict::FellBack]);
+    assert_eq!(at("2026-11-23T12:00:12Z"), [Verdict::FellBack]);
+    assert_eq!(at("2026-11-23T12:00:14Z"), [Verdict::LeakDown]);
 }
 
 #[test]

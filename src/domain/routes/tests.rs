@@ -49,6 +49,19 @@ fn planned(on_loss: OnLoss, version: impl Fn(&str) -> LaneVersion, open: impl Fn
 }
 
 #[test]
+fn a_side_keeps_its_time_until_it_changes() {
+    let then: jiff::Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
+    let now: jiff::Timestamp = "2026-11-23T12:05:00Z".parse().unwrap();
+    let mut before =
+        planned(OnLoss::FallBack, |app| if app == "b" { NEVER } else { UP }, |_| true).lanes["gray"].clone();
+    carry_since(&[], &mut before, then);
+    let mut after = planned(OnLoss::FallBack, |_| LaneVersion { ready: 1, ..UP }, |_| true).lanes["gray"].clone();
+    carry_since(&before, &mut after, now);
+    let times: Vec<_> = after.iter().map(|a| a.since.clone().unwrap()).collect();
+    assert_eq!(times, [then, now, then].map(|t| t.to_string()));
+}
+
+#[test]
 fn a_lane_has_a_rule_exactly_where_its_version_serves() {
     let plan = planned(OnLoss::FallBack, |app| if app == "b" { NEVER } else { UP }, |_| true);
     assert_eq!(served(&plan, "gray"), "gbg");

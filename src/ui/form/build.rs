@@ -35,7 +35,7 @@ pub fn start(model: &Model) -> Result<Form, String> {
         [one] => format!("Release {one}"),
         many => format!("Release {} apps in one window", many.len()),
     };
-    let mut form = Form { kind: Kind::Start { apps }, title, fields, at: 0, remarks: vec![] };
+    let mut form = Form { kind: Kind::Start { apps }, title, fields, at: 0, remarks: vec![], tried: false };
     check(model, &mut form);
     Ok(form)
 }
@@ -64,7 +64,14 @@ pub fn lane(model: &Model, edit: bool) -> Result<Form, String> {
         spec.priority = last.map_or(10, |p| p.saturating_add(10));
         (Kind::Lane { name: None, base: Box::new(spec.clone()) }, "New lane".to_owned(), String::new(), spec)
     };
-    let mut form = Form { kind, title, fields: super::lane::fields(model, &name, &spec, edit), at: 0, remarks: vec![] };
+    let mut form = Form {
+        kind,
+        title,
+        fields: super::lane::fields(model, &name, &spec, edit),
+        at: 0,
+        remarks: vec![],
+        tried: false,
+    };
     check(model, &mut form);
     Ok(form)
 }
@@ -87,7 +94,7 @@ pub fn probe(model: &Model) -> Result<Form, String> {
         Field::text("headers", "headers", &headers.join("; "), "name: value; name: value"),
         Field::text("count", "count", "1", "how many times, up to 100"),
     ];
-    let mut form = Form { kind: Kind::Probe, title: "Probe".into(), fields, at: 1, remarks: vec![] };
+    let mut form = Form { kind: Kind::Probe, title: "Probe".into(), fields, at: 1, remarks: vec![], tried: false };
     check(model, &mut form);
     Ok(form)
 }
@@ -98,7 +105,7 @@ pub fn lock(model: &Model) -> Result<Form, String> {
     let environment = model.selected_environment().ok_or("no environment is selected")?.name.clone();
     let fields = vec![Field::text("reason", "reason", "", "shown to whoever is refused")];
     let title = format!("Lock {environment} of {app}");
-    let mut form = Form { kind: Kind::Lock { app, environment }, title, fields, at: 0, remarks: vec![] };
+    let mut form = Form { kind: Kind::Lock { app, environment }, title, fields, at: 0, remarks: vec![], tried: false };
     check(model, &mut form);
     Ok(form)
 }

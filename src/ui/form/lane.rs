@@ -172,6 +172,7 @@ mod tests {
             fields: fields(&model, "gray", &spec_in, true),
             at: 0,
             remarks: vec![],
+            tried: false,
         };
         tidy(&mut form);
         assert_eq!(spec(&mut form, &LaneSpec { group: "mse-demo".into(), ..LaneSpec::default() }).1, spec_in);

@@ -104,8 +104,10 @@ fn lane_form(model: &Model, form: &mut Form, old: Option<&str>, base: &LaneSpec)
     }
     let moves = rule::moves(&model.world, &spec.group, &name, Some(&spec));
     let kinds = rule::recent(&model.world, &spec.group).len();
-    if kinds > 0 {
-        remarks.push(Remark::Fact(format!("{} of {kinds} recent kinds of requests move", moves.len())));
+    match (kinds, moves.len()) {
+        (0, _) => {}
+        (_, 0) => remarks.push(Remark::Fact("no request seen lately would take another lane".into())),
+        (_, n) => remarks.push(Remark::Fact(format!("of {kinds} different requests seen lately {n} would move"))),
     }
     remarks.extend(moves.into_iter().take(4).map(Remark::Fact));
     remarks.extend(question::diff(old.and(Some(base)), &spec));
@@ -169,6 +171,7 @@ fn taken(model: &Model, form: &Form, group: &str) -> Option<String> {
 /// Goes on with a form that is right.
 pub fn submit(model: &Model, form: &mut Form) -> Result<Submitted, String> {
     check(model, form);
+    form.tried = true;
     if let Some(wrong) = form.fields.iter().find(|f| f.error.is_some()) {
         let id = wrong.id.clone();
         form.at = form.fields.iter().position(|f| f.id == id).unwrap_or(form.at);

@@ -70,11 +70,11 @@ actions! {
     Notices "notices" Safe "" "What was reported since the start, newest first";
     NextPane "next-pane" Safe "" "Next pane";
     PreviousPane "previous-pane" Safe "" "Previous pane";
-    PaneApps "pane-apps" Safe "" "Apps";
-    PaneEnvironments "pane-environments" Safe "" "Environments";
-    PaneRollout "pane-rollout" Safe "" "Rollout";
-    PaneLanes "pane-lanes" Safe "" "Lanes";
-    PaneTrace "pane-trace" Safe "" "Trace";
+    PaneApps "pane-apps" Safe "" "Go to Apps";
+    PaneEnvironments "pane-environments" Safe "" "Go to Environments";
+    PaneRollout "pane-rollout" Safe "" "Go to Rollout";
+    PaneLanes "pane-lanes" Safe "" "Go to Lanes";
+    PaneTrace "pane-trace" Safe "" "Go to Trace";
     Zoom "zoom" Safe "zoom" "Give the pane the whole screen, or give it back";
     Back "back" Safe "back" "Close, clear, or go back";
     ReadOnly "read-only" Safe "" "Take all changing keys away, or give them back";

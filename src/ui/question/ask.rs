@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Question, Shown, environment, lane, release};
+use super::{Question, Shown, environment, lane, quoted, release};
 use crate::{
     api::TaskStatus,
     domain::intent::Intent,
@@ -57,8 +57,8 @@ fn stop_the_line(model: &Model) -> Result<Question, String> {
         if let Some(found) = model.world.releases.get(name) {
             question.fact("release", format!("{name}: {}", turn(found).word()));
         }
-        question.kubectl.push(release::patch(model, name, r#"{"paused":true}"#));
     }
+    question.kubectl.push("graylane stop-the-line".into());
     question.happens = vec![
         "each of them takes no further step; pods stay as they are now, both versions keep serving".into(),
         "lanes stay as they are; nothing is rolled back; each is resumed on its own".into(),
@@ -141,7 +141,7 @@ fn command(app: &str, stage: &str, images: Option<&BTreeMap<String, String>>, co
         line.push_str(&format!(" --image {image}={reference}"));
     }
     if let Some(comment) = comment {
-        line.push_str(&format!(" --comment '{}'", comment.replace('\'', "'\\''")));
+        line.push_str(&format!(" --comment {}", quoted(comment)));
     }
     line
 }

@@ -2,7 +2,7 @@
 
 use tui_input::Input;
 
-use super::{Question, Shown};
+use super::{Question, Shown, quoted};
 use crate::{
     api::{EnvironmentLock, EnvironmentState},
     domain::intent::Intent,
@@ -69,7 +69,7 @@ pub fn lock(model: &Model, app: &str, environment: &str, lock: Option<Environmen
             question.happens.push("no release deploys here or cleans it until it is unlocked".into());
             question
                 .kubectl
-                .push(format!("graylane lock {app} --environment {environment} --reason '{}'", lock.reason));
+                .push(format!("graylane lock {app} --environment {environment} --reason {}", quoted(&lock.reason)));
         }
         (None, held) => {
             if let Some(held) = held {

@@ -2,10 +2,14 @@
 
 use similar::{ChangeTag, TextDiff};
 
-use super::{Question, Shown};
+use super::{Question, Shown, quoted};
 use crate::{
-    api::LaneSpec,
-    domain::{intent::Intent, lanes::Severity, world::World},
+    api::{LaneSpec, OnLoss},
+    domain::{
+        intent::Intent,
+        lanes::{Severity, text},
+        world::World,
+    },
     ui::{form::Remark, model::Model, rule},
 };
 
@@ -68,9 +72,29 @@ pub fn set(model: &Model, name: &str, is_new: bool, spec: &LaneSpec) -> Result<Q
         }
     }
     moves(&mut question, &model.world, &spec.group, name, Some(spec));
-    question.kubectl.push(format!("kubectl -n {} apply -f lane-{name}.yaml", model.world.namespace));
+    question.kubectl.push(command(name, spec));
     question.objects.extend(shown);
     Ok(question)
+}
+
+/// `graylane lane set` of the whole spec.
+fn command(name: &str, spec: &LaneSpec) -> String {
+    let mut line = format!("graylane lane set {name} --group {} --tag {}", quoted(&spec.group), quoted(&spec.tag));
+    let mut add = |option: &str, value: &str| line.push_str(&format!(" {option} {}", quoted(value)));
+    spec.rule.paths.iter().for_each(|p| add("--path", p));
+    spec.rule.all.iter().for_each(|c| add("--when", &text::print(c)));
+    spec.rule.any.iter().for_each(|c| add("--any", &text::print(c)));
+    spec.share.iter().for_each(|s| add("--share", &s.to_string()));
+    add("--priority", &spec.priority.to_string());
+    add("--enabled", if spec.enabled { "true" } else { "false" });
+    add("--strict", if spec.strict { "true" } else { "false" });
+    let loss = match spec.on_loss {
+        OnLoss::FallBack => "fall-back",
+        OnLoss::Hold => "hold",
+        OnLoss::Close => "close",
+    };
+    add("--on-loss", loss);
+    line
 }
 
 pub(super) fn toggle(model: &Model) -> Result<Question, String> {
@@ -89,6 +113,7 @@ pub(super) fn toggle(model: &Model) -> Result<Question, String> {
     }
     moves(&mut question, &model.world, &lane.spec.group, name, Some(&after));
     let namespace = &model.world.namespace;
+    question.kubectl.push(format!("graylane lane {} {name}", if enabled { "enable" } else { "disable" }));
     question.kubectl.push(format!(
         "kubectl -n {namespace} patch lane {name} --type merge -p '{{\"spec\":{{\"enabled\":{enabled}}}}}'"
     ));
@@ -105,6 +130,7 @@ pub(super) fn delete(model: &Model) -> Result<Question, String> {
     served(&mut question, model, name);
     question.happens.push("its routes go; its requests take the next lane that wants them, or the baseline".into());
     moves(&mut question, &model.world, &lane.spec.group, name, None);
+    question.kubectl.push(format!("graylane lane delete {name}"));
     question.kubectl.push(format!("kubectl -n {} delete lane {name}", model.world.namespace));
     question.objects.push(shown);
     question.type_name(name);

@@ -23,10 +23,13 @@ fn selected(model: &Model) -> Result<(&String, &Arc<Release>), String> {
     })
 }
 
-/// `kubectl patch` of a release's control.
-pub(super) fn patch(model: &Model, name: &str, control: &str) -> String {
+/// What does the same: our own command, and `kubectl patch` of the release's control.
+pub(super) fn same(model: &Model, question: &mut Question, name: &str, command: &str, control: &str) {
     let namespace = &model.world.namespace;
-    format!("kubectl -n {namespace} patch release {name} --type merge -p '{{\"spec\":{{\"control\":{control}}}}}'")
+    question.kubectl.push(format!("graylane {command}"));
+    question.kubectl.push(format!(
+        "kubectl -n {namespace} patch release {name} --type merge -p '{{\"spec\":{{\"control\":{control}}}}}'"
+    ));
 }
 
 fn wish(model: &Model, name: &str, title: String, verb: &str, wish: ReleaseWish, sent: &str) -> Question {
@@ -59,7 +62,8 @@ fn tasks(release: &Release) -> &[TaskStatus] {
 fn images(question: &mut Question, release: &Release) {
     let status = release.status.clone().unwrap_or_default();
     for (image, reference) in &status.images {
-        let digest = status.digests.get(image).map(|d| format!("  {}", short_digest(d))).unwrap_or_default();
+        let digest = status.digests.get(image).filter(|d| d.starts_with("sha256:"));
+        let digest = digest.map(|d| format!("  {}", short_digest(d))).unwrap_or_default();
         question.fact("image", format!("{image} {reference}{digest}"));
     }
 }
@@ -84,7 +88,7 @@ pub(super) fn decide(model: &Model, pass: bool) -> Asked {
     let (decision, verb, word) =
         if pass { (Decision::Pass, "Approve", "approval") } else { (Decision::Refuse, "Refuse", "refusal") };
     let decide = ReleaseWish::Decide { task: task.name.clone(), attempt: task.attempt, decision };
-    let title = format!("{verb} {} of {name}?", task.name);
+    let title = format!("{verb} {name}?");
     let mut question = wish(model, name, title, verb, decide, &format!("{word} sent"));
     question.fact("task", format!("{}, attempt {}", task.name, task.attempt));
     if let Some(comment) = &release.spec.comment {
@@ -119,7 +123,8 @@ pub(super) fn go_on(model: &Model) -> Asked {
             }
             images(&mut question, release);
             question.happens.extend(until_gate(tasks(release), &task.name));
-            question.kubectl.push(patch(model, name, &format!("{{\"allow\":{{\"{}\":1}}}}", task.name)));
+            let command = format!("proceed {name} --task {}", task.name);
+            same(model, &mut question, name, &command, &format!("{{\"allow\":{{\"{}\":1}}}}", task.name));
             traffic(model, &mut question);
             guard(model, &mut question, release, &task.name);
             Ok(question)
@@ -161,7 +166,8 @@ fn batch(model: &Model, name: &str, release: &Release, task: &TaskStatus, next: 
             question.happens.push("then it holds again, unless the plan says otherwise".into());
         }
     }
-    question.kubectl.push(patch(model, name, &format!("{{\"allow\":{{\"{}\":{next}}}}}", task.name)));
+    let command = format!("proceed {name} --task {} --batch {next}", task.name);
+    same(model, &mut question, name, &command, &format!("{{\"allow\":{{\"{}\":{next}}}}}", task.name));
     traffic(model, &mut question);
     guard(model, &mut question, release, &task.name);
     Ok(question)
@@ -188,7 +194,7 @@ pub(super) fn pause(model: &Model) -> Asked {
     let mut question = wish(model, name, format!("Pause {name}?"), "Pause", ReleaseWish::Pause, "pause sent");
     question.fact("now", turn(release).word());
     question.happens.push("no further step is taken; pods stay as they are, both versions keep serving".into());
-    question.kubectl.push(patch(model, name, r#"{"paused":true}"#));
+    same(model, &mut question, name, &format!("pause {name}"), r#"{"paused":true}"#);
     question.objects.clear();
     Ok(question)
 }
@@ -203,7 +209,7 @@ pub(super) fn resume(model: &Model) -> Asked {
     question
         .happens
         .push(format!("it goes on where it was held: {}", if task.is_empty() { "at its start" } else { &task }));
-    question.kubectl.push(patch(model, name, r#"{"paused":false}"#));
+    same(model, &mut question, name, &format!("resume {name}"), r#"{"paused":false}"#);
     traffic(model, &mut question);
     guard(model, &mut question, release, &task);
     Ok(question)
@@ -227,7 +233,7 @@ pub(super) fn abort(model: &Model) -> Asked {
         question.happens.push(format!("{environment}: up to {moved} new pods give way to {back}, in one patch"));
     }
     question.happens.push("the release ends; it cannot be resumed".into());
-    question.kubectl.push(patch(model, name, r#"{"abort":true}"#));
+    same(model, &mut question, name, &format!("abort {name}"), r#"{"abort":true}"#);
     // A rollback must stay possible while its release moves.
     question.objects.clear();
     Ok(question)
@@ -253,7 +259,8 @@ pub(super) fn retry(model: &Model) -> Asked {
     }
     question.happens.push(format!("{} runs from its beginning, as attempt {}", task.name, task.attempt + 1));
     let level = task.attempt.max(1);
-    question.kubectl.push(patch(model, name, &format!("{{\"retry\":{{\"{}\":{level}}}}}", task.name)));
+    let command = format!("retry {name} --task {}", task.name);
+    same(model, &mut question, name, &command, &format!("{{\"retry\":{{\"{}\":{level}}}}}", task.name));
     guard(model, &mut question, release, &task.name);
     Ok(question)
 }
@@ -273,7 +280,8 @@ pub(super) fn skip(model: &Model) -> Asked {
         _ => "what it would have done stays undone".to_owned(),
     });
     question.happens.extend(until_gate(tasks(release), &task.name));
-    question.kubectl.push(patch(model, name, &format!("{{\"skip\":[\"{}\"]}}", task.name)));
+    let command = format!("skip {name} --task {}", task.name);
+    same(model, &mut question, name, &command, &format!("{{\"skip\":[\"{}\"]}}", task.name));
     guard(model, &mut question, release, &task.name);
     Ok(question)
 }

@@ -32,6 +32,7 @@ pub(super) fn input(model: &mut Model, event: Event) -> Vec<Effect> {
 }
 
 fn key_pressed(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
+    model.noticed = true;
     let letter =
         matches!(key.code, KeyCode::Char(_)) && !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
     if takes_letters(model) && (letter || edits(&key)) {

@@ -27,20 +27,24 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
     // Short names leave room for what is going on.
     let width = usize::from(inner.width).saturating_sub(2);
     let full = apps.iter().take(200).map(|a| a.chars().count()).max().unwrap_or(8);
-    let marks = shown.len() * 4;
-    let name = full.min(width.saturating_sub(marks + 12)).max(6);
+    // Names of environments are cut only where they must be.
+    let mut cells: Vec<usize> = shown.iter().map(|c| c.chars().count().clamp(3, 7) + 1).collect();
+    if full + cells.iter().sum::<usize>() + 14 > width {
+        cells.fill(4);
+    }
+    let name = full.min(width.saturating_sub(cells.iter().sum::<usize>() + 12)).max(6);
     let mut body = inner;
     if inner.height > 4 {
         let mut head = Rich::of(Role::Muted, " ").col(Role::Muted, "APP", name + 1);
-        for column in &shown {
-            head = head.col(Role::Muted, column.chars().take(3).collect::<String>(), 4);
+        for (column, cell) in shown.iter().zip(&cells) {
+            head = head.col(Role::Muted, column.chars().take(cell - 1).collect::<String>(), *cell);
         }
         canvas.line(inner, 0, &head.add(Role::Muted, "RELEASE"));
         body = Rect { y: inner.y + 1, height: inner.height - 1, ..inner };
     }
     canvas.list(body, rows, selected, focused, 1, |i, _| {
         let Some(app) = apps.get(i) else { return vec![] };
-        vec![row(model, app, &shown, name)]
+        vec![row(model, app, &shown, name, &cells)]
     });
 }
 
@@ -50,14 +54,14 @@ fn columns(model: &Model) -> Vec<&str> {
     app.map(|a| a.spec.environments.iter().map(|e| e.name.as_str()).take(6).collect()).unwrap_or_default()
 }
 
-fn row(model: &Model, name: &str, columns: &[&str], width: usize) -> Rich {
+fn row(model: &Model, name: &str, columns: &[&str], width: usize, cells: &[usize]) -> Rich {
     let glyphs = &model.options.glyphs;
     let mark = if model.marked.contains(name) { glyphs.mark } else { " " };
     let mut line = Rich::new();
     let shown = if name.chars().count() > width { words::short(model, name) } else { name };
     line = line.col(Role::Text, shown, width).add(Role::Key, mark);
     let app = model.world.apps.get(name);
-    for column in columns {
+    for (column, cell) in columns.iter().zip(cells) {
         let found = app.and_then(|a| a.spec.environment(column));
         let status = app.and_then(|a| a.status.as_ref()).and_then(|s| s.environments.get(*column));
         match found {
@@ -65,9 +69,10 @@ fn row(model: &Model, name: &str, columns: &[&str], width: usize) -> Rich {
                 let state = status.map(|s| s.state).unwrap_or_default();
                 let (role, sign) = words::environment(glyphs, state, environment.lane.is_some());
                 let lock = if environment.lock.is_some() { glyphs.lock } else { " " };
-                line = line.add(Role::Text, " ").add(role, sign).add(Role::Warn, lock).add(Role::Text, " ");
+                let at = line.width();
+                line = line.add(Role::Text, " ").add(role, sign).add(Role::Warn, lock).to(at + cell);
             }
-            None => line = line.add(Role::Text, "    "),
+            None => line = line.add(Role::Text, " ".repeat(*cell)),
         }
     }
     if let Some(pending) = model.pending_about(name) {

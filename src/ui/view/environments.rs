@@ -30,7 +30,10 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
     let width = usize::from(inner.width).saturating_sub(2);
     let name = environments.iter().map(|e| e.name.chars().count()).max().unwrap_or(4).clamp(4, 14);
     let lane = if width > 36 { 6 } else { 0 };
-    let version = width.saturating_sub(2 + name + 1 + 7 + lane + 12);
+    let rest = width.saturating_sub(2 + name + 1 + 7 + lane);
+    // Versions are long: they are shown where the image does not need the room.
+    let image = if rest >= 38 { rest.saturating_sub(19) } else { rest };
+    let version = rest - image;
     let mut body = inner;
     if inner.height > 4 {
         let mut head = Rich::of(Role::Muted, "   ").col(Role::Muted, "ENV", name + 1).right(Role::Muted, "READY", 6);
@@ -38,7 +41,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
         if lane > 0 {
             head = head.col(Role::Muted, "LANE", lane);
         }
-        let head = head.col(Role::Muted, "IMAGE", 12);
+        let head = head.col(Role::Muted, "IMAGE", image);
         canvas.line(inner, 0, &if version > 6 { head.add(Role::Muted, "VERSION") } else { head });
         body = Rect { y: inner.y + 1, height: inner.height - 1, ..inner };
     }
@@ -59,11 +62,12 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
     }
     canvas.list(body, rows, selected, focused, 1, |i, _| {
         let Some(environment) = environments.get(i) else { return vec![] };
-        vec![row(model, app, environment, name, lane, version)]
+        vec![row(model, app, environment, name, lane, (image, version))]
     });
 }
 
-fn row(model: &Model, app: &str, environment: &Environment, name: usize, lane: usize, version: usize) -> Rich {
+fn row(model: &Model, app: &str, environment: &Environment, name: usize, lane: usize, rest: (usize, usize)) -> Rich {
+    let (image, version) = rest;
     let glyphs = &model.options.glyphs;
     let status =
         model.selected_app().and_then(|a| a.status.as_ref()).and_then(|s| s.environments.get(&environment.name));
@@ -91,7 +95,11 @@ fn row(model: &Model, app: &str, environment: &Environment, name: usize, lane: u
     };
     let images = images.join(",");
     let gone = workloads.is_empty();
-    line = line.col(if gone { Role::Muted } else { Role::Text }, if images.is_empty() { "-" } else { &images }, 11);
+    line = line.col(
+        if gone { Role::Muted } else { Role::Text },
+        if images.is_empty() { "-" } else { &images },
+        image.max(1) - 1,
+    );
     line.push(Role::Text, " ");
     if version > 6 {
         let text = status.and_then(|s| s.version.as_deref()).unwrap_or("");

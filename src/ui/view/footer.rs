@@ -11,7 +11,7 @@ use crate::ui::{
     widget::{Canvas, Rich},
 };
 
-/// A notice stays for so long.
+/// A notice stays for so long, or until the next key.
 const SECONDS: i64 = 8;
 
 /// The role of a notice.
@@ -35,7 +35,8 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
         left.width = (area.width - width).saturating_sub(1);
         canvas.line_right(area, 0, &line);
     }
-    let fresh = model.notices.front().filter(|n| model.now.duration_since(n.time).as_secs() < SECONDS);
+    let newest = model.notices.front().filter(|_| !model.noticed);
+    let fresh = newest.filter(|n| model.now.duration_since(n.time).as_secs() < SECONDS);
     let line = match fresh {
         Some(notice) => {
             let glyphs = &model.options.glyphs;

@@ -20,7 +20,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, form: &Fo
         .iter()
         .enumerate()
         .flat_map(|(i, f)| {
-            let note = f.error.clone().map(|e| (i, Some(e)));
+            let note = f.error.clone().filter(|_| f.told || form.tried).map(|e| (i, Some(e)));
             std::iter::once((i, None)).chain(note)
         })
         .collect();
@@ -28,7 +28,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, form: &Fo
     let gap = usize::from(!remarks.is_empty());
     let wanted = rows.len() + 2 + gap + remarks.len() + 2;
     let area = centred(area, width, u16::try_from(wanted).unwrap_or(u16::MAX).min(area.height));
-    let role = if form.is_wrong() { Role::Bad } else { Role::Focus };
+    let role = if form.shows_wrong() { Role::Bad } else { Role::Focus };
     let title = Rich::of(Role::Title, &form.title);
     let foot = Rich::of(Role::Key, "Tab").add(Role::Muted, " next  ").add(Role::Key, "Enter");
     let foot = foot.add(Role::Muted, " review  ").add(Role::Key, "Esc").add(Role::Muted, " leave");
@@ -75,7 +75,7 @@ fn line(canvas: &mut Canvas<'_>, area: Rect, row: u16, field_of: &Field, label: 
     let name = Rich::new().col(role, &field_of.label, label);
     match &field_of.value {
         Value::Text(input) => {
-            let role = if field_of.error.is_some() { Role::Bad } else { Role::Text };
+            let role = if field_of.error.is_some() && field_of.told { Role::Bad } else { Role::Text };
             field(canvas, area, row, name, input, role, here);
         }
         Value::Choice { options, at } => {
@@ -84,7 +84,7 @@ fn line(canvas: &mut Canvas<'_>, area: Rect, row: u16, field_of: &Field, label: 
                 let role = match (i == *at, here) {
                     (true, true) => Role::Badge,
                     (true, false) => Role::Text,
-                    (false, _) => Role::Border,
+                    (false, _) => Role::Muted,
                 };
                 let (open, close) = if i == *at && here { ("‹", "›") } else { (" ", " ") };
                 if i == *at || options.len() < 5 || here && i.abs_diff(*at) < 3 {

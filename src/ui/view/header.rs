@@ -122,7 +122,7 @@ pub(super) fn headline(model: &Model, room: usize) -> Rich {
 fn who(model: &Model, release: &crate::api::Release, now: Turn<'_>) -> Rich {
     let key = |action: Action| {
         let key = model.options.keymap.key(&[Context::Release], action).unwrap_or_default();
-        Rich::of(Role::Warn, " you").add(Role::Key, format!(" {key}"))
+        Rich::of(Role::Muted, " press").add(Role::Key, format!(" {key}"))
     };
     match now {
         Turn::Approve(task) => {
@@ -135,8 +135,8 @@ fn who(model: &Model, release: &crate::api::Release, now: Turn<'_>) -> Rich {
             let own = found.is_some_and(|a| !a.requester_may_approve) && release.spec.requester == *me;
             match found {
                 _ if named && !own => key(Action::Approve),
-                Some(a) if !a.approvers.is_empty() => Rich::of(Role::Warn, format!(" {}", a.approvers.join(", "))),
-                _ => Rich::of(Role::Warn, " somebody else"),
+                Some(a) if !a.approvers.is_empty() => Rich::of(Role::Muted, format!(" by {}", a.approvers.join(", "))),
+                _ => Rich::of(Role::Muted, " by somebody else"),
             }
         }
         Turn::Batch(..) | Turn::Proceed(_) => key(Action::Continue),

@@ -64,6 +64,7 @@ fn summary(model: &Model, group: &LaneGroup) -> Rich {
             line.add(Role::Bad, format!("{} route {}: {why}", glyphs.bad, route.name))
         }
         (None, true) => line.add(Role::Ok, glyphs.ok).add(Role::Text, format!(" {taken} routes taken")),
+        (None, false) if all == 0 => line.add(Role::Muted, "no routes yet"),
         (None, false) => line.add(Role::Warn, format!("{} {taken} of {all} routes taken", glyphs.warn)),
     };
     if group.spec.client_may_tag {
@@ -101,11 +102,13 @@ fn rows_of(model: &Model, name: &str, lane: &Lane, each: usize, width: usize) ->
         let short = words::short(model, &app.app);
         apps = apps.add(role, format!("{short}{sign} "));
         if app.served == crate::api::Served::Base {
-            reasons.push(format!("{short} {}", app.reason));
+            reasons.push((short, app.reason.as_str()));
         }
     }
     let problem = status.problems.first().map(|p| Rich::of(Role::Warn, format!("  {} {p}", glyphs.warn)));
-    let why = reasons.first().map(|r| Rich::of(Role::Muted, if each > 2 { format!("  {r}") } else { format!(" {r}") }));
+    let same = |first: &str| reasons.len() == status.apps.len() && reasons.iter().all(|(_, r)| *r == first);
+    let why = reasons.first().map(|(short, r)| if same(r) { (*r).to_owned() } else { format!("{short}: {r}") });
+    let why = why.map(|r| Rich::of(Role::Muted, if each > 2 { format!("  {r}") } else { format!(" {r}") }));
     match (problem, why) {
         (Some(problem), why) if each > 2 => lines.extend([apps.join(why.unwrap_or_default()), problem]),
         (Some(problem), _) => lines.push(problem),

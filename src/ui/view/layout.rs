@@ -55,7 +55,7 @@ fn narrow(plan: &mut Plan, focus: Pane) {
 fn wide(plan: &mut Plan, focus: Pane) {
     let body = plan.body;
     // What stands left needs no more than this; what stands right lives by width.
-    let left = (u32::from(body.width) * 2 / 5).clamp(32, 64) as u16;
+    let left = (u32::from(body.width) * 5 / 12).clamp(32, 64) as u16;
     let [left, right] = Layout::horizontal([Constraint::Length(left), Constraint::Fill(1)]).areas(body);
     let height = body.height;
     let heights = if height >= 30 {

@@ -3,12 +3,12 @@
 use ratatui::layout::Rect;
 
 use crate::ui::{
-    model::{Goal, Palette},
+    model::{Goal, Model, Palette},
     theme::Role,
     widget::{Canvas, Rich, first},
 };
 
-pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, palette: &Palette) {
+pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, palette: &Palette) {
     let width = area.width.saturating_sub(4).min(88);
     let height = area.height.min(18);
     let area = Rect { x: area.x + (area.width - width) / 2, y: area.y, width, height };
@@ -23,11 +23,18 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, palette: &Palette) {
     for (row, i) in palette.found.iter().enumerate().skip(top).take(room) {
         let Some((text, goal)) = palette.all.get(*i) else { continue };
         let (head, rest) = text.split_once("  ").unwrap_or((text, ""));
-        let role = if matches!(goal, Goal::Act(_)) { Role::Key } else { Role::Accent };
+        let role = if matches!(goal, Goal::Act(_)) { Role::Text } else { Role::Accent };
         let line = Rich::new().col(role, head, if rest.is_empty() { head.chars().count() } else { 20 });
         let line = line.add(Role::Text, "  ").add(Role::Muted, rest);
         let y = u16::try_from(row - top).unwrap_or(u16::MAX);
-        canvas.line(Rect { x: list.x + 1, width: list.width.saturating_sub(1), ..list }, y, &line);
+        let place = Rect { x: list.x + 1, width: list.width.saturating_sub(2), ..list };
+        canvas.line(place, y, &line);
+        if let Goal::Act(action) = goal {
+            let key = model.options.keymap.anywhere(*action);
+            if line.width() + key.chars().count() + 2 < usize::from(place.width) {
+                canvas.line_right(place, y, &Rich::of(Role::Key, key));
+            }
+        }
         if row == palette.at {
             canvas.paint(Rect { y: list.y + y, height: 1, ..list }, Role::Selected);
         }

@@ -4,7 +4,7 @@ use ratatui::layout::Rect;
 
 use super::{apps::title, task, words};
 use crate::{
-    api::{Release, ReleaseStatus, TaskPhase},
+    api::{EnvironmentStatus, Release, ReleaseStatus, TaskPhase},
     ui::{
         facts::{Turn, turn},
         keymap::{Action, Context},
@@ -89,7 +89,7 @@ fn about(model: &Model, release: &Release, status: &ReleaseStatus, roomy: bool) 
         who = who.add(Role::Muted, format!(" {} ", glyphs.dot)).add(Role::Text, comment);
     }
     let mut lines = vec![who];
-    let deploy = status.tasks.iter().rev().find(|t| t.kind == "deploy" && !t.new_images.is_empty());
+    let deploy = status.tasks.iter().rfind(|t| t.kind == "deploy").filter(|t| !t.new_images.is_empty());
     if let Some(task) = deploy {
         for (image, new) in &task.new_images {
             let old = task.old_images.get(image).map_or("nothing", |i| words::image(i));
@@ -101,14 +101,31 @@ fn about(model: &Model, release: &Release, status: &ReleaseStatus, roomy: bool) 
             lines.push(line);
         }
     } else {
+        let goal = goal(model, release);
         for (image, reference) in &status.images {
-            lines.push(Rich::of(Role::Muted, format!("{image} ")).add(Role::Lane, words::image(reference)));
+            let old = goal
+                .and_then(|e| e.images.get(image))
+                .map(|i| words::image(i))
+                .filter(|i| *i != words::image(reference));
+            let mut line = Rich::of(Role::Muted, format!("{image} "));
+            if let Some(old) = old {
+                line = line.add(Role::Text, old).add(Role::Muted, format!(" {} ", glyphs.arrow));
+            }
+            lines.push(line.add(Role::Lane, words::image(reference)));
         }
     }
     if roomy {
         lines.push(Rich::new());
     }
     lines
+}
+
+/// Where the release leads to: what the environment of its last deployment runs now.
+fn goal<'a>(model: &'a Model, release: &Release) -> Option<&'a EnvironmentStatus> {
+    let app = model.world.apps.get(&release.spec.app)?;
+    let tasks = &app.spec.stage(&release.spec.stage)?.tasks;
+    let last = tasks.iter().rev().find_map(|t| t.deploy.as_ref())?;
+    app.status.as_ref()?.environments.get(&last.environment)
 }
 
 /// The tasks; under the deploy that is under way (or selected) its batches. Answers where the selected one stands.

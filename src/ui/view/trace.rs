@@ -38,8 +38,9 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
     }
     // The newest stands at the top and is not marked unless somebody looks.
     let selected = selected.filter(|_| focused || model.chain.is_some());
+    let way = chains.iter().take(100).map(|c| steps(model, c).width()).max().unwrap_or(0);
     canvas.list(inner, rows, selected, focused, 1, |i, width| {
-        chains.get(i).map(|chain| vec![row(model, chain, width)]).unwrap_or_default()
+        chains.get(i).map(|chain| vec![row(model, chain, width, way)]).unwrap_or_default()
     });
 }
 
@@ -57,13 +58,13 @@ fn counters(model: &Model, width: usize) -> Rich {
     line
 }
 
-fn row(model: &Model, chain: &Chain, width: usize) -> Rich {
+fn row(model: &Model, chain: &Chain, width: usize, longest: usize) -> Rich {
     let wide = width > 56;
     let mut line = Rich::of(Role::Muted, words::hms(chain.time)).add(Role::Text, " ");
     let tag = chain.tag.as_deref().unwrap_or("-");
     line = line.col(if chain.tag.is_some() { Role::Lane } else { Role::Muted }, tag, if wide { 7 } else { 5 });
     let way = steps(model, chain);
-    let room = (width / 2).saturating_sub(if wide { 8 } else { 14 }).max(16);
+    let room = (width / 2).saturating_sub(if wide { 8 } else { 14 }).max(16).min(longest.max(12) + 1);
     let at = line.width() + room;
     line = line.join(way).to(at).add(Role::Text, " ");
     if facts::is_wrong(chain) {

@@ -34,7 +34,10 @@ impl Canvas<'_> {
             }
             if selected == Some(i) {
                 let whole = Rect { y: area.y + y, height: each.min(area.height - y), ..area };
-                self.paint(whole, Role::Selected);
+                // Only one row of the screen has the keys.
+                if focused {
+                    self.paint(whole, Role::Selected);
+                }
                 let role = if focused { Role::Focus } else { Role::Muted };
                 for line in 0..whole.height {
                     self.line(Rect { width: 1, ..area }, y + line, &Rich::of(role, self.glyphs.cursor));
