@@ -10,6 +10,7 @@ mod completions;
 mod demo;
 mod engine;
 mod get;
+mod keys;
 mod lane;
 mod lock;
 mod logging;
@@ -87,6 +88,7 @@ async fn run(cli: Cli) -> Result<()> {
         Some(Command::Lock(args)) => lock::lock(&global, args).await,
         Some(Command::Unlock(args)) => lock::unlock(&global, args).await,
         Some(Command::Logs(args)) => logs::run(&global, args).await,
+        Some(Command::Keys(args)) => keys::run(&global, &args),
         Some(Command::Completions(args)) => completions::run(&args, &mut Cli::command()),
     }
 }

@@ -23,7 +23,6 @@ pub mod view;
 mod widget;
 
 pub use effect::{Answer, Ask, Done, Effect, Fault, Object, Ticket};
-pub use keymap::markdown;
 pub use model::{Model, Msg};
 pub use options::Options;
 pub use run::Outside;

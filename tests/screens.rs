@@ -7,38 +7,15 @@ mod screen;
 #[path = "support/worlds.rs"]
 mod worlds;
 
-use graylane::{
-    domain::{
-        text::Clean,
-        world::{Event, Key, World},
-    },
-    ui::{
-        Answer, Ask, Done, Effect, Fault, Model, Msg,
-        effect::Probed,
-        fixture,
-        model::{Level, Pane},
-        theme::Theme,
-        update,
-    },
-};
+#[path = "support/scenes.rs"]
+mod scenes;
+
+use graylane::ui::{Model, theme::Theme};
 use ratatui::{buffer::Buffer, style::Color};
-use screen::{draw, press, see};
+use scenes::{NAMES, Part, after, leaking, scene};
+use screen::draw;
 
 const SIZES: [(u16, u16); 3] = [(120, 36), (80, 24), (60, 20)];
-
-/// What of the screen is kept.
-#[derive(Clone, Copy, PartialEq)]
-enum Part {
-    /// All of it.
-    Whole,
-    /// All but the header.
-    Panes,
-    /// The two lines of the header.
-    Header,
-    /// What differs from the panes beneath, and the last line.
-    Top,
-}
-use Part::{Header, Panes, Top, Whole};
 
 fn row(buffer: &Buffer, y: u16, from: u16, to: u16) -> String {
     let mut text = String::new();
@@ -66,10 +43,10 @@ fn differs(a: &Buffer, b: &Buffer) -> (u16, u16, u16, u16) {
 fn shown(model: &mut Model, part: Part, (width, height): (u16, u16)) -> String {
     let (buffer, cursor) = draw(model, width, height);
     let (x0, y0, x1, y1) = match part {
-        Whole => (0, 0, width, height - 1),
-        Panes => (0, 2.min(height), width, height - 1),
-        Header => (0, 0, width, 2),
-        Top => {
+        Part::Whole => (0, 0, width, height - 1),
+        Part::Panes => (0, 2.min(height), width, height - 1),
+        Part::Header => (0, 0, width, 2),
+        Part::Top => {
             let mut beneath = model.clone();
             beneath.overlays.clear();
             differs(&buffer, &draw(&mut beneath, width, height).0)
@@ -85,18 +62,13 @@ fn shown(model: &mut Model, part: Part, (width, height): (u16, u16)) -> String {
             lines.extend_from_slice(&same[1..]);
         }
     }
-    if part != Header {
+    if part != Part::Header {
         lines.push(row(&buffer, height - 1, 0, width));
     }
     if let Some((x, y)) = cursor {
         lines.push(format!("cursor {x},{y}"));
     }
     lines.join("\n")
-}
-
-fn check(name: &str, part: Part, mut model: Model) {
-    let all: Vec<String> = SIZES.into_iter().map(|size| shown(&mut model, part, size)).collect();
-    kept(name, &all.join("\n"));
 }
 
 fn kept(name: &str, text: &str) {
@@ -106,123 +78,37 @@ fn kept(name: &str, text: &str) {
     settings.bind(|| insta::assert_snapshot!(name, text));
 }
 
-/// The fixed world, after these keys.
-fn after(keys: &str) -> Model {
-    after_in(fixture::world(), keys)
+/// Every screen, and after all of them the names of those that differ.
+#[test]
+fn screens() {
+    let differ: Vec<&str> = NAMES
+        .iter()
+        .copied()
+        .filter(|name| {
+            let (name, part, mut model) = scene(name);
+            let all: Vec<String> = SIZES.into_iter().map(|size| shown(&mut model, part, size)).collect();
+            std::panic::catch_unwind(|| kept(name, &all.join("\n"))).is_err()
+        })
+        .collect();
+    assert!(differ.is_empty(), "not as kept: {}", differ.join(", "));
 }
 
-fn after_in(world: World, keys: &str) -> Model {
-    let mut model = fixture::model_of(world);
-    press(&mut model, keys);
-    model
-}
-
-fn leaking(keys: &str) -> Model {
-    after_in(fixture::with_hops(fixture::world(), fixture::leak()), keys)
-}
-
-fn zoomed(pane: Pane) -> Model {
-    after(&format!("{}z", pane.number()))
-}
-
-macro_rules! screens {
-    ($($name:ident $part:ident $model:expr;)*) => { $(
-        #[test]
-        fn $name() {
-            check(stringify!($name), $part, $model);
+/// A screen that is no longer drawn leaves no file behind.
+#[test]
+fn every_kept_screen_is_drawn() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots");
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let name = entry.expect("an entry").file_name().to_string_lossy().into_owned();
+        if let Some(name) = name.strip_suffix(".snap") {
+            assert!(NAMES.contains(&name) || ["roles", "too_small"].contains(&name), "{name} is drawn nowhere");
         }
-    )* };
-}
-
-screens! {
-    cockpit Whole after("");
-    cockpit_leaking Whole leaking("5");
-    pane_apps Panes zoomed(Pane::Apps);
-    pane_environments Panes zoomed(Pane::Environments);
-    pane_environments_trouble Panes after_in(worlds::locked(), "2z");
-    pane_pods Panes after("2jjj<enter>z");
-    pane_rollout Panes zoomed(Pane::Rollout);
-    pane_rollout_of_c Panes after("jj3z");
-    pane_rollout_approval Panes after_in(worlds::approval(), "3z");
-    pane_rollout_failed Panes after_in(worlds::failed(), "3z");
-    pane_rollout_done Panes after_in(worlds::succeeded(), "3z");
-    pane_rollout_none Panes after("j3z");
-    pane_lanes Panes zoomed(Pane::Lanes);
-    pane_trace Panes zoomed(Pane::Trace);
-    pane_trace_only_wrong Panes leaking("5zw<space>");
-    marked Panes after("<space><space>");
-
-    empty_workspace Whole after_in(worlds::empty(), "");
-    connecting Whole Model::new(fixture::options(), fixture::now());
-    no_connection Header after_in(worlds::stale(), "");
-    no_engine Header after_in(World { engine: None, ..fixture::world() }, "");
-    read_only Whole after("R");
-    nothing_released Header after_in(worlds::succeeded(), "jj");
-    wish_under_way Whole under_way();
-    notice_with_detail Panes failed_wish();
-
-    question_approve Top after_in(worlds::approval(), "3a");
-    question_refuse Top after_in(worlds::approval(), "3x");
-    question_batch Top after("3c");
-    question_batch_leaking Top leaking("3c");
-    question_proceed Top after_in(worlds::proceed(), "3c");
-    question_pause Top after("3s");
-    question_resume Top after_in(worlds::held(), "3u");
-    question_retry Top after_in(worlds::failed(), "3r");
-    question_skip Top after_in(worlds::failed(), "3S");
-    question_abort Top after("3A");
-    question_stop_the_line Top after("!");
-    question_start Top after("jn<enter>");
-    question_start_production Top after_in(worlds::straight_to_production(), "jn<enter>");
-    question_lane_off Top after("4t");
-    question_lane_on Top after("4jt");
-    question_lane_delete Top after("4D");
-    question_lane_save Top after("4e<tab><tab><ctrl-u>5<enter>");
-    question_lock Top after("2bload test<enter>");
-    question_unlock Top after_in(worlds::locked(), "2b");
-    question_teardown Top after("2jjT");
-    question_typed Top after("2jjTgray<tab><tab>");
-    question_stale Top moved_on();
-
-    form_start Top after("n");
-    form_start_window Top after("<space><space><space>n");
-    form_lane_new Top after("4n");
-    form_lane_edit Top after("4e<tab><tab><ctrl-u>5<tab><tab><tab>header x-user in mia,noah");
-    form_lane_wrong Top after("4e<ctrl-u><tab><tab><ctrl-u>x<tab>A<tab><ctrl-u>parameter");
-    form_choice Top after("4e<tab><right>");
-    form_probe Top after("P");
-    form_lock Top after("2b");
-
-    help Top after("4?");
-    help_read_only Top after("R3?");
-    help_filtered Top after("?/lane<enter>");
-    palette Top after(":");
-    palette_found Top after(":prod<down>");
-    palette_nothing Top after(":qqqq");
-    filter_typing Panes after("/d-c");
-    filter_kept Panes after("/d-c<enter>");
-    filter_of_nothing Panes after("/zzz<enter>");
-
-    text_logs_waiting Top after("2jjj<enter>L");
-    text_logs Top logs();
-    text_yaml Top yaml();
-    text_yaml_failed Top yaml_failed();
-    text_events Top after_in(evented(), "2jjjE");
-    text_events_none Top after("jj2E");
-    text_task Top after("3<enter>");
-    text_task_failed Top after_in(worlds::failed(), "3<enter>");
-    text_chain Top after("5<enter>");
-    text_chain_leaking Top leaking("5jj<enter>");
-    text_notices Top noticed();
-    text_probing Top after("p");
-    text_probe Top probed();
-    text_probe_failed Top probe_failed();
+    }
 }
 
 #[test]
 fn too_small() {
     let sizes = [(59, 20), (60, 19), (40, 8), (20, 3), (8, 1)];
-    let text = |model: &mut Model| sizes.map(|size| shown(model, Whole, size)).join("\n");
+    let text = |model: &mut Model| sizes.map(|size| shown(model, Part::Whole, size)).join("\n");
     kept("too_small", &format!("{}\n{}", text(&mut after("")), text(&mut leaking(""))));
 }
 
@@ -248,152 +134,4 @@ fn roles() {
         }
     }
     kept("roles", &text);
-}
-
-fn tickets(effects: &[Effect]) -> Vec<graylane::ui::Ticket> {
-    effects
-        .iter()
-        .filter_map(|e| if let Effect::Perform(t, _) | Effect::Ask(t, _) = e { Some(*t) } else { None })
-        .collect()
-}
-
-/// A batch was let go: what was sent stands there until it is answered.
-fn under_way() -> Model {
-    let mut model = after("3c");
-    assert_eq!(tickets(&press(&mut model, "prod<enter>")).len(), 1);
-    model
-}
-
-fn failed_wish() -> Model {
-    let mut model = after("3c");
-    let ticket = tickets(&press(&mut model, "prod<enter>"))[0];
-    let fault = Fault {
-        text: Clean::from("release spring-cloud-a-production-7 has moved on: batch 2 was let go by noah"),
-        detail: vec![Clean::from("409 Conflict: resourceVersion 4711 is not 4730")],
-        moved_on: true,
-    };
-    update(&mut model, Msg::Settled(ticket, Err(fault)));
-    model
-}
-
-/// Somebody else let the batch go while the question stood there.
-fn moved_on() -> Model {
-    let mut model = after("3c");
-    see(
-        &mut model,
-        worlds::with_release(|release| {
-            let status = release.status.as_mut().expect("it has begun");
-            status.tasks[4].batches[1].phase = graylane::api::BatchPhase::Surging;
-        }),
-    );
-    model
-}
-
-fn lines(model: &mut Model, effects: &[Effect], lines: &[&str]) {
-    let lines = lines.iter().map(|l| Clean::from(*l)).collect();
-    update(model, Msg::Answer(tickets(effects)[0], Answer::Lines(lines)));
-}
-
-fn logs() -> Model {
-    let mut model = after("2jjj<enter>");
-    let effects = press(&mut model, "L");
-    assert!(matches!(&effects[..], [Effect::Ask(_, Ask::Logs { tail: 500, .. })]));
-    let all: Vec<String> = (0..60)
-        .map(|n| match n {
-            57 => "21:03:12 WARN slow answer of spring-cloud-b: 812 ms".into(),
-            58 => "21:03:13 ERROR \u{1b}[31mspring-cloud-c: connection reset\u{1b}[0m after 灰度发布 and a line that is much too long for any terminal that this is drawn on, to be cut".into(),
-            n => format!("21:02:{n:02} INFO GET /a 200 {}ms", 8 + n % 5),
-        })
-        .collect();
-    lines(&mut model, &effects, &all.iter().map(String::as_str).collect::<Vec<_>>());
-    model
-}
-
-fn yaml() -> Model {
-    let mut model = after("4");
-    let effects = press(&mut model, "Y");
-    let text = "apiVersion: graylane.dev/v1alpha1\nkind: Lane\nmetadata:\n  name: gray\n  labels:\n    \"a b\": x\nspec:\n  \
-                group: mse-demo\n  match:\n    all:\n    - key: group\n      on: parameter\n      op: ==\n      values:\n      - gray";
-    lines(&mut model, &effects, &text.lines().collect::<Vec<_>>());
-    model
-}
-
-fn yaml_failed() -> Model {
-    let mut model = after("4");
-    let ticket = tickets(&press(&mut model, "Y"))[0];
-    let fault = Fault {
-        text: Clean::from("lane gray cannot be read: 403 Forbidden"),
-        detail: vec![Clean::from("kubectl auth can-i get lanes -n demo tells who may")],
-        moved_on: false,
-    };
-    update(&mut model, Msg::Answer(ticket, Answer::Failed(fault)));
-    model
-}
-
-fn evented() -> World {
-    let mut world = fixture::world();
-    let pod = world.pods.keys().find(|k| k.name.contains("a-prod")).expect("a pod").clone();
-    let event = |seconds: i64, object: Key, reason: &str, message: &str, count| Event {
-        time: fixture::now().checked_sub(jiff::SignedDuration::from_secs(seconds)).ok(),
-        warning: reason == "Unhealthy",
-        kind: Clean::from("Pod"),
-        object,
-        reason: Clean::from(reason),
-        message: Clean::from(message),
-        count,
-    };
-    let mut all = (*world.events).clone();
-    all.push(event(12, pod.clone(), "Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 503", 3));
-    all.push(event(9, pod, "Started", "Started container app", 1));
-    world.events = all.into();
-    world
-}
-
-fn noticed() -> Model {
-    let mut model = failed_wish();
-    model.notice(Level::Good, "release spring-cloud-b-production-2 started", vec![]);
-    press(&mut model, "N");
-    model
-}
-
-/// Both probes are back: the tagged one leaked.
-fn probed() -> Model {
-    let mut model = leaking("");
-    let tickets = tickets(&press(&mut model, "p"));
-    let chain = |tagged: bool| {
-        let of = |c: &&std::sync::Arc<graylane::domain::chain::Chain>| {
-            c.tag.is_some() == tagged && (c.worst.is_bad() == tagged)
-        };
-        (**model.facts.chains.iter().find(of).expect("such a chain")).clone()
-    };
-    let probe = |tagged: bool| Probed {
-        path: if tagged { "/A/a?group=gray" } else { "/A/a" }.into(),
-        status: Some(200),
-        latency_ms: 13.4,
-        lane: tagged.then(|| "gray".into()),
-        chains: vec![chain(tagged)],
-        passed: !tagged,
-        verdict: if tagged { "leak down" } else { "ok" }.into(),
-        problems: if tagged { vec!["spring-cloud-c answered by base, expected gray".into()] } else { vec![] },
-        body: Clean::lines_from("A 1.5.0 [127.64.16.10] -> B 1.1.0 [127.64.16.34] -> C 2.0.1 [127.64.16.54]\n"),
-        ..Probed::default()
-    };
-    let answers = [probe(true), probe(false)];
-    for (ticket, answer) in tickets.into_iter().zip(answers) {
-        update(&mut model, Msg::Settled(ticket, Ok(Done { probes: vec![answer], ..Done::default() })));
-    }
-    model
-}
-
-fn probe_failed() -> Model {
-    let mut model = after("");
-    for ticket in tickets(&press(&mut model, "p")) {
-        let fault = Fault {
-            text: Clean::from("127.64.0.1:8080 refuses: is the gateway up?"),
-            detail: vec![Clean::from("connection refused (os error 111)")],
-            moved_on: false,
-        };
-        update(&mut model, Msg::Settled(ticket, Err(fault)));
-    }
-    model
 }

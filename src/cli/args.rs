@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    apply, completions, demo, engine, get, lane, lock, logs, pocket, probe, release, render, sample, teardown, wish,
+    apply, completions, demo, engine, get, keys, lane, lock, logs, pocket, probe, release, render, sample, teardown,
+    wish,
 };
 
 /// A terminal cockpit for end-to-end gray releases.
@@ -80,6 +81,8 @@ pub enum Command {
     Logs(logs::LogsArgs),
     /// Run the embedded cluster by itself, or print its kubeconfig
     Pocket(pocket::PocketArgs),
+    /// Print the cockpit's keys
+    Keys(keys::KeysArgs),
     /// Print a completion script
     Completions(completions::CompletionsArgs),
 }

@@ -184,15 +184,10 @@ pub fn show(key: KeyCombination) -> String {
     KeyCombinationFormat::default().with_implicit_shift().with_control("Ctrl-").to_string(key)
 }
 
-/// The table for the README.
-pub fn markdown() -> String {
-    let keymap = Keymap::default();
-    let mut out = String::from("| where | key | what |\n|---|---|---|\n");
-    for binding in keymap.bindings() {
-        let keys: Vec<String> = binding.keys.iter().map(|k| format!("`{}`", show(*k).replace('|', "\\|"))).collect();
-        let mark = if binding.action.danger() == Danger::Dangerous { " *(asks first)*" } else { "" };
-        let keys = if keys.is_empty() { "palette".to_owned() } else { keys.join(" ") };
-        out.push_str(&format!("| {} | {keys} | {}{mark} |\n", binding.context.title(), binding.action.sentence()));
+/// As a keys file takes it: [`parse`] reads it back.
+pub fn written(key: KeyCombination) -> String {
+    match key.codes {
+        OneToThree::One(KeyCode::Char(c)) if c != ' ' && (key.modifiers - KeyModifiers::SHIFT).is_empty() => c.into(),
+        _ => KeyCombinationFormat::default().with_lowercase_modifiers().to_string(key).to_lowercase(),
     }
-    out
 }
