@@ -119,7 +119,6 @@ fn hints_on_the_screen_come_from_the_table() {
         let mut known: BTreeSet<String> = keymap.bindings().iter().flat_map(|b| &b.keys).map(|k| show(*k)).collect();
         known.extend(signs.clone());
         known.extend(Action::ALL.iter().map(|a| a.word().to_owned()));
-        known.extend((0..10).map(|n| n.to_string()));
         for name in NAMES {
             let (_, _, mut model) = scene(name);
             let buffer = drawn(&mut model, keymap.clone());

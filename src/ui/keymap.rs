@@ -145,6 +145,11 @@ impl Keymap {
             .map(|key| show(*key))
     }
 
+    /// The first key of an action here, for sentences that speak of it.
+    pub fn within(&self, context: Context, action: Action) -> String {
+        self.key(&[context], action).unwrap_or_else(|| format!(":{}", action.word()))
+    }
+
     /// The first key of an action wherever it is bound.
     pub fn anywhere(&self, action: Action) -> String {
         self.key(&Context::ALL, action).unwrap_or_else(|| format!(":{}", action.word()))

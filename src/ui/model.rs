@@ -16,7 +16,7 @@ use super::{
     effect::{Answer, Done, Effect, Fault, Ticket},
     facts::Facts,
     form::Form,
-    keymap::Context,
+    keymap::{Action, Context},
     options::Options,
     question::Question,
 };
@@ -85,9 +85,15 @@ impl Pane {
         }
     }
 
-    /// Its key.
-    pub const fn number(self) -> usize {
-        self as usize + 1
+    /// What goes there.
+    pub const fn action(self) -> Action {
+        match self {
+            Self::Apps => Action::PaneApps,
+            Self::Environments => Action::PaneEnvironments,
+            Self::Rollout => Action::PaneRollout,
+            Self::Lanes => Action::PaneLanes,
+            Self::Trace => Action::PaneTrace,
+        }
     }
 }
 
@@ -253,6 +259,11 @@ impl Model {
         self.notices.push_front(Notice { time: self.now, level, text, detail });
         self.notices.truncate(NOTICES);
         self.noticed = false;
+    }
+
+    /// The key of an action, for sentences that speak of it.
+    pub fn key(&self, context: Context, action: Action) -> String {
+        self.options.keymap.within(context, action)
     }
 
     /// The contexts in force, the narrowest first.

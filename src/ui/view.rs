@@ -79,7 +79,7 @@ pub fn view(model: &Model, area: Rect, buf: &mut Buffer) -> Option<(u16, u16)> {
             Overlay::Form(open) => form::draw(&mut canvas, model, plan.body, open),
             Overlay::Confirm(question) => confirm::draw(&mut canvas, model, plan.body, question),
             Overlay::Palette(open) => palette::draw(&mut canvas, model, plan.body, open),
-            Overlay::Filter(input, _) => footer::filter(&mut canvas, plan.footer, input),
+            Overlay::Filter(input, _) => footer::filter(&mut canvas, model, plan.footer, input),
         }
     }
     canvas.cursor

@@ -150,7 +150,7 @@ pub fn leaking(keys: &str) -> Model {
 }
 
 fn zoomed(pane: Pane) -> Model {
-    after(&format!("{}z", pane.number()))
+    after(&format!("{}z", pane as usize + 1))
 }
 
 fn tickets(effects: &[Effect]) -> Vec<graylane::ui::Ticket> {

@@ -1,7 +1,10 @@
 //! Forms as they open.
 
 use super::{Field, Form, Kind, check};
-use crate::ui::model::Model;
+use crate::ui::{
+    keymap::{Action, Context},
+    model::Model,
+};
 
 /// A release of the marked apps, or of the selected one.
 pub fn start(model: &Model) -> Result<Form, String> {
@@ -16,7 +19,7 @@ pub fn start(model: &Model) -> Result<Form, String> {
         return Err(format!("{} have no stage in common", apps.join(", ")));
     }
     let at = stages.len() - 1;
-    let mut fields = vec![Field::choice("stage", "stage", stages, at, "left and right choose")];
+    let mut fields = vec![Field::choice("stage", "stage", stages, at, "what of the workflow is run")];
     for name in &apps {
         let Some(app) = model.world.apps.get(name) else { continue };
         for (image, source) in &app.spec.images {
@@ -53,7 +56,8 @@ fn known_images(model: &Model, app: &str, image: &str) -> Known {
 /// A new lane, or the selected one.
 pub fn lane(model: &Model, edit: bool) -> Result<Form, String> {
     let (kind, title, name, spec) = if edit {
-        let (name, lane) = model.selected_lane().ok_or("there is no lane to edit; n adds one")?;
+        let none = || format!("there is no lane to edit; {} adds one", model.key(Context::Lanes, Action::NewLane));
+        let (name, lane) = model.selected_lane().ok_or_else(none)?;
         let base = Box::new(lane.spec.clone());
         (Kind::Lane { name: Some(name.clone()), base }, format!("Lane {name}"), name.clone(), lane.spec.clone())
     } else {
@@ -89,7 +93,7 @@ pub fn probe(model: &Model) -> Result<Form, String> {
     let path = tagged.as_ref().map_or_else(|| "/".to_owned(), |t| t.path.clone());
     let headers: Vec<String> = tagged.iter().flat_map(|t| &t.headers).map(|(k, v)| format!("{k}: {v}")).collect();
     let fields = vec![
-        Field::choice("group", "lane group", groups, at, "left and right choose"),
+        Field::choice("group", "lane group", groups, at, "at whose entry it is sent"),
         Field::text("path", "path", &path, "path and query at the entry: /A/a?group=gray"),
         Field::text("headers", "headers", &headers.join("; "), "name: value; name: value"),
         Field::text("count", "count", "1", "how many times, up to 100"),

@@ -21,7 +21,7 @@ pub(super) fn fields(model: &Model, name: &str, spec: &LaneSpec, edit: bool) -> 
     let mut fields = vec![];
     if !edit {
         fields.push(Field::text("name", "name", name, "of the Lane object: letters, digits, -"));
-        fields.push(Field::choice("group", "group", groups, at, "left and right choose"));
+        fields.push(Field::choice("group", "group", groups, at, "whose entry and apps it is for"));
     }
     let share = spec.share.map(|s| s.to_string()).unwrap_or_default();
     let loss = LOSS.iter().position(|(l, _)| *l == spec.on_loss).unwrap_or(0);

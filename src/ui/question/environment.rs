@@ -6,7 +6,10 @@ use super::{Question, Shown, quoted};
 use crate::{
     api::{EnvironmentLock, EnvironmentState},
     domain::intent::Intent,
-    ui::model::Model,
+    ui::{
+        keymap::{Action, Context},
+        model::Model,
+    },
 };
 
 pub(super) fn teardown(model: &Model) -> Result<Question, String> {
@@ -20,7 +23,8 @@ pub(super) fn teardown(model: &Model) -> Result<Question, String> {
         return Err(format!("{} of {name} runs nothing: there is nothing to take down", environment.name));
     }
     if let Some(lock) = &environment.lock {
-        return Err(format!("{} of {name} is locked by {}: {}; b unlocks", environment.name, lock.by, lock.reason));
+        let key = model.key(Context::Environments, Action::Lock);
+        return Err(format!("{} of {name} is locked by {}: {}; {key} unlocks", environment.name, lock.by, lock.reason));
     }
     let intent = Intent::Teardown { app: name.clone(), environment: environment.name.clone(), comment: None };
     let title = format!("Take {} of {name} down?", environment.name);

@@ -10,6 +10,7 @@ use crate::{
     domain::intent::{Intent, ReleaseWish},
     ui::{
         facts::{self, Turn, gates_production, split, turn},
+        keymap::{Action, Context},
         model::Model,
     },
 };
@@ -18,7 +19,7 @@ type Asked = Result<Question, String>;
 
 fn selected(model: &Model) -> Result<(&String, &Arc<Release>), String> {
     model.selected_release().ok_or_else(|| match &model.app {
-        Some(app) => format!("{app} has no release; n starts one"),
+        Some(app) => format!("{app} has no release; {} starts one", model.key(Context::Apps, Action::Start)),
         None => "no app is selected".into(),
     })
 }
@@ -129,8 +130,12 @@ pub(super) fn go_on(model: &Model) -> Asked {
             guard(model, &mut question, release, &task.name);
             Ok(question)
         }
-        Turn::Held => Err(format!("{name} is paused; u resumes it")),
-        Turn::Approve(_) => Err(format!("{name} waits for an approval: a approves, x refuses")),
+        Turn::Held => Err(format!("{name} is paused; {} resumes it", model.key(Context::Release, Action::Resume))),
+        Turn::Approve(_) => {
+            let key = |action| model.key(Context::Release, action);
+            let (yes, no) = (key(Action::Approve), key(Action::Refuse));
+            Err(format!("{name} waits for an approval: {yes} approves, {no} refuses"))
+        }
         other => Err(format!("{name} waits for nobody: {}", other.word())),
     }
 }
@@ -185,7 +190,10 @@ fn traffic(model: &Model, question: &mut Question) {
 pub(super) fn pause(model: &Model) -> Asked {
     let (name, release) = selected(model)?;
     match turn(release) {
-        Turn::Held => return Err(format!("{name} is paused already; u resumes it")),
+        Turn::Held => {
+            let key = model.key(Context::Release, Action::Resume);
+            return Err(format!("{name} is paused already; {key} resumes it"));
+        }
         Turn::Succeeded | Turn::Aborted | Turn::Aborting => {
             return Err(format!("{name} cannot be paused: {}", turn(release).word()));
         }

@@ -8,7 +8,7 @@ use crate::ui::{
     facts,
     form::{self, Submitted},
     keymap::{Action, Danger},
-    model::{Goal, Level, Model, Overlay, Palette, Pane, Pending},
+    model::{Goal, Level, Model, Overlay, Palette, Pane, Pending, Source},
     question::{self, Focus},
     view,
 };
@@ -125,6 +125,13 @@ pub fn can(model: &Model, action: Action) -> bool {
         Action::Logs => model.drilled && model.selected_pod().is_some(),
         Action::Lock | Action::Events => model.selected_environment().is_some(),
         Action::Teardown => !model.drilled && question::ask(model, action).is_ok(),
+        Action::Follow => matches!(model.overlays.last(), Some(Overlay::Text(t)) if t.source == Source::Logs),
+        Action::Yes => {
+            // While a name or a comment is typed, letters are letters.
+            let ready = |q: &question::Question| q.may() && matches!(q.focus, Focus::No | Focus::Yes);
+            matches!(model.overlays.last(), Some(Overlay::Confirm(q)) if ready(q))
+        }
+        Action::LookAgain => matches!(model.overlays.last(), Some(Overlay::Confirm(q)) if q.stale.is_some()),
         Action::Probe | Action::ProbeForm => !model.world.groups.is_empty(),
         Action::Down
         | Action::Up
@@ -132,16 +139,13 @@ pub fn can(model: &Model, action: Action) -> bool {
         | Action::PageUp
         | Action::First
         | Action::Last
-        | Action::Follow
         | Action::NextField
         | Action::PreviousField
         | Action::NextChoice
         | Action::PreviousChoice
         | Action::Submit
-        | Action::Yes
         | Action::OtherButton
         | Action::Press
-        | Action::LookAgain
         | Action::Accept
         | Action::Complete
         | Action::CompleteBack => !model.overlays.is_empty(),

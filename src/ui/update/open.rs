@@ -8,6 +8,7 @@ use crate::{
     },
     ui::{
         effect::{Ask, Effect, Object},
+        keymap::{Action, Context},
         model::{Level, Model, Overlay, Pane, Source, Text},
         theme::Role,
         view,
@@ -58,8 +59,11 @@ pub(super) fn open(model: &mut Model) -> Vec<Effect> {
         },
         Pane::Lanes => match model.selected_lane() {
             Some(_) if model.read_only => yaml(model),
-            Some(_) => super::act::act(model, crate::ui::keymap::Action::EditLane),
-            None => nothing(model, "there is no lane; n adds one"),
+            Some(_) => super::act::act(model, Action::EditLane),
+            None => {
+                let key = model.key(Context::Lanes, Action::NewLane);
+                nothing(model, &format!("there is no lane; {key} adds one"))
+            }
         },
         Pane::Trace => match model.selected_chain().cloned() {
             Some(chain) => {
@@ -77,7 +81,8 @@ fn chain_lines(model: &Model, chain: &Chain) -> Vec<Rich> {
 
 pub(super) fn logs(model: &mut Model) -> Vec<Effect> {
     let Some(pod) = model.selected_pod() else {
-        return nothing(model, "no pod is selected: Enter shows an environment's pods");
+        let key = model.key(Context::Global, Action::Open);
+        return nothing(model, &format!("no pod is selected: {key} shows an environment's pods"));
     };
     let (key, container) = (pod.key.clone(), pod.containers.first().map(|c| c.to_string()));
     let ticket = model.ticket();

@@ -5,6 +5,7 @@ use crate::{
     domain::intent::Intent,
     ui::{
         effect::Effect,
+        keymap::{Action, Context},
         model::{Level, Model, Overlay, Pending, Source, Text},
     },
 };
@@ -88,7 +89,9 @@ pub(super) fn both(model: &mut Model) -> Vec<Effect> {
     match tagged {
         Some(tagged) => sent.push(("tagged".to_owned(), tagged)),
         None => {
-            model.notice(Level::Info, "no request can be made up that a lane takes; P takes one of your own", vec![])
+            let key = model.key(Context::Global, Action::ProbeForm);
+            let words = format!("no request can be made up that a lane takes; {key} takes one of your own");
+            model.notice(Level::Info, words, vec![]);
         }
     }
     sent.push(("untagged".to_owned(), plain));

@@ -10,6 +10,7 @@ use ratatui::layout::Rect;
 use super::words;
 use crate::ui::{
     facts::turn,
+    keymap::{Action, Context},
     model::{Model, Pane},
     theme::Role,
     widget::{Canvas, Rich},
@@ -92,14 +93,19 @@ fn facts(model: &Model, rows: usize) -> Rich {
     let all = model.world.apps.len();
     let mut line = Rich::new();
     if !model.marked.is_empty() {
-        line.push(Role::Key, format!("{} marked ", model.marked.len()));
+        line.push(Role::Accent, format!("{} marked ", model.marked.len()));
     }
     line.add(Role::Muted, if rows == all { format!("{all}") } else { format!("{rows} of {all}") })
 }
 
+/// A pane's key.
+pub(super) fn number(model: &Model, pane: Pane) -> String {
+    model.options.keymap.key(&[Context::Global], pane.action()).unwrap_or_default()
+}
+
 /// A pane's title: its key, its name, its filter.
 pub(super) fn title(model: &Model, pane: Pane) -> Rich {
-    let line = Rich::of(Role::Key, pane.number().to_string()).add(Role::Title, format!(" {}", pane.title()));
+    let line = Rich::of(Role::Key, number(model, pane)).add(Role::Title, format!(" {}", pane.title()));
     match model.filter(pane) {
         "" => line,
         filter => line.add(Role::Warn, format!(" /{filter}")),
@@ -110,9 +116,10 @@ pub(super) fn title(model: &Model, pane: Pane) -> Rich {
 pub(super) fn empty(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     use crate::domain::world::Link;
     let filtered = !model.filter(Pane::Apps).is_empty();
+    let clears = format!("{} clears it", model.options.keymap.within(Context::Global, Action::Back));
     let words = match &model.world.link {
         Link::Connecting => vec!["connecting to the cluster"],
-        _ if filtered => vec!["nothing passes the filter", "Esc clears it"],
+        _ if filtered => vec!["nothing passes the filter", &clears],
         _ => vec!["no apps in this namespace", "graylane apply -f FOLDER", "brings them here"],
     };
     for (i, text) in words.iter().enumerate() {

@@ -4,7 +4,7 @@ use ratatui::layout::Rect;
 
 use crate::ui::{
     form::Remark,
-    keymap::Action,
+    keymap::{Action, Context},
     model::Model,
     question::{Focus, Question},
     theme::Role,
@@ -30,7 +30,10 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, question:
         canvas.line(body, u16::try_from(i).unwrap_or(u16::MAX), line);
     }
     if over > 0 {
-        let words = format!("{}-{} of {} lines, up and down scroll", first + 1, first + usize::from(room), lines.len());
+        let key = |action| model.options.keymap.within(Context::Confirm, action);
+        let (up, down) = (key(Action::Up), key(Action::Down));
+        let last = first + usize::from(room);
+        let words = format!("{}-{last} of {} lines, {up} and {down} scroll", first + 1, lines.len());
         canvas.line_right(Rect { y: inner.y + room, height: 1, ..body }, 0, &Rich::of(Role::Muted, words));
     }
     let mut row = room + 1;
@@ -46,7 +49,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, question:
         super::form::field(canvas, body, row, label, input, Role::Text, question.focus == Focus::Comment);
         row += 1;
     }
-    canvas.line(body, row + 1, &buttons(model, question));
+    canvas.line(body, row + 1, &buttons(model, question, usize::from(body.width)));
 }
 
 /// `as seen at releases spring-cloud-a-7 @ 4711`
@@ -59,13 +62,11 @@ fn lines(model: &Model, question: &Question, width: usize) -> Vec<Rich> {
     let glyphs = &model.options.glyphs;
     let mut lines = vec![];
     if let Some(stale) = &question.stale {
-        let key = model.options.keymap.anywhere(Action::LookAgain);
-        lines.push(Rich::of(Role::Alarm, format!(" {stale} ")));
-        lines.push(
-            Rich::of(Role::Bad, "Nothing can be confirmed any more. ")
-                .add(Role::Key, key)
-                .add(Role::Text, " looks again."),
-        );
+        let key = model.options.keymap.within(Context::Confirm, Action::LookAgain);
+        let told = wrap(stale, width.saturating_sub(2)).into_iter();
+        lines.extend(told.map(|part| Rich::of(Role::Alarm, format!(" {part} "))));
+        lines.push(Rich::of(Role::Bad, "Nothing can be confirmed any more."));
+        lines.push(Rich::of(Role::Key, key).add(Role::Text, " looks again."));
         lines.push(Rich::new());
     }
     let label = question.facts.iter().map(|(l, _)| l.len()).max().unwrap_or(0) + 2;
@@ -132,7 +133,7 @@ pub(super) fn remark(remark: &Remark) -> Rich {
     }
 }
 
-fn buttons(model: &Model, question: &Question) -> Rich {
+fn buttons(model: &Model, question: &Question, width: usize) -> Rich {
     let button = |focus: Focus, words: &str, may: bool| {
         let here = question.focus == focus;
         let role = match (here, may) {
@@ -148,13 +149,14 @@ fn buttons(model: &Model, question: &Question) -> Rich {
     if question.stale.is_some() {
         return line;
     }
-    let keys = &model.options.keymap;
-    match (&question.typed, question.focus) {
+    let key = |action| format!("   {}", model.options.keymap.within(Context::Confirm, action));
+    let hint = match (&question.typed, question.focus) {
         (Some((name, _)), Focus::Typed) if !question.is_typed() => {
-            line.add(Role::Muted, format!("   type {name}, then Enter"))
+            Rich::of(Role::Muted, format!("   type {name}, then")).add(Role::Key, &key(Action::Press)[2..])
         }
-        (Some(_), Focus::Typed) => line.add(Role::Key, "   Enter").add(Role::Muted, " does it"),
-        (None, _) => line.add(Role::Key, format!("   {}", keys.anywhere(Action::Yes))).add(Role::Muted, " yes"),
-        _ => line,
-    }
+        (Some(_), Focus::Typed) => Rich::of(Role::Key, key(Action::Press)).add(Role::Muted, " does it"),
+        (None, Focus::No | Focus::Yes) => Rich::of(Role::Key, key(Action::Yes)).add(Role::Muted, " yes"),
+        _ => Rich::new(),
+    };
+    if line.width() + hint.width() <= width { line.join(hint) } else { line }
 }

@@ -135,7 +135,9 @@ fn pods(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
     let (rows, selected) = model.place(Pane::Environments);
     let app = words::short(model, model.app.as_deref().unwrap_or_default());
     let environment = model.selected_environment().map_or("", |e| e.name.as_str());
-    let line = Rich::of(Role::Key, "2").add(Role::Title, " Pods").add(Role::Accent, format!(" {app} {environment}"));
+    let line = Rich::of(Role::Key, super::apps::number(model, Pane::Environments))
+        .add(Role::Title, " Pods")
+        .add(Role::Accent, format!(" {app} {environment}"));
     let line = match model.filter(Pane::Environments) {
         "" => line,
         filter => line.add(Role::Warn, format!(" /{filter}")),

@@ -3,6 +3,7 @@
 use ratatui::layout::Rect;
 use tui_input::Input;
 
+use crate::domain::text::truncate;
 use crate::ui::{
     keymap::{Action, Context},
     model::{Level, Model, Overlay},
@@ -46,12 +47,18 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
                 Level::Warn => glyphs.warn,
                 Level::Bad => glyphs.bad,
             };
-            let mut line = Rich::of(level(notice.level), format!(" {sign} {}", notice.text));
-            if !notice.detail.is_empty() {
-                line = line.add(Role::Key, format!("  {}", model.options.keymap.anywhere(Action::Notices)));
-                line = line.add(Role::Muted, " details");
+            let more = Rich::of(Role::Key, format!("  {}", model.options.keymap.anywhere(Action::Notices)));
+            let more = more.add(Role::Muted, " details ");
+            let room = usize::from(left.width);
+            let line = Rich::of(level(notice.level), format!(" {sign} {}", notice.text));
+            // What is cut here can be read whole there.
+            match notice.detail.is_empty() && line.width() < room {
+                true => line,
+                false => {
+                    let text = truncate(&notice.text, room.saturating_sub(more.width() + 3)).into_owned();
+                    Rich::of(level(notice.level), format!(" {sign} {text}")).join(more)
+                }
             }
-            line
         }
         None => hints(model, usize::from(left.width)),
     };
@@ -88,12 +95,14 @@ fn hints(model: &Model, room: usize) -> Rich {
 }
 
 /// The filter under edit, in the footer's place.
-pub(super) fn filter(canvas: &mut Canvas<'_>, area: Rect, input: &Input) {
+pub(super) fn filter(canvas: &mut Canvas<'_>, model: &Model, area: Rect, input: &Input) {
     canvas.clear(area);
     canvas.paint(area, Role::Selected);
     let line = Rich::of(Role::Key, " / ").add(Role::Text, input.value());
     canvas.line(area, 0, &line);
-    let hint = Rich::of(Role::Muted, "! turns it round   Enter keeps   Esc undoes ");
+    let key = |action| format!("   {}", model.options.keymap.within(Context::Line, action));
+    let hint = Rich::of(Role::Muted, "! turns it round").add(Role::Key, key(Action::Accept)).add(Role::Muted, " keeps");
+    let hint = hint.add(Role::Key, key(Action::Back)).add(Role::Muted, " undoes ");
     if line.width() + hint.width() + 2 < usize::from(area.width) {
         canvas.line_right(area, 0, &hint);
     }

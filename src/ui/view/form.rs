@@ -6,6 +6,7 @@ use tui_input::Input;
 use super::confirm::remark;
 use crate::ui::{
     form::{Field, Form, Value},
+    keymap::{Action, Context},
     model::Model,
     theme::Role,
     widget::{Canvas, Rich, centred, first, wrap},
@@ -30,8 +31,10 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, form: &Fo
     let area = centred(area, width, u16::try_from(wanted).unwrap_or(u16::MAX).min(area.height));
     let role = if form.shows_wrong() { Role::Bad } else { Role::Focus };
     let title = Rich::of(Role::Title, &form.title);
-    let foot = Rich::of(Role::Key, "Tab").add(Role::Muted, " next  ").add(Role::Key, "Enter");
-    let foot = foot.add(Role::Muted, " review  ").add(Role::Key, "Esc").add(Role::Muted, " leave");
+    let key = |action| model.options.keymap.within(Context::Form, action);
+    let foot = Rich::of(Role::Key, key(Action::NextField)).add(Role::Muted, " next  ");
+    let foot = foot.add(Role::Key, key(Action::Submit)).add(Role::Muted, " review  ");
+    let foot = foot.add(Role::Key, key(Action::Back)).add(Role::Muted, " leave");
     let inner = canvas.modal(area, &title, &Rich::new(), &foot, role);
     let body = Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner };
 
@@ -50,8 +53,15 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, form: &Fo
         }
         row += 1;
     }
-    let hint = form.fields.get(form.at).map_or("", |f| f.hint.as_str());
-    canvas.line(body, row + 1, &Rich::new().to(label).add(Role::Muted, hint));
+    let mut hint = Rich::new().to(label);
+    if let Some(field) = form.fields.get(form.at) {
+        if let Value::Choice { .. } = field.value {
+            let keys = format!("{} {}", key(Action::PreviousChoice), key(Action::NextChoice));
+            hint = hint.add(Role::Key, keys).add(Role::Muted, " choose  ");
+        }
+        hint = hint.add(Role::Muted, &field.hint);
+    }
+    canvas.line(body, row + 1, &hint);
     let row = row + 2 + u16::from(gap > 0);
     if gap > 0 {
         canvas.line(body, row - 1, &Rich::of(Role::Border, model.options.glyphs.rule.repeat(usize::from(body.width))));

@@ -83,7 +83,11 @@ pub(super) fn headline(model: &Model, room: usize) -> Rich {
     if active.is_empty() {
         let words = if model.world.apps.is_empty() { "no apps yet" } else { "nothing is being released" };
         let start = model.options.keymap.anywhere(Action::Start);
-        let rest = if model.read_only { String::new() } else { format!("   {start} starts a release") };
+        let rest = if model.read_only || model.world.apps.is_empty() {
+            String::new()
+        } else {
+            format!("   {start} starts a release")
+        };
         return line.add(Role::Muted, words).add(Role::Muted, rest);
     }
     for (i, (_, release)) in active.iter().enumerate() {
@@ -176,7 +180,7 @@ fn traffic(model: &Model, room: usize) -> Rich {
 pub(super) fn tabs(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     let mut line = Rich::of(Role::Text, " ");
     for pane in Pane::ALL {
-        let (number, title) = (pane.number(), pane.title());
+        let (number, title) = (super::apps::number(model, pane), pane.title());
         if pane == model.pane {
             line.push(Role::Badge, format!(" {number} {title} "));
         } else {
