@@ -89,6 +89,19 @@ impl Kubectl {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// An image that says a line every 100 ms until it is asked to end.
+    async fn build(&self, tag: &str) {
+        let folder = self.dir.path().join(tag);
+        std::fs::create_dir_all(&folder).unwrap();
+        let script = format!("trap 'exit 0' TERM; n=0; while :; do n=$((n+1)); echo {tag} $n; sleep 0.1; done");
+        let manifest = serde_json::json!({"entrypoint": ["sh", "-c", script]});
+        std::fs::write(folder.join("image.yaml"), manifest.to_string()).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_graylane"));
+        command.arg("--state").arg(self.dir.path().join("state")).args(["pocket", "build"]);
+        let done = command.arg(&folder).args(["-t", &format!("tick:{tag}")]).stdin(Stdio::null()).output().await;
+        assert!(done.unwrap().status.success());
+    }
+
     async fn ok(&self, args: &[&str]) -> String {
         self.ok_with(args, "").await
     }
@@ -143,8 +156,7 @@ async fn a_watch_goes_on_and_refusals_say_why() {
     let k = Kubectl::new().await;
     let mut watch = k.command(&["get", "configmaps", "-w", "--no-headers"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
-    let seen = r#"{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "seen"}, "data": {"a": "1"}}"#;
-    k.ok_with(&["create", "-f", "-"], seen).await;
+    k.ok(&["create", "configmap", "seen", "--from-literal=a=1"]).await;
     let line = tokio::time::timeout(LIMIT, lines.next_line()).await.expect("in time").unwrap().unwrap();
     let cells: Vec<&str> = line.split_whitespace().collect();
     assert_eq!(cells[..2], ["seen", "1"], "{line}");
@@ -160,4 +172,74 @@ async fn a_watch_goes_on_and_refusals_say_why() {
     assert_eq!(told, "Error from server (NotFound): pods \"nope\" not found\n");
     let told = k.refused(&["get", "statefulsets"], "").await;
     assert!(told.contains("the server doesn't have a resource type \"statefulsets\""), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_roll_log_and_go() {
+    if !is_there() {
+        return;
+    }
+    let k = Kubectl::new().await;
+    k.build("v1").await;
+    k.build("v2").await;
+    // What kubectl creates by itself comes as protobuf.
+    k.ok(&["create", "deployment", "web", "--image=tick:v1", "--replicas=2", "--port=80"]).await;
+    let image = ["get", "deploy", "web", "-o", "jsonpath={.spec.template.spec.containers[0].image}"];
+    let done = k.ok(&["rollout", "status", "deploy/web", "--timeout=60s"]).await;
+    assert!(done.ends_with("successfully rolled out\n"), "{done}");
+
+    let told = k.ok(&["logs", "deploy/web", "--tail=1", "--timestamps"]).await;
+    let (time, line) = told.trim().split_once(' ').unwrap();
+    assert!(time.parse::<jiff::Timestamp>().is_ok() && line.starts_with("v1 "), "{told}");
+    let mut follow = k.command(&["logs", "-f", "-l", "app=web", "--tail=1"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines();
+    for _ in 0..5 {
+        let line = tokio::time::timeout(LIMIT, lines.next_line()).await.expect("in time").unwrap().unwrap();
+        assert!(line.starts_with("v1 "), "{line}");
+    }
+    follow.kill().await.unwrap();
+    let told = k.refused(&["logs", "deploy/web", "--previous"], "").await;
+    assert!(told.contains("previous terminated container \"tick\""), "{told}");
+
+    k.ok(&["set", "image", "deploy/web", "tick=tick:v2"]).await;
+    k.ok(&["rollout", "status", "deploy/web", "--timeout=60s"]).await;
+    let history = k.ok(&["rollout", "history", "deploy/web"]).await;
+    assert!(history.contains("\n1 ") && history.contains("\n2 "), "{history}");
+    k.ok(&["rollout", "undo", "deploy/web"]).await;
+    assert_eq!(k.ok(&image).await, "tick:v1");
+    k.ok(&["rollout", "pause", "deploy/web"]).await;
+    let told = k.refused(&["rollout", "restart", "deploy/web"], "").await;
+    assert!(told.contains("can't restart paused deployment"), "{told}");
+    k.ok(&["rollout", "resume", "deploy/web"]).await;
+    k.ok(&["rollout", "status", "deploy/web", "--timeout=60s"]).await;
+    for (kind, patch, image_now) in [
+        ("strategic", r#"{"spec":{"template":{"spec":{"containers":[{"name":"tick","image":"tick:a"}]}}}}"#, "tick:a"),
+        ("json", r#"[{"op":"replace","path":"/spec/template/spec/containers/0/image","value":"tick:v2"}]"#, "tick:v2"),
+        ("merge", r#"{"spec":{"paused":true}}"#, "tick:v2"),
+    ] {
+        k.ok(&["patch", "deploy", "web", "--type", kind, "-p", patch]).await;
+        assert_eq!(k.ok(&image).await, image_now);
+    }
+    k.ok(&["label", "deploy", "web", "tier=x"]).await;
+    assert_eq!(k.ok(&["get", "deploy", "-A", "-l", "tier=x", "-o", "name"]).await, "deployment.apps/web\n");
+
+    let pods = k.ok(&["get", "pods", "--field-selector", "status.phase=Running", "--no-headers"]).await;
+    let pod = pods.split_whitespace().next().unwrap();
+    let described = k.ok(&["describe", "pod", pod]).await;
+    for word in ["Controlled By:  ReplicaSet/web-", "Started container tick", "Port:           80/TCP"] {
+        assert!(described.contains(word), "{word} in {described}");
+    }
+    for refused in [["exec", pod, "--", "true"].as_slice(), &["attach", pod], &["port-forward", pod, "0:80"]] {
+        let told = k.refused(refused, "").await;
+        assert!(told.contains("pocket does not serve the ") && told.contains(" subresource of pods"), "{told}");
+    }
+    assert_eq!(k.ok(&["auth", "can-i", "delete", "pods"]).await, "yes\n");
+    let told = k.run(&["auth", "can-i", "create", "pods", "--subresource=exec"], "").await;
+    assert_eq!(String::from_utf8_lossy(&told.stdout), "no - pocket does not serve this\n");
+
+    k.ok(&["delete", "deploy", "web", "--cascade=orphan"]).await;
+    let sets = k.ok(&["get", "rs", "-o", "name"]).await;
+    assert!(sets.contains("replicaset.apps/web-"), "{sets}");
+    k.ok(&["delete", "rs", "-l", "app=web", "--cascade=foreground"]).await;
+    assert_eq!(k.ok(&["get", "pods", "-o", "name"]).await, "");
 }

@@ -180,7 +180,7 @@ async fn crashes_are_counted_told_and_kept_as_the_previous_log() {
             pod.status.as_ref()?.container_statuses.as_ref()?[0].state.as_ref()?.waiting.as_ref()?.message.clone()
         })
         .await;
-    assert!(told.contains("no image none:v1 in pocket's image store"), "{told}");
+    assert!(told.contains("there is no image none:v1 in the store"), "{told}");
     f.image("none:v1", SERVES);
     f.until("starts when the image is there", "none", |pod| ready(pod).then_some(())).await;
     f.pod(

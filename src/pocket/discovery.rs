@@ -125,10 +125,11 @@ fn resource_json(resource: &Resource) -> Vec<Value> {
     all
 }
 
-type Subresource<'a> = (&'static str, &'a str, Option<(&'static str, &'static str)>, &'static [&'static str]);
+pub(crate) type Subresource<'a> =
+    (&'static str, &'a str, Option<(&'static str, &'static str)>, &'static [&'static str]);
 
 /// (name, kind, its own group and version, verbs)
-fn subresources(resource: &Resource) -> Vec<Subresource<'_>> {
+pub(crate) fn subresources(resource: &Resource) -> Vec<Subresource<'_>> {
     const CHANGE: &[&str] = &["get", "patch", "update"];
     let mut all: Vec<Subresource<'_>> = Vec::new();
     if resource.status {

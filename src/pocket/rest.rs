@@ -25,10 +25,12 @@ mod logs;
 mod meta;
 mod patches;
 mod path;
+mod protobuf;
 mod query;
 mod read;
 pub(crate) mod registry;
 mod reply;
+mod review;
 mod scale;
 mod schema;
 mod seed;
@@ -272,6 +274,12 @@ impl ApiServer {
     }
 
     async fn object(&self, method: &Method, call: Call) -> Result<Reply> {
+        if call.resource.verbs == registry::REVIEW_VERBS {
+            return match (method, &call.name) {
+                (&Method::POST, None) => self.review(&call),
+                _ => Err(ApiError::method_not_allowed()),
+            };
+        }
         match (method, &call.name) {
             (&Method::GET, None) if call.query.flag("watch") => self.watch(&call),
             (&Method::GET, None) => self.list(&call),

@@ -44,10 +44,12 @@ pub(super) fn document(registry: &Registry, group: &str, version: &str) -> Resul
     let (mut paths, mut schemas) = (Map::new(), Map::new());
     for resource in registry.resources.iter().filter(|r| r.group == group && r.version == version) {
         let (path, item) = path_item(resource);
-        paths.insert(path, item);
+        if resource.verbs.contains(&"get") {
+            paths.insert(path, item);
+        }
         schemas.insert(schema_name(resource), schema(resource));
     }
-    if paths.is_empty() {
+    if schemas.is_empty() {
         return Err(ApiError::no_such_path());
     }
     Ok(json!({

@@ -134,7 +134,7 @@ impl Runner {
             match self.node.images.get(&wanted) {
                 Ok(image) => break image,
                 Err(why) => {
-                    let why = format!("no image {wanted} in pocket's image store: {why}");
+                    let why = why.to_string();
                     if told {
                         self.board.wait(
                             &name,

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::error::{ApiError, Result};
 use super::registry::{Definition, Resource};
-use super::{Call, defaults, schema};
+use super::{Call, defaults, protobuf, schema};
 
 /// What happens to fields that the kind does not have: they are dropped, and then?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,16 @@ pub(super) fn parse(call: &Call) -> Result<Value> {
             serde_json::from_slice(&call.body).map_err(|e| ApiError::bad_request(format!("the body is no JSON: {e}")))
         }
         "application/yaml" | "application/apply-patch+yaml" => yaml(&call.body),
-        other => Err(ApiError::unsupported_media_type(other, &["application/json", "application/yaml"])),
+        protobuf::MEDIA_TYPE => protobuf::object(&call.body).map_err(|e| match e {
+            protobuf::Error::Kind { .. } => {
+                ApiError::new(http::StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", e.to_string())
+            }
+            other => ApiError::bad_request(format!("the body is no Kubernetes protobuf: {other}")),
+        }),
+        other => Err(ApiError::unsupported_media_type(
+            other,
+            &["application/json", "application/yaml", protobuf::MEDIA_TYPE],
+        )),
     }
 }
 

@@ -8,7 +8,7 @@ use super::change::{Decision, Outcome};
 use super::error::{ApiError, Result};
 use super::registry::{CRDS, Resource};
 use super::reply::Reply;
-use super::{ApiServer, Call, convert, meta};
+use super::{ApiServer, Call, convert, decode, meta};
 use crate::pocket::store::{Key, Stored};
 
 const ORPHAN: &str = "orphan";
@@ -38,7 +38,8 @@ impl Options {
         let mut options: Options = if call.body.is_empty() {
             Options::default()
         } else {
-            serde_json::from_slice(&call.body).map_err(|e| ApiError::bad_request(format!("no DeleteOptions: {e}")))?
+            let body = decode::parse(call)?;
+            serde_json::from_value(body).map_err(|e| ApiError::bad_request(format!("no DeleteOptions: {e}")))?
         };
         if let Some(grace) = call.query.number("gracePeriodSeconds")? {
             options.grace_period_seconds = Some(grace);

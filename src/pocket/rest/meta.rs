@@ -10,6 +10,11 @@ pub fn stamp(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
+/// With microseconds: a `MicroTime`.
+pub fn stamp_micro(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
+}
+
 pub fn now() -> String {
     stamp(Timestamp::now())
 }

@@ -54,6 +54,8 @@ pub struct ScalePaths {
 }
 
 pub const ALL_VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+/// What is asked and answered, and not kept.
+pub const REVIEW_VERBS: &[&str] = &["create"];
 
 impl Resource {
     /// As messages name it: `pods`, `deployments.apps`.

@@ -37,10 +37,30 @@ pub(super) fn create(resource: &Resource, object: &mut Value) -> Result<()> {
         }
         ("", "Pod") => object["status"] = json!({"phase": "Pending", "qosClass": "BestEffort"}),
         ("", "Service") => object["status"] = json!({"loadBalancer": {}}),
-        ("apps" | "batch", _) => object["status"] = json!({}),
+        ("apps" | "batch", _) => {
+            object["status"] = json!({});
+            if resource.is("batch", "Job") {
+                tie_job(object);
+            }
+        }
         _ => {}
     }
     finish(resource, object, None)
+}
+
+/// A Job's pods are its own by its uid.
+fn tie_job(object: &mut Value) {
+    let (name, uid) = (meta::text(object, "name").to_owned(), meta::text(object, "uid").to_owned());
+    let spec = &mut object["spec"];
+    if spec["manualSelector"] == true || !spec["selector"].is_null() || !spec["template"].is_object() {
+        return;
+    }
+    spec["selector"] = json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}});
+    for (key, value) in [("job-name", name), ("controller-uid", uid)] {
+        let labels = &mut spec["template"]["metadata"]["labels"];
+        labels[key] = value.as_str().into();
+        labels[format!("batch.kubernetes.io/{key}")] = value.into();
+    }
 }
 
 /// The same for a change; `subresource` says which part of the object the client may touch.

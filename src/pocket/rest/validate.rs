@@ -24,10 +24,21 @@ pub(super) fn check(resource: &Resource, object: &Value, old: Option<&Value>) ->
         ("apps", "Deployment") => workload::deployment(object, old, &mut problems),
         ("apps", "ReplicaSet") => workload::replica_set(object, old, &mut problems),
         ("batch", "Job") => workload::job(object, old, &mut problems),
+        ("", "Node") => node(object, &mut problems),
         ("apiextensions.k8s.io", _) => definition::check(object, &mut problems),
         _ => {}
     }
     problems
+}
+
+/// A wish that nobody would heed is refused.
+fn node(object: &Value, problems: &mut Vec<FieldError>) {
+    for field in ["unschedulable", "taints"] {
+        let value = &object["spec"][field];
+        if *value == true || !array(value).is_empty() {
+            problems.push(FieldError::forbidden(format!("spec.{field}"), "pocket has one node, which takes every pod"));
+        }
+    }
 }
 
 fn array(value: &Value) -> &[Value] {

@@ -5,6 +5,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use k8s_openapi::api::authorization::v1::{SelfSubjectAccessReview, SelfSubjectRulesReview};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount};
@@ -14,7 +16,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 
 use crate::pocket::patch::ListKeys;
 
-use super::{ALL_VERBS, Definition, Resource, ScalePaths};
+use super::{ALL_VERBS, Definition, REVIEW_VERBS, Resource, ScalePaths};
 
 /// A row of the table below.
 #[derive(Debug)]
@@ -32,6 +34,7 @@ pub struct Builtin {
     /// Whether `metadata.generation` counts changes of the spec.
     pub generation: bool,
     pub selectable_fields: &'static [&'static str],
+    pub verbs: &'static [&'static str],
     pub storage: &'static str,
     /// Reads the object as its typed self and writes it back: what the type does not know is gone.
     pub typed: fn(Value) -> Result<Value, serde_json::Error>,
@@ -54,9 +57,12 @@ const PLAIN: Builtin = Builtin {
     scale: false,
     generation: false,
     selectable_fields: &[],
+    verbs: ALL_VERBS,
     storage: "",
     typed: typed::<Value>,
 };
+
+const REVIEW: Builtin = Builtin { namespaced: false, verbs: REVIEW_VERBS, ..PLAIN };
 
 pub static ALL: &[Builtin] = &[
     Builtin {
@@ -205,6 +211,30 @@ pub static ALL: &[Builtin] = &[
         ..PLAIN
     },
     Builtin {
+        group: "authentication.k8s.io",
+        plural: "selfsubjectreviews",
+        singular: "selfsubjectreview",
+        kind: "SelfSubjectReview",
+        typed: typed::<SelfSubjectReview>,
+        ..REVIEW
+    },
+    Builtin {
+        group: "authorization.k8s.io",
+        plural: "selfsubjectaccessreviews",
+        singular: "selfsubjectaccessreview",
+        kind: "SelfSubjectAccessReview",
+        typed: typed::<SelfSubjectAccessReview>,
+        ..REVIEW
+    },
+    Builtin {
+        group: "authorization.k8s.io",
+        plural: "selfsubjectrulesreviews",
+        singular: "selfsubjectrulesreview",
+        kind: "SelfSubjectRulesReview",
+        typed: typed::<SelfSubjectRulesReview>,
+        ..REVIEW
+    },
+    Builtin {
         group: "events.k8s.io",
         plural: "events",
         singular: "event",
@@ -279,7 +309,7 @@ impl Builtin {
             namespaced: self.namespaced,
             short_names: owned(self.short_names),
             categories: owned(self.categories),
-            verbs: ALL_VERBS,
+            verbs: self.verbs,
             status: self.status,
             scale: self.scale.then(|| ScalePaths {
                 spec: "spec.replicas".into(),

@@ -96,6 +96,10 @@ fn pods_services_jobs_and_maps() {
     let job = json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "a"}]}}}});
     assert_eq!(refused("Job", &job, None), ["spec.template.spec.restartPolicy"]);
 
+    let node = json!({"spec": {"unschedulable": true, "taints": [{"key": "a", "effect": "NoSchedule"}]}});
+    assert_eq!(refused("Node", &node, None), ["spec.unschedulable", "spec.taints"]);
+    assert_eq!(refused("Node", &json!({"spec": {"unschedulable": false, "taints": []}}), None), Vec::<String>::new());
+
     let map = json!({"immutable": true, "data": {"a": "b"}});
     assert_eq!(refused("ConfigMap", &set(map.clone(), "/data/a", json!("c")), Some(&map)), ["data"]);
     assert_eq!(refused("ConfigMap", &json!({"data": {"a b": ""}}), None), ["data[a b]"]);

@@ -1,0 +1,73 @@
+//! The wire format of protobuf: numbered fields, as they come.
+
+use super::{Error, Result};
+
+/// What is left of a message.
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
+
+/// One field's value, before anybody knows its type.
+pub(super) enum Field<'a> {
+    Number(u64),
+    Bytes(&'a [u8]),
+    /// A fixed-width number: Kubernetes' types have none.
+    Fixed,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn next(&mut self) -> Result<Option<(u64, Field<'a>)>> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        let tag = self.varint()?;
+        let field = match tag & 7 {
+            0 => Field::Number(self.varint()?),
+            1 => self.take(8).map(|_| Field::Fixed)?,
+            2 => {
+                let length = usize::try_from(self.varint()?).map_err(|_| Error::Short)?;
+                Field::Bytes(self.take(length)?)
+            }
+            5 => self.take(4).map(|_| Field::Fixed)?,
+            _ => return Err(Error::Short),
+        };
+        Ok(Some((tag >> 3, field)))
+    }
+
+    fn take(&mut self, length: usize) -> Result<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(length).ok_or(Error::Short)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn varint(&mut self) -> Result<u64> {
+        let mut value = 0_u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.take(1)?[0];
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err(Error::Short)
+    }
+}
+
+impl<'a> Field<'a> {
+    pub(super) fn bytes(&self, name: &'static str) -> Result<&'a [u8]> {
+        match self {
+            Field::Bytes(bytes) => Ok(bytes),
+            _ => Err(Error::Type(name)),
+        }
+    }
+
+    pub(super) fn text(&self, name: &'static str) -> Result<String> {
+        String::from_utf8(self.bytes(name)?.to_vec()).map_err(|_| Error::Text)
+    }
+
+    /// Negative numbers come as their two's complement.
+    pub(super) fn int(&self, name: &'static str) -> Result<i64> {
+        match self {
+            Field::Number(number) => Ok(number.cast_signed()),
+            _ => Err(Error::Type(name)),
+        }
+    }
+}
