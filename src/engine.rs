@@ -21,6 +21,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::api::{ProbeResult, ProbeSpec};
 
+pub use lease::identity;
+
 /// Sends the probes of verify tasks: a lane group's name and what to send, to what came back.
 pub type Prober = Arc<dyn Fn(String, ProbeSpec) -> BoxFuture<'static, Result<Vec<ProbeResult>, String>> + Send + Sync>;
 

@@ -45,15 +45,7 @@ pub(super) async fn run(global: &Global, args: EngineArgs) -> Result<()> {
 /// An engine with its own view of the cluster, until `stop`.
 pub(super) async fn until(client: Client, namespace: String, stop: CancellationToken) {
     let worlds = cluster::watch::spawn(client.clone(), namespace.clone(), stop.clone());
-    engine::run(Options { client, namespace, identity: identity(), prober: prober(worlds) }, stop).await;
-}
-
-/// This process, and no other one ever.
-fn identity() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let run = uuid::Uuid::new_v4().simple().to_string();
-    let host = if host.trim().is_empty() { "graylane" } else { host.trim() };
-    format!("{host}/{}/{}", std::process::id(), &run[..8])
+    engine::run(Options { client, namespace, identity: engine::identity(), prober: prober(worlds) }, stop).await;
 }
 
 fn prober(worlds: watch::Receiver<World>) -> Prober {

@@ -8,7 +8,7 @@ use kube::{
 };
 use serde_json::Value;
 
-use super::{Options, observe::resource, probes::Probes};
+use super::{Options, cache::Cache, observe::resource, probes::Probes};
 use crate::{
     api::{App, EnvironmentStatus, FIELD_MANAGER, InventoryItem, Release},
     cluster::error,
@@ -20,6 +20,7 @@ const TRIES: usize = 5;
 
 pub(super) async fn steps(
     options: &Options,
+    cache: &Cache,
     probes: &Probes,
     release: &Release,
     steps: &[Step],
@@ -27,7 +28,13 @@ pub(super) async fn steps(
     for step in steps {
         let (what, done) = match step {
             Step::SetEnvironment { environment, status } => {
-                (format!("App {}", release.spec.app), environment_status(options, release, environment, status).await)
+                let done = environment_status(options, cache, release, environment, status).await;
+                (format!("App {}", release.spec.app), done)
+            }
+            // Never applied over one that is there: that would roll it at once.
+            Step::Apply(object) if object["kind"] == "Deployment" => {
+                let item = key(object);
+                (named(&item), create(options, &item, object).await)
             }
             Step::Apply(object) => {
                 let item = key(object);
@@ -41,7 +48,10 @@ pub(super) async fn steps(
                 match done {
                     // It is not as it was seen: look again, decide anew.
                     Err(kube::Error::Api(status)) if status.code == 409 => return Ok(()),
-                    done => (format!("Deployment {namespace}/{name}"), done.map(drop)),
+                    done => (
+                        format!("Deployment {namespace}/{name}"),
+                        done.map(|written| cache.deployments.remember(written)),
+                    ),
                 }
             }
             Step::CreateJob(object) => {
@@ -108,7 +118,8 @@ fn only_ours(status: &kube::core::Status) -> bool {
 
 async fn create(options: &Options, item: &InventoryItem, object: &Value) -> kube::Result<()> {
     let object: DynamicObject = serde_json::from_value(object.clone()).map_err(kube::Error::SerdeError)?;
-    match api(options, item).create(&PostParams::default(), &object).await {
+    let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+    match api(options, item).create(&params, &object).await {
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
         done => done.map(drop),
     }
@@ -131,6 +142,7 @@ fn apps(options: &Options) -> Api<App> {
 
 async fn environment_status(
     options: &Options,
+    cache: &Cache,
     release: &Release,
     environment: &str,
     status: &EnvironmentStatus,
@@ -139,12 +151,13 @@ async fn environment_status(
         let mut app = apps(options).get(&release.spec.app).await?;
         let all = &mut app.status.get_or_insert_default().environments;
         if all.get(environment) == Some(status) {
+            cache.apps.remember(app);
             return Ok(());
         }
         all.insert(environment.into(), status.clone());
         match apps(options).replace_status(&release.spec.app, &PostParams::default(), &app).await {
             Err(kube::Error::Api(s)) if s.code == 409 && left > 0 => {}
-            done => return done.map(drop),
+            done => return done.map(|written| cache.apps.remember(written)),
         }
     }
     Ok(())

@@ -1,6 +1,12 @@
-//! What the engine sees: one shared watch a kind, each change wakes it.
+//! What the engine sees: one shared watch a kind, each change wakes it; and what it wrote itself, which it knows
+//! before a watch tells it.
 
-use std::{fmt::Debug, hash::Hash, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt::Debug,
+    hash::Hash,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use futures::{StreamExt, future};
 use k8s_openapi::api::{
@@ -10,10 +16,10 @@ use k8s_openapi::api::{
     discovery::v1::EndpointSlice,
 };
 use kube::{
-    Api, Resource,
+    Api, Resource, ResourceExt,
     runtime::{
         WatchStreamExt,
-        reflector::{self, Store},
+        reflector::{self, ObjectRef, Store, store::WriterDropped},
         watcher,
     },
 };
@@ -29,12 +35,12 @@ use crate::api::{
 };
 
 pub(super) struct Cache {
-    pub(super) apps: Store<App>,
-    pub(super) releases: Store<Release>,
+    pub(super) apps: Kept<App>,
+    pub(super) releases: Kept<Release>,
     pub(super) approvals: Store<Approval>,
     pub(super) groups: Store<LaneGroup>,
     pub(super) lanes: Store<Lane>,
-    pub(super) deployments: Store<Deployment>,
+    pub(super) deployments: Kept<Deployment>,
     pub(super) sets: Store<ReplicaSet>,
     pub(super) pods: Store<Pod>,
     pub(super) services: Store<Service>,
@@ -42,6 +48,57 @@ pub(super) struct Cache {
     pub(super) jobs: Store<Job>,
     pub(super) gateways: Store<Gateway>,
     pub(super) routes: Store<HttpRoute>,
+}
+
+/// A watched kind of which our own writes count at once: a decision made from before them could let two releases
+/// into one environment, or miss what an inventory has just noted.
+pub(super) struct Kept<K>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    store: Store<K>,
+    /// By uid.
+    own: Mutex<HashMap<String, Arc<K>>>,
+}
+
+impl<K> Kept<K>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    fn new(store: Store<K>) -> Self {
+        Self { store, own: Mutex::default() }
+    }
+
+    pub(super) fn state(&self) -> Vec<Arc<K>> {
+        self.store.state().into_iter().map(|watched| self.newest(watched)).collect()
+    }
+
+    pub(super) fn get(&self, key: &ObjectRef<K>) -> Option<Arc<K>> {
+        self.store.get(key).map(|watched| self.newest(watched))
+    }
+
+    /// What the server answered to a write of ours.
+    pub(super) fn remember(&self, written: K) {
+        if let Some(uid) = written.uid() {
+            self.own.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, Arc::new(written));
+        }
+    }
+
+    fn newest(&self, watched: Arc<K>) -> Arc<K> {
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(uid) = watched.uid() else { return watched };
+        // Versions of one object are numbers that grow; of others the watch has the last word.
+        let version = |o: &K| o.resource_version().and_then(|v| v.parse::<u64>().ok());
+        let newer = own.get(&uid).filter(|o| version(o) > version(&watched)).cloned();
+        newer.unwrap_or_else(|| {
+            own.remove(&uid);
+            watched
+        })
+    }
+
+    async fn wait_until_ready(&self) -> Result<(), WriterDropped> {
+        self.store.wait_until_ready().await
+    }
 }
 
 /// Where watches run and whom they wake.
@@ -81,14 +138,15 @@ impl Cache {
         let ours = || all().labels(label::APP);
         let home = options.namespace.as_str();
         Self {
-            apps: w.store(Api::namespaced(client.clone(), home), all()),
-            releases: w.store(Api::namespaced(client.clone(), home), all()),
+            apps: Kept::new(w.store(Api::namespaced(client.clone(), home), all())),
+            releases: Kept::new(w.store(Api::namespaced(client.clone(), home), all())),
             approvals: w.store(Api::namespaced(client.clone(), home), all()),
             groups: w.store(Api::namespaced(client.clone(), home), all()),
             lanes: w.store(Api::namespaced(client.clone(), home), all()),
-            deployments: w.store(Api::all(client.clone()), ours()),
-            sets: w.store(Api::all(client.clone()), ours()),
-            pods: w.store(Api::all(client.clone()), ours()),
+            // Unlabelled ones too: an App may take over what runs already, and that is rolled, not replaced.
+            deployments: Kept::new(w.store(Api::all(client.clone()), all())),
+            sets: w.store(Api::all(client.clone()), all()),
+            pods: w.store(Api::all(client.clone()), all()),
             services: w.store(Api::namespaced(client.clone(), home), all()),
             slices: w.store(Api::namespaced(client.clone(), home), all()),
             jobs: w.store(Api::all(client.clone()), ours()),

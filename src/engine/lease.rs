@@ -85,7 +85,8 @@ impl Lease {
         let ours = holder == Some(&self.identity);
         let seconds = spec.lease_duration_seconds.unwrap_or(15);
         let until = spec.renew_time.as_ref().map(|t| t.0 + SignedDuration::from_secs(i64::from(seconds)));
-        if holder.is_some() && !ours && until.is_some_and(|t| t > now) {
+        let gone = holder.is_some_and(is_gone);
+        if holder.is_some() && !ours && !gone && until.is_some_and(|t| t > now) {
             return Ok(false);
         }
         let since = spec.acquire_time.as_ref().filter(|_| ours).map_or(now, |t| t.0);
@@ -105,10 +106,47 @@ impl Lease {
     }
 }
 
+/// Names this process, and no other one ever, in the Lease: `HOST/PID/RUN`.
+pub fn identity() -> String {
+    let run = uuid::Uuid::new_v4().simple().to_string();
+    format!("{}/{}/{}", host(), std::process::id(), &run[..8])
+}
+
+fn host() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if host.trim().is_empty() { "graylane".into() } else { host.trim().into() }
+}
+
+/// A process of this machine that is no more (killed, and not come to give the Lease up): nobody waits for it. In a
+/// container process numbers say nothing, and of another machine nothing is known.
+fn is_gone(holder: &str) -> bool {
+    let mut parts = holder.split('/');
+    let (at, pid) = (parts.next(), parts.next());
+    let pid = pid.and_then(|p| p.parse().ok()).and_then(rustix::process::Pid::from_raw);
+    at == Some(&host())
+        && std::env::var_os("KUBERNETES_SERVICE_HOST").is_none()
+        && pid.is_some_and(|pid| rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH))
+}
+
 fn won<T>(written: kube::Result<T>) -> kube::Result<bool> {
     match written {
         Ok(_) => Ok(true),
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
         Err(why) => Err(why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_process_of_this_machine_can_be_known_to_be_gone() {
+        assert!(!is_gone(&identity()));
+        assert!(!is_gone("elsewhere/999999999/0") && !is_gone("nonsense"));
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let was = format!("{}/{}/0", host(), child.id());
+        child.wait().unwrap();
+        assert!(is_gone(&was));
     }
 }

@@ -64,7 +64,11 @@ impl Looker {
         self.probes.keep(|uid| uids.iter().any(|u| u == uid));
         for index in 0..active.len() {
             let release = Arc::clone(&active[index]);
-            let others: Vec<&Release> = active.iter().filter(|r| r.uid() != release.uid()).map(|r| &**r).collect();
+            // As they are after what this very look has written: who has just taken an environment holds it.
+            let now = self.cache.releases.state();
+            let over = |r: &Release| r.status.as_ref().is_some_and(|s| s.phase.is_final());
+            let others: Vec<&Release> =
+                now.iter().map(|r| &**r).filter(|r| r.uid() != release.uid() && !over(r)).collect();
             next = next.min(self.release(&release, &others).await);
         }
         next
@@ -98,7 +102,7 @@ impl Looker {
         if let Some((_, _, at)) = trouble.as_ref().filter(|t| t.2 > Instant::now()) {
             return next.min(*at);
         }
-        match act::steps(&self.options, &self.probes, release, &decision.steps).await {
+        match act::steps(&self.options, &self.cache, &self.probes, release, &decision.steps).await {
             Ok(()) => {
                 if self.troubles.remove(&uid).is_some() {
                     next = next.min(Instant::now() + GATHER);
@@ -126,7 +130,10 @@ impl Looker {
         new.status = Some(decision.status.clone());
         new.metadata.managed_fields = None;
         match api.replace_status(&release.name_any(), &PostParams::default(), &new).await {
-            Ok(_) => Ok(true),
+            Ok(written) => {
+                self.cache.releases.remember(written);
+                Ok(true)
+            }
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(false),
             Err(why) => Err(why),
         }

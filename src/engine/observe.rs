@@ -13,7 +13,7 @@ use super::{Options, act, cache::Cache};
 use crate::{
     api::{
         App, Approval, InventoryItem, Release,
-        gateway_api::{HttpRoute, ParentRef},
+        gateway_api::{HttpRoute, RouteParentStatus},
         label,
     },
     domain::{
@@ -128,12 +128,14 @@ fn routes(all: &[Arc<HttpRoute>]) -> RoutesSeen {
         for backend in route.spec.rules.iter().flat_map(|r| &r.backend_refs) {
             backends.insert((backend.namespace.clone().unwrap_or_else(|| home.clone()), backend.name.clone()));
         }
+        // A parent that nobody ever answered for takes no requests either.
         let generation = route.metadata.generation;
-        let answered = |parent: &ParentRef| {
-            let told = route.status.iter().flat_map(|s| &s.parents).filter(|p| p.parent_ref == *parent);
-            told.flat_map(|p| &p.conditions).any(|c| c.type_ == "Accepted" && c.observed_generation >= generation)
+        let late = |parent: &RouteParentStatus| {
+            let mut taken = parent.conditions.iter().filter(|c| c.type_ == "Accepted");
+            taken.any(|c| c.observed_generation < generation)
         };
-        pending |= !route.spec.parent_refs.iter().all(answered);
+        let wanted = |p: &&RouteParentStatus| route.spec.parent_refs.contains(&p.parent_ref);
+        pending |= route.status.iter().flat_map(|s| &s.parents).filter(wanted).any(late);
     }
     RoutesSeen { backends, pending }
 }
