@@ -166,7 +166,9 @@ fn container_trouble(status: &ContainerStatus) -> Option<String> {
 /// The manager of a field by `managedFields`, newest first: who wrote it, and when.
 pub fn writer(meta: &ObjectMeta, path: &[&str]) -> Option<(String, Option<Timestamp>)> {
     let mut entries: Vec<_> = meta.managed_fields.iter().flatten().collect();
-    entries.sort_by_key(|e| std::cmp::Reverse(e.time.as_ref().map(|t| t.0)));
+    // Times are whole seconds: of two hands in one second the other one is news, our own is not.
+    let ours = |manager: &Option<String>| manager.as_deref() == Some(crate::api::FIELD_MANAGER);
+    entries.sort_by_key(|e| (std::cmp::Reverse(e.time.as_ref().map(|t| t.0)), ours(&e.manager)));
     let entry = entries.into_iter().find(|e| {
         let mut at: Option<&Value> = e.fields_v1.as_ref().map(|f| &f.0);
         for part in path {
