@@ -107,6 +107,14 @@ pub struct Written {
     pub from: u32,
     /// New pods after it.
     pub to: u32,
+    /// Pods above the replicas that a hold lets be: a paused Deployment is still scaled to what is allowed.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub surge: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_none(n: &u32) -> bool {
+    *n == 0
 }
 
 /// The steps of the table in the design.
@@ -200,9 +208,18 @@ impl Written {
     /// `strategy.rollingUpdate`.
     pub fn rolling(&self) -> Value {
         match self.phase {
-            Phase::Surge => json!({"maxSurge": self.to - self.from, "maxUnavailable": self.from}),
+            Phase::Surge => json!({"maxSurge": self.above(), "maxUnavailable": self.from}),
             // One of the two must not be 0; a paused Deployment with nothing new takes nothing away by it.
-            Phase::Retire | Phase::Hold => json!({"maxSurge": 0, "maxUnavailable": self.to.max(1)}),
+            Phase::Retire | Phase::Hold => json!({"maxSurge": self.above(), "maxUnavailable": self.to.max(1)}),
+        }
+    }
+
+    /// Pods above the replicas that the step allows.
+    pub fn above(&self) -> u32 {
+        match self.phase {
+            Phase::Surge => self.to - self.from,
+            Phase::Retire => 0,
+            Phase::Hold => self.surge,
         }
     }
 

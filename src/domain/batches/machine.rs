@@ -217,7 +217,7 @@ fn begin(seen: &DeploymentSeen, goal: &Goal) -> Move {
     let own = Own::of(live);
     let after = own.overlaid(goal.manifest);
     if own.recreates() || after.recreates() || replicas == 0 {
-        let written = Written { phase: Phase::Surge, replicas, from: 0, to: replicas };
+        let written = Written::surge(replicas, 0, replicas);
         return patched(patch::begin(live, goal, Mode::Native, written), "the new version, all at once");
     }
     if !seen.observed() || seen.new.wanted + seen.old.wanted < replicas {
@@ -235,9 +235,9 @@ fn forward(own: &Own, goal: &Goal, replicas: u32, at: u32, target: u32) -> Writt
     let surge = goal.surge.map_or(surge, |s| s.of(replicas));
     if surge == 0 {
         let to = target.min(at.saturating_add(unavailable.max(1)));
-        return Written { phase: Phase::Retire, replicas, from: at, to };
+        return Written::retire(replicas, at, to);
     }
-    Written { phase: Phase::Surge, replicas, from: at, to: target.min(at.saturating_add(surge)) }
+    Written::surge(replicas, at, target.min(at.saturating_add(surge)))
 }
 
 fn latched(seen: &DeploymentSeen, latch: &Latch, goal: &Goal) -> Move {
@@ -250,10 +250,14 @@ fn latched(seen: &DeploymentSeen, latch: &Latch, goal: &Goal) -> Move {
         );
     }
     if goal.attempt > latch.attempt {
-        let at = if foreign::is_template(&seen.live, goal.manifest) { seen.new.wanted.min(replicas) } else { 0 };
+        // Nobody came between: the step goes on where it is.
+        let as_left = latch.written.replicas == replicas && foreign::hand(seen, latch, goal.manifest).is_none();
         let written = match latch.mode {
-            Mode::Latched => Written::hold(replicas, at),
-            Mode::Native => latch.written,
+            Mode::Latched if !as_left && foreign::is_template(&seen.live, goal.manifest) => {
+                frozen(seen, latch, replicas)
+            }
+            Mode::Latched if !as_left => Written { from: 0, to: 0, ..frozen(seen, latch, replicas) },
+            _ => latch.written,
         };
         return patched(patch::take_over(&seen.live, latch, goal, written), "the latch again, for the new attempt");
     }
@@ -280,6 +284,13 @@ fn latched(seen: &DeploymentSeen, latch: &Latch, goal: &Goal) -> Move {
     }
 }
 
+/// A hold in mid-step. Pausing stops the rolling but not the scaling: with fewer pods allowed than there are, the
+/// controller would take them from either side, ready or not.
+fn frozen(seen: &DeploymentSeen, latch: &Latch, replicas: u32) -> Written {
+    let above = (seen.new.wanted + seen.old.wanted).saturating_sub(replicas);
+    Written::hold(replicas, seen.new.wanted.min(replicas), above.max(latch.written.above()))
+}
+
 struct Step<'a> {
     seen: &'a DeploymentSeen,
     latch: &'a Latch,
@@ -294,8 +305,7 @@ impl Step<'_> {
 
     /// An autoscaler or a person changed the replicas in mid-step: paused at once, planned again from what is there.
     fn freeze(&self) -> Move {
-        let at = self.seen.new.wanted.min(self.replicas);
-        self.write(Written::hold(self.replicas, at), "paused: the replicas were changed")
+        self.write(frozen(self.seen, self.latch, self.replicas), "paused: the replicas were changed")
     }
 
     fn surging(&self) -> Move {
@@ -307,7 +317,8 @@ impl Step<'_> {
         if self.goal.hold {
             return Move::Held;
         }
-        self.write(Written { phase: Phase::Retire, ..self.latch.written }, "the old pods that new ones stand for go")
+        let Written { from, .. } = self.latch.written;
+        self.write(Written::retire(self.replicas, from, to), "the old pods that new ones stand for go")
     }
 
     fn retiring(&self) -> Move {
@@ -319,7 +330,7 @@ impl Step<'_> {
             return Move::Wait(format!("{to} of {} new, {over} old to go", self.replicas), None);
         }
         // No way stands open for longer than a look: paused, unless the next step is taken at once.
-        self.onward(to).unwrap_or_else(|| self.write(Written::hold(self.replicas, to), "exact: paused"))
+        self.onward(to).unwrap_or_else(|| self.write(Written::hold(self.replicas, to, 0), "exact: paused"))
     }
 
     fn holding(&self) -> Move {
@@ -334,7 +345,7 @@ impl Step<'_> {
             return self.wait(new);
         }
         if new + old > self.replicas && new > 0 {
-            let written = Written { phase: Phase::Retire, replicas: self.replicas, from: new, to: new };
+            let written = Written::retire(self.replicas, new, new);
             return self.write(written, "the old pods that new ones stand for go");
         }
         self.onward(new).unwrap_or(Move::Held)

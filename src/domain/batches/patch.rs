@@ -135,7 +135,7 @@ pub(super) fn step(live: &Deployment, latch: &Latch, written: Written, hash: Opt
     Edit::of(live).latch(&latch).patch()
 }
 
-/// A new attempt takes over: the approved template and the latch's fields as they ought to be, and a hold.
+/// A new attempt takes over: the approved template and the latch's fields as they ought to be.
 pub(super) fn take_over(live: &Deployment, latch: &Latch, goal: &Goal, written: Written) -> Option<Value> {
     let latch = Latch { attempt: goal.attempt, hash: None, written, ..latch.clone() };
     let mut edit = Edit::of(live);
@@ -182,7 +182,15 @@ fn replicas(live: &Deployment, manifest: &Deployment) -> Option<i32> {
 }
 
 impl Written {
-    pub(super) fn hold(replicas: u32, at: u32) -> Self {
-        Self { phase: Phase::Hold, replicas, from: at, to: at }
+    pub(super) fn hold(replicas: u32, at: u32, surge: u32) -> Self {
+        Self { phase: Phase::Hold, replicas, from: at, to: at, surge }
+    }
+
+    pub(super) fn retire(replicas: u32, from: u32, to: u32) -> Self {
+        Self { phase: Phase::Retire, replicas, from, to, surge: 0 }
+    }
+
+    pub(super) fn surge(replicas: u32, from: u32, to: u32) -> Self {
+        Self { phase: Phase::Surge, replicas, from, to, surge: 0 }
     }
 }

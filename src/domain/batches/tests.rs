@@ -323,13 +323,14 @@ enum Event {
     Tick(u8),
     Allow,
     Hold(bool),
+    Retry,
 }
 
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         6 => Just(Event::Look), 1 => Just(Event::StaleLook), 5 => Just(Event::Sync), 5 => Just(Event::Obey),
         4 => (0_usize..8).prop_map(Event::Ready), 1 => (0_u8..40).prop_map(Event::Tick),
-        2 => Just(Event::Allow), 1 => any::<bool>().prop_map(Event::Hold),
+        2 => Just(Event::Allow), 1 => any::<bool>().prop_map(Event::Hold), 1 => Just(Event::Retry),
     ]
 }
 
@@ -350,7 +351,7 @@ fn user_strategy() -> impl Strategy<Value = Value> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// Any order of looks, controllers, readiness, allowances and holds: never a Ready pod missing, never past
+    /// Any order of looks, controllers, readiness, allowances, holds and new attempts: never a Ready pod missing, never past
     /// the batch that is allowed, and in the end exactly what was asked, with the user's own settings.
     #[test]
     fn exact_in_any_interleaving(
@@ -376,6 +377,7 @@ proptest! {
                 Event::Tick(s) => run.sim.now += i64::from(s),
                 Event::Allow => run.upto = (run.upto + 1).min(all.len()),
                 Event::Hold(hold) => run.hold = hold,
+                Event::Retry => run.attempt += 1,
             }
             prop_assert!(run.sim.ready() >= replicas, "{} of {replicas} ready", run.sim.ready());
             prop_assert!(run.sim.of("v2").0 <= all[run.upto - 1], "past the batch that is allowed");
