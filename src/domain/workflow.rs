@@ -60,6 +60,8 @@ pub struct Observed<'a> {
     pub probes: Option<&'a ProbesSeen>,
     /// A step that went wrong at the last try.
     pub trouble: Option<&'a Trouble>,
+    /// Since when the engine has looked without a gap. What happened while nobody acted is nobody's delay.
+    pub since: Timestamp,
     /// Now.
     pub now: Timestamp,
 }

@@ -30,11 +30,14 @@ pub(super) struct Looker {
     probes: Probes,
     /// By release uid: what went wrong at the last try, and when it is tried again.
     troubles: HashMap<String, (Trouble, Duration, Instant)>,
+    /// Looking since then without a gap, and the last look.
+    awake: (Timestamp, Timestamp),
 }
 
 impl Looker {
     pub(super) fn new(options: &Options, cache: Cache, probes: Probes) -> Self {
-        Self { options: options.clone(), cache, probes, troubles: HashMap::new() }
+        let now = Timestamp::now();
+        Self { options: options.clone(), cache, probes, troubles: HashMap::new(), awake: (now, now) }
     }
 
     pub(super) async fn run(mut self, wake: &Notify, stop: &CancellationToken) {
@@ -51,6 +54,11 @@ impl Looker {
     /// One look at everything; answers when to look again though nothing has changed.
     async fn look(&mut self) -> Instant {
         let mut next = Instant::now() + IDLE;
+        let now = Timestamp::now();
+        let (since, last) = self.awake;
+        // The machine slept, or its clock was set.
+        let gap = now < last || now.duration_since(last).unsigned_abs() > 2 * IDLE;
+        self.awake = (if gap { now } else { since }, now);
         if let Err(why) = lanes::look(&self.options, &self.cache).await {
             tracing::warn!("lanes: {}", error::words(&why));
             next = next.min(Instant::now() + AGAIN.0);
@@ -86,8 +94,8 @@ impl Looker {
         };
         let probes = self.probes.seen(&uid);
         let told = trouble.as_ref().map(|t| &t.0);
-        let decision =
-            decide(&facts.observed(release, others, &facts.approvals(), probes.as_ref(), told, Timestamp::now()));
+        let times = (self.awake.0, Timestamp::now());
+        let decision = decide(&facts.observed(release, others, &facts.approvals(), probes.as_ref(), told, times));
         let look_again = decision.look_again.and_then(|d| Duration::try_from(d).ok());
         let mut next = Instant::now() + look_again.unwrap_or(IDLE).min(IDLE);
         match self.written(release, &decision).await {

@@ -83,7 +83,7 @@ impl Facts {
         approvals: &'a [&'a Approval],
         probes: Option<&'a ProbesSeen>,
         trouble: Option<&'a Trouble>,
-        now: Timestamp,
+        (since, now): (Timestamp, Timestamp),
     ) -> Observed<'a> {
         Observed {
             release,
@@ -97,6 +97,7 @@ impl Facts {
             jobs: &self.jobs,
             probes,
             trouble,
+            since,
             now,
         }
     }

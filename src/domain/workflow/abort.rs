@@ -93,7 +93,7 @@ fn deploy(run: &mut Run, index: usize) -> Result<Option<String>, String> {
     let before = told(app, &name);
     let gray = environment.lane.is_some();
     let most = i64::from(environment.rollout.timeout_seconds) + i64::from(environment.rollout.drain_seconds);
-    let late = run.seconds_since(task.started_at.as_deref()).is_some_and(|s| s > most);
+    let late = run.spent(task.started_at.as_deref()).is_some_and(|s| s > most);
     let there: Vec<InventoryItem> =
         before.inventory.iter().filter(|i| seen(run, &name, i).is_some()).cloned().collect();
     let made_here = |run: &Run, item: &InventoryItem| {
@@ -131,6 +131,7 @@ fn deploy(run: &mut Run, index: usize) -> Result<Option<String>, String> {
     if !waits.is_empty() && !late {
         return Err(waits.join("; "));
     }
+    let late = late && !waits.is_empty();
     let left = if gray && !late { kept.clone() } else { [kept.clone(), made.clone()].concat() };
     let inventory: Vec<_> = before.inventory.iter().filter(|i| left.contains(i)).cloned().collect();
     let release = Some(run.name().to_owned());

@@ -58,7 +58,7 @@ fn build(run: &mut Run, index: usize, task: &BuildTask) -> Result<Flow, String> 
             return Err(format!("Job {job}: {}", Clean::from_untrusted(why)));
         }
     }
-    let left = i64::from(task.timeout_seconds) - run.seconds_since(told.started_at.as_deref()).unwrap_or(0);
+    let left = i64::from(task.timeout_seconds) - run.spent(told.started_at.as_deref()).unwrap_or(0);
     if left <= 0 {
         return Err(format!("Job {job} has not ended within {} s", task.timeout_seconds));
     }

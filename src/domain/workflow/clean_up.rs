@@ -64,7 +64,7 @@ fn clean_up(run: &mut Run, index: usize, task: &CleanUpTask) -> Result<Flow, Str
         if let Some(why) = left {
             let most = i64::from(environment.rollout.timeout_seconds) + i64::from(environment.rollout.drain_seconds);
             let since = run.status.tasks[index].started_at.clone();
-            if run.seconds_since(since.as_deref()).is_some_and(|s| s > most) {
+            if run.spent(since.as_deref()).is_some_and(|s| s > most) {
                 return Err(format!("not clean within {most} s: {why}"));
             }
             run.look_in(jiff::SignedDuration::from_secs(most));

@@ -398,7 +398,7 @@ impl<'a> Deploy<'a> {
         if let Some(i) = current {
             let since = task.batches[i].started_at.clone();
             let most = i64::from(self.environment.rollout.timeout_seconds);
-            if let Some(spent) = run.seconds_since(since.as_deref()) {
+            if let Some(spent) = run.spent(since.as_deref()) {
                 if spent >= most {
                     return Err(format!("batch {} of {n} is not done within {most} s: {words}", i + 1));
                 }

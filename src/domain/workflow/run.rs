@@ -321,6 +321,12 @@ impl<'a> Run<'a> {
         Some(self.o.now.duration_since(since).as_secs())
     }
 
+    /// Seconds since then in which the engine was there to act: what a time limit counts.
+    pub fn spent(&self, text: Option<&str>) -> Option<i64> {
+        let since: Timestamp = text?.parse().ok()?;
+        Some(self.o.now.duration_since(since.max(self.o.since)).as_secs())
+    }
+
     pub fn fail(&mut self, index: usize, why: impl Into<String>) {
         self.set_phase(index, TaskPhase::Failed, Some(why.into()));
     }

@@ -37,7 +37,7 @@ pub(super) fn look(run: &mut Run, index: usize, task: &VerifyTask) -> Flow {
         Some((_, Err(why))) => words = Clean::from_untrusted(why).to_string(),
         None => {}
     }
-    let left = i64::from(task.timeout_seconds) - run.seconds_since(told.started_at.as_deref()).unwrap_or(0);
+    let left = i64::from(task.timeout_seconds) - run.spent(told.started_at.as_deref()).unwrap_or(0);
     if left <= 0 {
         run.fail(index, format!("not as expected within {} s: {words}", task.timeout_seconds));
         return Flow::Stay;

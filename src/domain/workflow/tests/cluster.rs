@@ -26,6 +26,8 @@ pub struct Cluster {
     pub probes: Option<ProbesSeen>,
     pub routes: RoutesSeen,
     pub trouble: Option<Trouble>,
+    /// Since when the engine looks, and now.
+    pub since: i64,
     pub now: i64,
     pub broken: Vec<String>,
     pub made: Vec<String>,
@@ -90,6 +92,7 @@ impl Cluster {
             probes: None,
             routes: RoutesSeen::default(),
             trouble: None,
+            since: 1_767_225_600,
             now: 1_767_225_600,
             broken: vec![],
             made: vec![],
@@ -132,6 +135,7 @@ impl Cluster {
             jobs: &self.jobs,
             probes: self.probes.as_ref(),
             trouble: self.trouble.as_ref(),
+            since: Timestamp::from_second(self.since).unwrap(),
             now: Timestamp::from_second(self.now).unwrap(),
         })
     }
