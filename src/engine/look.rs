@@ -70,14 +70,13 @@ impl Looker {
         let uids: Vec<String> = active.iter().filter_map(|r| r.uid()).collect();
         self.troubles.retain(|uid, _| uids.contains(uid));
         self.probes.keep(|uid| uids.iter().any(|u| u == uid));
-        for index in 0..active.len() {
-            let release = Arc::clone(&active[index]);
+        for release in &active {
             // As they are after what this very look has written: who has just taken an environment holds it.
             let now = self.cache.releases.state();
             let over = |r: &Release| r.status.as_ref().is_some_and(|s| s.phase.is_final());
             let others: Vec<&Release> =
                 now.iter().map(|r| &**r).filter(|r| r.uid() != release.uid() && !over(r)).collect();
-            next = next.min(self.release(&release, &others).await);
+            next = next.min(self.release(release, &others).await);
         }
         next
     }
