@@ -1,6 +1,7 @@
 //! The story of the design, played through the command line on a fresh state folder while a load runs: every
 //! response is checked for its status and for the right chain of its tag.
 
+#[expect(dead_code, reason = "another test uses the rest")]
 mod support;
 
 use std::collections::BTreeSet;

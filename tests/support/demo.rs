@@ -22,6 +22,8 @@ use tokio::{
     process::{Child, Command},
 };
 
+use super::processes;
+
 /// Nothing in the story takes this long, also on a slow machine under load.
 const LIMIT: Duration = Duration::from_secs(240);
 
@@ -36,19 +38,27 @@ impl Demo {
     pub async fn start() -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir().unwrap();
-        let mut child = command(dir.path()).args(["demo", "--headless"]).stdout(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let ready = async {
-            while let Some(line) = lines.next_line().await.unwrap() {
-                if line == "ready" {
-                    return true;
-                }
-            }
-            false
-        };
-        assert!(tokio::time::timeout(LIMIT, ready).await.expect("ready in time"), "the demo ended before it was ready");
-        let client = connect(&Source::State(dir.path().into()), None).await.unwrap().client;
+        let (child, client) = spawn(dir.path()).await;
         Self { dir, child, client }
+    }
+
+    /// KILL to the process alone, whatever it is at; a new one on the same state, as soon as production serves
+    /// again. Of the old one's children none may be left then.
+    pub async fn kill(&mut self) {
+        let children = processes::below(self.child.id().unwrap());
+        self.child.kill().await.unwrap();
+        (self.child, self.client) = spawn(self.dir.path()).await;
+        let gone = async {
+            while children.iter().any(processes::Process::is_there) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let waited = tokio::time::timeout(LIMIT, gone).await;
+        assert!(!children.is_empty() && waited.is_ok(), "outlived their pocket: {children:?}");
+    }
+
+    pub fn state(&self) -> &Path {
+        self.dir.path()
     }
 
     pub async fn run(&self, args: &[&str]) -> Output {
@@ -132,6 +142,22 @@ impl Demo {
         let ended = tokio::time::timeout(LIMIT, self.child.wait()).await.expect("ends on SIGTERM").unwrap();
         assert!(ended.success(), "{ended}");
     }
+}
+
+/// Starts it and waits until production serves.
+async fn spawn(state: &Path) -> (Child, Client) {
+    let mut child = command(state).args(["demo", "--headless"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let ready = async {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            if line == "ready" {
+                return true;
+            }
+        }
+        false
+    };
+    assert!(tokio::time::timeout(LIMIT, ready).await.expect("ready in time"), "the demo ended before it was ready");
+    (child, connect(&Source::State(state.into()), None).await.unwrap().client)
 }
 
 fn command(state: &Path) -> Command {

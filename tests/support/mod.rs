@@ -3,4 +3,5 @@
 
 pub mod demo;
 pub mod load;
+pub mod processes;
 pub mod rollout;
