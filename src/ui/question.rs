@@ -170,7 +170,9 @@ impl Question {
 
     /// Asks for this name to be typed.
     fn type_name(&mut self, name: &str) {
-        self.typed = Some((name.into(), Input::default()));
+        // As it is shown, and as it can be typed.
+        let name = super::widget::harmless(name).trim().to_owned();
+        self.typed = Some((name, Input::default()));
         self.focus = Focus::Typed;
     }
 

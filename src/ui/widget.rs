@@ -9,6 +9,7 @@ use ratatui::{
     style::{Color, Modifier, Style},
 };
 use unicode_segmentation::UnicodeSegmentation;
+use unicode_width::UnicodeWidthChar;
 
 use super::{
     glyph::Glyphs,
@@ -100,25 +101,29 @@ pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     if text.chars().all(plain) { Cow::Borrowed(text) } else { Cow::Owned(Clean::from_untrusted(text).into_string()) }
 }
 
-/// Our own signs as ASCII; foreign text stays.
+/// For terminals that show nothing else: our own signs have a stand-in, other signs are `?`, as wide as they are.
 fn ascii(text: &str) -> String {
-    let one = |c: char| match c {
-        '…' => '~',
-        '·' | '–' | '─' => '-',
-        '→' => '>',
-        '✓' => 'v',
-        '✗' => 'x',
-        '●' => '@',
-        '○' => 'o',
-        '◐' => '%',
-        '◆' | '▲' => '!',
-        '↑' => '^',
-        '↓' => 'v',
-        '←' => '<',
-        '×' => 'x',
-        other => other,
-    };
-    text.chars().map(one).collect()
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            ' '..='~' => out.push(c),
+            '…' => out.push('~'),
+            '·' | '–' | '─' => out.push('-'),
+            '→' | '›' => out.push('>'),
+            '←' | '‹' => out.push('<'),
+            '↑' => out.push('^'),
+            '↓' | '✓' => out.push('v'),
+            '✗' | '×' => out.push('x'),
+            '●' => out.push('@'),
+            '○' => out.push('o'),
+            '◐' => out.push('%'),
+            '◆' | '▲' => out.push('!'),
+            '↻' => out.push('*'),
+            '⏎' => out.push('|'),
+            other => out.extend(std::iter::repeat_n('?', other.width().unwrap_or(0))),
+        }
+    }
+    out
 }
 
 /// Words broken to lines of at most that width.
