@@ -42,6 +42,32 @@ async fn a_tagged_request_walks_the_gray_versions_and_falls_back_in_between() {
 }
 
 #[tokio::test]
+async fn a_lane_with_nobody_behind_it_falls_back_unless_it_holds() {
+    let a = Upstream::start("A").await;
+    let a_gray = Upstream::start("Agray").await;
+    let mut rig = Rig::new();
+    rig.service("a", &[(&a, None)]);
+    // The route is seen before the pods' endpoints.
+    rig.service("a-gray", &[]);
+    let entry = rig.lanes(&["a"], &[("a", "gray")], "parameter group == gray");
+    rig.apply();
+    let answer = get(entry, "/A/x?group=gray", "").await;
+    assert!(answer.body.starts_with("A GET /x") && answer.body.contains("x-mse-tag: gray"), "{}", answer.body);
+    rig.replace("a-gray", &[(&a_gray, Some("gray"))]);
+    rig.apply();
+    assert!(get(entry, "/A/x?group=gray", "").await.body.starts_with("Agray GET"));
+    // Not even the Service is seen.
+    rig.forget("a-gray");
+    rig.apply();
+    assert!(get(entry, "/A/x?group=gray", "").await.body.starts_with("A GET"));
+
+    rig.hold();
+    rig.apply();
+    assert_eq!(get(entry, "/A/x?group=gray", "").await.status, 500);
+    assert_eq!(get(entry, "/A/x", "").await.status, 200);
+}
+
+#[tokio::test]
 async fn connections_are_kept_on_both_sides() {
     let a = Upstream::start("A").await;
     let mut rig = Rig::new();

@@ -14,7 +14,10 @@ use super::{
 use crate::{
     cluster::connect::{self, Source},
     demo::state,
-    pocket::{images::Images, run::Pocket},
+    pocket::{
+        images::Images,
+        run::{Pocket, Settings},
+    },
 };
 
 #[derive(Debug, Args)]
@@ -65,7 +68,7 @@ pub(super) async fn run(global: &Global, args: PocketArgs) -> Result<()> {
         PocketCommand::Serve => {
             let dir = state::open(&dir)?;
             let _log = logging::start(&dir)?;
-            let pocket = match Pocket::start(&dir).await {
+            let pocket = match Pocket::start(&dir, Settings::default()).await {
                 Err(why) if why.is_running_elsewhere() => bail!("a pocket runs in {} already", dir.display()),
                 started => started?,
             };

@@ -1,6 +1,6 @@
 //! Runs the demo in a state folder: pocket, engine, workspace; says when production serves.
 
-use std::{future::Future, path::Path};
+use std::{future::Future, path::Path, time::Duration};
 
 use kube::Client;
 use tokio::sync::watch;
@@ -12,7 +12,7 @@ use crate::{
     domain::world::World,
     pocket::{
         images::ImageError,
-        run::{Pocket, PocketError},
+        run::{Pocket, PocketError, Settings},
     },
 };
 
@@ -43,6 +43,9 @@ pub enum Progress {
     Failed(String),
 }
 
+/// Who tries a crash out wants to see what comes after it.
+const SETTINGS: Settings = Settings { back_off: (Duration::from_secs(1), Duration::from_secs(30)) };
+
 /// A running demo.
 pub struct Demo {
     pocket: Pocket,
@@ -58,7 +61,7 @@ impl Demo {
     where
         E: Future<Output = ()> + Send + 'static,
     {
-        let pocket = Pocket::start(dir).await?;
+        let pocket = Pocket::start(dir, SETTINGS).await?;
         // After the folder is ours: two demos must not write images at once.
         images::create_missing(dir)?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());

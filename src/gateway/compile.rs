@@ -16,7 +16,10 @@ use super::{
     table::{Colour, Frontend, Host, Match, Path, Rule, Table},
 };
 use crate::{
-    api::gateway_api::{Gateway, HttpRoute, LANE_GATEWAY, ParentRef, RouteMatch},
+    api::{
+        OnLoss,
+        gateway_api::{Gateway, HttpRoute, LANE_GATEWAY, ParentRef, RouteMatch},
+    },
     domain::lanes::Rules,
 };
 
@@ -153,7 +156,8 @@ fn colours(objects: &Objects) -> HashMap<(String, String), Arc<Colour>> {
         let propagation = &group.spec.propagation;
         let header = propagation.header.parse().unwrap_or(HeaderName::from_static("x-mse-tag"));
         let client_may_tag = group.spec.client_may_tag;
-        let colour = Colour { header, baggage: propagation.baggage.clone(), client_may_tag, rules };
+        let held = lanes.iter().filter(|l| l.spec.on_loss == OnLoss::Hold).map(|l| l.spec.tag.clone()).collect();
+        let colour = Colour { header, baggage: propagation.baggage.clone(), client_may_tag, held, rules };
         ((namespace, name), Arc::new(colour))
     };
     objects.groups.iter().map(colour).collect()

@@ -5,8 +5,8 @@ use std::{fmt::Debug, hash::Hash, net::IpAddr, pin::pin, sync::Arc, time::Durati
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
-    Api, Client, Resource, ResourceExt,
-    api::PostParams,
+    Api, Client, CustomResourceExt, Resource, ResourceExt,
+    api::{Patch, PatchParams},
     runtime::{
         WatchStreamExt, conditions,
         reflector::{self, Store},
@@ -19,7 +19,10 @@ use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{Gateway, HopSink, Limits, Objects, status};
-use crate::{api::gateway_api, domain::hop::Hop};
+use crate::{
+    api::{self, Lane, LaneGroup, gateway_api},
+    domain::hop::Hop,
+};
 
 /// Why the gateway cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -51,16 +54,19 @@ pub async fn run(
     }
 }
 
-/// Gateway API's kinds, where the cluster has none of its own.
+/// The kinds that are followed, where the cluster has none of its own: a watch on what is not served yet would be
+/// asked for again and again, and nothing served meanwhile.
 async fn define(client: &Client) -> Result<(), GatewayError> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
-    for definition in gateway_api::definitions() {
+    // With the manager that brings them up to date later, so that it can also take fields away.
+    let params = PatchParams::apply(api::FIELD_MANAGER);
+    for definition in gateway_api::definitions().into_iter().chain([LaneGroup::crd(), Lane::crd()]) {
         let name = definition.name_any();
         let failed = |why: String| GatewayError { what: format!("installing {name}"), why };
-        match api.create(&PostParams::default(), &definition).await {
-            Ok(_) => {}
-            Err(kube::Error::Api(e)) if e.code == 409 => {}
-            Err(e) => return Err(failed(e.to_string())),
+        let there = api.get_metadata_opt(&name).await.map_err(|e| failed(e.to_string()))?;
+        if there.is_none() {
+            let installed = api.patch(&name, &params, &Patch::Apply(&definition)).await;
+            installed.map_err(|e| failed(e.to_string()))?;
         }
         let served = await_condition(api.clone(), &name, conditions::is_crd_established());
         match tokio::time::timeout(Duration::from_secs(30), served).await {

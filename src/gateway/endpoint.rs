@@ -105,6 +105,10 @@ impl Endpoints {
         Self { list, turn: AtomicUsize::new(0) }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     /// The next one in turn with the fewest requests in flight, rather not one of `tried`.
     pub(super) fn pick(&self, tried: &[SocketAddr]) -> Option<&Arc<Endpoint>> {
         let n = self.list.len();

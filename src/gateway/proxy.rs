@@ -125,7 +125,7 @@ fn plan<'t>(table: &'t Table, mut parts: Parts, came: Came, trace: &Trace, hop: 
             if let Some(colour) = &found.rule.colour {
                 colour.apply(&mut parts, &trace.id);
             }
-            let port = take(found, &mut parts, hop, &mut changes)?;
+            let port = take(table, found, None, &mut parts, hop, &mut changes)?;
             last = Some(found.rule.clone());
             port
         }
@@ -145,7 +145,7 @@ fn plan<'t>(table: &'t Table, mut parts: Parts, came: Came, trace: &Trace, hop: 
         if let Some(colour) = colour {
             colour.apply(&mut parts, &trace.id);
         }
-        port = take(found, &mut parts, hop, &mut changes)?;
+        port = take(table, found, Some(port), &mut parts, hop, &mut changes)?;
         last = Some(found.rule.clone());
     }
     hop.tag = tag_of(table, &parts, last.as_deref());
@@ -165,9 +165,13 @@ fn plan<'t>(table: &'t Table, mut parts: Parts, came: Came, trace: &Trace, hop: 
     Ok(Plan { port: &table.ports[port], parts, rule: last, changes, upgrade: switch })
 }
 
-/// Takes a rule: its group, its changes, one of its backends.
+/// Takes a rule: its group, its changes, one of its backends. Routes and endpoints come by watches of their own, so
+/// a lane's route may be seen before the pods behind it, or after they are gone: then the `asked` Service's own pods
+/// serve, as an app without a gray version does.
 fn take<'t>(
+    table: &Table,
     found: &'t Match,
+    asked: Option<usize>,
     parts: &mut Parts,
     hop: &mut Hop,
     changes: &mut Vec<&'t Change>,
@@ -199,7 +203,12 @@ fn take<'t>(
         }
         changes.push(change);
     }
-    backend.port.clone().map_err(|words| wrong(&words))
+    match (&backend.port, asked.filter(|_| rule.falls_back)) {
+        (Ok(port), Some(asked)) if table.ports[*port].endpoints.is_empty() => Ok(asked),
+        (Err(_), Some(asked)) => Ok(asked),
+        (Ok(port), _) => Ok(*port),
+        (Err(words), None) => Err(wrong(words)),
+    }
 }
 
 /// The lane tag on a request, by the header of its lane group.

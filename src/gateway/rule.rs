@@ -62,6 +62,12 @@ impl Context<'_> {
             group: labels.and_then(|l| l.get(label::LANE_GROUP)).cloned(),
             ..Rule::default()
         };
+        let group = rule.group.as_ref().and_then(|g| self.colours.get(&(self.namespace.clone(), g.clone())));
+        rule.falls_back = group.is_some_and(|group| {
+            let held =
+                |h: &ValueMatch| group.header.as_str().eq_ignore_ascii_case(&h.name) && group.held.contains(&h.value);
+            !wanted.matches.iter().flat_map(|m| &m.headers).any(held)
+        });
         match self.filters(&wanted.filters) {
             Ok((change, colour)) => {
                 if let Some((group, _)) = &colour {

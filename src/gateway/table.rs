@@ -90,6 +90,8 @@ pub(super) struct Rule {
     /// None: the gateway's own; Some(None): no limit.
     pub(super) request: Option<Option<Duration>>,
     pub(super) backend_request: Option<Option<Duration>>,
+    /// A lane's rule of an app: while nobody stands behind it, the app's baseline serves.
+    pub(super) falls_back: bool,
     /// Why the rule cannot be served; its requests get 500.
     pub(super) broken: Option<String>,
 }
@@ -100,6 +102,8 @@ pub(super) struct Colour {
     pub(super) header: HeaderName,
     pub(super) baggage: Option<String>,
     pub(super) client_may_tag: bool,
+    /// Tags of lanes whose requests rather fail than reach a baseline.
+    pub(super) held: Vec<String>,
     pub(super) rules: Rules,
 }
 

@@ -21,6 +21,7 @@ pub mod cache;
 pub mod deployment;
 pub mod endpoints;
 pub mod events;
+mod expiry;
 pub mod garbage;
 pub mod job;
 pub mod pods;
@@ -67,6 +68,7 @@ pub fn spawn(client: Client, tracker: &TaskTracker, stop: &CancellationToken) {
     start(&shared, tracker, stop, "endpoints", endpoints::watch, |s, k| Box::pin(endpoints::look(s, k)));
     start(&shared, tracker, stop, "job", job::watch, |s, k| Box::pin(job::look(s, k)));
     start(&shared, tracker, stop, "garbage", garbage::watch, |s, k| Box::pin(garbage::look(s, k)));
+    tracker.spawn(expiry::run(client.clone(), stop.clone()));
     tracker.spawn(shared.services.clone().run(Api::all(client.clone()), stop.clone()));
     tracker.spawn(shared.slices.clone().run(Api::all(client.clone()), stop.clone()));
     tracker.spawn(shared.jobs.clone().run(Api::all(client.clone()), stop.clone()));

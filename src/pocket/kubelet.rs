@@ -28,6 +28,7 @@ mod board;
 mod container;
 pub mod env;
 mod logs;
+mod lost;
 mod machine;
 mod pod;
 mod probe;
@@ -35,6 +36,8 @@ mod process;
 mod refuse;
 mod status;
 mod volumes;
+
+pub use lost::lost;
 
 /// The one node's name.
 pub const NODE: &str = "pocket";
@@ -51,10 +54,9 @@ pub struct Config {
 }
 
 impl Config {
-    /// As Kubernetes: 10 s, doubling to 5 min.
-    pub fn of(state: &Path, network: Network) -> std::io::Result<Self> {
+    /// With this very program.
+    pub fn of(state: &Path, network: Network, back_off: (Duration, Duration)) -> std::io::Result<Self> {
         let graylane = std::env::current_exe()?;
-        let back_off = (Duration::from_secs(10), Duration::from_secs(300));
         Ok(Self { state: state.into(), network, graylane, back_off })
     }
 }

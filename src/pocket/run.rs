@@ -7,6 +7,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use kube::Client;
@@ -57,6 +58,20 @@ impl PocketError {
     }
 }
 
+/// What a pocket does differently when asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How long a container waits after a second crash in a row, and at most.
+    pub back_off: (Duration, Duration),
+}
+
+impl Default for Settings {
+    /// As Kubernetes: 10 s, doubling to 5 min.
+    fn default() -> Self {
+        Self { back_off: (Duration::from_secs(10), Duration::from_secs(300)) }
+    }
+}
+
 /// A running pocket. Dropped without [`Pocket::stop`] it ends as after a kill: nothing is lost, less is tidy.
 pub struct Pocket {
     dir: PathBuf,
@@ -103,7 +118,7 @@ impl Pocket {
     }
 
     /// Starts the pocket of a state folder, which must be there.
-    pub async fn start(dir: &Path) -> Result<Self, PocketError> {
+    pub async fn start(dir: &Path, settings: Settings) -> Result<Self, PocketError> {
         let server = ApiServer::open(dir)?;
         let (network, listener) = Network::take(dir)?;
         server.set_network(network).await.map_err(PocketError::Addresses)?;
@@ -112,8 +127,10 @@ impl Pocket {
         let hops = HopLog::default();
         hoplog::show_pod(&client, network.node().into()).await?;
 
+        // Before anybody looks at them: what ran when pocket ended is not ready.
+        kubelet::lost(&client).await?;
         let (deciding, gateway, running, api) = (Stage::new(), Stage::new(), Stage::new(), Stage::new());
-        let config = kubelet::Config::of(dir, network).map_err(PocketError::Program)?;
+        let config = kubelet::Config::of(dir, network, settings.back_off).map_err(PocketError::Program)?;
         let kubelet = kubelet::spawn(client.clone(), config, &running.tasks, &running.stop)?;
         server.set_log_source(Arc::new(Logs { hops: hops.clone(), kubelet }));
         controllers::spawn(client.clone(), &deciding.tasks, &deciding.stop);

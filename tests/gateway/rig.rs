@@ -296,6 +296,16 @@ impl Rig {
         }
     }
 
+    /// As if a Service had not been seen.
+    pub fn forget(&mut self, name: &str) {
+        self.objects.services.retain(|s| s.metadata.name.as_deref() != Some(name));
+    }
+
+    /// From now on the lane holds rather than falls back.
+    pub fn hold(&mut self) {
+        Arc::make_mut(&mut self.objects.lanes[0]).spec.on_loss = graylane::api::OnLoss::Hold;
+    }
+
     pub fn route(&mut self, spec: Value) {
         let n = self.objects.routes.len();
         let meta = json!({"name": format!("route-{n}"), "namespace": "ns"});

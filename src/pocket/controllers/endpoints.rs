@@ -17,8 +17,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Whose slices these are.
-const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
-const MANAGER: &str = "endpointslice-controller.k8s.io";
+pub(crate) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+pub(crate) const MANAGER: &str = "endpointslice-controller.k8s.io";
 const SERVICE: &str = "kubernetes.io/service-name";
 
 pub(super) fn watch(shared: &Shared, queue: Queue) {
@@ -43,10 +43,14 @@ pub(super) fn watch(shared: &Shared, queue: Queue) {
     });
 }
 
+/// Made here.
+pub(crate) fn is_own(slice: &EndpointSlice) -> bool {
+    slice.metadata.labels.as_ref().and_then(|l| l.get(MANAGED_BY)).is_some_and(|m| m == MANAGER)
+}
+
 fn service_of(slice: &EndpointSlice) -> Option<&str> {
     let labels = slice.metadata.labels.as_ref()?;
-    labels.get(MANAGED_BY).filter(|m| *m == MANAGER)?;
-    labels.get(SERVICE).map(String::as_str)
+    labels.get(SERVICE).filter(|_| is_own(slice)).map(String::as_str)
 }
 
 /// A Service without a selector has endpoints of somebody else's making.

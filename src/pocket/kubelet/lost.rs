@@ -1,0 +1,88 @@
+//! What a former run left behind: its containers are dead, whatever their pods' status still says. Said before a
+//! controller or the gateway looks, so that nobody counts on a pod that is not there.
+
+use futures::future::try_join_all;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::{ListParams, PostParams};
+use kube::{Api, Client, ResourceExt};
+
+use super::board::Board;
+use super::ours;
+use super::status::settle;
+use crate::pocket::controllers::pods::active;
+use crate::pocket::controllers::{endpoints, write};
+
+/// Pods that ran are not ready any more, nor are their addresses in EndpointSlices.
+pub async fn lost(client: &Client) -> kube::Result<()> {
+    let all = ListParams::default();
+    let pods = Api::<Pod>::all(client.clone()).list(&all).await?;
+    try_join_all(pods.iter().filter(|p| ours(p) && active(p)).map(|pod| end(client, pod))).await?;
+    let slices = Api::<EndpointSlice>::all(client.clone()).list(&all).await?;
+    try_join_all(slices.into_iter().filter(endpoints::is_own).map(|slice| withdraw(client, slice))).await?;
+    Ok(())
+}
+
+async fn end(client: &Client, pod: &Pod) -> kube::Result<()> {
+    let mut status = Board::of(pod).read();
+    settle(pod, &mut status, Timestamp::now());
+    let api: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
+    write::status(&api, pod, pod.status.as_ref(), &status).await.map(drop)
+}
+
+async fn withdraw(client: &Client, mut slice: EndpointSlice) -> kube::Result<()> {
+    let mut changed = false;
+    for conditions in slice.endpoints.iter_mut().filter_map(|e| e.conditions.as_mut()) {
+        changed |= conditions.ready == Some(true) || conditions.serving == Some(true);
+        (conditions.ready, conditions.serving) = (Some(false), Some(false));
+    }
+    if changed {
+        let api: Api<EndpointSlice> = Api::namespaced(client.clone(), &slice.namespace().unwrap_or_default());
+        api.replace(&slice.name_any(), &PostParams::default(), &slice).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pocket::controllers::pods::ready;
+    use crate::pocket::rest::ApiServer;
+    use kube::api::{Patch, PatchParams};
+    use serde_json::{Value, json};
+
+    #[tokio::test]
+    async fn nothing_of_a_former_run_counts_as_ready() {
+        let dir = tempfile::tempdir().unwrap();
+        let server = ApiServer::open(dir.path()).unwrap();
+        let client = server.client();
+        let pods: Api<Pod> = Api::namespaced(client.clone(), "default");
+        let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), "default");
+        let make = |value: Value| serde_json::from_value(value).unwrap();
+        let pod = json!({"metadata": {"name": "p"}, "spec": {"nodeName": super::super::NODE,
+            "containers": [{"name": "c", "image": "i:v1"}]}});
+        pods.create(&PostParams::default(), &make(pod)).await.unwrap();
+        let container = json!({"name": "c", "image": "i:v1", "imageID": "", "ready": true, "started": true,
+            "restartCount": 0, "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}});
+        let status = json!({"status": {"phase": "Running", "containerStatuses": [container],
+            "conditions": [{"type": "Ready", "status": "True"}]}});
+        let old = pods.patch_status("p", &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+        assert!(ready(&old));
+        for (name, by) in [("own", endpoints::MANAGER), ("other", "somebody")] {
+            let slice = json!({"metadata": {"name": name, "labels": {endpoints::MANAGED_BY: by}},
+                "addressType": "IPv4", "ports": [],
+                "endpoints": [{"addresses": ["127.64.16.1"], "conditions": {"ready": true, "serving": true}}]});
+            slices.create(&PostParams::default(), &serde_json::from_value(slice).unwrap()).await.unwrap();
+        }
+
+        lost(&client).await.unwrap();
+        let now = pods.get("p").await.unwrap();
+        assert!(!ready(&now));
+        let ended = now.status.unwrap().container_statuses.unwrap().remove(0).state.unwrap().terminated.unwrap();
+        assert_eq!(ended.reason.as_deref(), Some("ContainerStatusUnknown"));
+        let first = async |name: &str| slices.get(name).await.unwrap().endpoints.remove(0).conditions.unwrap().ready;
+        assert_eq!((first("own").await, first("other").await), (Some(false), Some(true)));
+        server.close().await;
+    }
+}
