@@ -65,6 +65,7 @@ async fn headless(demo: &Demo) -> Result<()> {
             Progress::Starting => {}
             Progress::Seeding(step) => eprintln!("{step}"),
             Progress::Seeded => eprintln!("waiting for the entry to answer"),
+            Progress::Blocked(why) => eprintln!("the entry cannot answer: {why}"),
             Progress::Serving => output::print("ready\n")?,
             Progress::Failed(why) => bail!(why),
         }

@@ -37,6 +37,8 @@ pub enum Progress {
     Seeding(String),
     /// The workspace is there; the entry does not answer yet.
     Seeded,
+    /// Nor can it, in words, until that is mended.
+    Blocked(String),
     /// Production of all three answers through the entry.
     Serving,
     /// The workspace could not be made.
@@ -106,6 +108,6 @@ async fn prepare(client: &Client, worlds: &watch::Receiver<World>, tell: &watch:
         return;
     }
     tell.send_replace(Progress::Seeded);
-    serving(worlds).await;
+    serving(worlds, |why| drop(tell.send_replace(Progress::Blocked(why)))).await;
     tell.send_replace(Progress::Serving);
 }

@@ -14,15 +14,23 @@ use crate::{
 /// The lane group of the demo.
 pub const GROUP: &str = "mse-demo";
 
-/// Until a request went `A -> B -> C` through the baseline.
-pub async fn serving(worlds: &watch::Receiver<World>) {
+/// Until a request went `A -> B -> C` through the baseline; what stands in its way is told when that changes.
+pub async fn serving(worlds: &watch::Receiver<World>, tell: impl Fn(String)) {
     let probe = ProbeSpec {
         path: "/A/a".into(),
         expect: ORDER.map(|app| (app.to_owned(), Served::Base)).into(),
         count: 1,
         ..ProbeSpec::default()
     };
+    let mut told = vec![];
     loop {
+        let problems = problems(&worlds.borrow());
+        if problems != told {
+            if !problems.is_empty() {
+                tell(problems.join("; "));
+            }
+            told = problems;
+        }
         match probe::run(&probe, GROUP, worlds).await {
             Ok(probed) if probed.iter().all(probe::Probed::is_ok) => return,
             Ok(probed) => {
@@ -32,4 +40,8 @@ pub async fn serving(worlds: &watch::Receiver<World>) {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+fn problems(world: &World) -> Vec<String> {
+    world.groups.get(GROUP).and_then(|g| g.status.as_ref()).map(|s| s.problems.clone()).unwrap_or_default()
 }

@@ -78,7 +78,7 @@ async fn group(
     let problems = check(&name, Some(group), lanes);
     let status = LaneGroupStatus {
         routes: live.iter().filter(|r| wanted.contains(&r.name_any())).map(|r| route_status(r)).collect(),
-        problems: planned.problems,
+        problems: planned.problems.into_iter().chain(entry_problem(cache, options, group)).collect(),
         addresses: addresses(cache, options, group),
     };
     tell_group(options, group, status).await?;
@@ -131,6 +131,18 @@ fn route_status(route: &HttpRoute) -> RouteStatus {
         by: told.first().map(|p| Clean::from_untrusted(&p.controller_name).to_string()),
         message: bad.map(|c| Clean::from_untrusted(&format!("{}: {}", c.reason, c.message)).to_string()),
     }
+}
+
+/// Why no request comes in at all: the Gateway is not there, or cannot listen.
+fn entry_problem(cache: &Cache, options: &Options, group: &LaneGroup) -> Option<String> {
+    let name = &group.spec.entry.gateway;
+    let key = ObjectRef::<Gateway>::new(name).within(&options.namespace);
+    let Some(gateway) = cache.gateways.get(&key) else {
+        return Some(format!("there is no Gateway {name} in namespace {}", options.namespace));
+    };
+    let mut told = gateway.status.iter().flat_map(|s| &s.conditions);
+    let bad = told.find(|c| matches!(&*c.type_, "Accepted" | "Programmed") && c.status == "False")?;
+    Some(format!("Gateway {name}: {}", Clean::bounded(&bad.message, 300)))
 }
 
 /// Where requests come in: the Gateway's addresses, with each HTTP listener's port.

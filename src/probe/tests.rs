@@ -99,6 +99,13 @@ async fn garbage_is_cut_cleaned_and_told() {
         "{}",
         told.body.len()
     );
+    let noise: Vec<u8> = (0..=255).chain(*b"\x1b]0;title\x07\x1b[2J\r\n\r\n").collect();
+    let head = b"HTTP/1.1 200 \x1b[31mOK\r\nx-name: \x1b[2J\x9b31m\r\nconnection: close\r\n\r\n".to_vec();
+    for answer in [noise, head] {
+        let told = probed(answer, &spec("/", &[])).await;
+        let words = told.problems.join(" ") + told.body.as_str();
+        assert!(told.verdict != Outcome::Ok && !words.is_empty() && !words.contains(char::is_control), "{told:?}");
+    }
     let failed =
         probed(b"HTTP/1.1 503 No\r\nconnection: close\r\ncontent-length: 4\r\n\r\nnone".to_vec(), &spec("/", &[]))
             .await;
