@@ -85,3 +85,55 @@ async fn images_are_built_from_folders_with_or_without_a_running_pocket() {
     let (_, out, _) = run(&state, &["pocket", "images"]).await;
     assert!(out.contains("web:v1") && out.contains("/bin/true"), "{out}");
 }
+
+/// A full disk, played by a limit on the size of files: what was acknowledged stays, what was not is refused with the
+/// file's name, and all goes on when there is space again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_told_and_loses_nothing() {
+    use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+    let base = tempfile::tempdir().unwrap();
+    let state = base.path().join("state");
+    // What the limit does besides the error is to send XFSZ.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_graylane"), "--state"]);
+    shell.arg(&state).args(["pocket", "serve"]).env("XDG_CONFIG_HOME", &state).env_remove("KUBECONFIG");
+    let mut server = shell.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
+    let ready = tokio::time::timeout(LIMIT, lines.next_line()).await.expect("in time").unwrap();
+    assert_eq!(ready.as_deref(), Some("ready"));
+    let pid = Pid::from_raw(server.id().unwrap().try_into().unwrap());
+    let most = getrlimit(Resource::Fsize);
+    let limit = |bytes| prlimit(pid, Resource::Fsize, Rlimit { current: bytes, maximum: most.maximum }).unwrap();
+    let config_map = |name: String| {
+        let file = base.path().join(format!("{name}.yaml"));
+        let data = "x".repeat(400_000);
+        let text = format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: default}}\ndata: {{d: {data}}}\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    limit(Some(std::fs::metadata(state.join("store.redb")).unwrap().len()));
+    let mut kept = vec![];
+    let refused = loop {
+        let name = format!("c-{}", kept.len());
+        let (code, _, told) = run(&state, &["apply", "-f", &config_map(name.clone())]).await;
+        if code != 0 {
+            break told;
+        }
+        kept.push(name);
+        assert!(kept.len() < 100, "never full");
+    };
+    assert!(refused.contains("could not be written") && refused.contains("store.redb"), "{refused}");
+    limit(most.current);
+    let last = format!("c-{}", kept.len());
+    let (code, out, told) = run(&state, &["apply", "-f", &config_map(last.clone())]).await;
+    assert_eq!((code, out), (0, format!("configmap/{last} created\n")), "{told}");
+    kept.push(last);
+    assert!(end(&mut server, rustix::process::Signal::KILL).await.code().is_none());
+    let _again = serve(&state).await;
+    for name in kept {
+        let (code, out, told) = run(&state, &["apply", "-f", &config_map(name.clone())]).await;
+        assert_eq!((code, out), (0, format!("configmap/{name} unchanged\n")), "{told}");
+    }
+}

@@ -11,12 +11,18 @@ use kube::{Api, api::PostParams};
 use tokio::time::{Instant, sleep};
 
 use super::Options;
-use crate::cluster::watch::ENGINE_LEASE;
+use crate::{cluster::watch::ENGINE_LEASE, domain::text::Clean};
 
 /// A holder that has not renewed for so long has lost it.
 const HELD: Duration = Duration::from_secs(15);
 /// Between two renewals, and two looks while standing by.
 const RENEW: Duration = Duration::from_secs(2);
+
+/// Whose it is.
+enum Taken {
+    Ours,
+    By(String),
+}
 
 pub(super) struct Lease {
     api: Api<Object>,
@@ -28,12 +34,17 @@ impl Lease {
         Self { api: Api::namespaced(options.client.clone(), &options.namespace), identity: options.identity.clone() }
     }
 
-    /// Returns when it is ours.
+    /// Returns when it is ours; tells who has it meanwhile.
     pub(super) async fn acquire(&self) {
+        let mut told = String::new();
         loop {
             match self.take().await {
-                Ok(true) => return,
-                Ok(false) => {}
+                Ok(Taken::Ours) => return,
+                Ok(Taken::By(holder)) if holder != told => {
+                    tracing::info!("stands by: {holder} acts (Lease {ENGINE_LEASE})");
+                    told = holder;
+                }
+                Ok(Taken::By(_)) => {}
                 Err(why) => tracing::debug!(%why, "the engine's Lease"),
             }
             sleep(RENEW).await;
@@ -47,8 +58,8 @@ impl Lease {
         while last.elapsed() < HELD - 2 * RENEW {
             sleep(RENEW).await;
             match tokio::time::timeout(RENEW, self.take()).await {
-                Ok(Ok(true)) => last = Instant::now(),
-                Ok(Ok(false)) => return,
+                Ok(Ok(Taken::Ours)) => last = Instant::now(),
+                Ok(Ok(Taken::By(_))) => return,
                 Ok(Err(why)) => tracing::warn!(%why, "the engine's Lease cannot be renewed"),
                 Err(_) => tracing::warn!("the engine's Lease cannot be renewed: no answer"),
             }
@@ -71,8 +82,8 @@ impl Lease {
         }
     }
 
-    /// Takes or renews it; false: somebody else holds it, or was quicker.
-    async fn take(&self) -> kube::Result<bool> {
+    /// Takes or renews it.
+    async fn take(&self) -> kube::Result<Taken> {
         let now = Timestamp::now();
         let Some(mut lease) = self.api.get_opt(ENGINE_LEASE).await? else {
             let mut lease = Object::default();
@@ -86,8 +97,12 @@ impl Lease {
         let seconds = spec.lease_duration_seconds.unwrap_or(15);
         let until = spec.renew_time.as_ref().map(|t| t.0 + SignedDuration::from_secs(i64::from(seconds)));
         let gone = holder.is_some_and(is_gone);
-        if holder.is_some() && !ours && !gone && until.is_some_and(|t| t > now) {
-            return Ok(false);
+        if let Some(holder) = holder
+            && !ours
+            && !gone
+            && until.is_some_and(|t| t > now)
+        {
+            return Ok(Taken::By(Clean::from_untrusted(holder).to_string()));
         }
         let since = spec.acquire_time.as_ref().filter(|_| ours).map_or(now, |t| t.0);
         let transitions = spec.lease_transitions.unwrap_or(0) + i32::from(!ours);
@@ -128,10 +143,10 @@ fn is_gone(holder: &str) -> bool {
         && pid.is_some_and(|pid| rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH))
 }
 
-fn won<T>(written: kube::Result<T>) -> kube::Result<bool> {
+fn won<T>(written: kube::Result<T>) -> kube::Result<Taken> {
     match written {
-        Ok(_) => Ok(true),
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+        Ok(_) => Ok(Taken::Ours),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(Taken::By("another, just now,".into())),
         Err(why) => Err(why),
     }
 }

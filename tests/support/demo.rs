@@ -45,7 +45,7 @@ impl Demo {
     /// KILL to the process alone, whatever it is at; a new one on the same state, as soon as production serves
     /// again. Of the old one's children none may be left then.
     pub async fn kill(&mut self) {
-        let children = processes::below(self.child.id().unwrap());
+        let children = processes::below(self.pid());
         self.child.kill().await.unwrap();
         (self.child, self.client) = spawn(self.dir.path()).await;
         let gone = async {
@@ -110,6 +110,15 @@ impl Demo {
         pods.list(&ListParams::default().labels(&selector)).await.unwrap().items
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
+    /// Names of the pods of an environment.
+    pub async fn names(&self, app: &str, environment: &str) -> Vec<String> {
+        self.listed(app, environment).await.iter().map(ResourceExt::name_any).collect()
+    }
+
     /// Uids of the pods of an environment.
     pub async fn pods(&self, app: &str, environment: &str) -> BTreeSet<String> {
         self.listed(app, environment).await.iter().filter_map(ResourceExt::uid).collect()
@@ -160,7 +169,7 @@ async fn spawn(state: &Path) -> (Child, Client) {
     (child, connect(&Source::State(state.into()), None).await.unwrap().client)
 }
 
-fn command(state: &Path) -> Command {
+pub fn command(state: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_graylane"));
     command.arg("--state").arg(state).env("GRAYLANE_USER", "captain").env("XDG_CONFIG_HOME", state);
     command.env_remove("KUBECONFIG").stdin(Stdio::null()).kill_on_drop(true);

@@ -1,0 +1,132 @@
+//! Bad inputs on a running demo: each gives a clear error at its place, the baseline goes on serving, and the way
+//! forward or back stays open.
+
+#[expect(dead_code, reason = "another test uses the rest")]
+mod support;
+
+use std::{process::Stdio, time::Duration};
+
+use graylane::{
+    api::{App, Release, ReleasePhase, ReleaseStatus, TaskPhase},
+    pocket::images::{GRAYLANE, Images, Manifest},
+};
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use serde_json::{Value, json};
+use support::demo::{Demo, command};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+
+const LIMIT: Duration = Duration::from_secs(120);
+const TAGGED: &str = "/A/a?group=gray";
+const ALL_BASE: &str = "spring-cloud-a=base,spring-cloud-b=base,spring-cloud-c=base";
+
+async fn start(demo: &Demo, app: &str, image: &str) -> String {
+    let image = format!("backend={image}");
+    let name = demo.ok(&["release", "start", app, "--stage", "production", "--image", &image]).await.trim().to_owned();
+    demo.wait(&name, Some("approve"), "Waiting").await;
+    demo.ok(&["approve", &name]).await;
+    name
+}
+
+async fn until(demo: &Demo, name: &str, what: &str, fact: impl Fn(&ReleaseStatus) -> bool) -> ReleaseStatus {
+    let api: Api<Release> = Api::namespaced(demo.client.clone(), "demo");
+    let wait = async {
+        loop {
+            let status = api.get(name).await.unwrap().status.unwrap_or_default();
+            if fact(&status) {
+                return status;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    match tokio::time::timeout(LIMIT, wait).await {
+        Ok(status) => status,
+        Err(_) => panic!("never {what}: {:#?}", api.get(name).await.unwrap().status),
+    }
+}
+
+/// The line that contains these words.
+async fn line(from: impl AsyncRead + Unpin, words: &str) -> String {
+    let mut lines = BufReader::new(from).lines();
+    let found = async {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            if line.contains(words) {
+                return line;
+            }
+        }
+        panic!("it ended without {words:?}")
+    };
+    tokio::time::timeout(LIMIT, found).await.unwrap_or_else(|_| panic!("never said {words:?}"))
+}
+
+async fn set_timeout(demo: &Demo, app: &str, seconds: u32) {
+    let apps: Api<App> = Api::namespaced(demo.client.clone(), "demo");
+    let found = apps.get(app).await.unwrap();
+    let at = found.spec.environments.iter().position(|e| e.name == "gray").unwrap();
+    let patch =
+        json!([{"op": "add", "path": format!("/spec/environments/{at}/rollout/timeoutSeconds"), "value": seconds}]);
+    let patch: json_patch::Patch = serde_json::from_value(patch).unwrap();
+    apps.patch(app, &PatchParams::default(), &Patch::Json::<()>(patch)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_versions_a_second_engine_and_a_taken_port_are_told_at_their_place() {
+    let mut demo = Demo::start().await;
+    let images = Images::of(demo.state()).unwrap();
+
+    // A version that runs and never serves: the task fails by its time limit, and names the pod.
+    let deaf = ["sh", "-c", "while :; do sleep 0.1; done"].map(str::to_owned).to_vec();
+    images.define("spring-cloud-a:deaf", &Manifest { entrypoint: deaf, ..Manifest::default() }).unwrap();
+    set_timeout(&demo, "spring-cloud-a", 3).await;
+    let a = start(&demo, "spring-cloud-a", "spring-cloud-a:deaf").await;
+    let failed =
+        |attempt: u32| move |s: &ReleaseStatus| s.tasks[2].phase == TaskPhase::Failed && s.tasks[2].attempt == attempt;
+    let status = until(&demo, &a, "failed", failed(1)).await;
+    let why = status.message.clone().unwrap_or_default();
+    let pod = demo.names("spring-cloud-a", "gray").await;
+    assert!(why.contains("not done within 3 s") && why.contains("0 of 1 new pod ready"), "{why}");
+    assert!(pod.len() == 1 && why.contains(&pod[0]) && why.contains("ContainersNotReady"), "{pod:?}: {why}");
+    demo.ok(&["probe", TAGGED, "--count", "4", "--expect", ALL_BASE]).await;
+    demo.ok(&["retry", &a]).await;
+    until(&demo, &a, "failed again", failed(2)).await;
+    demo.ok(&["abort", &a]).await;
+    assert_eq!(until(&demo, &a, "over", |s| s.phase.is_final()).await.phase, ReleasePhase::Aborted);
+    assert!(demo.names("spring-cloud-a", "gray").await.is_empty());
+
+    // An image that is not there, until it is.
+    let c = start(&demo, "spring-cloud-c", "spring-cloud-c:nope").await;
+    let told =
+        until(&demo, &c, "told", |s| s.message.as_ref().is_some_and(|m| m.contains("spring-cloud-c:nope"))).await;
+    let why = told.message.unwrap();
+    assert!(why.contains("ErrImagePull") || why.contains("ImagePullBackOff"), "{why}");
+    demo.ok(&["probe", TAGGED, "--count", "4", "--expect", ALL_BASE]).await;
+    let good = [GRAYLANE, "sample", "c"].map(str::to_owned).to_vec();
+    images.define("spring-cloud-c:nope", &Manifest { entrypoint: good, ..Manifest::default() }).unwrap();
+    until(&demo, &c, "up", |s| s.tasks.iter().any(|t| t.name == "proceed" && t.phase == TaskPhase::Waiting)).await;
+    demo.ok(&["probe", TAGGED, "--expect", "spring-cloud-c=gray"]).await;
+    demo.ok(&["abort", &c]).await;
+    assert_eq!(until(&demo, &c, "over", |s| s.phase.is_final()).await.phase, ReleasePhase::Aborted);
+
+    // A second engine does nothing but say who acts.
+    let mut engine = command(demo.state()).args(["engine"]).stderr(Stdio::piped()).spawn().unwrap();
+    let told = line(engine.stderr.take().unwrap(), "stands by").await;
+    assert!(told.contains(&format!("/{}/", demo.pid())), "{told}");
+    engine.kill().await.unwrap();
+
+    // Somebody else has the entry's port: said, and taken as soon as it is free.
+    let entry = demo.entry().await;
+    demo.stop().await;
+    let other = std::net::TcpListener::bind(&entry).unwrap();
+    let mut second = command(demo.state());
+    let second = second.args(["demo", "--headless"]);
+    let mut second = second.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let told = line(second.stderr.take().unwrap(), "cannot answer").await;
+    assert!(told.contains("Gateway edge") && told.contains(&entry), "{told}");
+    let group: Value = serde_json::from_str(&demo.ok(&["get", "lanegroups", "mse-demo", "-o", "json"]).await).unwrap();
+    assert!(group["status"]["problems"][0].as_str().is_some_and(|p| p.contains(&entry)), "{group}");
+    drop(other);
+    line(second.stdout.take().unwrap(), "ready").await;
+    second.kill().await.unwrap();
+}
