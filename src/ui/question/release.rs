@@ -218,6 +218,8 @@ pub(super) fn resume(model: &Model) -> Asked {
         .happens
         .push(format!("it goes on where it was held: {}", if task.is_empty() { "at its start" } else { &task }));
     same(model, &mut question, name, &format!("resume {name}"), r#"{"paused":false}"#);
+    // The engine still writes that it holds.
+    question.objects.clear();
     traffic(model, &mut question);
     guard(model, &mut question, release, &task);
     Ok(question)

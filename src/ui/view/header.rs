@@ -170,6 +170,7 @@ fn traffic(model: &Model, room: usize) -> Rich {
     match (traffic.chains, traffic.tagged) {
         (0, _) => Rich::of(Role::Muted, format!("{} no traffic seen ", glyphs.idle)),
         (n, 0) => Rich::of(Role::Ok, glyphs.ok).add(Role::Muted, format!(" {n} requests, none tagged ")),
+        (n, t) if room < 45 => Rich::of(Role::Ok, glyphs.ok).add(Role::Muted, format!(" {t}/{n} tagged ")),
         (n, t) => Rich::of(Role::Ok, glyphs.ok)
             .add(Role::Text, " traffic right")
             .add(Role::Muted, format!(" {t} of {n} tagged, 1 min ")),

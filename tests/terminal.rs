@@ -1,0 +1,205 @@
+//! The story of the design in a real terminal, by keys alone: what to press next is read off the screen.
+
+#[path = "support/pty.rs"]
+mod pty;
+
+use std::{path::Path, sync::Arc};
+
+use futures::{future::BoxFuture, stream::BoxStream};
+use graylane::{
+    domain::intent::Intent,
+    ui::{Answer, Ask, Done, Fault, Outside, fixture, terminal::cockpit},
+};
+use pty::Pty;
+use tokio_util::sync::CancellationToken;
+
+const ENTER: &str = "\r";
+const ESC: &str = "\x1b";
+const TAB: &str = "\t";
+const CLEAR: &str = "\x15";
+
+fn demo(state: &Path) -> Pty {
+    let program = Path::new(env!("CARGO_BIN_EXE_graylane"));
+    let state = state.to_str().unwrap();
+    let env = [("GRAYLANE_USER", "captain"), ("XDG_CONFIG_HOME", state), ("COLORTERM", "truecolor")];
+    Pty::start(program, &["--state", state, "demo"], &env, 36, 120)
+}
+
+/// The line of the Apps pane that speaks of an app.
+fn row(screen: &str, app: &str) -> String {
+    let left = screen.lines().map(|l| l.chars().take(48).collect::<String>());
+    left.into_iter().find(|l| l.starts_with('│') && l.contains(app)).unwrap_or_default()
+}
+
+/// Answers the question on the screen; production asks for its name.
+fn confirm(pty: &mut Pty, title: &str) {
+    let screen = pty.wait(title, |s| s.contains(title) && s.contains("No, leave it"));
+    if screen.contains("to confirm") {
+        pty.press("prod");
+        pty.see(" Enter does it");
+        pty.press(ENTER);
+    } else {
+        pty.press("y");
+    }
+    pty.wait(&format!("the end of {title:?}"), |s| !s.contains(title));
+}
+
+/// Selects an app of the Apps pane.
+fn select(pty: &mut Pty, app: &str) {
+    pty.press("1g");
+    for other in ["spring-cloud-a", "spring-cloud-b", "spring-cloud-c"] {
+        pty.wait(&format!("the cursor on {other}"), |s| row(s, other).contains('▌'));
+        if other == app {
+            return;
+        }
+        pty.press("j");
+    }
+}
+
+#[test]
+fn the_story_by_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut pty = demo(dir.path());
+    pty.wait("a baseline that serves", |s| s.contains("traffic right") && s.contains("nothing is being released"));
+    assert!(pty.alternate());
+
+    // 1: A and C in one window, of images that are there.
+    select(&mut pty, "spring-cloud-a");
+    pty.press(" ");
+    select(&mut pty, "spring-cloud-c");
+    pty.press(" ");
+    pty.see("2 marked");
+    pty.press("n");
+    pty.see("Release 2 apps in one window");
+    for image in ["spring-cloud-a:v2", "spring-cloud-c:v2"] {
+        pty.press(TAB);
+        pty.press(CLEAR);
+        pty.press(image);
+        pty.see(image);
+    }
+    pty.press(ENTER);
+    let question = pty.see("Start production of 2 apps in one window?");
+    assert!(question.contains("graylane release start spring-cloud-a --stage production"), "{question}");
+    pty.press(ENTER);
+    pty.wait("No to be the default", |s| !s.contains("Start production of"));
+    pty.see("Release 2 apps in one window");
+    pty.press(ENTER);
+    confirm(&mut pty, "Start production of 2 apps in one window?");
+    for app in ["spring-cloud-a", "spring-cloud-c"] {
+        pty.wait("an approval", |s| row(s, app).contains("approve?"));
+        select(&mut pty, app);
+        pty.press("a");
+        confirm(&mut pty, &format!("Approve {app}-1?"));
+    }
+
+    // 2, 3: gray of A and C; the lane's chains are seen live, and a probe compares.
+    for app in ["spring-cloud-a", "spring-cloud-c"] {
+        pty.wait("gray to be verified", |s| row(s, app).contains("go on?"));
+    }
+    pty.see("A● → B○ → C●");
+    pty.press("p");
+    let probe = pty.wait("both probes", |s| s.contains("verdict") && s.matches("✓ ok").count() == 2);
+    for chain in ["● A gray", "○ B base", "● C gray", "○ A base", "○ C base"] {
+        assert!(probe.contains(chain), "{chain} in\n{probe}");
+    }
+    assert!(probe.contains("Agray[127.") && probe.contains("-> Cgray[127."), "{probe}");
+    pty.press(ESC);
+    pty.wait("the panes", |s| !s.contains("Probe of"));
+
+    // 4: production by batches, held after the first one; paused and resumed there.
+    for app in ["spring-cloud-a", "spring-cloud-c"] {
+        select(&mut pty, app);
+        pty.see(&format!("3 Rollout {app}-1"));
+        pty.press("c");
+        confirm(&mut pty, &format!("Go on with proceed of {app}-1?"));
+        pty.wait("the first batch", |s| row(s, app).contains("batch 2/3?"));
+        pty.see("1 new ready, 3 old");
+        if app == "spring-cloud-a" {
+            pty.press("s");
+            confirm(&mut pty, "Pause spring-cloud-a-1?");
+            pty.wait("the pause", |s| row(s, app).contains("paused"));
+            pty.press("u");
+            confirm(&mut pty, "Resume spring-cloud-a-1?");
+            pty.wait("it to hold again", |s| row(s, app).contains("batch 2/3?"));
+        }
+        pty.press("c");
+        confirm(&mut pty, "Let batch 2 of 3 go in prod?");
+        pty.see(&format!("3 Rollout {app}-1"));
+        pty.wait("its end", |s| s.contains("✓ done") && s.contains("3 of 3 batches"));
+    }
+
+    // 5: gray is gone, its environment is kept.
+    pty.see("nothing is being released");
+    pty.wait("gray cleaned", |s| s.lines().any(|l| l.contains("– gray") && l.contains("clean")));
+    pty.see("A○ → B○ → C○");
+    pty.press("q");
+    assert!(pty.ended());
+    pty.given_back();
+
+    // Quit, start again: everything is as it was.
+    let mut pty = demo(dir.path());
+    pty.wait("what was there", |s| s.contains("traffic right") && s.contains("3 Rollout spring-cloud-a-1"));
+    pty.wait("the new version", |s| s.lines().any(|l| l.contains("● prod") && l.contains("4/4") && l.contains(" v2")));
+    rustix::process::kill_process(pty.pid(), rustix::process::Signal::TERM).unwrap();
+    pty.ended();
+    pty.given_back();
+}
+
+/// The terminal is given back on each way out: told to go, hung up, and broken.
+#[test]
+fn the_terminal_is_given_back() {
+    let me = std::env::current_exe().unwrap();
+    for (way, key) in [("SIGTERM", ""), ("SIGHUP", ""), ("a panic", "Y"), ("quitting", "q")] {
+        let args = ["--exact", "a_cockpit_whose_outside_panics", "--ignored", "--nocapture"];
+        let mut pty = Pty::start(&me, &args, &[], 36, 120);
+        pty.see("3 Rollout");
+        assert!(pty.alternate(), "{way}");
+        match way {
+            "SIGTERM" => rustix::process::kill_process(pty.pid(), rustix::process::Signal::TERM).unwrap(),
+            "SIGHUP" => rustix::process::kill_process(pty.pid(), rustix::process::Signal::HUP).unwrap(),
+            _ => pty.press(key),
+        }
+        assert_eq!(pty.ended(), way != "a panic", "{way}");
+        pty.given_back();
+        if way == "a panic" {
+            pty.see("the outside is broken");
+        }
+    }
+}
+
+/// A terminal that becomes too small says so, and shows everything again when it has room.
+#[test]
+fn a_terminal_too_small_says_so() {
+    let me = std::env::current_exe().unwrap();
+    let args = ["--exact", "a_cockpit_whose_outside_panics", "--ignored", "--nocapture"];
+    let mut pty = Pty::start(&me, &args, &[], 36, 120);
+    pty.see("3 Rollout");
+    pty.resize(12, 50);
+    pty.see("50x12 is too small: graylane needs 60x20");
+    pty.resize(20, 60);
+    pty.wait("one pane and the trace", |s| s.contains("1 Apps  2 Environments") && s.contains("5 Trace"));
+    pty.resize(36, 120);
+    pty.wait("all panes", |s| s.contains("3 Rollout spring-cloud-a") && s.contains("4 Lanes"));
+    pty.press("q");
+    assert!(pty.ended());
+}
+
+struct Broken;
+
+impl Outside for Broken {
+    fn perform(&self, _: Intent) -> BoxFuture<'static, Result<Done, Fault>> {
+        panic!("the outside is broken");
+    }
+
+    fn ask(&self, _: Ask) -> BoxStream<'static, Answer> {
+        panic!("the outside is broken");
+    }
+}
+
+/// Not a test of its own: what the two above run in a terminal.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "runs in the terminal of another test"]
+async fn a_cockpit_whose_outside_panics() {
+    let (_worlds, seen) = tokio::sync::watch::channel(fixture::world());
+    cockpit(fixture::options(), seen, Arc::new(Broken), CancellationToken::new()).await.unwrap();
+}
