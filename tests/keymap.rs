@@ -5,6 +5,7 @@
 mod scenes;
 #[path = "support/screen.rs"]
 mod screen;
+#[expect(dead_code, reason = "not all of its worlds are shown here")]
 #[path = "support/worlds.rs"]
 mod worlds;
 

@@ -4,6 +4,7 @@
 
 #[path = "support/screen.rs"]
 mod screen;
+#[expect(dead_code, reason = "not all of its worlds are shown here")]
 #[path = "support/worlds.rs"]
 mod worlds;
 

@@ -19,7 +19,11 @@ use super::{
     model::{Model, Msg},
     update, view,
 };
-use crate::domain::{intent::Intent, world::World};
+use crate::domain::{
+    intent::Intent,
+    text::Clean,
+    world::{Link, World},
+};
 
 /// Whoever carries out what the cockpit wishes. Plain data goes in, plain data comes out; the cockpit neither
 /// knows nor holds a client.
@@ -143,9 +147,11 @@ where
             },
             changed = worlds.changed(), if watching => match changed {
                 Ok(()) => Msg::World(Arc::new(worlds.borrow_and_update().clone())),
+                // Nobody watches the cluster any more: what is known stays, and is not passed off as current.
                 Err(_) => {
                     watching = false;
-                    continue;
+                    let link = Link::Stale { since: clock(), why: Clean::from("nobody watches the cluster any more") };
+                    Msg::World(Arc::new(World { link, ..(*model.world).clone() }))
                 }
             },
             Some(msg) = inbox.recv() => msg,

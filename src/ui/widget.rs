@@ -101,6 +101,12 @@ pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     if text.chars().all(plain) { Cow::Borrowed(text) } else { Cow::Owned(Clean::from_untrusted(text).into_string()) }
 }
 
+/// A word over a frame looks as its role says, not also as the frame.
+fn over(style: Style) -> Style {
+    let letters = Modifier::BOLD | Modifier::DIM | Modifier::ITALIC | Modifier::UNDERLINED;
+    style.remove_modifier(letters - style.add_modifier)
+}
+
 /// For terminals that show nothing else: our own signs have a stand-in, other signs are `?`, as wide as they are.
 fn ascii(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -183,7 +189,7 @@ impl Canvas<'_> {
             let cut = wide > room || (wide == room && more);
             let shown = if cut && !shown.ends_with('…') { Cow::Owned(format!("{shown}…")) } else { shown };
             let shown = if self.glyphs.ascii { Cow::Owned(ascii(&shown)) } else { shown };
-            x = self.buf.set_stringn(x, y, shown.as_ref(), room, self.theme.style(*role)).0;
+            x = self.buf.set_stringn(x, y, shown.as_ref(), room, over(self.theme.style(*role))).0;
             if cut {
                 return;
             }

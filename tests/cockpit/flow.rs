@@ -1,1 +1,452 @@
-//! x
+//! The loop on a clock that only moves when nothing else can: how often it draws, what wakes it, how it ends.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use crossterm::event::Event;
+use futures::{
+    FutureExt, Stream, StreamExt,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
+use graylane::{
+    domain::{
+        intent::Intent,
+        text::Clean,
+        world::{Link, World},
+    },
+    ui::{
+        Answer, Ask, Done, Fault, Model, Outside, fixture,
+        run::{Ended, Host, Ports, run},
+    },
+};
+use jiff::{SignedDuration, Timestamp};
+use ratatui::{
+    Terminal,
+    backend::{Backend, ClearType, TestBackend, WindowSize},
+    buffer::Cell,
+    layout::{Position, Size},
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{screen::keys, worlds};
+
+const FPS: u32 = 30;
+
+/// What was drawn last, and how much so far.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    text: String,
+    frames: usize,
+    cells: usize,
+}
+
+/// A screen that tells whenever it has changed.
+struct Screen {
+    inner: TestBackend,
+    seen: watch::Sender<Seen>,
+}
+
+impl Backend for Screen {
+    type Error = std::convert::Infallible;
+
+    fn draw<'a, I>(&mut self, content: I) -> Result<(), Self::Error>
+    where
+        I: Iterator<Item = (u16, u16, &'a Cell)>,
+    {
+        let content: Vec<_> = content.collect();
+        let cells = content.len();
+        self.inner.draw(content.into_iter())?;
+        self.seen.send_modify(|seen| {
+            seen.frames += 1;
+            seen.cells += cells;
+            seen.text = self.inner.to_string();
+        });
+        Ok(())
+    }
+
+    fn hide_cursor(&mut self) -> Result<(), Self::Error> {
+        self.inner.hide_cursor()
+    }
+
+    fn show_cursor(&mut self) -> Result<(), Self::Error> {
+        self.inner.show_cursor()
+    }
+
+    fn get_cursor_position(&mut self) -> Result<Position, Self::Error> {
+        self.inner.get_cursor_position()
+    }
+
+    fn set_cursor_position<P: Into<Position>>(&mut self, position: P) -> Result<(), Self::Error> {
+        self.inner.set_cursor_position(position)
+    }
+
+    fn clear(&mut self) -> Result<(), Self::Error> {
+        self.inner.clear()
+    }
+
+    fn clear_region(&mut self, clear_type: ClearType) -> Result<(), Self::Error> {
+        self.inner.clear_region(clear_type)
+    }
+
+    fn size(&self) -> Result<Size, Self::Error> {
+        self.inner.size()
+    }
+
+    fn window_size(&mut self) -> Result<WindowSize, Self::Error> {
+        self.inner.window_size()
+    }
+
+    fn flush(&mut self) -> Result<(), Self::Error> {
+        self.inner.flush()
+    }
+}
+
+/// Whoever carries wishes out, in a test's hands.
+#[derive(Default)]
+struct Hands {
+    done: Mutex<Vec<Intent>>,
+    /// How long a wish takes; none never ends.
+    takes: Option<Duration>,
+    finished: AtomicUsize,
+    asked: AtomicUsize,
+    dropped: Arc<AtomicBool>,
+}
+
+struct Dropped(Arc<AtomicBool>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+struct Held(Arc<Hands>);
+
+impl Outside for Held {
+    fn perform(&self, intent: Intent) -> BoxFuture<'static, Result<Done, Fault>> {
+        let hands = self.0.clone();
+        async move {
+            hands.done.lock().expect("no reader panics").push(intent);
+            match hands.takes {
+                Some(takes) => sleep(takes).await,
+                None => std::future::pending().await,
+            }
+            hands.finished.fetch_add(1, Ordering::SeqCst);
+            Ok(Done { text: Clean::from("the batch was let go"), ..Done::default() })
+        }
+        .boxed()
+    }
+
+    fn ask(&self, _: Ask) -> BoxStream<'static, Answer> {
+        self.0.asked.fetch_add(1, Ordering::SeqCst);
+        let alive = Dropped(self.0.dropped.clone());
+        let lines = stream::unfold((0, alive), |(n, alive)| async move {
+            sleep(Duration::from_millis(20)).await;
+            Some((Answer::Lines(vec![Clean::from(format!("log line {n}"))]), (n + 1, alive)))
+        });
+        lines.boxed()
+    }
+}
+
+#[derive(Clone, Default)]
+struct Tty {
+    stops: Arc<AtomicUsize>,
+    copied: Arc<Mutex<String>>,
+}
+
+impl Host for Tty {
+    fn copy(&mut self, text: &str) -> io::Result<()> {
+        *self.copied.lock().expect("no reader panics") = text.into();
+        Ok(())
+    }
+
+    fn suspend(&mut self) -> io::Result<()> {
+        self.stops.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+thread_local! {
+    static START: Instant = Instant::now();
+}
+
+/// The time as tokio's clock tells it.
+fn clock() -> Timestamp {
+    let spent = START.with(|start| Instant::now().duration_since(*start));
+    fixture::now().checked_add(SignedDuration::try_from(spent).expect("short")).expect("a time")
+}
+
+type Input = Pin<Box<dyn Stream<Item = io::Result<Event>>>>;
+
+/// A cockpit that runs, and everything that it hangs on.
+struct Rig {
+    events: mpsc::UnboundedSender<Event>,
+    worlds: Option<watch::Sender<World>>,
+    seen: watch::Receiver<Seen>,
+    stop: CancellationToken,
+    hands: Arc<Hands>,
+    tty: Tty,
+}
+
+impl Rig {
+    fn press(&self, text: &str) {
+        for key in keys(text) {
+            self.events.send(Event::Key(key)).expect("it runs");
+        }
+    }
+
+    /// Waits until the screen shows that.
+    #[track_caller]
+    fn see(&mut self, text: &str) -> impl Future<Output = Seen> {
+        let place = std::panic::Location::caller();
+        async move {
+            let found = self.seen.wait_for(|seen| seen.text.contains(text)).map(|seen| seen.expect("it runs").clone());
+            match timeout(Duration::from_secs(30), found).await {
+                Ok(seen) => seen,
+                Err(_) => panic!("{place}: waited for {text:?}; the screen shows:\n{}", self.seen.borrow().text),
+            }
+        }
+    }
+
+    fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Frames and cells until now.
+    fn drawn(&self) -> (usize, usize) {
+        let seen = self.seen.borrow();
+        (seen.frames, seen.cells)
+    }
+}
+
+/// Runs the cockpit on that world beside `driver`; how it ended.
+async fn play<F>(world: World, takes: Option<Duration>, driver: impl FnOnce(Rig) -> F) -> Ended
+where
+    F: Future<Output = ()>,
+{
+    START.with(|_| {});
+    let (events, input) = mpsc::unbounded_channel();
+    let input: Input =
+        Box::pin(stream::unfold(input, |mut input| async move { input.recv().await.map(|event| (Ok(event), input)) }));
+    let (sender, worlds) = watch::channel(world);
+    let (seen, screen) = watch::channel(Seen::default());
+    let mut terminal = Terminal::new(Screen { inner: TestBackend::new(100, 30), seen }).expect("a terminal");
+    let mut model = Model::new(fixture::options(), fixture::now());
+    let hands = Arc::new(Hands { takes, ..Hands::default() });
+    let (stop, tty) = (CancellationToken::new(), Tty::default());
+    let rig =
+        Rig { events, worlds: Some(sender), seen: screen, stop: stop.clone(), hands: hands.clone(), tty: tty.clone() };
+    let ports = Ports { input, worlds, outside: Arc::new(Held(hands)), host: tty, stop, fps: FPS, clock };
+    let limit = Duration::from_secs(3600);
+    let (ended, ()) = tokio::join!(
+        timeout(limit, run(&mut terminal, ports, &mut model)),
+        timeout(limit, driver(rig)).map(|d| d.unwrap())
+    );
+    ended.expect("it ends").expect("it can draw")
+}
+
+/// Two seconds of a thousand keys and five hundred worlds each: no more frames than the cap, and not many fewer.
+#[tokio::test(start_paused = true)]
+async fn a_storm_draws_no_more_frames_than_the_cap() {
+    let ended = play(fixture::world(), None, |mut rig| async move {
+        rig.see("1 Apps").await;
+        let (before, begun) = (rig.drawn().0, Instant::now());
+        while begun.elapsed() < Duration::from_secs(2) {
+            rig.press("jk");
+            rig.worlds.as_ref().expect("kept").send_modify(|world| world.revision += 1);
+            sleep(Duration::from_millis(2)).await;
+        }
+        let frames = rig.drawn().0 - before;
+        let most = FPS as usize * 2 + 1;
+        assert!((most / 2..=most).contains(&frames), "{frames} frames in two seconds, {most} at most");
+        rig.press("q");
+    })
+    .await;
+    assert_eq!(ended, Ended::Quit);
+}
+
+/// A flood that is all there at once is taken in whole, and then drawn once.
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_keys_is_taken_whole_and_drawn_once() {
+    play(fixture::world(), None, |mut rig| async move {
+        rig.see("1 Apps").await;
+        let before = rig.drawn().0;
+        rig.press(&"jk".repeat(2_000));
+        rig.press("?");
+        let seen = rig.see("Keys").await;
+        assert!(seen.frames - before <= 2, "{} frames", seen.frames - before);
+        rig.stop.cancel();
+    })
+    .await;
+}
+
+/// Nothing under way, nobody at the keys: in ten minutes not one cell is drawn.
+#[tokio::test(start_paused = true)]
+async fn an_idle_cockpit_draws_nothing() {
+    play(worlds::quiet(), None, |mut rig| async move {
+        rig.see("done").await;
+        sleep(Duration::from_secs(5)).await;
+        let (frames, cells) = rig.drawn();
+        sleep(Duration::from_secs(600)).await;
+        let (later, drawn) = rig.drawn();
+        assert_eq!(drawn, cells, "cells were drawn though nothing changed:\n{}", rig.seen.borrow().text);
+        assert!(later - frames <= 601, "{} looks in ten minutes", later - frames);
+        rig.press("q");
+    })
+    .await;
+}
+
+/// The spinner turns four times a second while something is under way.
+#[tokio::test(start_paused = true)]
+async fn a_busy_cockpit_turns_its_spinner() {
+    play(fixture::world(), None, |mut rig| async move {
+        rig.see("batch 1/3").await;
+        let mut signs = std::collections::BTreeSet::new();
+        for _ in 0..8 {
+            sleep(Duration::from_millis(250)).await;
+            let text = rig.seen.borrow().text.clone();
+            let at = text.find(" batch 1/3").expect("it is shown");
+            signs.extend(text[..at].chars().next_back());
+        }
+        assert_eq!(signs.len(), 4, "{signs:?}");
+        rig.press("q");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_seen_in_the_next_frame() {
+    play(worlds::quiet(), None, |mut rig| async move {
+        rig.see("done").await;
+        for (key, words) in [("?", "Keys"), ("<esc>", "1 Apps"), ("4", "n new lane"), (":", "Do or go to")] {
+            sleep(Duration::from_millis(700)).await;
+            let (before, pressed) = (rig.drawn().0, Instant::now());
+            rig.press(key);
+            rig.seen.wait_for(|seen| seen.frames > before).await.expect("it runs");
+            assert!(rig.seen.borrow().text.contains(words), "{key}:\n{}", rig.seen.borrow().text);
+            assert!(pressed.elapsed() <= Duration::from_secs(1) / FPS, "{key} took {:?}", pressed.elapsed());
+        }
+        rig.stop.cancel();
+    })
+    .await;
+}
+
+/// A lost connection is told at once, and how old the facts are; the facts stay.
+#[tokio::test(start_paused = true)]
+async fn a_lost_connection_is_shown_and_healed() {
+    play(fixture::world(), None, |mut rig| async move {
+        rig.see("● live").await;
+        let worlds = rig.worlds.take().expect("kept");
+        let why = Clean::from("connection refused");
+        worlds.send_modify(|world| world.link = Link::Stale { since: clock(), why });
+        let seen = rig.see("STALE").await;
+        assert!(seen.text.contains("connection refused") && seen.text.contains("spring-cloud-a"), "{}", seen.text);
+        rig.see("STALE for 20s").await;
+        worlds.send_modify(|world| world.link = Link::Live);
+        let seen = rig.see("● live").await;
+        assert!(!seen.text.contains("STALE"));
+        // Whoever watched the cluster is gone without a word: what is shown is not current either.
+        drop(worlds);
+        rig.see("STALE").await;
+        rig.press("q");
+    })
+    .await;
+}
+
+/// From the key to the cluster and back: asked, sent once, shown as sent, told when done.
+#[tokio::test(start_paused = true)]
+async fn a_wish_is_sent_once_and_its_end_is_told() {
+    play(fixture::world(), Some(Duration::from_secs(2)), |mut rig| async move {
+        rig.see("1 Apps").await;
+        rig.press("3c");
+        rig.see("Let batch 2 of 3 go in prod?").await;
+        rig.press("prod<enter><enter>");
+        rig.see("batch 2 sent").await;
+        rig.see("the batch was let go").await;
+        let done = rig.hands.done.lock().expect("no writer panics").clone();
+        assert!(matches!(&done[..], [Intent::Release { name, .. }] if name == worlds::RELEASE), "{done:?}");
+        rig.press("q");
+    })
+    .await;
+}
+
+/// Who closes the cockpit does not break off what was sent: it is waited for, but not for ever.
+#[tokio::test(start_paused = true)]
+async fn quitting_waits_for_a_wish_that_is_under_way_but_not_for_ever() {
+    for (takes, finished) in [(Some(Duration::from_secs(2)), 1), (None, 0)] {
+        let hands = Arc::new(Mutex::new(None));
+        let kept = hands.clone();
+        let begun = Instant::now();
+        let ended = play(fixture::world(), takes, |mut rig| async move {
+            *kept.lock().expect("no writer panics") = Some(rig.hands.clone());
+            rig.see("1 Apps").await;
+            rig.press("3cprod<enter>");
+            rig.see("batch 2 sent").await;
+            rig.press("q");
+        })
+        .await;
+        assert_eq!(ended, Ended::Quit);
+        let hands = hands.lock().expect("no writer panics").take().expect("set");
+        assert_eq!(hands.finished.load(Ordering::SeqCst), finished);
+        assert!(begun.elapsed() < Duration::from_secs(10), "it hung for {:?}", begun.elapsed());
+    }
+}
+
+/// A log is read as long as somebody looks at it.
+#[tokio::test(start_paused = true)]
+async fn a_log_is_followed_until_it_is_closed() {
+    play(fixture::world(), None, |mut rig| async move {
+        rig.see("1 Apps").await;
+        rig.press("2jjj<enter>L");
+        rig.see("log line 40").await;
+        assert!(!rig.hands.dropped.load(Ordering::SeqCst));
+        rig.press("<esc>");
+        rig.see("1 Apps").await;
+        sleep(Duration::from_millis(100)).await;
+        assert!(rig.hands.dropped.load(Ordering::SeqCst), "nobody reads it and it is followed still");
+        assert_eq!(rig.hands.asked.load(Ordering::SeqCst), 1);
+        rig.press("q");
+    })
+    .await;
+}
+
+/// Ctrl-Z gives the terminal back; afterwards every cell is drawn anew.
+#[tokio::test(start_paused = true)]
+async fn a_stop_and_a_repaint_draw_everything_anew() {
+    play(worlds::quiet(), None, |mut rig| async move {
+        rig.see("done").await;
+        for (keys, stops) in [("<ctrl-z>", 1), ("<ctrl-l>", 1)] {
+            sleep(Duration::from_secs(1)).await;
+            let before = rig.drawn();
+            rig.press(keys);
+            rig.seen.wait_for(|seen| seen.cells > before.1).await.expect("it runs");
+            assert!(rig.drawn().1 - before.1 > 400, "{keys}: only {} cells", rig.drawn().1 - before.1);
+            assert_eq!(rig.tty.stops.load(Ordering::SeqCst), stops);
+        }
+        rig.press("1y");
+        rig.see("copied").await;
+        assert_eq!(*rig.tty.copied.lock().expect("no writer panics"), "spring-cloud-a");
+        rig.press("q");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_ends_by_key_by_signal_and_with_its_terminal() {
+    let quit = play(worlds::quiet(), None, |rig| async move { rig.press("q") }).await;
+    let stopped = play(worlds::quiet(), None, |rig| async move { Rig::stop(&rig) }).await;
+    let gone = play(worlds::quiet(), None, |rig| async move { drop(rig) }).await;
+    assert_eq!((quit, stopped, gone), (Ended::Quit, Ended::Stopped, Ended::NoInput));
+}

@@ -6,7 +6,7 @@ use graylane::{
     api::{BatchPhase, EnvironmentLock, EnvironmentState, Release, ReleasePhase, TaskPhase, TaskStatus, Workflow},
     domain::{
         text::Clean,
-        world::{Link, World},
+        world::{Engine, Link, World},
     },
     ui::fixture,
 };
@@ -95,6 +95,15 @@ pub fn succeeded() -> World {
         (status.phase, status.task, status.message) = (ReleasePhase::Succeeded, None, None);
         status.finished_at = Some(end);
     })
+}
+
+/// A world in which nothing moves, however long one looks.
+pub fn quiet() -> World {
+    let mut world = succeeded();
+    world.hops = Arc::default();
+    Arc::make_mut(&mut world.releases).retain(|name, _| name == RELEASE);
+    world.engine = world.engine.map(|engine| Engine { renewed: None, ..engine });
+    world
 }
 
 /// An environment of A is locked, and another one has failed.
