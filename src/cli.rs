@@ -51,6 +51,12 @@ pub fn main() -> ExitCode {
     };
     // Fails only when something was installed before, which is as good.
     let _ = color_eyre::install();
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if !crate::pocket::store::is_guarded() {
+            tell(info);
+        }
+    }));
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -11,6 +11,7 @@ mod controller;
 mod endpoint;
 mod forward;
 mod headers;
+mod holder;
 mod limits;
 mod objects;
 mod proxy;

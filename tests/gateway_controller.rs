@@ -203,7 +203,10 @@ async fn a_taken_port_stands_in_the_gateways_status_until_it_is_free() {
     };
     f.until("the port is told", async |f| {
         let (status, reason, words) = programmed(f).await;
-        status == "False" && reason == "PortUnavailable" && words.contains("cannot listen on")
+        status == "False"
+            && reason == "PortUnavailable"
+            && words.contains("cannot listen on 127.0.0.1:")
+            && words.contains("taken by ")
     })
     .await;
     drop(taken);

@@ -137,3 +137,21 @@ async fn a_full_disk_is_told_and_loses_nothing() {
         assert_eq!((code, out), (0, format!("configmap/{name} unchanged\n")), "{told}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_that_cannot_be_used_is_told_by_its_path() {
+    let base = tempfile::tempdir().unwrap();
+    let file = base.path().join("file");
+    std::fs::write(&file, "no folder").unwrap();
+    let state = base.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    std::fs::write(state.join("store.redb"), vec![7; 9000]).unwrap();
+    for (dir, words) in
+        [(&file, "Not a directory"), (&file.join("below"), "Not a directory"), (&state, "store.redb: damaged")]
+    {
+        let (code, _, told) = run(dir, &["pocket", "serve"]).await;
+        assert!(code == 1 && told.contains(&dir.display().to_string()) && told.contains(words), "{told}");
+        assert!(!told.contains("panicked"), "{told}");
+    }
+    assert_eq!(std::fs::read(state.join("store.redb")).unwrap(), vec![7; 9000], "nothing is overwritten");
+}

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use color_eyre::eyre::{Result, WrapErr};
+use color_eyre::eyre::{Result, WrapErr, eyre};
 use tracing_appender::{
     non_blocking::WorkerGuard,
     rolling::{Builder, Rotation},
@@ -16,7 +16,11 @@ pub(super) fn start(state: &Path) -> Result<WorkerGuard> {
     std::fs::create_dir_all(&dir).wrap_err_with(|| dir.display().to_string())?;
     let builder =
         Builder::new().rotation(Rotation::DAILY).max_log_files(5).filename_prefix("graylane").filename_suffix("log");
-    let files = builder.build(&dir).wrap_err_with(|| dir.display().to_string())?;
+    let files = builder.build(&dir).map_err(|e| {
+        // It says its cause itself, and a chain would say it again.
+        let why = std::error::Error::source(&e).map_or_else(|| e.to_string(), ToString::to_string);
+        eyre!("{}: {why}; name another folder with --state", dir.display())
+    })?;
     let (writer, guard) = tracing_appender::non_blocking(files);
     let filter =
         EnvFilter::try_from_env("GRAYLANE_LOG").unwrap_or_else(|_| EnvFilter::new("info,kube=warn,hyper=warn"));

@@ -13,6 +13,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use super::holder;
 use super::proxy::{Came, Shared};
 
 /// The open listeners.
@@ -46,7 +47,10 @@ impl Listeners {
                     self.open.insert(address, (stop, task));
                 }
                 Err(e) => {
-                    failed.insert(address, format!("cannot listen on {address}: {e}"));
+                    let taken = e.kind() == io::ErrorKind::AddrInUse;
+                    let by = taken.then(|| holder::of(address)).flatten();
+                    let why = by.map_or_else(|| e.to_string(), |by| format!("taken by {by}"));
+                    failed.insert(address, format!("cannot listen on {address}: {why}"));
                 }
             }
         }

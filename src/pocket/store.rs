@@ -15,6 +15,7 @@ mod error;
 mod history;
 mod writer;
 
+pub use disk::is_guarded;
 pub use error::{StoreError, WriteError};
 pub use history::{Change, ChangeKind, TooOld};
 

@@ -1,7 +1,9 @@
 //! The file: one redb table of objects, one of counters. Each batch is one durable transaction.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,8 +38,12 @@ impl Disk {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(|e| io_error(folder, e))?;
         }
-        let database = open_database(path)?;
-        let loaded = load(&database, path)?;
+        let (database, loaded) = guarded(path, || {
+            let mut database = open_database(path)?;
+            check(&mut database, path)?;
+            let loaded = load(&database, path)?;
+            Ok((database, loaded))
+        })?;
         Ok((Disk { path: path.to_owned(), database: Some(database) }, loaded))
     }
 
@@ -127,6 +133,39 @@ fn open_database(path: &Path) -> Result<Database, StoreError> {
         DatabaseError::RepairAborted => StoreError::ReadOnly { path: path.to_owned() },
         other => redb_error(path, other.into()),
     })
+}
+
+thread_local! {
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a panic of this thread is about to become an error: a hook need not tell it.
+pub fn is_guarded() -> bool {
+    GUARDED.get()
+}
+
+/// redb panics over some kinds of damage.
+fn guarded<T>(path: &Path, open: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    GUARDED.set(true);
+    let opened = catch_unwind(AssertUnwindSafe(open));
+    GUARDED.set(false);
+    opened.unwrap_or_else(|panic| {
+        let words = panic.downcast_ref::<String>().cloned();
+        let words = words.or_else(|| panic.downcast_ref::<&str>().map(|w| (*w).to_owned()));
+        Err(StoreError::Damaged { path: path.to_owned(), detail: words.unwrap_or_else(|| "unreadable".into()) })
+    })
+}
+
+/// Every page against its checksum, before any of it is believed.
+fn check(database: &mut Database, path: &Path) -> Result<(), StoreError> {
+    match database.check_integrity() {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            tracing::warn!(path = %path.display(), "the state was damaged, and has been repaired");
+            Ok(())
+        }
+        Err(error) => Err(redb_error(path, error.into())),
+    }
 }
 
 fn load(database: &Database, path: &Path) -> Result<Loaded, StoreError> {
@@ -227,7 +266,7 @@ fn io_error(path: &Path, source: std::io::Error) -> StoreError {
     let path = path.to_owned();
     match source.kind() {
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly { path },
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::Full { path },
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => StoreError::Full { path },
         ErrorKind::InvalidData => StoreError::Damaged { path, detail: source.to_string() },
         _ => StoreError::Io { path, source },
     }

@@ -92,6 +92,56 @@ async fn a_restart_keeps_objects_and_versions_and_forgets_the_past() {
     assert!(store.changes("others", a.rv).is_err());
 }
 
+/// Wherever bytes are lost, it is told, or nothing that counts was there; never a panic, never a wrong object.
+#[tokio::test]
+async fn damage_is_told_with_the_file_and_never_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.redb");
+    let store = Store::open(&path).unwrap();
+    for n in 0..200 {
+        put(&store, &format!("thing-{n}"), Expect::Absent, n).await.unwrap();
+    }
+    let before = store.list("things", None).items;
+    store.close().await;
+    let good = std::fs::read(&path).unwrap();
+    let mut told = 0;
+    for at in (0..good.len()).step_by(4096) {
+        let mut bad = good.clone();
+        bad[at..(at + 64).min(good.len())].fill(0xa5);
+        std::fs::write(&path, &bad).unwrap();
+        match Store::open(&path) {
+            Ok(store) => {
+                assert_eq!(store.list("things", None).items, before, "at {at}");
+                store.close().await;
+            }
+            Err(error) => {
+                assert!(matches!(error, StoreError::Damaged { .. } | StoreError::Version { .. }), "at {at}: {error}");
+                assert!(error.to_string().contains("store.redb"), "{error}");
+                told += 1;
+            }
+        }
+    }
+    assert!(told > 0);
+    std::fs::write(&path, &good[..good.len() / 2]).unwrap();
+    assert!(matches!(Store::open(&path), Err(StoreError::Damaged { .. })));
+}
+
+#[test]
+fn a_newer_layout_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.redb");
+    let database = redb::Database::create(&path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let meta = redb::TableDefinition::<&str, u64>::new("meta");
+    transaction.open_table(meta).unwrap().insert("format", 2).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    let before = std::fs::read(&path).unwrap();
+    let told = Store::open(&path).err().unwrap();
+    assert!(matches!(told, StoreError::Version { .. }) && told.to_string().contains("layout 2"), "{told}");
+    assert_eq!(std::fs::read(&path).unwrap().len(), before.len());
+}
+
 #[test]
 fn a_folder_nobody_may_write_to_is_told_apart() {
     use std::os::unix::fs::PermissionsExt;
