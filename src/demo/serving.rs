@@ -16,21 +16,21 @@ pub const GROUP: &str = "mse-demo";
 
 /// Until a request went `A -> B -> C` through the baseline; what stands in its way is told when that changes.
 pub async fn serving(worlds: &watch::Receiver<World>, tell: impl Fn(String)) {
+    // A request may hang for long at whoever has our port.
+    tokio::select! {
+        () = answered(worlds) => {}
+        () = blocked(worlds.clone(), tell) => {}
+    }
+}
+
+async fn answered(worlds: &watch::Receiver<World>) {
     let probe = ProbeSpec {
         path: "/A/a".into(),
         expect: ORDER.map(|app| (app.to_owned(), Served::Base)).into(),
         count: 1,
         ..ProbeSpec::default()
     };
-    let mut told = vec![];
     loop {
-        let problems = problems(&worlds.borrow());
-        if problems != told {
-            if !problems.is_empty() {
-                tell(problems.join("; "));
-            }
-            told = problems;
-        }
         match probe::run(&probe, GROUP, worlds).await {
             Ok(probed) if probed.iter().all(probe::Probed::is_ok) => return,
             Ok(probed) => {
@@ -42,6 +42,18 @@ pub async fn serving(worlds: &watch::Receiver<World>, tell: impl Fn(String)) {
     }
 }
 
-fn problems(world: &World) -> Vec<String> {
-    world.groups.get(GROUP).and_then(|g| g.status.as_ref()).map(|s| s.problems.clone()).unwrap_or_default()
+/// Never ends.
+async fn blocked(mut worlds: watch::Receiver<World>, tell: impl Fn(String)) {
+    let mut told = vec![];
+    loop {
+        let status = worlds.borrow_and_update().groups.get(GROUP).and_then(|g| g.status.clone());
+        let problems = status.map(|s| s.problems).unwrap_or_default();
+        if problems != told && !problems.is_empty() {
+            tell(problems.join("; "));
+        }
+        told = problems;
+        if worlds.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
 }
