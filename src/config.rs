@@ -20,6 +20,10 @@ pub struct Config {
     pub namespace: Option<String>,
     /// A built-in theme, or `NAME` for `themes/NAME.toml` beside the configuration.
     pub theme: Option<String>,
+    /// `true`, `256`, `16` or `mono`; else what the terminal says.
+    pub color: Option<String>,
+    /// The cockpit is drawn with ASCII signs only.
+    pub ascii: bool,
     /// The cockpit may look and not touch.
     pub read_only: bool,
     /// A file of keys; else `keys.toml` beside the configuration, when it is there.

@@ -8,6 +8,7 @@ use super::{
     apply, completions, demo, engine, get, keys, lane, lock, logs, pocket, probe, release, render, sample, teardown,
     wish,
 };
+use crate::ui::theme::Depth;
 
 /// A terminal cockpit for end-to-end gray releases.
 #[derive(Debug, Parser)]
@@ -43,6 +44,26 @@ pub struct Global {
     /// The configuration file [default: graylane/config.toml in the XDG configuration folder]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub look: Look,
+}
+
+/// How the cockpit looks and behaves.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Cockpit options")]
+pub struct Look {
+    /// default, light, contrast, mono, NAME of themes/NAME.toml beside the configuration, or a path
+    #[arg(long, global = true, value_name = "NAME")]
+    pub theme: Option<String>,
+    /// Colours to use: true, 256, 16 or mono [default: what the terminal says; NO_COLOR is mono]
+    #[arg(long, global = true, value_name = "DEPTH")]
+    pub color: Option<Depth>,
+    /// Draw with ASCII signs only [default: when the locale is not UTF-8]
+    #[arg(long, global = true)]
+    pub ascii: bool,
+    /// Look and do not touch: no key changes anything until it is taken back
+    #[arg(long, global = true)]
+    pub read_only: bool,
 }
 
 /// What to do.

@@ -45,7 +45,7 @@ pub(super) async fn run(global: &Global) -> Result<()> {
     let stop = CancellationToken::new();
     let worlds = cluster::watch::spawn(connected.client.clone(), connected.namespace.clone(), stop.clone());
     let outside = Cluster { client: connected.client, namespace: connected.namespace, by: config.user(), worlds };
-    let done = show(&config, place, outside, stop.clone()).await;
+    let done = show(global, &config, place, outside, stop.clone()).await;
     stop.cancel();
     done
 }
@@ -55,10 +55,18 @@ pub(super) async fn with_demo(global: &Global, dir: &Path, demo: &Demo) -> Resul
     let config = session::config(global)?;
     let outside =
         Cluster { client: demo.client(), namespace: seed::NAMESPACE.into(), by: config.user(), worlds: demo.worlds() };
-    show(&config, format!("pocket {}", short(dir)), outside, CancellationToken::new()).await
+    show(global, &config, format!("pocket {}", short(dir)), outside, CancellationToken::new()).await
 }
 
-async fn show(config: &Config, place: String, outside: Cluster, stop: CancellationToken) -> Result<()> {
+async fn show(
+    global: &Global,
+    config: &Config,
+    place: String,
+    outside: Cluster,
+    stop: CancellationToken,
+) -> Result<()> {
+    let named = config.color.as_deref().map(str::parse).transpose();
+    let named = named.map_err(|why: String| session::usage(format!("color in the configuration: {why}")))?;
     let wanted = Wanted {
         theme: config.theme.clone(),
         theme_file: config.theme_text()?,
@@ -66,7 +74,8 @@ async fn show(config: &Config, place: String, outside: Cluster, stop: Cancellati
         keys: config.keys_text()?,
         me: outside.by.clone(),
         place,
-        ..Wanted::default()
+        depth: global.look.color.or(named),
+        ascii: config.ascii,
     };
     let options = Options::resolve(&wanted, |name| std::env::var(name).ok());
     let worlds = outside.worlds.clone();

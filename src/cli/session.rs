@@ -41,6 +41,9 @@ pub(super) fn config(global: &Global) -> Result<Config> {
     config.state = global.state.clone().or_else(|| env("GRAYLANE_STATE").map(Into::into)).or(config.state);
     config.namespace = global.namespace.clone().or(config.namespace);
     config.user = global.user.clone().or_else(|| env("GRAYLANE_USER")?.into_string().ok()).or(config.user);
+    config.theme = global.look.theme.clone().or(config.theme);
+    config.ascii |= global.look.ascii;
+    config.read_only |= global.look.read_only;
     // A state folder on the command line beats a context in the file, and the other way round.
     config.context = if global.state.is_some() { None } else { global.context.clone().or(config.context) };
     Ok(config)

@@ -33,7 +33,10 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
     if full + cells.iter().sum::<usize>() + 14 > width {
         cells.fill(4);
     }
-    let name = full.min(width.saturating_sub(cells.iter().sum::<usize>() + 12)).max(6);
+    let name = full.min(width.saturating_sub(cells.iter().sum::<usize>() + 14)).max(6);
+    // Where whole names do not fit the short ones stand, and leave the rest to what is going on.
+    let short = || apps.iter().take(200).map(|a| words::short(model, a).chars().count()).max().unwrap_or(6).max(3);
+    let name = if name < full { name.min(short()) } else { name };
     let mut body = inner;
     if inner.height > 4 {
         let mut head = Rich::of(Role::Muted, " ").col(Role::Muted, "APP", name + 1);

@@ -30,13 +30,13 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
     let width = usize::from(inner.width).saturating_sub(2);
     let name = environments.iter().map(|e| e.name.chars().count()).max().unwrap_or(4).clamp(4, 14);
     let lane = if width > 36 { 6 } else { 0 };
-    let rest = width.saturating_sub(2 + name + 1 + 7 + lane);
+    let rest = width.saturating_sub(2 + name + 1 + 8 + lane);
     // Versions are long: they are shown where the image does not need the room.
     let image = if rest >= 38 { rest.saturating_sub(19) } else { rest };
     let version = rest - image;
     let mut body = inner;
     if inner.height > 4 {
-        let mut head = Rich::of(Role::Muted, "   ").col(Role::Muted, "ENV", name + 1).right(Role::Muted, "READY", 6);
+        let mut head = Rich::of(Role::Muted, "   ").col(Role::Muted, "ENV", name + 1).right(Role::Muted, "READY", 7);
         head.push(Role::Muted, " ");
         if lane > 0 {
             head = head.col(Role::Muted, "LANE", lane);
@@ -84,7 +84,7 @@ fn row(model: &Model, app: &str, environment: &Environment, name: usize, lane: u
         _ => Role::Warn,
     };
     let text = if workloads.is_empty() { words::state(state).to_owned() } else { format!("{ready}/{wanted}") };
-    line = line.right(role, text, 6).add(Role::Text, " ");
+    line = line.right(role, text, 7).add(Role::Text, " ");
     if lane > 0 {
         let (role, word) = environment.lane.as_deref().map_or((Role::Muted, "base"), |tag| (Role::Lane, tag));
         line = line.col(role, word, lane);
