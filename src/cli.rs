@@ -20,6 +20,7 @@ mod pocket;
 mod probe;
 mod release;
 mod render;
+mod rescue;
 mod sample;
 mod session;
 mod teardown;
@@ -91,6 +92,7 @@ async fn run(cli: Cli) -> Result<()> {
         Some(Command::Sample(args)) => sample::run(args).await,
         Some(Command::Lane(args)) => lane::run(&global, args).await,
         Some(Command::Teardown(args)) => teardown::run(&global, args).await,
+        Some(Command::Rescue(args)) => rescue::run(&global, args).await,
         Some(Command::Lock(args)) => lock::lock(&global, args).await,
         Some(Command::Unlock(args)) => lock::unlock(&global, args).await,
         Some(Command::Logs(args)) => logs::run(&global, args).await,

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    apply, completions, demo, engine, get, keys, lane, lock, logs, pocket, probe, release, render, sample, teardown,
-    wish,
+    apply, completions, demo, engine, get, keys, lane, lock, logs, pocket, probe, release, render, rescue, sample,
+    teardown, wish,
 };
 use crate::ui::theme::Depth;
 
@@ -90,6 +90,8 @@ pub enum Command {
     Lane(lane::LaneArgs),
     /// Take down what an App has in an environment
     Teardown(teardown::TeardownArgs),
+    /// Find Deployments that a rollout left half-way; finish them, or bring the old version back
+    Rescue(rescue::RescueArgs),
     /// Let no release deploy to an environment or clean it
     Lock(lock::LockArgs),
     /// Take a lock away

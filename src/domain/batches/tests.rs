@@ -299,7 +299,7 @@ fn rescue_finishes_or_aborts_without_the_release() {
     let held = || {
         let mut run = Run::new(6, &amounts(&["50%"]), Value::Null);
         assert_eq!(run.run(), Move::Held);
-        let (finish, abort) = rescue(&run.sim.seen()).unwrap().unwrap();
+        let (finish, abort) = rescue(&run.sim.seen().live).unwrap().unwrap();
         (run, finish, abort)
     };
     for (all, one) in [("v2", true), ("v1", false)] {

@@ -1,6 +1,7 @@
 //! The way back, from wherever a rollout stands; and the way out for a Deployment whose release is gone.
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::Value;
 
 use super::{
@@ -35,7 +36,7 @@ pub fn undo(seen: &DeploymentSeen, release_uid: &str, now: Timestamp) -> Undo {
 }
 
 /// For a Deployment found half-way: the one patch that finishes it, and the one that aborts it.
-pub fn rescue(seen: &DeploymentSeen) -> Result<Option<(Value, Value)>, String> {
-    let Some(latch) = Latch::of(&seen.live)? else { return Ok(None) };
-    Ok(patch::finalize(&seen.live, &latch).zip(patch::revert(&seen.live, &latch.before)))
+pub fn rescue(live: &Deployment) -> Result<Option<(Value, Value)>, String> {
+    let Some(latch) = Latch::of(live)? else { return Ok(None) };
+    Ok(patch::finalize(live, &latch).zip(patch::revert(live, &latch.before)))
 }
