@@ -68,9 +68,6 @@ pub fn compile(objects: &Objects, node: IpAddr, known: &mut Known) -> (Table, Ve
     let index: HashMap<(String, String, u16), usize> =
         table.ports.iter().enumerate().map(|(i, p)| ((p.namespace.clone(), p.service.clone(), p.port), i)).collect();
     let colours = colours(objects);
-    for ((namespace, name), colour) in &colours {
-        table.tags.insert((namespace.clone(), name.clone()), colour.header.clone());
-    }
     for service in &objects.services {
         let ip: Option<IpAddr> =
             service.spec.as_ref().and_then(|s| s.cluster_ip.as_deref()).and_then(|ip| ip.parse().ok());

@@ -21,6 +21,8 @@ use super::body::Upload;
 pub struct Endpoint {
     /// Where it listens.
     pub address: SocketAddr,
+    /// The same, without the port, as hops tell it.
+    pub ip: String,
     /// Its name; empty when the EndpointSlice names none.
     pub pod: String,
     /// The app, by its labels.
@@ -39,7 +41,15 @@ struct Idle {
 
 impl Endpoint {
     pub(super) fn new(address: SocketAddr, pod: String, app: Option<String>, tag: Option<String>) -> Self {
-        Self { address, pod, app, tag, pending: AtomicUsize::new(0), idle: Mutex::default() }
+        Self {
+            address,
+            ip: address.ip().to_string(),
+            pod,
+            app,
+            tag,
+            pending: AtomicUsize::new(0),
+            idle: Mutex::default(),
+        }
     }
 
     /// A kept connection that is good as far as one can know.

@@ -48,10 +48,9 @@ impl Shared {
         let all = rule.as_ref().and_then(|r| r.request).unwrap_or(None);
         let again = parts.method.is_idempotent() && upload.is_end_stream() && upgrade.is_none();
         let request = Request::from_parts(parts, upload);
-        let who = port.name();
-        let tries = self.tries(&who, port, request, again, each);
+        let tries = self.tries(port, request, again, each);
         let (outcome, pod) = within(all, tries).await.unwrap_or_else(|| {
-            let words = format!("Service {who}: no answer within the route's {all:?}");
+            let words = format!("Service {}: no answer within the route's {all:?}", port.name());
             (Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, words)), None)
         });
         if let Some(pod) = &pod {
@@ -63,8 +62,8 @@ impl Shared {
         };
         let (mut parts, incoming) = response.into_parts();
         let pod = &pending.0;
-        record.hop.pod = Some(if pod.pod.is_empty() { pod.address.ip().to_string() } else { pod.pod.clone() });
-        record.hop.address = Some(pod.address.ip().to_string());
+        record.hop.pod = Some(if pod.pod.is_empty() { pod.ip.clone() } else { pod.pod.clone() });
+        record.hop.address = Some(pod.ip.clone());
         record.hop.pod_tag.clone_from(&pod.tag);
         record.hop.status = parts.status.as_u16();
         record.hop.error = None;
@@ -80,7 +79,6 @@ impl Shared {
     /// Tries until an answer begins. The endpoint is told also where it fails.
     async fn tries(
         &self,
-        who: &str,
         port: &super::table::Port,
         mut request: Request<Upload>,
         again: bool,
@@ -91,7 +89,7 @@ impl Shared {
         let mut last = None;
         for _ in 0..TRIES {
             let Some(endpoint) = port.endpoints.pick(&tried) else {
-                let words = format!("Service {who} has no ready endpoint");
+                let words = format!("Service {} has no ready endpoint", port.name());
                 return (Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, words)), None);
             };
             // Without another endpoint a refused connection is refused again.
@@ -101,7 +99,7 @@ impl Shared {
             let kept = if fresh { None } else { endpoint.take(self.limits.idle) };
             let reused = kept.is_some();
             let copy = (again && reused).then(|| copy(&request));
-            match self.attempt(who, endpoint, kept, request, each).await {
+            match self.attempt(port, endpoint, kept, request, each).await {
                 Ok(sent) => return (Ok(sent), Some(endpoint.clone())),
                 Err(Failed::Unsent(back, refusal)) => {
                     // A dead kept connection says nothing of the pod; a refused new one does.
@@ -120,27 +118,27 @@ impl Shared {
                 },
             }
         }
-        let words = format!("Service {who}: no endpoint could be reached");
+        let words = format!("Service {}: no endpoint could be reached", port.name());
         (Err(last.unwrap_or(Refusal::new(StatusCode::BAD_GATEWAY, words))), None)
     }
 
     async fn attempt(
         &self,
-        who: &str,
+        port: &super::table::Port,
         endpoint: &Arc<Endpoint>,
         kept: Option<SendRequest<Upload>>,
         request: Request<Upload>,
         each: Option<Duration>,
     ) -> Result<Sent, Failed> {
         let pending = Pending::on(endpoint);
-        let backend = if endpoint.pod.is_empty() {
-            format!("Service {who}: the endpoint {}", endpoint.address)
-        } else {
-            format!("Service {who}: pod {} ({})", endpoint.pod, endpoint.address)
+        // Words for what goes wrong, made only then.
+        let backend = || match endpoint.pod.as_str() {
+            "" => format!("Service {}: the endpoint {}", port.name(), endpoint.address),
+            pod => format!("Service {}: pod {pod} ({})", port.name(), endpoint.address),
         };
         let mut sender = match kept {
             Some(sender) => sender,
-            None => match self.connect(&backend, endpoint.address).await {
+            None => match self.connect(&backend(), endpoint.address).await {
                 Ok(sender) => sender,
                 Err(refusal) => return Err(Failed::Unsent(Box::new(request), refusal)),
             },
@@ -149,13 +147,13 @@ impl Shared {
             Some(Ok(response)) => Ok((response, sender, pending)),
             Some(Err(mut error)) => {
                 let message = error.take_message();
-                let refusal = Refusal::of_error(error.error(), &backend);
+                let refusal = Refusal::of_error(error.error(), &backend());
                 Err(message.map_or(Failed::Sent(Refusal::new(refusal.status, refusal.words.clone())), |request| {
                     Failed::Unsent(Box::new(request), refusal)
                 }))
             }
             None => {
-                let words = format!("{backend} did not answer within {:?}", each.unwrap_or_default());
+                let words = format!("{} did not answer within {:?}", backend(), each.unwrap_or_default());
                 Err(Failed::Sent(Refusal::new(StatusCode::GATEWAY_TIMEOUT, words)))
             }
         }

@@ -1,7 +1,5 @@
 //! Headers on their way through: hop-by-hop ones end here, the way so far is added.
 
-use std::net::IpAddr;
-
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::table::Headers;
@@ -44,7 +42,7 @@ pub(super) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
 
 /// Adds `x-forwarded-*`. At an entry they begin with what the gateway sees itself: a client's own are not
 /// believed.
-pub(super) fn forwarded(headers: &mut HeaderMap, peer: IpAddr, host: &HeaderValue, entry: bool) {
+pub(super) fn forwarded(headers: &mut HeaderMap, peer: &HeaderValue, host: &HeaderValue, entry: bool) {
     const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
     const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
     const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -53,10 +51,13 @@ pub(super) fn forwarded(headers: &mut HeaderMap, peer: IpAddr, host: &HeaderValu
         headers.remove(PROTO);
         headers.remove(HOST);
     }
-    let peer = peer.to_string();
-    let way: Vec<&str> = headers.get_all(FOR).iter().filter_map(|v| v.to_str().ok()).chain([peer.as_str()]).collect();
-    if let Ok(way) = HeaderValue::from_str(&way.join(", ")) {
-        headers.insert(FOR, way);
+    if headers.contains_key(FOR) {
+        let way = headers.get_all(FOR).iter().chain([peer]).filter_map(|v| v.to_str().ok()).collect::<Vec<_>>();
+        if let Ok(way) = HeaderValue::from_str(&way.join(", ")) {
+            headers.insert(FOR, way);
+        }
+    } else {
+        headers.insert(FOR, peer.clone());
     }
     headers.entry(PROTO).or_insert(HeaderValue::from_static("http"));
     headers.entry(HOST).or_insert_with(|| host.clone());

@@ -1,10 +1,6 @@
 //! One request: which rule, which tag, which backend, and back.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Instant,
-};
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
 use http::{
@@ -36,10 +32,11 @@ pub(super) struct Shared {
 }
 
 /// Where a request came in.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Came {
     pub(super) at: SocketAddr,
-    pub(super) from: IpAddr,
+    /// The caller's address, as a header says it.
+    pub(super) from: HeaderValue,
 }
 
 /// A request that knows where it goes.
@@ -118,7 +115,7 @@ fn plan<'t>(table: &'t Table, mut parts: Parts, came: Came, trace: &Trace, hop: 
         None => return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "nothing is served here any more")),
         Some(Frontend::Service(port) | Frontend::Raw(port)) => *port,
         Some(Frontend::Entry { gateway, routes }) => {
-            let Some(found) = routes.iter().find(|m| m.takes(&name_of(&host), &parts)) else {
+            let Some(found) = routes.iter().find(|m| m.takes(name_of(&host), &parts)) else {
                 let words = format!("Gateway {gateway}: no route takes {} {}", parts.method, parts.uri.path());
                 return Err(Refusal::new(StatusCode::NOT_FOUND, words));
             };
@@ -137,7 +134,7 @@ fn plan<'t>(table: &'t Table, mut parts: Parts, came: Came, trace: &Trace, hop: 
     hop.service.clone_from(&asked.service);
     hop.app.clone_from(&asked.service);
     if !asked.routes.is_empty() {
-        let Some(found) = asked.routes.iter().find(|m| m.takes(&name_of(&host), &parts)) else {
+        let Some(found) = asked.routes.iter().find(|m| m.takes(name_of(&host), &parts)) else {
             let words = format!("Service {}: no route takes {} {}", asked.name(), parts.method, parts.uri.path());
             return Err(Refusal::new(StatusCode::NOT_FOUND, words));
         };
@@ -148,13 +145,13 @@ fn plan<'t>(table: &'t Table, mut parts: Parts, came: Came, trace: &Trace, hop: 
         port = take(table, found, Some(port), &mut parts, hop, &mut changes)?;
         last = Some(found.rule.clone());
     }
-    hop.tag = tag_of(table, &parts, last.as_deref());
+    hop.tag = tag_of(&parts, last.as_deref());
     strip_hop_by_hop(&mut parts.headers);
     if let Some(protocol) = &switch {
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         parts.headers.insert(header::UPGRADE, protocol.clone());
     }
-    forwarded(&mut parts.headers, came.from, &host, entry);
+    forwarded(&mut parts.headers, &came.from, &host, entry);
     parts.headers.entry(header::HOST).or_insert(host);
     if let Ok(value) = HeaderValue::from_str(&trace.header()) {
         parts.headers.insert("traceparent", value);
@@ -212,9 +209,8 @@ fn take<'t>(
 }
 
 /// The lane tag on a request, by the header of its lane group.
-fn tag_of(table: &Table, parts: &Parts, rule: Option<&Rule>) -> Option<String> {
-    let group = rule.and_then(|r| r.group.as_deref().map(|g| (r.route.split('/').next().unwrap_or_default(), g)));
-    let header = group.and_then(|(namespace, name)| table.tags.get(&(namespace.to_owned(), name.to_owned())));
+fn tag_of(parts: &Parts, rule: Option<&Rule>) -> Option<String> {
+    let header = rule.and_then(|r| r.tag.as_ref());
     let value = header.map_or_else(|| parts.headers.get("x-mse-tag"), |h| parts.headers.get(h));
     value.and_then(|v| v.to_str().ok()).filter(|v| !v.is_empty()).map(str::to_owned)
 }
@@ -225,10 +221,10 @@ fn host_of(parts: &Parts) -> HeaderValue {
 }
 
 /// A host without its port.
-fn name_of(host: &HeaderValue) -> String {
+fn name_of(host: &HeaderValue) -> &str {
     let text = host.to_str().unwrap_or_default();
     let port = text.rfind(':').filter(|i| text[i + 1..].bytes().all(|b| b.is_ascii_digit()));
-    port.map_or(text, |i| &text[..i]).to_owned()
+    port.map_or(text, |i| &text[..i])
 }
 
 impl Port {

@@ -63,6 +63,7 @@ impl Context<'_> {
             ..Rule::default()
         };
         let group = rule.group.as_ref().and_then(|g| self.colours.get(&(self.namespace.clone(), g.clone())));
+        rule.tag = group.map(|group| group.header.clone());
         rule.falls_back = group.is_some_and(|group| {
             let held =
                 |h: &ValueMatch| group.header.as_str().eq_ignore_ascii_case(&h.name) && group.held.contains(&h.value);
@@ -70,8 +71,8 @@ impl Context<'_> {
         });
         match self.filters(&wanted.filters) {
             Ok((change, colour)) => {
-                if let Some((group, _)) = &colour {
-                    rule.group = Some(group.clone());
+                if let Some((group, colour)) = &colour {
+                    (rule.group, rule.tag) = (Some(group.clone()), Some(colour.header.clone()));
                 }
                 (rule.change, rule.colour) = (change, colour.map(|c| c.1));
             }

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
+use http::HeaderValue;
 use hyper::service::service_fn;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -106,9 +107,10 @@ async fn listen(listener: TcpListener, at: SocketAddr, shared: Arc<Shared>, stop
             shared.switched.spawn(passed);
             continue;
         }
-        let (shared, came) = (shared.clone(), Came { at, from: peer.ip() });
+        let Ok(from) = HeaderValue::try_from(peer.ip().to_string()) else { continue };
+        let (shared, came) = (shared.clone(), Came { at, from });
         let answer = service_fn(move |request| {
-            let shared = shared.clone();
+            let (shared, came) = (shared.clone(), came.clone());
             async move { Ok::<_, Infallible>(shared.answer(request, came).await) }
         });
         let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), answer).into_owned();

@@ -17,8 +17,6 @@ use crate::domain::{
 pub struct Table {
     pub(super) ports: Vec<Port>,
     pub(super) listeners: HashMap<SocketAddr, Frontend>,
-    /// Namespace and name of a lane group to the header with its tag.
-    pub(super) tags: HashMap<(String, String), HeaderName>,
 }
 
 /// One port of a Service.
@@ -84,6 +82,8 @@ pub(super) struct Rule {
     pub(super) route: String,
     /// The lane group that the route stands for.
     pub(super) group: Option<String>,
+    /// The header with that group's tag.
+    pub(super) tag: Option<HeaderName>,
     pub(super) colour: Option<Arc<Colour>>,
     pub(super) change: Change,
     pub(super) backends: Vec<Backend>,

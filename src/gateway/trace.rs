@@ -22,17 +22,23 @@ pub(super) struct Trace {
 impl Trace {
     /// Continues a `traceparent`, or begins a trace.
     pub(super) fn of(traceparent: Option<&str>) -> Self {
-        let span = format!("{:016x}", id64().max(1));
+        let span = hex(&id64().max(1).to_be_bytes());
         match traceparent.and_then(parse) {
             Some((id, parent, flags)) => Self { id: id.into(), parent: Some(parent.into()), span, flags: flags.into() },
-            None => Self { id: format!("{:032x}", id128().max(1)), parent: None, span, flags: "01".into() },
+            None => Self { id: hex(&id128().max(1).to_be_bytes()), parent: None, span, flags: "01".into() },
         }
     }
 
     /// The header for the pod.
     pub(super) fn header(&self) -> String {
-        format!("00-{}-{}-{}", self.id, self.span, self.flags)
+        ["00", &self.id, &self.span, &self.flags].join("-")
     }
+}
+
+/// Several times faster than a formatter, which matters once a request.
+fn hex(bytes: &[u8]) -> String {
+    let digit = |d: u8| char::from(if d < 10 { b'0' + d } else { b'a' + d - 10 });
+    bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
 }
 
 /// Trace id, parent id and flags of a valid header (also of a later version).
