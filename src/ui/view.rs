@@ -32,9 +32,7 @@ mod trace;
 mod words;
 
 pub use layout::{Plan, plan, text_height};
-pub(crate) use task::detail as task_detail;
-pub(crate) use text::lines as text_lines;
-pub(crate) use trace::detail as chain_detail;
+pub(crate) use text::{lines as text_lines, rows as text_rows};
 
 /// Draws everything; answers where the terminal's cursor stands, if a field is edited.
 pub fn view(model: &Model, area: Rect, buf: &mut Buffer) -> Option<(u16, u16)> {

@@ -82,6 +82,42 @@ impl Rich {
         self
     }
 
+    /// In rows of at most that width: broken at a blank where one is near the end, the rest set in by two.
+    pub(crate) fn broken(self, width: usize) -> Vec<Self> {
+        let width = width.max(4);
+        let bytes: usize = self.runs.iter().map(|(_, t)| t.len()).sum();
+        if bytes <= width || self.width() <= width {
+            return vec![self];
+        }
+        let signs = self.runs.iter().flat_map(|(role, text)| text.graphemes(true).map(|g| (*role, g, columns(g))));
+        let signs: Vec<(Role, &str, usize)> = signs.collect();
+        let mut rows = vec![];
+        let mut from = 0;
+        while from < signs.len() {
+            let room = if from == 0 { width } else { width - 2 };
+            let (mut to, mut used) = (from, 0);
+            while let Some((_, _, wide)) = signs.get(to).filter(|(_, _, wide)| used + wide <= room) {
+                used += wide;
+                to += 1;
+            }
+            let rest = signs.get(from..to).unwrap_or_default();
+            let blank =
+                rest.iter().rposition(|(_, g, _)| *g == " ").filter(|at| to < signs.len() && *at * 3 > rest.len() * 2);
+            // A sign wider than the screen is let through, or this would never end.
+            let end = blank.map_or(to, |at| from + at + 1).max(from + 1);
+            let mut row = if from == 0 { Self::new() } else { Self::of(Role::Text, "  ") };
+            for (role, sign, _) in signs.get(from..end).unwrap_or_default() {
+                match row.runs.last_mut().filter(|(last, _)| last == role) {
+                    Some((_, text)) => text.push_str(sign),
+                    None => row.runs.push((*role, (*sign).to_owned())),
+                }
+            }
+            rows.push(row);
+            from = end;
+        }
+        rows
+    }
+
     pub(crate) fn width(&self) -> usize {
         self.runs.iter().map(|(_, t)| columns(t)).sum()
     }
@@ -242,6 +278,24 @@ mod tests {
     fn hostile_text_loses_its_teeth() {
         assert_eq!(harmless("a\u{1b}[31m\u{202e}b\u{200b}"), "ab");
         assert_eq!(Rich::new().col(Role::Text, "a\u{7}b", 4).text(), "ab  ");
+    }
+
+    #[test]
+    fn long_lines_go_on_in_the_next_row_and_lose_nothing() {
+        let line = || {
+            Rich::of(Role::Muted, "12:00 ")
+                .add(Role::Bad, "error: 灰度 of a very long word")
+                .add(Role::Text, "x".repeat(30))
+        };
+        for width in 1..60 {
+            let rows = line().broken(width);
+            let text: String =
+                rows.iter().enumerate().map(|(i, r)| r.text()[if i == 0 { 0 } else { 2 }..].to_owned()).collect();
+            assert_eq!(text, line().text());
+            assert!(rows.iter().all(|r| r.width() <= width.max(4)), "{width}: {rows:?}");
+        }
+        assert_eq!(Rich::of(Role::Text, "one two three").broken(12)[0].text(), "one two ");
+        assert_eq!(Rich::of(Role::Text, "short").broken(12).len(), 1);
     }
 
     #[test]

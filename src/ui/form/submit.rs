@@ -93,7 +93,7 @@ fn lane_form(model: &Model, form: &mut Form, old: Option<&str>, base: &LaneSpec)
         let own = problem.lane == name;
         let field = form.fields.iter_mut().find(|f| own && f.id == id);
         match (problem.severity, field) {
-            (Severity::Error, Some(field)) if field.error.is_none() => field.error = Some(problem.text),
+            (Severity::Error, Some(field)) => _ = field.error.get_or_insert(problem.text),
             (Severity::Error, _) => remarks.push(Remark::Wrong(problem.text)),
             (Severity::Warning, _) if own => remarks.push(Remark::Doubt(problem.text)),
             (Severity::Warning, _) => remarks.push(Remark::Doubt(format!("lane {}: {}", problem.lane, problem.text))),

@@ -116,8 +116,21 @@ impl Palette {
 }
 
 impl Model {
-    /// Goes to an object.
-    pub fn go(&mut self, goal: &Goal) {
+    /// Goes to an object; false when it is not there any more.
+    #[must_use]
+    pub fn go(&mut self, goal: &Goal) -> bool {
+        let world = &self.world;
+        let there = match goal {
+            Goal::Act(_) => true,
+            Goal::App(app) => world.apps.contains_key(app),
+            Goal::Environment(app, name) => world.apps.get(app).is_some_and(|a| a.spec.environment(name).is_some()),
+            Goal::Pod(app, _, key) => world.apps.contains_key(app) && world.pods.contains_key(key),
+            Goal::Release(app, name) => world.apps.contains_key(app) && world.releases.contains_key(name),
+            Goal::Lane(name) => world.lanes.contains_key(name),
+        };
+        if !there {
+            return false;
+        }
         self.zoom = false;
         self.filters.clear();
         match goal {
@@ -149,5 +162,6 @@ impl Model {
                 self.lane = Some(lane.clone());
             }
         }
+        true
     }
 }

@@ -1,11 +1,14 @@
 //! Something to read: logs, YAML, events, help, a chain, a probe's result.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
-use crate::ui::{
-    effect::{Fault, Object, Probed, Ticket},
-    theme::Role,
-    widget::Rich,
+use crate::{
+    domain::{chain::Chain, world::Key},
+    ui::{
+        effect::{Fault, Object, Probed, Ticket},
+        theme::Role,
+        widget::Rich,
+    },
 };
 
 /// So many lines are kept.
@@ -22,8 +25,12 @@ pub enum Source {
     Logs,
     /// An object as YAML.
     Yaml(Object),
-    /// As it was when opened.
-    Fixed,
+    /// A task of a release; worked out when drawn.
+    Task(String, String),
+    /// A chain; worked out when drawn.
+    Chain(Arc<Chain>),
+    /// Events of these objects and of what they made; worked out when drawn.
+    Events(Vec<Key>),
     /// Probes sent together: label and what came of it, none while under way; worked out when drawn.
     Probe(u64, Vec<(String, Came)>),
 }
@@ -54,7 +61,7 @@ pub struct Text {
 }
 
 impl Text {
-    pub(crate) fn new(title: impl Into<String>, source: Source, lines: Vec<Rich>) -> Self {
+    pub(crate) fn new(title: impl Into<String>, source: Source) -> Self {
         Self {
             title: title.into(),
             source,
@@ -64,7 +71,7 @@ impl Text {
             follow: false,
             filter: String::new(),
             dropped: 0,
-            lines: lines.into(),
+            lines: VecDeque::new(),
         }
     }
 

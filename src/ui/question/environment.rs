@@ -46,8 +46,9 @@ pub(super) fn teardown(model: &Model) -> Result<Question, String> {
             .push(format!("{} is a baseline: its requests will have nobody to answer them", environment.name)),
     }
     question.happens.push(format!(
-        "{} s of draining, then {pods} pods and the objects above go",
-        environment.rollout.drain_seconds
+        "{} s of draining, then {pods} pod{} and the objects above go",
+        environment.rollout.drain_seconds,
+        if pods == 1 { "" } else { "s" }
     ));
     question.happens.push("the environment itself stays: the next release brings it up again".into());
     question.kubectl.push(format!("graylane teardown {name} --environment {}", environment.name));

@@ -280,7 +280,7 @@ fn page(model: &Model) -> isize {
 fn step(model: &mut Model, by: isize) -> Vec<Effect> {
     match model.overlays.pop() {
         Some(Overlay::Text(mut text)) => {
-            let lines = view::text_lines(model, &text).len();
+            let lines = view::text_rows(model, &text).len();
             text.scroll(by, lines, view::text_height(model.size));
             model.overlays.push(Overlay::Text(text));
         }
@@ -302,7 +302,7 @@ fn step(model: &mut Model, by: isize) -> Vec<Effect> {
 
 fn follow(model: &mut Model) -> Vec<Effect> {
     if let Some(Overlay::Text(mut text)) = model.overlays.pop() {
-        let lines = view::text_lines(model, &text).len();
+        let lines = view::text_rows(model, &text).len();
         text.top = text.first(lines, view::text_height(model.size));
         text.follow = !text.follow;
         model.overlays.push(Overlay::Text(text));
@@ -405,10 +405,10 @@ fn accept(model: &mut Model) -> Vec<Effect> {
     match model.overlays.pop() {
         Some(Overlay::Palette(palette)) => match palette.goal() {
             Some(Goal::Act(action)) if can(model, action) => act(model, action),
-            Some(goal) => {
-                model.go(&goal);
-                vec![]
-            }
+            Some(goal) => match model.go(&goal) {
+                true => vec![],
+                false => refuse(model, "that is gone meanwhile"),
+            },
             None => vec![],
         },
         Some(Overlay::Filter(..)) | None => vec![],

@@ -1,16 +1,11 @@
 //! Things to read: what Enter, logs, events, YAML, help and the clipboard show of what is selected.
 
 use crate::{
-    domain::{
-        chain::Chain,
-        text::age,
-        world::{Event, Key},
-    },
+    domain::world::Key,
     ui::{
         effect::{Ask, Effect, Object},
         keymap::{Action, Context},
         model::{Level, Model, Overlay, Pane, Source, Text},
-        theme::Role,
         view,
         widget::Rich,
     },
@@ -30,11 +25,11 @@ fn nothing(model: &mut Model, what: &str) -> Vec<Effect> {
 }
 
 pub(super) fn help(model: &mut Model) -> Vec<Effect> {
-    show(model, Text::new("Keys", Source::Help, vec![]))
+    show(model, Text::new("Keys", Source::Help))
 }
 
 pub(super) fn notices(model: &mut Model) -> Vec<Effect> {
-    show(model, Text::new("Notices", Source::Notices, vec![]))
+    show(model, Text::new("Notices", Source::Notices))
 }
 
 /// Enter: deeper into what is selected.
@@ -50,10 +45,11 @@ pub(super) fn open(model: &mut Model) -> Vec<Effect> {
             model.filters.remove(&Pane::Environments);
             vec![]
         }
-        Pane::Rollout => match model.selected_task().cloned() {
-            Some(task) => {
-                let lines = view::task_detail(model, &task);
-                show(model, Text::new(format!("Task {}", task.name), Source::Fixed, lines))
+        Pane::Rollout => match model.selected_release().map(|(r, _)| r.clone()).zip(model.selected_task()) {
+            Some((release, task)) => {
+                let source = Source::Task(release, task.name.clone());
+                let text = Text::new(format!("Task {}", task.name), source);
+                show(model, text)
             }
             None => nothing(model, "there is no task to open"),
         },
@@ -66,17 +62,10 @@ pub(super) fn open(model: &mut Model) -> Vec<Effect> {
             }
         },
         Pane::Trace => match model.selected_chain().cloned() {
-            Some(chain) => {
-                let lines = chain_lines(model, &chain);
-                show(model, Text::new(format!("Trace {}", chain.trace), Source::Fixed, lines))
-            }
+            Some(chain) => show(model, Text::new(format!("Trace {}", chain.trace), Source::Chain(chain))),
             None => nothing(model, "there is no chain to open"),
         },
     }
-}
-
-fn chain_lines(model: &Model, chain: &Chain) -> Vec<Rich> {
-    view::chain_detail(model, chain)
 }
 
 pub(super) fn logs(model: &mut Model) -> Vec<Effect> {
@@ -86,7 +75,7 @@ pub(super) fn logs(model: &mut Model) -> Vec<Effect> {
     };
     let (key, container) = (pod.key.clone(), pod.containers.first().map(|c| c.to_string()));
     let ticket = model.ticket();
-    let mut text = Text::new(format!("Logs of {}", key.name), Source::Logs, vec![]);
+    let mut text = Text::new(format!("Logs of {}", key.name), Source::Logs);
     (text.ticket, text.loading, text.follow) = (Some(ticket), true, true);
     show(model, text);
     vec![Effect::Ask(ticket, Ask::Logs { pod: key, container, tail: TAIL })]
@@ -102,23 +91,7 @@ pub(super) fn events(model: &mut Model) -> Vec<Effect> {
         }
         _ => vec![],
     };
-    let prefix =
-        |e: &Event| own.iter().any(|k| k.namespace == e.object.namespace && e.object.name.starts_with(&k.name));
-    let lines: Vec<Rich> = model.world.events.iter().rev().filter(|e| prefix(e)).map(|e| event(model, e)).collect();
-    let lines = if lines.is_empty() { vec![Rich::of(Role::Muted, "no events are known")] } else { lines };
-    show(model, Text::new("Events, newest first", Source::Fixed, lines))
-}
-
-fn event(model: &Model, event: &Event) -> Rich {
-    let role = if event.warning { Role::Warn } else { Role::Muted };
-    let time = event.time.map(|t| age(model.now, t)).unwrap_or_default();
-    let count = if event.count > 1 { format!(" (×{})", event.count) } else { String::new() };
-    Rich::new()
-        .right(Role::Muted, time, 6)
-        .add(Role::Text, "  ")
-        .col(role, &*event.reason, 20)
-        .add(Role::Accent, format!(" {} ", event.object.name))
-        .add(Role::Text, format!("{}{count}", event.message))
+    show(model, Text::new("Events, newest first", Source::Events(own)))
 }
 
 /// The object that is selected, as kubectl names it.
@@ -151,7 +124,7 @@ fn selected(model: &Model) -> Option<Object> {
 pub(super) fn yaml(model: &mut Model) -> Vec<Effect> {
     let Some(object) = selected(model) else { return nothing(model, "nothing is selected") };
     let ticket = model.ticket();
-    let mut text = Text::new(object.title(), Source::Yaml(object.clone()), vec![]);
+    let mut text = Text::new(object.title(), Source::Yaml(object.clone()));
     (text.ticket, text.loading) = (Some(ticket), true);
     show(model, text);
     vec![Effect::Ask(ticket, Ask::Yaml(object))]

@@ -109,7 +109,7 @@ pub(super) fn own(model: &mut Model, intent: Intent) -> Vec<Effect> {
 fn send(model: &mut Model, group: &str, sent: Vec<(String, ProbeSpec)>) -> Vec<Effect> {
     let id = model.ticket().0;
     let labels = sent.iter().map(|(label, _)| (label.clone(), None)).collect();
-    let mut text = Text::new(format!("Probe of {group}"), Source::Probe(id, labels), vec![]);
+    let mut text = Text::new(format!("Probe of {group}"), Source::Probe(id, labels));
     text.loading = true;
     model.overlays.push(Overlay::Text(Box::new(text)));
     let mut effects = vec![];

@@ -8,6 +8,7 @@
 use ratatui::layout::Rect;
 
 use super::words;
+use crate::domain::text::middle_ellipsis;
 use crate::ui::{
     facts::turn,
     keymap::{Action, Context},
@@ -33,10 +34,13 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
     if full + cells.iter().sum::<usize>() + 14 > width {
         cells.fill(4);
     }
-    let name = full.min(width.saturating_sub(cells.iter().sum::<usize>() + 14)).max(6);
-    // Where whole names do not fit the short ones stand, and leave the rest to what is going on.
-    let short = || apps.iter().take(200).map(|a| words::short(model, a).chars().count()).max().unwrap_or(6).max(3);
-    let name = if name < full { name.min(short()) } else { name };
+    // What a release waits for is what one looks for: its column needs twelve, and a name can be short.
+    let left = |cells: &[usize]| width.saturating_sub(cells.iter().sum::<usize>() + 13);
+    let short = apps.iter().take(200).map(|a| words::short(model, a).chars().count()).max().unwrap_or(8).max(3);
+    if full > left(&cells) && short > left(&cells) {
+        cells.fill(3);
+    }
+    let name = if full <= left(&cells) { full } else { short.min(left(&cells).max(8)) };
     let mut body = inner;
     if inner.height > 4 {
         let mut head = Rich::of(Role::Muted, " ").col(Role::Muted, "APP", name + 1);
@@ -63,6 +67,8 @@ fn row(model: &Model, name: &str, columns: &[&str], width: usize, cells: &[usize
     let mark = if model.marked.contains(name) { glyphs.mark } else { " " };
     let mut line = Rich::new();
     let shown = if name.chars().count() > width { words::short(model, name) } else { name };
+    // Names of one workspace are told apart by their ends.
+    let shown = middle_ellipsis(shown, width);
     line = line.col(Role::Text, shown, width).add(Role::Key, mark);
     let app = model.world.apps.get(name);
     for (column, cell) in columns.iter().zip(cells) {
@@ -98,7 +104,9 @@ fn facts(model: &Model, rows: usize) -> Rich {
     if !model.marked.is_empty() {
         line.push(Role::Accent, format!("{} marked ", model.marked.len()));
     }
-    line.add(Role::Muted, if rows == all { format!("{all}") } else { format!("{rows} of {all}") })
+    let gap = if line.is_empty() { "" } else { model.options.glyphs.dot };
+    let gap = if gap.is_empty() { String::new() } else { format!("{gap} ") };
+    line.add(Role::Muted, if rows == all { format!("{gap}{all}") } else { format!("{gap}{rows} of {all}") })
 }
 
 /// A pane's key.

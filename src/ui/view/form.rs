@@ -96,6 +96,7 @@ fn line(canvas: &mut Canvas<'_>, area: Rect, row: u16, field_of: &Field, label: 
                     (true, false) => Role::Text,
                     (false, _) => Role::Muted,
                 };
+                // Also where there is no colour one sees which it is.
                 let (open, close) = if i == *at { ("‹", "›") } else { (" ", " ") };
                 if i == *at || options.len() < 5 || here && i.abs_diff(*at) < 3 {
                     rich = rich.add(role, format!("{open}{option}{close}")).add(Role::Text, " ");

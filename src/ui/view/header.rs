@@ -25,11 +25,17 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     canvas.line(left_area, 0, &left);
     canvas.line_right(area, 0, &right);
 
-    let traffic = traffic(model, width / 2);
-    let room = width.saturating_sub(traffic.width() + 2);
-    let left_area = Rect { width: u16::try_from(room).unwrap_or(area.width), ..area };
-    canvas.line(left_area, 1, &Rich::of(Role::Text, " ").join(headline(model, room.saturating_sub(1))));
-    canvas.line_right(area, 1, &traffic);
+    // Who must act is not cut for a count of requests.
+    let room = |traffic: &Rich| width.saturating_sub(traffic.width() + 2);
+    let mut traffic_words = traffic(model, width / 2, false);
+    let mut head = headline(model, room(&traffic_words).saturating_sub(1));
+    if head.width() >= room(&traffic_words) {
+        traffic_words = traffic(model, width / 2, true);
+        head = headline(model, room(&traffic_words).saturating_sub(1));
+    }
+    let left_area = Rect { width: u16::try_from(room(&traffic_words)).unwrap_or(area.width), ..area };
+    canvas.line(left_area, 1, &Rich::of(Role::Text, " ").join(head));
+    canvas.line_right(area, 1, &traffic_words);
 }
 
 /// Link, engine, entry, badges: the least important goes first when room is short.
@@ -90,36 +96,47 @@ pub(super) fn headline(model: &Model, room: usize) -> Rich {
         };
         return line.add(Role::Muted, words).add(Role::Muted, rest);
     }
+    let more = |left: usize, brief: bool| if brief { format!("  +{left}") } else { format!("   +{left} more") };
     for (i, (_, release)) in active.iter().enumerate() {
-        let now = turn(release);
-        let (role, sign) = words::turn(glyphs, model.beat, now);
-        let mut part = Rich::of(role, format!("{sign} "));
-        let stage = if release.spec.stage.is_empty() { "teardown" } else { &release.spec.stage };
-        let app = words::short(model, &release.spec.app);
-        part.push(Role::Title, app);
-        part.push(Role::Muted, format!(" {stage} "));
-        if let Turn::Batch(task, _) | Turn::Busy(Some(task)) = now
-            && task.kind == "deploy"
-            && let Some(environment) = &task.environment
-        {
-            let workloads: Vec<_> = model.world.workloads_of(&release.spec.app, environment).collect();
-            let pods = crate::ui::facts::pods(&model.facts, &model.world, &release.spec.app, environment);
-            let split = split(Some(task), &workloads, pods);
-            part = part.join(words::bar(glyphs, split.new_ready, split.new_coming, split.old, 10)).add(Role::Text, " ");
-        }
-        part.push(role, now.word());
-        part = part.join(who(model, release, now));
-        let gap = if i == 0 { 0 } else { 3 };
         let left = active.len() - i;
-        if i > 0 && line.width() + gap + part.width() > room.saturating_sub(if left > 1 { 9 } else { 0 }) {
-            return line.add(Role::Muted, format!("   +{left} more"));
+        let tail = if left > 1 { more(left - 1, false).len() } else { 0 };
+        let whole = part(model, release, false);
+        let gap = if i == 0 { 0 } else { 3 };
+        let fits = line.width() + gap + whole.width() + tail <= room;
+        if i > 0 && !fits {
+            let words = more(left, false);
+            let brief = line.width() + words.len() > room;
+            return line.add(Role::Muted, more(left, brief));
         }
         if gap > 0 {
             line.push(Role::Border, format!(" {} ", glyphs.dot));
         }
-        line = line.join(part);
+        line = line.join(if fits { whole } else { part(model, release, true) });
     }
     line
+}
+
+/// One release in a few words; in brief without its stage.
+fn part(model: &Model, release: &crate::api::Release, brief: bool) -> Rich {
+    let glyphs = &model.options.glyphs;
+    let now = turn(release);
+    let (role, sign) = words::turn(glyphs, model.beat, now);
+    let mut part = Rich::of(role, format!("{sign} "));
+    let stage = if release.spec.stage.is_empty() { "teardown" } else { &release.spec.stage };
+    let app = words::short(model, &release.spec.app);
+    part.push(Role::Title, app);
+    part.push(Role::Muted, if brief { " ".to_owned() } else { format!(" {stage} ") });
+    if let Turn::Batch(task, _) | Turn::Busy(Some(task)) = now
+        && task.kind == "deploy"
+        && let Some(environment) = &task.environment
+    {
+        let workloads: Vec<_> = model.world.workloads_of(&release.spec.app, environment).collect();
+        let pods = crate::ui::facts::pods(&model.facts, &model.world, &release.spec.app, environment);
+        let split = split(Some(task), &workloads, pods);
+        part = part.join(words::bar(glyphs, split.new_ready, split.new_coming, split.old, 10)).add(Role::Text, " ");
+    }
+    part.push(role, now.word());
+    part.join(who(model, release, now))
 }
 
 /// Who must act, and with which key.
@@ -151,7 +168,7 @@ fn who(model: &Model, release: &crate::api::Release, now: Turn<'_>) -> Rich {
 }
 
 /// Whether tagged requests go where they should. A leak is the loudest thing on the screen.
-fn traffic(model: &Model, room: usize) -> Rich {
+fn traffic(model: &Model, room: usize, brief: bool) -> Rich {
     let glyphs = &model.options.glyphs;
     let traffic = model.facts.traffic(model.now);
     if traffic.leaks > 0 || traffic.failed > 0 {
@@ -161,7 +178,7 @@ fn traffic(model: &Model, room: usize) -> Rich {
             (n, _) => format!(" {} {n} LEAKS ", glyphs.bad),
         };
         let mut line = Rich::of(Role::Alarm, words);
-        if let Some(worst) = &traffic.worst {
+        if let Some(worst) = traffic.worst.as_ref().filter(|_| !brief) {
             let left = room.saturating_sub(line.width() + 2);
             line = line.add(Role::Bad, format!(" {}", crate::domain::text::truncate(worst, left)));
         }
@@ -169,6 +186,8 @@ fn traffic(model: &Model, room: usize) -> Rich {
     }
     match (traffic.chains, traffic.tagged) {
         (0, _) => Rich::of(Role::Muted, format!("{} no traffic seen ", glyphs.idle)),
+        (_, 0) if brief => Rich::of(Role::Ok, glyphs.ok).add(Role::Muted, " none tagged "),
+        (_, _) if brief => Rich::of(Role::Ok, glyphs.ok).add(Role::Text, " traffic right "),
         (n, 0) => Rich::of(Role::Ok, glyphs.ok).add(Role::Muted, format!(" {n} requests, none tagged ")),
         (n, t) if room < 45 => Rich::of(Role::Ok, glyphs.ok).add(Role::Muted, format!(" {t}/{n} tagged ")),
         (n, t) => Rich::of(Role::Ok, glyphs.ok)

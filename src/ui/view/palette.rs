@@ -20,6 +20,10 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, palette: 
     let room = usize::from(list.height);
     let top = first(Some(palette.at), palette.found.len(), room);
     let cursor = canvas.cursor;
+    if palette.found.is_empty() {
+        let place = Rect { x: list.x + 1, width: list.width.saturating_sub(2), ..list };
+        canvas.line(place, 0, &Rich::of(Role::Muted, "no action and no object has these letters"));
+    }
     for (row, i) in palette.found.iter().enumerate().skip(top).take(room) {
         let Some((text, goal)) = palette.all.get(*i) else { continue };
         let (head, rest) = text.split_once("  ").unwrap_or((text, ""));

@@ -78,15 +78,17 @@ pub(super) fn batches(model: &Model, release: &Release, task: &TaskStatus, width
             BatchPhase::Done => (Role::Ok, glyphs.ok, ""),
         };
         let line = Rich::of(role, format!("  {sign} ")).add(Role::Muted, format!("{:>2}  ", batch.number));
-        let line = line.join(words::bar(glyphs, batch.target, 0, old, bar - 1)).to(8 + bar);
+        let line = line.join(words::bar(glyphs, batch.target, 0, old, bar - 1)).to(9 + bar);
         let counts = format!("{} new {} old", batch.target, old);
         let spent = words::elapsed(model, batch.started_at.as_ref(), batch.finished_at.as_ref());
         let text = if batch.phase == BatchPhase::Pending { Role::Muted } else { Role::Text };
-        lines.push(line.col(text, counts, 14).add(role, word).to(width.saturating_sub(7)).right(Role::Muted, spent, 6));
+        let line = line.col(text, counts, 14);
+        let room = width.saturating_sub(line.width() + 7);
+        lines.push(line.col(role, word, room).add(Role::Text, " ").right(Role::Muted, spent, 6));
     }
     if now.wanted > 0 || now.new_ready + now.new_coming + now.old > 0 {
         let line = Rich::of(Role::Accent, "   now  ");
-        let line = line.join(words::bar(glyphs, now.new_ready, now.new_coming, now.old, bar)).to(8 + bar);
+        let line = line.join(words::bar(glyphs, now.new_ready, now.new_coming, now.old, bar)).to(9 + bar);
         let coming = if now.new_coming > 0 { format!(", {} coming", now.new_coming) } else { String::new() };
         lines.push(line.add(Role::Text, format!("{} new ready{coming}, {} old", now.new_ready, now.old)));
     }
@@ -94,7 +96,7 @@ pub(super) fn batches(model: &Model, release: &Release, task: &TaskStatus, width
 }
 
 /// Everything about a task, for reading.
-pub(crate) fn detail(model: &Model, task: &TaskStatus) -> Vec<Rich> {
+pub(super) fn detail(model: &Model, release: &Release, task: &TaskStatus) -> Vec<Rich> {
     let width = usize::from(model.size.0).saturating_sub(22).max(20);
     let mut lines = vec![];
     let mut add = |label: &str, text: String| {
@@ -130,9 +132,7 @@ pub(crate) fn detail(model: &Model, task: &TaskStatus) -> Vec<Rich> {
         let message = probe.message.as_deref().map(|m| format!(": {m}")).unwrap_or_default();
         add("probe", format!("{} {} {word}: {}{message}", probe.probe.path, probe.status, chain.join(" → ")));
     }
-    if let Some((_, release)) = model.selected_release()
-        && !task.batches.is_empty()
-    {
+    if !task.batches.is_empty() {
         lines.push(Rich::new());
         lines.extend(batches(model, release, task, width));
     }

@@ -2,9 +2,13 @@
 
 use ratatui::layout::Rect;
 
-use super::{footer, words};
+use super::{footer, task, trace, words};
 use crate::{
     api::Served,
+    domain::{
+        text::age,
+        world::{Event, Key},
+    },
     ui::{
         effect::{Fault, Probed},
         keymap::{Context, Danger, show},
@@ -15,7 +19,7 @@ use crate::{
 };
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, text: &Text) {
-    let lines = lines(model, text);
+    let lines = rows(model, text);
     let height = usize::from(area.height).saturating_sub(2);
     let first = text.first(lines.len(), height);
     let mut title = Rich::new();
@@ -58,11 +62,46 @@ pub(crate) fn lines(model: &Model, text: &Text) -> Vec<Rich> {
         Source::Help => help(model),
         Source::Notices => notices(model),
         Source::Probe(_, results) => probe(model, results),
-        Source::Logs | Source::Yaml(_) | Source::Fixed => {
+        Source::Task(release, task) => task_lines(model, release, task),
+        Source::Chain(chain) => trace::detail(model, chain),
+        Source::Events(own) => events(model, own),
+        Source::Logs | Source::Yaml(_) => {
             return text.lines.iter().filter(|l| matches(&text.filter, &l.text())).cloned().collect();
         }
     };
     all.into_iter().filter(|l| matches(&text.filter, &l.text())).collect()
+}
+
+/// The same as they are seen: what is too long for the screen goes on in the next row.
+pub(crate) fn rows(model: &Model, text: &Text) -> Vec<Rich> {
+    let width = usize::from(model.size.0).saturating_sub(4);
+    lines(model, text).into_iter().flat_map(|line| line.broken(width)).collect()
+}
+
+fn task_lines(model: &Model, release: &str, name: &str) -> Vec<Rich> {
+    let found = model.world.releases.get(release);
+    let status = found.and_then(|r| r.status.as_ref());
+    match found.zip(status.and_then(|s| s.tasks.iter().find(|t| t.name == name))) {
+        Some((release, found)) => task::detail(model, release, found),
+        None => vec![Rich::of(Role::Warn, format!("release {release} has no task {name} any more"))],
+    }
+}
+
+fn events(model: &Model, own: &[Key]) -> Vec<Rich> {
+    let about = |e: &Event| own.iter().any(|k| k.namespace == e.object.namespace && e.object.name.starts_with(&k.name));
+    let line = |event: &Event| {
+        let role = if event.warning { Role::Warn } else { Role::Muted };
+        let time = event.time.map(|t| age(model.now, t)).unwrap_or_default();
+        let count = if event.count > 1 { format!(" (×{})", event.count) } else { String::new() };
+        Rich::new()
+            .right(Role::Muted, time, 6)
+            .add(Role::Text, "  ")
+            .col(role, &*event.reason, 20)
+            .add(Role::Accent, format!(" {} ", event.object.name))
+            .add(Role::Text, format!("{}{count}", event.message))
+    };
+    let lines: Vec<Rich> = model.world.events.iter().rev().filter(|e| about(e)).map(line).collect();
+    if lines.is_empty() { vec![Rich::of(Role::Muted, "no events are known")] } else { lines }
 }
 
 /// The keys that work beneath, then all others.
@@ -176,7 +215,7 @@ fn probe(model: &Model, results: &Results) -> Vec<Rich> {
             let (role, text) = match (probe, each.get(i).copied().flatten()) {
                 (Some(probe), _) => of(probe),
                 (None, None) if name == "request" => (Role::Busy, format!("{} on its way", glyphs.spinner(model.beat))),
-                (None, Some(Err(fault))) if name == "verdict" => (Role::Bad, fault.text.to_string()),
+                (None, Some(Err(_))) if name == "verdict" => (Role::Bad, format!("{} no answer", glyphs.bad)),
                 _ => (Role::Muted, String::new()),
             };
             line = line.col(role, text, cell).add(Role::Text, "  ");
@@ -226,18 +265,19 @@ fn probe(model: &Model, results: &Results) -> Vec<Rich> {
     }
     lines.push(Rich::new());
     lines.push(row("verdict", &|p| verdict(model, p)));
-    let problems = probes.iter().flatten().map(|p| p.problems.len()).max().unwrap_or(0);
-    for i in 0..problems {
-        lines.push(row("", &|p| (Role::Bad, p.problems.get(i).cloned().unwrap_or_default())));
+    for (i, (name, _)) in results.iter().enumerate() {
+        let problems = probes.get(i).copied().flatten().map(|p| p.problems.as_slice()).unwrap_or_default();
+        lines.extend(problems.iter().map(|p| Rich::new().col(Role::Muted, name, label).add(Role::Bad, p)));
+        if let Some(Err(fault)) = each.get(i).copied().flatten() {
+            lines.push(Rich::new().col(Role::Muted, name, label).add(Role::Bad, &*fault.text));
+            lines.extend(fault.detail.iter().map(|d| Rich::new().to(label).add(Role::Muted, &**d)));
+        }
     }
     for (i, (name, _)) in results.iter().enumerate() {
         if let Some(probe) = probes.get(i).copied().flatten() {
             lines.push(Rich::new());
             lines.push(Rich::of(Role::Muted, format!("body, {name}")));
             lines.extend(probe.body.lines().take(20).flat_map(|l| wrap(l, width)).map(|l| Rich::of(Role::Text, l)));
-        }
-        if let Some(Err(fault)) = each.get(i).copied().flatten() {
-            lines.extend(fault.detail.iter().map(|d| Rich::of(Role::Muted, &**d)));
         }
     }
     lines

@@ -99,7 +99,7 @@ fn steps(model: &Model, chain: &Chain) -> Rich {
 }
 
 /// A chain hop by hop, for reading.
-pub(crate) fn detail(model: &Model, chain: &Chain) -> Vec<Rich> {
+pub(super) fn detail(model: &Model, chain: &Chain) -> Vec<Rich> {
     let glyphs = &model.options.glyphs;
     let width = usize::from(model.size.0).saturating_sub(8).max(20);
     let mut lines = vec![];
