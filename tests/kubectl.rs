@@ -142,6 +142,8 @@ async fn plain_kubectl_works() {
     assert_eq!(k.ok(&["scale", "deployment/web", "--replicas=3"]).await, "deployment.apps/web scaled\n");
     assert_eq!(k.ok(&["get", "deploy", "web", "-o", "jsonpath={.spec.replicas}"]).await, "3");
     k.ok(&["wait", "--for=jsonpath={.status.replicas}=3", "deployment/web", "--timeout=60s"]).await;
+    let explained = k.ok(&["explain", "deploy.spec.template.spec.containers.livenessProbe"]).await;
+    assert!(explained.contains("httpGet") && explained.contains("<HTTPGetAction>"), "{explained}");
     assert!(k.ok(&["explain", "httproutes.spec"]).await.contains("parentRefs"));
 
     let told = k.ok(&["delete", "deployment,service", "web"]).await;

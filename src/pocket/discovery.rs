@@ -8,6 +8,7 @@ use crate::pocket::rest::registry::{Registry, Resource};
 
 mod aggregated;
 mod openapi;
+mod types;
 
 /// The Kubernetes whose behaviour pocket follows.
 pub const KUBERNETES: (&str, &str, &str) = ("1", "33", "v1.33.0+pocket");

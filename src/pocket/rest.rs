@@ -25,7 +25,7 @@ mod logs;
 mod meta;
 mod patches;
 mod path;
-mod protobuf;
+pub(crate) mod protobuf;
 mod query;
 mod read;
 pub(crate) mod registry;

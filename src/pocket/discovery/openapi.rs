@@ -1,11 +1,12 @@
 //! OpenAPI, as much as clients need: which parameters are understood, and the schemas of definitions.
 //!
-//! Built-in kinds are described by their names only; kubectl has their types itself.
+//! Built-in kinds are told by the names and types of their fields.
 
 use serde_json::{Map, Value, json};
 
+use super::types;
 use crate::pocket::rest::registry::{Registry, Resource};
-use crate::pocket::rest::{ApiError, Reply};
+use crate::pocket::rest::{ApiError, Reply, protobuf};
 
 /// `{swagger: "2.0", info: {title: "pocket", version: "1"}, paths: {}}` as gnostic's protobuf: the one form in
 /// which kubectl asks for version 2.
@@ -47,7 +48,8 @@ pub(super) fn document(registry: &Registry, group: &str, version: &str) -> Resul
         if resource.verbs.contains(&"get") {
             paths.insert(path, item);
         }
-        schemas.insert(schema_name(resource), schema(resource));
+        let schema = schema(resource, &mut schemas);
+        schemas.insert(schema_name(resource), schema);
     }
     if schemas.is_empty() {
         return Err(ApiError::no_such_path());
@@ -96,14 +98,23 @@ fn path_item(resource: &Resource) -> (String, Value) {
     (path, json!({"get": operation("get", &[]), "put": operation("put", &parameters), "patch": patch}))
 }
 
-fn schema(resource: &Resource) -> Value {
+fn schema(resource: &Resource, schemas: &mut Map<String, Value>) -> Value {
     let mut schema = match resource.custom() {
         Some(custom) if custom.schema.is_object() => custom.schema.clone(),
         _ => json!({
             "type": "object",
-            "description": format!("{} as Kubernetes has it; pocket does not describe its fields.", resource.kind),
+            "description": format!("{} as Kubernetes has it; pocket names its fields without describing them.", resource.kind),
         }),
     };
+    let message = protobuf::message_of(&resource.group, &resource.version, &resource.kind);
+    if resource.builtin().is_some()
+        && let Some(properties) = types::properties(&message, schemas)
+    {
+        schema["properties"] = properties;
+        for field in ["apiVersion", "kind"] {
+            schema["properties"][field] = json!({"type": "string"});
+        }
+    }
     if resource.custom().is_some() {
         for (field, words) in [
             ("apiVersion", "The version of the schema of this object."),

@@ -37,14 +37,14 @@ pub(super) enum Error {
 type Result<T> = std::result::Result<T, Error>;
 
 #[derive(Clone, Copy)]
-enum Many {
+pub(crate) enum Many {
     One,
     List,
     Map,
 }
 
 #[derive(Clone, Copy)]
-enum Kind {
+pub(crate) enum Kind {
     Text,
     Bytes,
     Int,
@@ -58,13 +58,15 @@ enum Kind {
     Message(&'static str),
 }
 
-struct Field {
-    name: &'static str,
-    inline: bool,
+/// One field of a message, by its name in JSON.
+pub(crate) struct Field {
+    pub(crate) name: &'static str,
+    /// Its own fields stand in the object itself.
+    pub(crate) inline: bool,
     /// Zero is a value and not the absence of one.
     set: bool,
-    many: Many,
-    kind: Kind,
+    pub(crate) many: Many,
+    pub(crate) kind: Kind,
 }
 
 type Messages = HashMap<String, HashMap<u64, Field>>;
@@ -111,6 +113,19 @@ fn parse(text: &'static str) -> Messages {
     messages
 }
 
+/// The name in the table of a kind: `apps/v1.Deployment`, `discovery/v1.EndpointSlice`.
+pub(crate) fn message_of(group: &str, version: &str, kind: &str) -> String {
+    let package = group.split('.').next().filter(|g| !g.is_empty()).unwrap_or("core");
+    format!("{package}/{version}.{kind}")
+}
+
+/// The fields of a message, as they are numbered.
+pub(crate) fn fields(message: &str) -> Option<Vec<&'static Field>> {
+    let mut fields: Vec<_> = MESSAGES.get(message)?.iter().collect();
+    fields.sort_by_key(|(number, _)| **number);
+    Some(fields.into_iter().map(|(_, field)| field).collect())
+}
+
 /// A whole body: the envelope that names the kind, and the object in it.
 pub(super) fn object(body: &[u8]) -> Result<Value> {
     let envelope = body.strip_prefix(MAGIC).ok_or(Error::Magic)?;
@@ -132,10 +147,8 @@ pub(super) fn object(body: &[u8]) -> Result<Value> {
             _ => {}
         }
     }
-    let (group, version) = api_version.rsplit_once('/').unwrap_or(("core", &api_version));
-    // As the tables name it: `apps/v1.Deployment`, `discovery/v1.EndpointSlice`.
-    let package = group.split('.').next().unwrap_or_default();
-    let mut name = format!("{package}/{version}.{kind}");
+    let (group, version) = api_version.rsplit_once('/').unwrap_or(("", &api_version));
+    let mut name = message_of(group, version, &kind);
     if kind == "DeleteOptions" {
         // Every group has it under its own name.
         name = "meta/v1.DeleteOptions".into();

@@ -74,8 +74,7 @@ fn every_message_named_is_there() {
         }
     }
     for row in super::super::registry::builtin::ALL.iter().filter(|b| b.kind != "CustomResourceDefinition") {
-        let group = row.group.split('.').next().filter(|g| !g.is_empty()).unwrap_or("core");
-        let name = format!("{group}/{}.{}", row.version, row.kind);
+        let name = message_of(row.group, row.version, row.kind);
         assert!(MESSAGES.contains_key(&name), "{name}");
     }
 }
