@@ -31,7 +31,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
     let full = apps.iter().take(200).map(|a| a.chars().count()).max().unwrap_or(8);
     // Names of environments are cut only where they must be.
     let mut cells: Vec<usize> = shown.iter().map(|c| c.chars().count().clamp(3, 7) + 1).collect();
-    if full + cells.iter().sum::<usize>() + 14 > width {
+    if full + cells.iter().sum::<usize>() + 13 > width {
         cells.fill(4);
     }
     // What a release waits for is what one looks for: its column needs twelve, and a name can be short.

@@ -37,7 +37,12 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
         return;
     }
     // Three lines for each lane where that fits: reasons are what one looks for when a chain is not gray.
-    let each = if usize::from(body.height) >= rows * 3 { 3 } else { 2 };
+    let lines = |name: &&String| {
+        let found = model.world.lanes.get(*name);
+        found.map_or(0, |lane| rows_of(model, name, lane, 3, usize::from(body.width.saturating_sub(2))).len())
+    };
+    let wanted = if usize::from(body.height) >= rows * 3 { lanes.iter().map(lines).max().unwrap_or(2) } else { 2 };
+    let each = if wanted > 2 { 3 } else { 2 };
     canvas.list(body, rows, selected, focused, each, |i, width| {
         let Some((name, lane)) = lanes.get(i).and_then(|n| model.world.lanes.get_key_value(*n)) else { return vec![] };
         rows_of(model, name, lane, usize::from(each), width)

@@ -35,7 +35,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
     }
     let status = release.status.clone().unwrap_or_default();
     let width = usize::from(inner.width).saturating_sub(2);
-    let mut top = about(model, release, &status, usize::from(inner.height) > 14);
+    let mut top = about(model, release, &status, usize::from(inner.height) > 14, width);
     let call = call(model, release, now, width);
     let (list, chosen) = tasks(model, release, &status, width, usize::from(inner.height) > 14);
 
@@ -73,7 +73,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
 }
 
 /// What the release is: who, why, what images and versions.
-fn about(model: &Model, release: &Release, status: &ReleaseStatus, roomy: bool) -> Vec<Rich> {
+fn about(model: &Model, release: &Release, status: &ReleaseStatus, roomy: bool, width: usize) -> Vec<Rich> {
     let glyphs = &model.options.glyphs;
     let spec = &release.spec;
     let stage = if spec.stage.is_empty() { "teardown" } else { &spec.stage };
@@ -95,8 +95,12 @@ fn about(model: &Model, release: &Release, status: &ReleaseStatus, roomy: bool) 
             let old = task.old_images.get(image).map_or("nothing", |i| words::image(i));
             let mut line = Rich::of(Role::Muted, format!("{image} ")).add(Role::Text, old);
             line = line.add(Role::Muted, format!(" {} ", glyphs.arrow)).add(Role::Lane, words::image(new));
-            if roomy && let (Some(old), Some(new)) = (&task.old_version, &task.new_version) {
-                line = line.add(Role::Muted, format!("   {old} {} {new}", glyphs.arrow));
+            if let (Some(old), Some(new)) = (&task.old_version, &task.new_version) {
+                let versions = Rich::of(Role::Muted, format!("   {old} {} {new}", glyphs.arrow));
+                // Half a version tells nothing.
+                if line.width() + versions.width() <= width {
+                    line = line.join(versions);
+                }
             }
             lines.push(line);
         }

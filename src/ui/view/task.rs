@@ -84,7 +84,7 @@ pub(super) fn batches(model: &Model, release: &Release, task: &TaskStatus, width
         let text = if batch.phase == BatchPhase::Pending { Role::Muted } else { Role::Text };
         let line = line.col(text, counts, 14);
         let room = width.saturating_sub(line.width() + 7);
-        lines.push(line.col(role, word, room).add(Role::Text, " ").right(Role::Muted, spent, 6));
+        lines.push(line.col(role, word, room).right(Role::Muted, spent, 6));
     }
     if now.wanted > 0 || now.new_ready + now.new_coming + now.old > 0 {
         let line = Rich::of(Role::Accent, "   now  ");

@@ -78,7 +78,9 @@ fn row(model: &Model, chain: &Chain, width: usize, longest: usize) -> Rich {
     };
     line = line.col(role, chain.worst.word(), 10);
     line = line.right(if chain.status < 400 { Role::Muted } else { Role::Warn }, chain.status.to_string(), 3);
-    line = line.right(Role::Muted, duration(std::time::Duration::from_micros(chain.micros)), 7);
+    if line.width() + 7 <= width {
+        line = line.right(Role::Muted, duration(std::time::Duration::from_micros(chain.micros)), 7);
+    }
     if wide { line.add(Role::Muted, format!("  {}", chain.path)) } else { line }
 }
 
