@@ -96,6 +96,8 @@ pub struct Shown {
     pub version: String,
     /// What the wish depends on: moves on only when that does, not with every write of a status.
     pub meaning: String,
+    /// What runs does not matter to the wish.
+    pub spec_only: bool,
 }
 
 impl Shown {
@@ -130,7 +132,23 @@ impl Shown {
             uid: uid.unwrap_or_default(),
             version: version.unwrap_or_default(),
             meaning,
+            spec_only: false,
         })
+    }
+
+    /// The same, of an environment whatever runs in it.
+    pub fn spec_of(world: &World, app: &str, environment: &str) -> Option<Self> {
+        let spec = world.apps.get(app)?.spec.environment(environment);
+        let shown = Self::of(world, "apps", app, Some(environment))?;
+        Some(Self { meaning: format!("{spec:?}"), spec_only: true, ..shown })
+    }
+
+    /// The object of the same name as it is now.
+    fn again(&self, world: &World) -> Option<Self> {
+        match (&self.part, self.spec_only) {
+            (Some(part), true) => Self::spec_of(world, &self.name, part),
+            (part, _) => Self::of(world, &self.resource, &self.name, part.as_deref()),
+        }
     }
 
     /// For the intent.
@@ -215,7 +233,7 @@ impl Question {
             return;
         }
         for shown in &mut self.objects {
-            let now = Shown::of(world, &shown.resource, &shown.name, shown.part.as_deref());
+            let now = shown.again(world);
             let kind = shown.resource.trim_end_matches('s').to_owned();
             match now {
                 None => self.stale = Some(format!("{kind} {} is gone", shown.name)),

@@ -45,11 +45,13 @@ pub(super) fn teardown(model: &Model) -> Result<Question, String> {
             .doubts
             .push(format!("{} is a baseline: its requests will have nobody to answer them", environment.name)),
     }
-    question.happens.push(format!(
-        "{} s of draining, then {pods} pod{} and the objects above go",
-        environment.rollout.drain_seconds,
-        if pods == 1 { "" } else { "s" }
-    ));
+    if let Some(running) = model.facts.active_of(&name) {
+        question.doubts.push(format!("release {running} is under way, and may need what is taken down"));
+    }
+    let pods = if pods == 1 { "1 pod".to_owned() } else { format!("{pods} pods") };
+    question
+        .happens
+        .push(format!("{} s of draining, then {pods} and the objects above go", environment.rollout.drain_seconds));
     question.happens.push("the environment itself stays: the next release brings it up again".into());
     question.kubectl.push(format!("graylane teardown {name} --environment {}", environment.name));
     question.objects.extend(Shown::of(&model.world, "apps", &name, Some(&environment.name)));
@@ -60,7 +62,7 @@ pub(super) fn teardown(model: &Model) -> Result<Question, String> {
 
 /// The question before an environment is locked or unlocked.
 pub fn lock(model: &Model, app: &str, environment: &str, lock: Option<EnvironmentLock>) -> Result<Question, String> {
-    let shown = Shown::of(&model.world, "apps", app, Some(environment)).ok_or(format!("app {app} is gone"))?;
+    let shown = Shown::spec_of(&model.world, app, environment).ok_or(format!("app {app} is gone"))?;
     let found = model.world.apps.get(app).and_then(|a| a.spec.environment(environment));
     let found = found.ok_or(format!("{app} has no environment {environment}"))?;
     let (verb, sent) = if lock.is_some() { ("Lock", "lock sent") } else { ("Unlock", "unlock sent") };

@@ -240,7 +240,8 @@ pub(super) fn abort(model: &Model) -> Asked {
         let old = task.old_version.as_deref().or(task.old_images.values().next().map(String::as_str));
         let moved = task.batches.iter().filter(|b| b.phase != BatchPhase::Pending).map(|b| b.target).max().unwrap_or(0);
         let back = old.map_or_else(|| "what was there before".to_owned(), |old| format!("the old version ({old})"));
-        question.happens.push(format!("{environment}: up to {moved} new pods give way to {back}, in one patch"));
+        let pods = if moved == 1 { "1 new pod gives" } else { &format!("{moved} new pods give") };
+        question.happens.push(format!("{environment}: up to {pods} way to {back}, in one patch"));
     }
     question.happens.push("the release ends; it cannot be resumed".into());
     same(model, &mut question, name, &format!("abort {name}"), r#"{"abort":true}"#);
