@@ -11,12 +11,12 @@ mod lease;
 mod look;
 mod observe;
 mod probes;
+mod wake;
 
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use kube::Client;
-use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::api::{ProbeResult, ProbeSpec};
@@ -64,12 +64,12 @@ pub async fn run(options: Options, stop: CancellationToken) {
 
 /// Acts until told not to.
 async fn lead(options: &Options, stop: &CancellationToken) {
-    let wake = Arc::new(Notify::new());
+    let wake = Arc::new(wake::Wake::default());
     let tasks = TaskTracker::new();
     let cache = cache::Cache::start(options, &wake, &tasks, stop);
     if stop.run_until_cancelled(cache.ready()).await.is_some() {
         let probes = probes::Probes::new(options.prober.clone(), Arc::clone(&wake), tasks.clone(), stop.clone());
-        look::Looker::new(options, cache, probes).run(&wake, stop).await;
+        look::Looker::new(options, cache, probes, &wake).run(stop).await;
     }
     stop.cancel();
     tasks.close();

@@ -1,4 +1,4 @@
-//! What the engine sees: one shared watch a kind, each change wakes it; and what it wrote itself, which it knows
+//! What the engine sees: one shared watch a kind, each change wakes it for those it concerns; and what it wrote itself, which it knows
 //! before a watch tells it.
 
 use std::{
@@ -24,15 +24,20 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::Options;
+use super::{
+    Options,
+    wake::{Key, Wake, of_app, of_deployment, of_pod, of_set},
+};
 use crate::api::{
     App, Approval, Lane, LaneGroup, Release,
     gateway_api::{Gateway, HttpRoute},
     label,
 };
+
+/// The label by which an EndpointSlice names its Service.
+pub(super) const SERVICE: &str = "kubernetes.io/service-name";
 
 pub(super) struct Cache {
     pub(super) apps: Kept<App>,
@@ -103,13 +108,13 @@ where
 
 /// Where watches run and whom they wake.
 struct Watches<'a> {
-    wake: &'a Arc<Notify>,
+    wake: &'a Arc<Wake>,
     tasks: &'a TaskTracker,
     stop: &'a CancellationToken,
 }
 
 impl Watches<'_> {
-    fn store<K>(&self, api: Api<K>, config: watcher::Config) -> Store<K>
+    fn store<K>(&self, api: Api<K>, config: watcher::Config, concerns: fn(&K) -> Vec<Key>) -> Store<K>
     where
         K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
         K::DynamicType: Default + Eq + Hash + Clone + Send + Sync,
@@ -119,7 +124,8 @@ impl Watches<'_> {
         let stream = watcher(api, config).default_backoff().reflect(writer).for_each(move |event| {
             match event {
                 Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
-                Ok(_) => wake.notify_one(),
+                Ok(watcher::Event::Apply(object) | watcher::Event::Delete(object)) => wake.add(concerns(&object)),
+                Ok(watcher::Event::InitDone) => wake.add([Key::All]),
                 Err(why) => tracing::warn!(%why, "the engine's watch of {}", K::plural(&K::DynamicType::default())),
             }
             future::ready(())
@@ -131,27 +137,36 @@ impl Watches<'_> {
 }
 
 impl Cache {
-    pub(super) fn start(options: &Options, wake: &Arc<Notify>, tasks: &TaskTracker, stop: &CancellationToken) -> Self {
+    pub(super) fn start(options: &Options, wake: &Arc<Wake>, tasks: &TaskTracker, stop: &CancellationToken) -> Self {
         let w = Watches { wake, tasks, stop };
         let client = &options.client;
         let all = watcher::Config::default;
         let ours = || all().labels(label::APP);
         let home = options.namespace.as_str();
         Self {
-            apps: Kept::new(w.store(Api::namespaced(client.clone(), home), all())),
-            releases: Kept::new(w.store(Api::namespaced(client.clone(), home), all())),
-            approvals: w.store(Api::namespaced(client.clone(), home), all()),
-            groups: w.store(Api::namespaced(client.clone(), home), all()),
-            lanes: w.store(Api::namespaced(client.clone(), home), all()),
+            apps: Kept::new(w.store(Api::namespaced(client.clone(), home), all(), |a| vec![Key::App(a.name_any())])),
+            releases: Kept::new(
+                w.store(Api::namespaced(client.clone(), home), all(), |r| vec![Key::App(r.spec.app.clone())]),
+            ),
+            approvals: w
+                .store(Api::namespaced(client.clone(), home), all(), |a| vec![Key::Release(a.spec.release.clone())]),
+            groups: w.store(Api::namespaced(client.clone(), home), all(), |g| vec![Key::Group(g.name_any())]),
+            lanes: w.store(Api::namespaced(client.clone(), home), all(), |l| vec![Key::Group(l.spec.group.clone())]),
             // Unlabelled ones too: an App may take over what runs already, and that is rolled, not replaced.
-            deployments: Kept::new(w.store(Api::all(client.clone()), all())),
-            sets: w.store(Api::all(client.clone()), all()),
-            pods: w.store(Api::all(client.clone()), all()),
-            services: w.store(Api::namespaced(client.clone(), home), all()),
-            slices: w.store(Api::namespaced(client.clone(), home), all()),
-            jobs: w.store(Api::all(client.clone()), ours()),
-            gateways: w.store(Api::namespaced(client.clone(), home), all()),
-            routes: w.store(Api::namespaced(client.clone(), home), all().labels(label::LANE_GROUP)),
+            deployments: Kept::new(w.store(Api::all(client.clone()), all(), of_deployment)),
+            sets: w.store(Api::all(client.clone()), all(), of_set),
+            pods: w.store(Api::all(client.clone()), all(), of_pod),
+            services: w.store(Api::namespaced(client.clone(), home), all(), |s| {
+                [vec![Key::Service(s.name_any())], of_app(s)].concat()
+            }),
+            slices: w.store(Api::namespaced(client.clone(), home), all(), |s| {
+                s.labels().get(SERVICE).cloned().map(Key::Service).into_iter().collect()
+            }),
+            jobs: w.store(Api::all(client.clone()), ours(), of_app),
+            gateways: w.store(Api::namespaced(client.clone(), home), all(), |g| vec![Key::Gateway(g.name_any())]),
+            routes: w.store(Api::namespaced(client.clone(), home), all().labels(label::LANE_GROUP), |r| {
+                r.labels().get(label::LANE_GROUP).cloned().map(Key::Routes).into_iter().collect()
+            }),
         }
     }
 

@@ -10,7 +10,10 @@ use kube::{
 };
 use serde_json::Value;
 
-use super::{Options, act, cache::Cache};
+use super::{
+    Options, act,
+    cache::{Cache, SERVICE},
+};
 use crate::{
     api::{
         App, EnvironmentState, Lane, LaneGroup, LaneGroupStatus, LaneStatus, Release, RouteStatus,
@@ -26,16 +29,12 @@ use crate::{
     },
 };
 
-/// One look at every group.
-pub(super) async fn look(options: &Options, cache: &Cache) -> kube::Result<()> {
+/// One look at a group.
+pub(super) async fn look(options: &Options, cache: &Cache, group: &LaneGroup) -> kube::Result<()> {
     let lanes: Vec<Lane> = cache.lanes.state().iter().map(|l| (**l).clone()).collect();
     let releases = cache.releases.state();
     let releases: Vec<&Release> = releases.iter().map(|r| &**r).collect();
-    let apps = cache.apps.state();
-    for group in cache.groups.state() {
-        self::group(options, cache, &group, &lanes, &releases, &apps).await?;
-    }
-    Ok(())
+    self::group(options, cache, group, &lanes, &releases, &cache.apps.state()).await
 }
 
 async fn group(
@@ -105,9 +104,8 @@ fn version(cache: &Cache, group: &LaneGroup, app: Option<&App>, name: &str, tag:
     });
     let there = cache.services.get(&ObjectRef::new(&service).within(&home));
     let slices = cache.slices.state();
-    let own = slices.iter().filter(|s| {
-        s.namespace().as_deref() == Some(&home) && s.labels().get("kubernetes.io/service-name") == Some(&service)
-    });
+    let own =
+        slices.iter().filter(|s| s.namespace().as_deref() == Some(&home) && s.labels().get(SERVICE) == Some(&service));
     let ready = own.flat_map(|s| s.endpoints.iter()).filter(|e| {
         let c = e.conditions.clone().unwrap_or_default();
         c.ready.unwrap_or(true) && c.terminating != Some(true)

@@ -31,6 +31,7 @@ pub(super) struct Facts {
     pods: BTreeMap<String, u32>,
     routes: RoutesSeen,
     jobs: BTreeMap<String, JobSeen>,
+    rolled: Vec<Name>,
 }
 
 pub(super) async fn facts(options: &Options, cache: &Cache, release: &Release) -> kube::Result<Facts> {
@@ -38,10 +39,11 @@ pub(super) async fn facts(options: &Options, cache: &Cache, release: &Release) -
     let app = cache.apps.get(&ObjectRef::new(&release.spec.app).within(&options.namespace));
     let wanted = app.as_deref().map(|a| looked_at(release, a)).unwrap_or_default();
     let (sets, pods) = (cache.sets.state(), cache.pods.state());
-    let (mut objects, mut deployments) = (BTreeMap::new(), BTreeMap::new());
+    let (mut objects, mut deployments, mut rolled) = (BTreeMap::new(), BTreeMap::new(), vec![]);
     for item in wanted {
         // Of Deployments the cache is asked: a patch carries the resourceVersion that was read.
         if item.kind == "Deployment" {
+            rolled.push((item.namespace.clone(), item.name.clone()));
             let key = ObjectRef::new(&item.name).within(&item.namespace);
             if let Some(live) = cache.deployments.get(&key) {
                 let name = (item.namespace.clone(), item.name.clone());
@@ -70,8 +72,9 @@ pub(super) async fn facts(options: &Options, cache: &Cache, release: &Release) -
         objects,
         deployments,
         pods: alive,
-        routes: routes(&cache.routes.state()),
+        routes: routes(&cache.routes.state(), &groups_of(cache, &release.spec.app)),
         jobs: jobs.map(|j| (j.name_any(), job(j))).collect(),
+        rolled,
     })
 }
 
@@ -102,6 +105,11 @@ impl Facts {
         }
     }
 
+    /// The Deployments it may roll, there or not.
+    pub(super) fn rolled(&self) -> impl Iterator<Item = &Name> {
+        self.rolled.iter()
+    }
+
     /// The Approvals that name the Release.
     pub(super) fn approvals(&self) -> Vec<&Approval> {
         self.approvals.iter().map(|a| &**a).collect()
@@ -120,14 +128,24 @@ fn object(meta: &ObjectMeta) -> ObjectSeen {
     }
 }
 
-/// Which Services the lanes' routes name, and whether every gateway has answered to what was written last.
-fn routes(all: &[Arc<HttpRoute>]) -> RoutesSeen {
+/// The lane groups that an App is in.
+fn groups_of(cache: &Cache, app: &str) -> BTreeSet<String> {
+    let groups = cache.groups.state();
+    groups.iter().filter(|g| g.spec.apps.iter().any(|a| a.app == app)).map(|g| g.name_any()).collect()
+}
+
+/// Which Services the lanes' routes name, and whether every gateway has answered to what was written last for these
+/// groups.
+fn routes(all: &[Arc<HttpRoute>], groups: &BTreeSet<String>) -> RoutesSeen {
     let mut backends = BTreeSet::new();
     let mut pending = false;
     for route in all {
         let home = route.namespace().unwrap_or_default();
         for backend in route.spec.rules.iter().flat_map(|r| &r.backend_refs) {
             backends.insert((backend.namespace.clone().unwrap_or_else(|| home.clone()), backend.name.clone()));
+        }
+        if !route.labels().get(label::LANE_GROUP).is_some_and(|g| groups.contains(g)) {
+            continue;
         }
         // A parent that nobody ever answered for takes no requests either.
         let generation = route.metadata.generation;

@@ -6,23 +6,25 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::Prober;
+use super::{
+    Prober,
+    wake::{Key, Wake},
+};
 use crate::{api::ProbeSpec, domain::workflow::ProbesSeen};
 
 #[derive(Clone)]
 pub(super) struct Probes {
     prober: Prober,
-    wake: Arc<Notify>,
+    wake: Arc<Wake>,
     tasks: TaskTracker,
     stop: CancellationToken,
     seen: Arc<Mutex<HashMap<String, ProbesSeen>>>,
 }
 
 impl Probes {
-    pub(super) fn new(prober: Prober, wake: Arc<Notify>, tasks: TaskTracker, stop: CancellationToken) -> Self {
+    pub(super) fn new(prober: Prober, wake: Arc<Wake>, tasks: TaskTracker, stop: CancellationToken) -> Self {
         Self { prober, wake, tasks, stop, seen: Arc::default() }
     }
 
@@ -61,7 +63,7 @@ impl Probes {
                 seen.running = false;
                 seen.last = Some((Timestamp::now(), results));
             }
-            this.wake.notify_one();
+            this.wake.add([Key::Uid(uid)]);
         });
     }
 

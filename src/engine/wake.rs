@@ -1,0 +1,122 @@
+//! What changed since the last look, by whom it concerns: a look costs as much as what changed, not as what exists.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+};
+
+use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::Pod};
+use kube::{Resource, ResourceExt};
+use tokio::sync::Notify;
+
+use crate::api::label;
+
+/// Whom a change concerns.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Key {
+    /// Everybody: a watch began anew.
+    All,
+    /// The releases of an App, and the lane groups it is in.
+    App(String),
+    /// One release, by name.
+    Release(String),
+    /// One release, by uid.
+    Uid(String),
+    /// A lane group itself.
+    Group(String),
+    /// The routes of a lane group: it, and the releases of its apps.
+    Routes(String),
+    /// Lane groups that a Service belongs to.
+    Service(String),
+    /// Lane groups that come in by a Gateway.
+    Gateway(String),
+    /// A Deployment that says nothing of an App, or its pods: namespace, name.
+    Workload(String, String),
+}
+
+#[derive(Default)]
+pub(super) struct Wake {
+    notify: Notify,
+    changed: Mutex<BTreeSet<Key>>,
+}
+
+impl Wake {
+    pub(super) fn add(&self, keys: impl IntoIterator<Item = Key>) {
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner).extend(keys);
+        self.notify.notify_one();
+    }
+
+    /// Returns when something has been added since this last returned.
+    pub(super) async fn woken(&self) {
+        self.notify.notified().await;
+    }
+
+    pub(super) fn take(&self) -> BTreeSet<Key> {
+        std::mem::take(&mut *self.changed.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The App by the label, else the Deployment by name.
+fn app_or(object: &impl ResourceExt, deployment: Option<&str>) -> Vec<Key> {
+    let workload = || Some(Key::Workload(object.namespace().unwrap_or_default(), deployment?.to_owned()));
+    labelled(object).or_else(workload).into_iter().collect()
+}
+
+fn labelled(object: &impl ResourceExt) -> Option<Key> {
+    object.labels().get(label::APP).cloned().map(Key::App)
+}
+
+pub(super) fn of_app(object: &impl ResourceExt) -> Vec<Key> {
+    labelled(object).into_iter().collect()
+}
+
+pub(super) fn of_deployment(object: &impl ResourceExt) -> Vec<Key> {
+    app_or(object, Some(&object.name_any()))
+}
+
+pub(super) fn of_set(set: &ReplicaSet) -> Vec<Key> {
+    app_or(set, owner(set))
+}
+
+pub(super) fn of_pod(pod: &Pod) -> Vec<Key> {
+    // A ReplicaSet is named `DEPLOYMENT-HASH`.
+    app_or(pod, owner(pod).and_then(|set| set.rsplit_once('-')).map(|(deployment, _)| deployment))
+}
+
+fn owner(object: &impl Resource) -> Option<&str> {
+    let owner = object.meta().owner_references.iter().flatten().find(|r| r.controller == Some(true))?;
+    Some(&owner.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn keys(object: Value) -> Vec<Key> {
+        of_pod(&serde_json::from_value(object).unwrap())
+    }
+
+    #[test]
+    fn a_pod_concerns_its_app_or_the_deployment_it_comes_from() {
+        let owner = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "a-prod-7f", "uid": "u", "controller": true}]);
+        let plain = json!({"metadata": {"name": "p", "namespace": "n", "ownerReferences": owner}});
+        assert_eq!(keys(plain.clone()), [Key::Workload("n".into(), "a-prod".into())]);
+        let mut ours = plain;
+        ours["metadata"]["labels"] = json!({label::APP: "a"});
+        assert_eq!(keys(ours), [Key::App("a".into())]);
+        assert_eq!(keys(json!({"metadata": {"name": "alone", "namespace": "n"}})), []);
+    }
+
+    #[tokio::test]
+    async fn many_changes_are_taken_at_once() {
+        let wake = Wake::default();
+        for name in ["a", "b", "a"] {
+            wake.add([Key::App(name.into())]);
+        }
+        wake.woken().await;
+        assert_eq!(wake.take(), [Key::App("a".into()), Key::App("b".into())].into());
+        assert!(wake.take().is_empty());
+    }
+}
