@@ -167,6 +167,9 @@ async fn a_watch_goes_on_and_refusals_say_why() {
     let misspelt = WEB.replace("replicas: 2", "replicaz: 2");
     let told = k.refused(&["apply", "-f", "-"], &misspelt).await;
     assert!(told.contains("unknown field \"spec.replicaz\""), "{told}");
+    let mistyped = WEB.replace("replicas: 2", "replicas: two");
+    let told = k.refused(&["apply", "--server-side", "-f", "-"], &mistyped).await;
+    assert!(told.contains("spec.replicas: invalid type: string \"two\""), "{told}");
     let negative = WEB.replace("replicas: 2", "replicas: -2");
     let told = k.refused(&["apply", "-f", "-"], &negative).await;
     assert!(told.contains("spec.replicas: Invalid value: -2: must be greater than or equal to 0"), "{told}");

@@ -1,7 +1,7 @@
 //! A body as an object of its resource: the right kind, the right types, nothing unknown.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::error::{ApiError, Result};
 use super::registry::{Definition, Resource};
@@ -72,10 +72,17 @@ pub(super) fn decode(resource: &Resource, object: &mut Value, unknown: Unknown) 
     match &resource.definition {
         Definition::Builtin(builtin) => {
             let read = (builtin.typed)(object.clone()).map_err(|e| {
-                ApiError::bad_request(format!(
-                    "{} in version \"{}\" cannot be handled as a {}: {e}",
+                let message = protobuf::message_of(&resource.group, &resource.version, &resource.kind);
+                let path = protobuf::mistyped(object, &message);
+                let why = path.as_ref().map_or_else(|| e.to_string(), |path| format!("{path}: {e}"));
+                let mut refusal = ApiError::bad_request(format!(
+                    "{} in version \"{}\" cannot be handled as a {}: {why}",
                     resource.kind, resource.version, resource.kind
-                ))
+                ));
+                if let Some(path) = path {
+                    refusal.details = causes(&[(path.as_str(), e.to_string())]);
+                }
+                refusal
             })?;
             if unknown != Unknown::Ignore {
                 lost(object, &read, String::new(), &mut dropped);
@@ -97,16 +104,27 @@ pub(super) fn decode(resource: &Resource, object: &mut Value, unknown: Unknown) 
     }
     let words: Vec<String> = dropped.iter().map(|field| format!("unknown field \"{field}\"")).collect();
     match unknown {
-        Unknown::Refuse if !words.is_empty() => Err(ApiError::bad_request(format!(
-            "{} in version \"{}\" cannot be handled as a {}: strict decoding error: {}",
-            resource.kind,
-            resource.version,
-            resource.kind,
-            words.join(", ")
-        ))),
+        Unknown::Refuse if !words.is_empty() => {
+            let mut refusal = ApiError::bad_request(format!(
+                "{} in version \"{}\" cannot be handled as a {}: strict decoding error: {}",
+                resource.kind,
+                resource.version,
+                resource.kind,
+                words.join(", ")
+            ));
+            let each: Vec<_> = dropped.iter().map(|field| (field.as_str(), "unknown field".to_owned())).collect();
+            refusal.details = causes(&each);
+            Err(refusal)
+        }
         Unknown::Warn => Ok(words),
         _ => Ok(Vec::new()),
     }
+}
+
+/// Which field, and why: so that a client can show the place.
+fn causes(each: &[(&str, String)]) -> Value {
+    let cause = |(field, why): &(&str, String)| json!({"reason": "FieldValueInvalid", "message": why, "field": field});
+    json!({"causes": each.iter().map(cause).collect::<Vec<_>>()})
 }
 
 fn check_kind(resource: &Resource, map: &mut Map<String, Value>) -> Result<()> {

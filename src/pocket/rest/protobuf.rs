@@ -126,6 +126,42 @@ pub(crate) fn fields(message: &str) -> Option<Vec<&'static Field>> {
     Some(fields.into_iter().map(|(_, field)| field).collect())
 }
 
+/// The path of the first value that is not of its field's type, which serde does not tell.
+pub(super) fn mistyped(object: &Value, message: &str) -> Option<String> {
+    fields(message)?.into_iter().find_map(|field| {
+        if let (true, Kind::Message(inner)) = (field.inline, field.kind) {
+            return mistyped(object, inner);
+        }
+        let value = object.get(field.name).filter(|v| !v.is_null())?;
+        let here = |rest: String| format!("{}{rest}", field.name);
+        match (field.many, value) {
+            (Many::One, value) => misfit(value, field.kind).map(here),
+            (Many::List, Value::Array(list)) => {
+                list.iter().enumerate().find_map(|(at, v)| Some(here(format!("[{at}]{}", misfit(v, field.kind)?))))
+            }
+            (Many::Map, Value::Object(map)) => {
+                map.iter().find_map(|(key, v)| Some(here(format!(".{key}{}", misfit(v, field.kind)?))))
+            }
+            _ => Some(here(String::new())),
+        }
+    })
+}
+
+/// Where in a value it is not of a type: "" for all of it.
+fn misfit(value: &Value, kind: Kind) -> Option<String> {
+    let fits = match kind {
+        Kind::Text | Kind::Bytes | Kind::Time | Kind::MicroTime => value.is_string(),
+        Kind::Int => value.is_i64(),
+        Kind::Bool => value.is_boolean(),
+        Kind::Quantity | Kind::IntOrString => value.is_string() || value.is_number(),
+        Kind::Json => true,
+        Kind::List => value.is_array(),
+        Kind::Message(of) if value.is_object() => return mistyped(value, of).map(|path| format!(".{path}")),
+        Kind::Message(_) => false,
+    };
+    (!fits).then(String::new)
+}
+
 /// A whole body: the envelope that names the kind, and the object in it.
 pub(super) fn object(body: &[u8]) -> Result<Value> {
     let envelope = body.strip_prefix(MAGIC).ok_or(Error::Magic)?;

@@ -65,6 +65,25 @@ fn the_types_of_their_own() {
 }
 
 #[test]
+fn the_place_of_a_wrong_type_is_found() {
+    let place = |spec: Value| mistyped(&json!({"metadata": {"name": "x"}, "spec": spec}), "apps/v1.Deployment");
+    let template = |container: Value| json!({"template": {"spec": {"containers": [{}, container]}}});
+    assert_eq!(place(json!({"replicas": 2, "strategy": null})), None);
+    for (spec, path) in [
+        (json!({"replicas": "two"}), "spec.replicas"),
+        (json!({"selector": {"matchLabels": {"app": 1}}}), "spec.selector.matchLabels.app"),
+        (template(json!({"args": "x"})), "spec.template.spec.containers[1].args"),
+        (
+            template(json!({"ports": [{"containerPort": 80}, {"containerPort": "x"}]})),
+            "spec.template.spec.containers[1].ports[1].containerPort",
+        ),
+        (template(json!({"livenessProbe": {"httpGet": 1}})), "spec.template.spec.containers[1].livenessProbe.httpGet"),
+    ] {
+        assert_eq!(place(spec).as_deref(), Some(path));
+    }
+}
+
+#[test]
 fn every_message_named_is_there() {
     for (message, fields) in MESSAGES.iter() {
         for field in fields.values() {
