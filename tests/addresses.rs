@@ -46,7 +46,7 @@ async fn addresses_are_given_kept_and_refused() {
     named.metadata.resource_version = api.get("s0").await.unwrap().metadata.resource_version;
     assert_eq!(ip(&api.replace("s0", &params, &named).await.unwrap()).as_deref(), Some(made[0].as_str()));
     let applied =
-        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s1"}, "spec": {"ports": [{"port": 81}]}});
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s1"}, "spec": {"ports": [{"port": 80}]}});
     let applied = api.patch("s1", &PatchParams::apply("me").force(), &Patch::Apply(applied)).await.unwrap();
     assert_eq!(ip(&applied).as_deref(), Some(made[1].as_str()));
     let moved = Patch::Merge(json!({"spec": {"clusterIP": network.service(9999).unwrap()}}));

@@ -17,6 +17,21 @@ fn cells(n: u16) -> NonZero<u16> {
     NonZero::new(n).expect("a screen has cells")
 }
 
+/// How many of the bytes belong to whole frames: what a synchronized update has begun is seen when it ends.
+fn frames(bytes: &[u8]) -> usize {
+    const BEGIN: &[u8] = b"\x1b[?2026h";
+    const END: &[u8] = b"\x1b[?2026l";
+    let last = |marker: &[u8]| bytes.windows(marker.len()).rposition(|w| w == marker);
+    match (last(BEGIN), last(END)) {
+        (Some(begin), end) if end.is_none_or(|end| end < begin) => begin,
+        // The marker itself may come in two reads.
+        _ => {
+            let begins = |n: &usize| bytes.ends_with(&BEGIN[..*n]);
+            bytes.len() - (1..BEGIN.len()).rev().find(begins).unwrap_or(0)
+        }
+    }
+}
+
 /// A running program and what its screen shows.
 pub struct Pty {
     child: Box<dyn Child + Send + Sync>,
@@ -49,10 +64,14 @@ impl Pty {
         let shared = Arc::clone(&screen);
         std::thread::spawn(move || {
             let mut bytes = [0; 8192];
+            let mut waiting: Vec<u8> = vec![];
             while let Ok(n @ 1..) = output.read(&mut bytes) {
-                shared.0.lock().expect("no reader panics").process(&bytes[..n]);
+                waiting.extend_from_slice(&bytes[..n]);
+                let whole: Vec<u8> = waiting.drain(..frames(&waiting)).collect();
+                shared.0.lock().expect("no reader panics").process(&whole);
                 shared.1.notify_all();
             }
+            shared.0.lock().expect("no reader panics").process(&waiting);
             shared.1.notify_all();
         });
         Self { child, master: pair.master, keys, screen }
