@@ -102,7 +102,7 @@ impl Rich {
             }
             let rest = signs.get(from..to).unwrap_or_default();
             let blank =
-                rest.iter().rposition(|(_, g, _)| *g == " ").filter(|at| to < signs.len() && *at * 3 > rest.len() * 2);
+                rest.iter().rposition(|(_, g, _)| *g == " ").filter(|at| to < signs.len() && *at * 2 > rest.len());
             // A sign wider than the screen is let through, or this would never end.
             let end = blank.map_or(to, |at| from + at + 1).max(from + 1);
             let mut row = if from == 0 { Self::new() } else { Self::of(Role::Text, "  ") };
