@@ -9,7 +9,7 @@ use graylane::{
         perform::{Outcome, PerformError, perform},
     },
     domain::{
-        intent::{Intent, ReleaseWish, Seen},
+        intent::{Intent, ReleaseWish, Seen, meaning},
         lanes::text,
     },
     pocket::rest::ApiServer,
@@ -174,6 +174,33 @@ async fn wishes_become_levels_and_the_last_one_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_wish_depends_on_where_the_release_stands_not_on_every_write() {
+    let f = fixture().await;
+    f.start(&["a"]).await.unwrap();
+    f.status("a-1", waiting()).await;
+    let release = f.release("a-1").await;
+    let seen = Seen { uid: release.uid().unwrap(), version: None, meaning: Some(meaning(&release)) };
+    let allow = |seen: &Seen| Intent::Release {
+        name: "a-1".into(),
+        seen: Some(seen.clone()),
+        wish: ReleaseWish::Allow { task: "prod".into(), batch: 2 },
+        comment: None,
+    };
+    let mut told = waiting();
+    told["message"] = json!("the engine tells something");
+    f.status("a-1", told.clone()).await;
+    f.wish("ann", allow(&seen)).await.unwrap();
+    // The same again would be upon another wish, and a batch further it would be about something else.
+    let lost = f.wish("bob", allow(&seen)).await.unwrap_err();
+    assert!(matches!(lost, PerformError::Stale { .. }), "{lost}");
+    let seen = Seen { meaning: Some(meaning(&f.release("a-1").await)), ..seen };
+    told["tasks"][1]["batches"][1]["phase"] = json!("Done");
+    f.status("a-1", told).await;
+    let lost = f.wish("bob", allow(&seen)).await.unwrap_err();
+    assert!(matches!(lost, PerformError::Stale { .. }), "{lost}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_person_decides_once_about_these_images_and_this_attempt() {
     let f = fixture().await;
     f.start(&["a"]).await.unwrap();
@@ -228,7 +255,7 @@ async fn a_lane_is_never_saved_with_errors_nor_over_somebody_elses_change() {
     let told = f.wish("bob", set(None, "parameter group == blue")).await.unwrap_err().to_string();
     assert!(told.contains("there already"), "{told}");
     let lane = lanes.get("l").await.unwrap();
-    let seen = Seen { uid: lane.uid().unwrap(), version: lane.resource_version() };
+    let seen = Seen { uid: lane.uid().unwrap(), version: lane.resource_version(), meaning: None };
     f.wish("ann", set(Some(seen.clone()), "parameter group == red")).await.unwrap();
     let lost = f.wish("bob", set(Some(seen.clone()), "parameter group == blue")).await.unwrap_err();
     assert!(matches!(lost, PerformError::Stale { .. }), "{lost}");
@@ -237,7 +264,7 @@ async fn a_lane_is_never_saved_with_errors_nor_over_somebody_elses_change() {
     let same = || Some(Seen { version: None, ..seen.clone() });
     f.wish("bob", Intent::EnableLane { name: "l".into(), seen: same(), enabled: false }).await.unwrap();
     assert!(!lanes.get("l").await.unwrap().spec.enabled);
-    let namesake = Some(Seen { uid: "another".into(), version: None });
+    let namesake = Some(Seen { uid: "another".into(), version: None, meaning: None });
     let lost = f.wish("bob", Intent::DeleteLane { name: "l".into(), seen: namesake }).await.unwrap_err();
     assert!(matches!(lost, PerformError::Stale { .. }), "{lost}");
     f.wish("bob", Intent::DeleteLane { name: "l".into(), seen: same() }).await.unwrap();

@@ -129,12 +129,12 @@ pub(super) async fn run(global: &Global, args: LaneArgs) -> Result<()> {
 
 /// This very lane as it was just read, not a namesake or a later version.
 fn seen(lane: &Lane) -> Seen {
-    Seen { uid: lane.uid().unwrap_or_default(), version: lane.resource_version() }
+    Seen { uid: lane.uid().unwrap_or_default(), version: lane.resource_version(), meaning: None }
 }
 
 /// This very lane, whatever was written to it meanwhile.
 fn same(lane: &Lane) -> Seen {
-    Seen { uid: lane.uid().unwrap_or_default(), version: None }
+    Seen { uid: lane.uid().unwrap_or_default(), version: None, meaning: None }
 }
 
 async fn enable(global: &Global, args: Named, enabled: bool) -> Result<()> {

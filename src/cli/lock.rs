@@ -56,6 +56,6 @@ async fn set(
     output: Format,
 ) -> Result<()> {
     let found: App = get::one(session, &app).await?;
-    let seen = Some(Seen { uid: found.uid().unwrap_or_default(), version: None });
+    let seen = Some(Seen { uid: found.uid().unwrap_or_default(), version: None, meaning: None });
     session.perform(Intent::Lock { app, environment, seen, lock }, output).await.map(drop)
 }

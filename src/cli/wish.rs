@@ -84,7 +84,7 @@ pub(super) async fn run(global: &Global, command: WishCommand) -> Result<()> {
     let release: Release = get::one(&session, &args.name).await?;
     let wish = resolve(&command, &release)?;
     // The wish is about what was just read: by uid, so that a namesake made meanwhile does not get it.
-    let seen = Seen { uid: release.uid().unwrap_or_default(), version: None };
+    let seen = Seen { uid: release.uid().unwrap_or_default(), version: None, meaning: None };
     let intent = Intent::Release { name: args.name, seen: Some(seen), wish, comment: args.comment };
     session.perform(intent, args.output).await.map(drop)
 }

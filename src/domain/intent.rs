@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::api::{Decision, EnvironmentLock, LaneSpec, ProbeSpec};
+use crate::api::{Control, Decision, EnvironmentLock, LaneSpec, ProbeSpec, Release};
 
 /// The resourceVersion (or uid) of what the person was looking at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +12,16 @@ pub struct Seen {
     pub uid: String,
     /// `metadata.resourceVersion`; none: whatever it is now.
     pub version: Option<String>,
+    /// [`meaning`] of a Release, whose status is written too often for its version to tell anything; none: whatever.
+    pub meaning: Option<String>,
+}
+
+/// What a wish about a Release depends on: where it stands and what is wanted of it, not every write.
+pub fn meaning(release: &Release) -> String {
+    let status = release.status.clone().unwrap_or_default();
+    let tasks: Vec<_> = status.tasks.iter().map(|t| (&t.name, t.phase, t.attempt, &t.batches)).collect();
+    let control = Control { last: None, ..release.spec.control.clone() };
+    format!("{:?} {:?} {tasks:?} {control:?}", status.phase, status.task)
 }
 
 /// A wish.

@@ -7,7 +7,7 @@ use tui_input::Input;
 
 use super::{form::Remark, keymap::Action};
 use crate::domain::{
-    intent::{Intent, Seen},
+    intent::{Intent, Seen, meaning},
     world::World,
 };
 
@@ -106,11 +106,7 @@ impl Shown {
         let (uid, version, meaning) = match resource {
             "releases" => {
                 let release = world.releases.get(name)?;
-                let status = release.status.clone().unwrap_or_default();
-                let tasks: Vec<_> =
-                    status.tasks.iter().map(|t| (&t.name, t.phase, t.attempt, t.batches.clone())).collect();
-                let meaning = format!("{:?} {:?} {tasks:?} {:?}", status.phase, status.task, release.spec.control);
-                (release.uid(), release.resource_version(), meaning)
+                (release.uid(), release.resource_version(), meaning(release))
             }
             "lanes" => {
                 let lane = world.lanes.get(name)?;
@@ -153,8 +149,11 @@ impl Shown {
 
     /// For the intent.
     pub fn seen(&self) -> Seen {
+        if self.resource == "releases" {
+            return Seen { uid: self.uid.clone(), version: None, meaning: Some(self.meaning.clone()) };
+        }
         let version = Some(self.version.clone()).filter(|v| !v.is_empty());
-        Seen { uid: self.uid.clone(), version }
+        Seen { uid: self.uid.clone(), version, meaning: None }
     }
 }
 

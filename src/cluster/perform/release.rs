@@ -13,7 +13,7 @@ use crate::{
     api::{
         self, App, Approval, ApprovalSpec, Control, Decision, EnvironmentLock, Release, ReleasePhase, TaskPhase, Wish,
     },
-    domain::intent::{ReleaseWish, Seen},
+    domain::intent::{ReleaseWish, Seen, meaning},
 };
 
 /// Carries a wish out.
@@ -29,6 +29,9 @@ pub(super) async fn wish(
         let found = at.api::<Release>().get_opt(name).await.map_err(told(&what))?;
         let release = found.ok_or_else(|| PerformError::refused(format!("there is no {what}")))?;
         check(&what, seen, &release)?;
+        if seen.and_then(|s| s.meaning.as_ref()).is_some_and(|m| *m != meaning(&release)) {
+            return Err(PerformError::Stale { what, why: "it stands elsewhere, or somebody wished something".into() });
+        }
         if let ReleaseWish::Decide { task, attempt, decision } = &wish {
             return decide(at, &release, task, *attempt, *decision, comment).await;
         }

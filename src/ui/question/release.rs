@@ -39,7 +39,7 @@ fn wish(model: &Model, name: &str, title: String, verb: &str, wish: ReleaseWish,
     let firm = !matches!(wish, ReleaseWish::Pause | ReleaseWish::Abort | ReleaseWish::Resume);
     let seen = shown.as_ref().map(|s| {
         let mut seen = s.seen();
-        seen.version = seen.version.filter(|_| firm);
+        seen.meaning = seen.meaning.filter(|_| firm);
         seen
     });
     let intent = Intent::Release { name: name.into(), seen, wish, comment: None };
