@@ -9,3 +9,4 @@ pub mod samples;
 pub mod seed;
 pub mod serving;
 pub mod state;
+mod traffic;

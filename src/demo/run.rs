@@ -6,7 +6,7 @@ use kube::Client;
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{images, seed, serving::serving};
+use super::{images, seed, serving::serving, traffic};
 use crate::{
     cluster,
     domain::world::World,
@@ -91,8 +91,9 @@ impl Demo {
         self.pocket.client()
     }
 
-    /// Ends the engine, then the pocket.
+    /// Ends the load, the engine, then the pocket.
     pub async fn stop(self) {
+        traffic::sleep(&self.pocket.client()).await;
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
@@ -109,5 +110,6 @@ async fn prepare(client: &Client, worlds: &watch::Receiver<World>, tell: &watch:
     }
     tell.send_replace(Progress::Seeded);
     serving(worlds, |why| drop(tell.send_replace(Progress::Blocked(why)))).await;
+    traffic::wake(client).await;
     tell.send_replace(Progress::Serving);
 }

@@ -24,6 +24,14 @@ pub async fn serving(worlds: &watch::Receiver<World>, tell: impl Fn(String)) {
 }
 
 async fn answered(worlds: &watch::Receiver<World>) {
+    // A request before that could only fail, and would be told as a failure.
+    let mut ready = worlds.clone();
+    let serves = |world: &World| ORDER.iter().all(|app| world.pods_of(app, "prod").any(|pod| pod.ready));
+    if ready.wait_for(serves).await.is_err() {
+        return std::future::pending().await;
+    }
+    // Endpoints follow their pods a moment later.
+    tokio::time::sleep(Duration::from_millis(300)).await;
     let probe = ProbeSpec {
         path: "/A/a".into(),
         expect: ORDER.map(|app| (app.to_owned(), Served::Base)).into(),

@@ -1,0 +1,56 @@
+//! The demo's own load sleeps while the demo does: requests that meet services which still start would be told as
+//! failures of the last minute.
+
+use std::time::Duration;
+
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ListParams, Patch, PatchParams},
+};
+use serde_json::json;
+
+use super::seed::NAMESPACE;
+use crate::api::FIELD_MANAGER;
+
+const NAME: &str = "traffic";
+/// How many pods it had, while it sleeps.
+const SLEEPS: &str = "graylane.dev/sleeps";
+/// It ends at once; a demo that is to end waits no longer than this.
+const LIMIT: Duration = Duration::from_secs(3);
+
+/// Puts the load to sleep; a workspace without it is none of our business.
+pub(super) async fn sleep(client: &Client) {
+    let api: Api<Deployment> = Api::namespaced(client.clone(), NAMESPACE);
+    let Ok(Some(found)) = api.get_opt(NAME).await else { return };
+    let replicas = found.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1);
+    if replicas > 0 {
+        let annotations = json!({SLEEPS: replicas.to_string()});
+        scale(&api, &json!({"metadata": {"annotations": annotations}, "spec": {"replicas": 0}})).await;
+        let pods: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
+        let gone = async {
+            let own = ListParams::default().labels("app=traffic");
+            while pods.list(&own).await.is_ok_and(|left| !left.items.is_empty()) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let _ = tokio::time::timeout(LIMIT, gone).await;
+    }
+}
+
+/// Wakes it as it was.
+pub(super) async fn wake(client: &Client) {
+    let api: Api<Deployment> = Api::namespaced(client.clone(), NAMESPACE);
+    let Ok(Some(found)) = api.get_opt(NAME).await else { return };
+    let before = found.annotations().get(SLEEPS).and_then(|n| n.parse::<i32>().ok());
+    if let Some(replicas) = before {
+        scale(&api, &json!({"metadata": {"annotations": {SLEEPS: null}}, "spec": {"replicas": replicas}})).await;
+    }
+}
+
+async fn scale(api: &Api<Deployment>, patch: &serde_json::Value) {
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+    if let Err(why) = api.patch(NAME, &params, &Patch::Merge(patch)).await {
+        tracing::warn!(%why, "the demo's load");
+    }
+}
