@@ -62,11 +62,12 @@ pub fn plan(inputs: &Inputs) -> Plan {
         plan.lanes.insert(name, lane_apps(inputs, lane));
     }
     // Lanes with the same tag share a rule: it is there while one of them wants it.
-    let tags_of = |app: &LaneApp| -> Vec<String> {
+    let tags_of = |at: usize| -> Vec<String> {
         let gray = |lane: &&&Lane| {
             let name = lane.metadata.name.as_deref().unwrap_or_default();
             let apps = plan.lanes.get(name).map(Vec::as_slice).unwrap_or_default();
-            apps.iter().any(|a| a.app == app.app && a.served == Served::Gray)
+            // They stand in the group's order.
+            apps.get(at).is_some_and(|a| a.served == Served::Gray)
         };
         let mut tags: Vec<String> = lanes.iter().filter(gray).map(|l| l.spec.tag.clone()).collect();
         tags.sort();
@@ -76,8 +77,8 @@ pub fn plan(inputs: &Inputs) -> Plan {
     let (entry, mut problems) = build::entry(inputs.group);
     let mut routes = Vec::from_iter(entry);
     if inputs.group.spec.mode != LaneMode::Agent {
-        for app in &inputs.group.spec.apps {
-            routes.push(build::app(inputs.group, app, &tags_of(app)));
+        for (at, app) in inputs.group.spec.apps.iter().enumerate() {
+            routes.push(build::app(inputs.group, app, &tags_of(at)));
         }
     }
     problems.extend(duplicates(&inputs.group.spec.apps));
