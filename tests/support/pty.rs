@@ -53,6 +53,8 @@ impl Pty {
         }
         command.env("TERM", "xterm-256color");
         command.env("LANG", "C.UTF-8");
+        // A panic is told in a line, whatever whoever runs the tests has asked for: a backtrace scrolls it away.
+        command.env("RUST_BACKTRACE", "0");
         for (name, value) in env {
             command.env(name, value);
         }
