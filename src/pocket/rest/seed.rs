@@ -14,6 +14,10 @@ const GATEWAY_API: &[&str] = &[
     include_str!("gateway_api/gateways.json"),
     include_str!("gateway_api/httproutes.json"),
     include_str!("gateway_api/referencegrants.json"),
+    // Not for the lane gateway: other controllers wait for every kind they know before they begin.
+    include_str!("gateway_api/grpcroutes.json"),
+    include_str!("gateway_api/tlsroutes.json"),
+    include_str!("gateway_api/backendtlspolicies.json"),
 ];
 
 pub(super) fn objects() -> Vec<(Key, Value)> {
