@@ -140,6 +140,7 @@ pub(crate) fn subresources(resource: &Resource) -> Vec<Subresource<'_>> {
         all.push(("scale", "Scale", Some(("autoscaling", "v1")), CHANGE));
     }
     if resource.is("", "Pod") {
+        all.push(("binding", "Binding", None, &["create"]));
         all.push(("log", "Pod", None, &["get"]));
     }
     if resource.is("", "Namespace") {

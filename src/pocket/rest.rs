@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::pocket::store::{Store, StoreError};
 
 mod addresses;
+mod binding;
 mod change;
 mod convert;
 mod create;
@@ -247,6 +248,10 @@ impl ApiServer {
                 Method::GET => self.logs(&call).await,
                 _ => Err(ApiError::method_not_allowed()),
             },
+            Some("binding") if call.resource.is("", "Pod") => match parts.method {
+                Method::POST => self.bind(&call).await,
+                _ => Err(ApiError::method_not_allowed()),
+            },
             Some("finalize") if call.resource.is("", "Namespace") => match parts.method {
                 Method::PUT => self.update(&call, Some("finalize")).await,
                 _ => Err(ApiError::method_not_allowed()),
@@ -257,7 +262,6 @@ impl ApiServer {
                     "exec"
                         | "attach"
                         | "portforward"
-                        | "binding"
                         | "eviction"
                         | "token"
                         | "ephemeralcontainers"

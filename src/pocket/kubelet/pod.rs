@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, HostIP, Pod, PodIP, PodStatus};
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::{Api, ResourceExt};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -183,10 +183,17 @@ impl Life {
         if self.pod.spec.as_ref().is_some_and(|s| s.node_name.is_some()) {
             return true;
         }
-        let patch = json!({"metadata": {"uid": self.pod.uid()}, "spec": {"nodeName": NODE}});
+        let name = self.pod.name_any();
+        let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name, "uid": self.pod.uid()},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": NODE}});
+        let (create, api) = (PostParams::default(), self.api.clone());
         loop {
-            match self.api.patch(&self.pod.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await {
-                Ok(placed) => {
+            let placed = async {
+                api.create_subresource::<Value, Value>("binding", &name, &create, &binding).await?;
+                api.get(&name).await
+            };
+            match placed.await {
+                Ok(placed) if placed.uid() == self.pod.uid() => {
                     let name = placed.name_any();
                     let text =
                         format!("Successfully assigned {}/{name} to {NODE}", placed.namespace().unwrap_or_default());
@@ -194,9 +201,13 @@ impl Life {
                     self.pod = Arc::new(placed);
                     return true;
                 }
+                Ok(_) => return false,
                 Err(error) if write::is_code(&error, 404) || write::is_code(&error, 409) => {
-                    if self.news.borrow().is_none() {
-                        return false;
+                    let news = self.news.borrow().clone();
+                    let Some(now) = news else { return false };
+                    if now.spec.as_ref().is_some_and(|s| s.node_name.is_some()) {
+                        self.pod = now;
+                        return true;
                     }
                 }
                 Err(error) => tracing::warn!(pod = self.pod.name_any(), %error, "not placed"),

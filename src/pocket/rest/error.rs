@@ -44,6 +44,14 @@ impl ApiError {
         ApiError::new(StatusCode::CONFLICT, "Conflict", message).about(resource, name)
     }
 
+    /// Of something that is no resource of its own.
+    pub fn conflict_of(what: &str, name: &str, why: &str) -> ApiError {
+        let message = format!("Operation cannot be fulfilled on {what} {name:?}: {why}");
+        let mut error = ApiError::new(StatusCode::CONFLICT, "Conflict", message);
+        error.details = json!({"name": name, "kind": what});
+        error
+    }
+
     pub fn modified(resource: &Resource, name: &str) -> ApiError {
         ApiError::conflict(
             resource,

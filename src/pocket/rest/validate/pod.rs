@@ -30,10 +30,6 @@ fn frozen(old: &Value, new: &Value) -> Value {
     };
     restore(&mut spec, "activeDeadlineSeconds");
     restore(&mut spec, "tolerations");
-    // A pod without a node is given one; a pod with one keeps it.
-    if old["nodeName"].as_str().unwrap_or_default().is_empty() {
-        restore(&mut spec, "nodeName");
-    }
     for field in ["containers", "initContainers"] {
         let list = spec.get_mut(field).and_then(Value::as_array_mut);
         for (now, was) in list.into_iter().flatten().zip(array(&old[field])) {

@@ -1,0 +1,66 @@
+//! The binding subresource of a pod: the only way onto a node after creation.
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::change::Decision;
+use super::error::{ApiError, FieldError, Result};
+use super::reply::Reply;
+use super::{ApiServer, Call, convert, decode, meta};
+use crate::pocket::patch;
+
+impl ApiServer {
+    pub(super) async fn bind(&self, call: &Call) -> Result<Reply> {
+        let name = call.name()?;
+        let body = decode::parse(call)?;
+        if !matches!(body["kind"].as_str(), None | Some("Binding")) {
+            return Err(ApiError::bad_request("the body is no Binding"));
+        }
+        let node = body["target"]["name"].as_str().unwrap_or_default();
+        if node.is_empty() {
+            let problem = FieldError::required("target.name", "");
+            return Err(ApiError::invalid("", "Binding", name, &[problem]));
+        }
+        self.change(&call.resource, &call.key(name), call.query.dry_run()?, |current| {
+            let old = current.ok_or_else(|| ApiError::not_found(&call.resource, name))?;
+            let shown = convert::from_stored(&call.resource, &old.value);
+            // Kubernetes says `pods/binding` here, the resource with its subresource.
+            let refused = |why: String| Err(ApiError::conflict_of("pods/binding", name, &why));
+            let (given, uid) = (meta::text(&body, "uid"), meta::text(&shown, "uid"));
+            if !given.is_empty() && given != uid {
+                return refused(format!(
+                    "Precondition failed: UID in precondition: {given}, UID in object meta: {uid}"
+                ));
+            }
+            if meta::is_deleting(&shown) {
+                return refused(format!("pod {name} is being deleted, cannot be assigned to a host"));
+            }
+            if let Some(there) = shown["spec"]["nodeName"].as_str().filter(|n| !n.is_empty()) {
+                return refused(format!("pod {name} is already assigned to node {there:?}"));
+            }
+            let mut object = (*shown).clone();
+            object["spec"]["nodeName"] = node.into();
+            scheduled(&mut object);
+            let (manager, now) = (&call.manager, meta::now());
+            let lists = &call.resource.lists;
+            let mut object = patch::track_update(Some(&shown), &object, manager, Some("binding"), &now, lists);
+            convert::to_stored(&call.resource, &mut object);
+            Ok(Decision::Put(object))
+        })
+        .await?;
+        let value = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
+        Ok(Reply::Json { code: StatusCode::CREATED, value, warnings: Vec::new(), content_type: None })
+    }
+}
+
+fn scheduled(pod: &mut Value) {
+    let condition = json!({"type": "PodScheduled", "status": "True", "lastTransitionTime": meta::now()});
+    let status = &mut pod["status"];
+    if !status["conditions"].is_array() {
+        status["conditions"] = json!([]);
+    }
+    if let Some(conditions) = status["conditions"].as_array_mut() {
+        conditions.retain(|c| c["type"] != "PodScheduled");
+        conditions.push(condition);
+    }
+}
