@@ -3,6 +3,7 @@
 //! Answers go to stdout, everything else to stderr. The exit code is 0 only when what was asked for holds,
 //! 1 when it does not, 2 when the question itself was wrong.
 
+mod adopt;
 mod apply;
 mod args;
 mod cockpit;
@@ -81,6 +82,7 @@ async fn run(cli: Cli) -> Result<()> {
         Some(Command::Get(args)) => get::run(&global, args).await,
         Some(Command::Release(args)) => release::run(&global, args).await,
         Some(Command::Render(args)) => render::run(&global, args).await,
+        Some(Command::Adopt(args)) => adopt::run(&global, args).await,
         Some(Command::Apply(args)) => apply::run(&global, args).await,
         Some(Command::Wish(command)) => wish::run(&global, command).await,
         Some(Command::StopTheLine) => {

@@ -1,5 +1,6 @@
 //! The rules, pure: no I/O, no clock, no randomness. Time is a parameter.
 
+pub mod adopt;
 pub mod batches;
 pub mod chain;
 pub mod hop;

@@ -5,6 +5,7 @@
 //! it becomes words in a status; the engine itself goes on.
 
 mod act;
+mod adopted;
 mod cache;
 mod lanes;
 mod lease;

@@ -125,7 +125,7 @@ const fn build_timeout() -> u32 {
 }
 
 /// Waits for approvals; the first refusal fails the task.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ApprovalTask {
     /// Who may; empty is anybody with the right to create Approvals.
@@ -143,6 +143,18 @@ pub struct ApprovalTask {
     /// Then the task fails.
     #[serde(default = "approval_timeout")]
     pub timeout_seconds: u32,
+}
+
+impl Default for ApprovalTask {
+    fn default() -> Self {
+        Self {
+            approvers: vec![],
+            mode: ApprovalMode::Any,
+            count: None,
+            requester_may_approve: false,
+            timeout_seconds: approval_timeout(),
+        }
+    }
 }
 
 const fn approval_timeout() -> u32 {

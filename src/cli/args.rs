@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    apply, completions, demo, engine, get, keys, lane, lock, logs, pocket, probe, release, render, rescue, sample,
-    teardown, wish,
+    adopt, apply, completions, demo, engine, get, keys, lane, lock, logs, pocket, probe, release, render, rescue,
+    sample, teardown, wish,
 };
 use crate::ui::theme::Depth;
 
@@ -98,6 +98,8 @@ pub enum Command {
     Unlock(lock::UnlockArgs),
     /// Print an App's manifests as they would be applied to an environment
     Render(render::RenderArgs),
+    /// Make an App of a Deployment that already runs; optionally with a gray version beside it
+    Adopt(adopt::AdoptArgs),
     /// Create or change objects from files; all errors at once, each with file and line
     Apply(apply::ApplyArgs),
     /// Show a pod's log

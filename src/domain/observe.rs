@@ -14,6 +14,7 @@ use k8s_openapi::{
 use serde_json::Value;
 
 use super::{batches::template, text::Clean};
+use crate::api::label;
 
 /// One Deployment with its ReplicaSets and pods.
 #[derive(Clone, Debug, Default)]
@@ -115,6 +116,33 @@ pub fn deployment<'a>(
     seen
 }
 
+/// Pods of an adopted Deployment that do not say whose they are: their template is from before. Namespaces and names
+/// of those that still run.
+pub fn unlabelled<'a>(
+    live: &Deployment,
+    sets: impl IntoIterator<Item = &'a ReplicaSet>,
+    pods: impl IntoIterator<Item = &'a Pod>,
+) -> Vec<(String, String)> {
+    let template = live.spec.as_ref().and_then(|s| s.template.metadata.as_ref());
+    if !labelled(&live.metadata) || template.is_some_and(labelled) {
+        return vec![];
+    }
+    let own: Vec<&ReplicaSet> = sets.into_iter().filter(|rs| owned_by(&rs.metadata, &live.metadata)).collect();
+    let ours = |pod: &&Pod| {
+        let meta = &pod.metadata;
+        meta.deletion_timestamp.is_none() && !labelled(meta) && own.iter().any(|rs| owned_by(meta, &rs.metadata))
+    };
+    let name = |pod: &Pod| {
+        let meta = &pod.metadata;
+        (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
+    };
+    pods.into_iter().filter(ours).map(name).collect()
+}
+
+fn labelled(meta: &ObjectMeta) -> bool {
+    meta.labels.as_ref().is_some_and(|l| l.contains_key(label::APP))
+}
+
 fn owned_by(child: &ObjectMeta, owner: &ObjectMeta) -> bool {
     let Some(uid) = owner.uid.as_deref() else { return false };
     child.owner_references.iter().flatten().any(|r| r.controller == Some(true) && r.uid == uid)
@@ -185,4 +213,35 @@ pub fn autoscaled(meta: &ObjectMeta) -> bool {
         let owns = e.fields_v1.as_ref().is_some_and(|f| f.0.pointer("/f:spec/f:replicas").is_some());
         owns && e.subresource.as_deref() == Some("scale")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn pods_from_before_the_app_are_found_by_their_owners() {
+        let live = |template: Value| -> Deployment {
+            let labels = json!({label::APP: "a"});
+            let meta = json!({"name": "d", "uid": "d", "labels": labels});
+            serde_json::from_value(json!({"metadata": meta, "spec": {"selector": {}, "template": template}})).unwrap()
+        };
+        let owned = |uid: &str, by: &str, labels: Value| {
+            let owner = json!([{"apiVersion": "v1", "kind": "K", "name": by, "uid": by, "controller": true}]);
+            json!({"metadata": {"name": uid, "namespace": "n", "uid": uid, "ownerReferences": owner, "labels": labels}})
+        };
+        let sets: Vec<ReplicaSet> = [owned("s", "d", json!({})), owned("t", "other", json!({}))]
+            .into_iter()
+            .map(|v| serde_json::from_value(v).unwrap())
+            .collect();
+        let pods: Vec<Pod> = [("p", "s", json!({})), ("q", "s", json!({label::APP: "a"})), ("r", "t", json!({}))]
+            .into_iter()
+            .map(|(name, by, labels)| serde_json::from_value(owned(name, by, labels)).unwrap())
+            .collect();
+        assert_eq!(unlabelled(&live(json!({})), &sets, &pods), [("n".to_owned(), "p".to_owned())]);
+        let released = live(json!({"metadata": {"labels": {label::APP: "a"}}}));
+        assert_eq!(unlabelled(&released, &sets, &pods), [], "new pods carry them from their template");
+    }
 }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Options, act,
+    Options, act, adopted,
     cache::Cache,
     lanes, observe,
     probes::Probes,
@@ -126,6 +126,7 @@ impl Looker {
         let all = self.cache.releases.state();
         let groups = self.cache.groups.state();
         let concerned = self.concerned(&all, &groups);
+        adopted::look(&self.options, &self.cache, &concerned.changed).await;
         for group in &groups {
             if !concerned.group(group, self.groups_due.get(&group.name_any())) {
                 continue;

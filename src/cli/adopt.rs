@@ -1,0 +1,244 @@
+//! `adopt deployment/NAME --environment ENV [--add-gray]`: an App of what runs already. Shows what it would write and
+//! what applying it back would change, and touches nothing until somebody has said yes.
+
+mod find;
+mod written;
+
+use std::io::{BufRead, IsTerminal, Write};
+
+use clap::Args;
+use color_eyre::eyre::{Result, WrapErr, bail};
+use kube::{Api, ResourceExt, api::PostParams};
+
+use super::{
+    Global, get,
+    output::{self, Format},
+    session::{self, Session, told, usage},
+};
+use crate::{
+    api::{App, AppSpec, EnvironmentState, EnvironmentStatus, FIELD_MANAGER, TaskKind},
+    domain::{
+        adopt::{self, Adoption, Gray},
+        workflow::{key, rendered},
+    },
+};
+
+#[derive(Debug, Args)]
+pub struct AdoptArgs {
+    /// What runs: deployment/NAME
+    workload: String,
+    /// The environment that it becomes
+    #[arg(long, short, value_name = "NAME", default_value = "prod")]
+    environment: String,
+    /// The Service that its callers use [default: the one that selects its pods]
+    #[arg(long, value_name = "NAME")]
+    service: Option<String>,
+    /// The App's name [default: the Deployment's, without the environment at its end]
+    #[arg(long, value_name = "NAME")]
+    app: Option<String>,
+    /// Also a gray version beside it, and the gray tasks around the workflow; also for an App that is there
+    #[arg(long)]
+    add_gray: bool,
+    /// The gray environment's name, and its lane tag
+    #[arg(long, value_name = "NAME", default_value = "gray", requires = "add_gray")]
+    gray: String,
+    /// Print the App as YAML, write nothing
+    #[arg(long)]
+    print: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+pub(super) async fn run(global: &Global, args: AdoptArgs) -> Result<()> {
+    let name = deployment_name(&args.workload)?;
+    let session = session::open(global).await?;
+    let found = find::found(&session, name, args.service.as_deref()).await?;
+    let app = args.app.clone().unwrap_or_else(|| app_name(name, &args.environment));
+    let apps: Api<App> = Api::namespaced(session.client.clone(), &session.namespace);
+    let there = apps.get_opt(&app).await.map_err(told(format!("reading App {app}")))?;
+    if let Some(there) = there {
+        if !args.add_gray {
+            bail!("App {app} is there already: --add-gray adds a gray version to it, --app names another one");
+        }
+        return beside(&session, &args, there, &found, name).await;
+    }
+    let mut adoption = adopt::adopt(&found, &app, &args.environment).map_err(color_eyre::Report::msg)?;
+    let mut object = App::new(&app, adoption.spec.clone());
+    object.metadata.namespace = Some(session.namespace.clone());
+    if args.add_gray {
+        adoption.spec = with_gray(&object, &args, &adoption.images, &found)?;
+        object.spec = adoption.spec.clone();
+    }
+    if args.print {
+        return output::print(&output::data(&object, Format::Yaml)?);
+    }
+    let mut text = told_app(&app, &adoption.spec);
+    text.push_str("\nApplying it back would change:\n");
+    for wanted in &adoption.objects {
+        text.push_str(&format!("  {}\n", written::change(&session, wanted).await?.replace('\n', "\n  ")));
+    }
+    for note in &adoption.notes {
+        text.push_str(&format!("\nNote: {note}"));
+    }
+    let labelled: Vec<String> = adoption.objects.iter().map(words).collect();
+    text.push_str(&format!(
+        "\nAdopting creates App {app} and labels {} as its own; no pod restarts.\n",
+        labelled.join(" and ")
+    ));
+    output::print(&text)?;
+    if !sure(&args, &format!("Adopt {}?", labelled.join(" and ")))? {
+        bail!("nothing was written");
+    }
+    write(&session, &apps, object, &adoption, &args.environment).await?;
+    output::print(&format!("app {app} adopted; next: `graylane release start {app} --stage production`\n"))
+}
+
+/// Adds a gray version to an App that is there.
+async fn beside(session: &Session, args: &AdoptArgs, mut app: App, found: &adopt::Found, name: &str) -> Result<()> {
+    let images = images_of(&app, &args.environment);
+    let Some(environment) = app.spec.environment(&args.environment).cloned() else {
+        let known: Vec<String> = app.spec.environments.iter().map(|e| e.name.clone()).collect();
+        bail!("app {} has no environment {}; there {}", app.name_any(), args.environment, get::names(&known));
+    };
+    let objects = rendered(&app, &environment, &images).map_err(|all| color_eyre::Report::msg(all.join("\n")))?;
+    if !objects.iter().any(|o| o["kind"] == "Deployment" && o["metadata"]["name"] == name) {
+        bail!("app {} makes no Deployment {name} in {}: it is another app's", app.name_any(), args.environment);
+    }
+    let spec = with_gray(&app, args, &images, found)?;
+    let (old, new) = (output::data(&app.spec, Format::Yaml)?, output::data(&spec, Format::Yaml)?);
+    app.spec = spec;
+    app.metadata.managed_fields = None;
+    if args.print {
+        app.status = None;
+        return output::print(&output::data(&app, Format::Yaml)?);
+    }
+    output::print(&format!("App {} would change:\n{}", app.name_any(), written::diff(&old, &new)))?;
+    if !sure(args, &format!("Change App {}?", app.name_any()))? {
+        bail!("nothing was written");
+    }
+    let apps: Api<App> = Api::namespaced(session.client.clone(), &session.namespace);
+    let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+    let name = app.name_any();
+    apps.replace(&name, &params, &app).await.map_err(told(format!("App {name}")))?;
+    output::print(&format!("app {name} has a {} version; next: `graylane release start {name} --stage …`\n", args.gray))
+}
+
+/// The spec with gray, if that would stand apart from everything here.
+fn with_gray(
+    app: &App,
+    args: &AdoptArgs,
+    images: &std::collections::BTreeMap<String, String>,
+    found: &adopt::Found,
+) -> Result<AppSpec> {
+    let gray = Gray { beside: &args.environment, environment: &args.gray, tag: &args.gray };
+    let spec = adopt::add_gray(&app.spec, &gray).map_err(color_eyre::Report::msg)?;
+    let mut with = app.clone();
+    with.spec = spec;
+    let objects = |name: &str| {
+        let environment = with.spec.environment(name).cloned().unwrap_or_default();
+        rendered(&with, &environment, images).map_err(|all| color_eyre::Report::msg(all.join("\n")))
+    };
+    let mut old = objects(&args.environment).wrap_err_with(|| format!("rendering {}", args.environment))?;
+    old.extend(found.others.iter().cloned().map(|mut o| {
+        o["kind"] = "Service".into();
+        o
+    }));
+    let new = objects(&args.gray).wrap_err_with(|| format!("rendering {}", args.gray))?;
+    let problems = adopt::overlaps(&old, &new, &gray);
+    if !problems.is_empty() {
+        bail!("{} would not stand apart from {}\n{}", args.gray, args.environment, problems.join("\n"));
+    }
+    Ok(with.spec)
+}
+
+/// What runs, else what a release would take, else a word: names do not hang on images.
+fn images_of(app: &App, environment: &str) -> std::collections::BTreeMap<String, String> {
+    let known = app.status.as_ref().and_then(|s| s.environments.get(environment));
+    let mut images = known.map(|e| e.images.clone()).unwrap_or_default();
+    for (name, source) in &app.spec.images {
+        let default = source.default.clone().unwrap_or_else(|| format!("{}:none", source.repository));
+        images.entry(name.clone()).or_insert(default);
+    }
+    images
+}
+
+async fn write(session: &Session, apps: &Api<App>, object: App, adoption: &Adoption, environment: &str) -> Result<()> {
+    let name = object.name_any();
+    let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+    let mut app = apps.create(&params, &object).await.map_err(told(format!("App {name}")))?;
+    let mut inventory = vec![];
+    for object in &adoption.objects {
+        let mut item = key(object);
+        item.uid = written::label(session, object, &name, environment).await?;
+        inventory.push(item);
+    }
+    let status = EnvironmentStatus {
+        state: EnvironmentState::Running,
+        images: adoption.images.clone(),
+        inventory,
+        changed_at: Some(jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
+        ..EnvironmentStatus::default()
+    };
+    app.status.get_or_insert_default().environments.insert(environment.into(), status);
+    apps.replace_status(&name, &params, &app).await.map_err(told(format!("the status of App {name}")))?;
+    Ok(())
+}
+
+/// What the App would be, in a few lines.
+fn told_app(name: &str, spec: &AppSpec) -> String {
+    let mut text = format!("App {name}\n");
+    for (image, source) in &spec.images {
+        text.push_str(&format!("  image {image}: {}\n", source.default.as_deref().unwrap_or(&source.repository)));
+    }
+    for environment in &spec.environments {
+        let batches: Vec<String> = environment.rollout.batches.iter().map(ToString::to_string).collect();
+        let lane = environment.lane.as_ref().map(|l| format!(", lane tag {l}")).unwrap_or_default();
+        let plan = if batches.is_empty() { ", one batch".into() } else { format!(", batches {}", batches.join(", ")) };
+        text.push_str(&format!(
+            "  environment {} in namespace {}{lane}{plan}\n",
+            environment.name, environment.namespace
+        ));
+    }
+    for stage in &spec.workflow.stages {
+        let word = |t: &crate::api::Task| {
+            let kind = t.kind().as_ref().map_or("?", TaskKind::word);
+            if t.name.starts_with(kind) { t.name.clone() } else { format!("{} ({kind})", t.name) }
+        };
+        let tasks: Vec<String> = stage.tasks.iter().map(word).collect();
+        text.push_str(&format!("  stage {}: {}\n", stage.name, tasks.join(", ")));
+    }
+    text
+}
+
+fn words(object: &serde_json::Value) -> String {
+    let item = key(object);
+    format!("{} {}", item.kind, item.name)
+}
+
+fn sure(args: &AdoptArgs, question: &str) -> Result<bool> {
+    if args.yes {
+        return Ok(true);
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(usage("adopting needs --yes when nobody can be asked; --print only shows the App"));
+    }
+    eprint!("{question} [y/N] ");
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+fn deployment_name(workload: &str) -> Result<&str> {
+    match workload.split_once('/') {
+        None if !workload.is_empty() => Ok(workload),
+        Some(("deployment" | "deployments" | "deploy" | "deployment.apps", name)) if !name.is_empty() => Ok(name),
+        _ => Err(usage(format!("{workload}: only a Deployment can be adopted: write deployment/NAME"))),
+    }
+}
+
+fn app_name(deployment: &str, environment: &str) -> String {
+    let plain = deployment.strip_suffix(environment).and_then(|p| p.strip_suffix('-')).filter(|p| !p.is_empty());
+    plain.unwrap_or(deployment).to_owned()
+}

@@ -1,0 +1,221 @@
+//! An App made from what runs already: templates from live objects, and a gray version beside them.
+//!
+//! The first promise is that nothing changes: the templates, rendered for the adopted environment, give back what is
+//! there (checked here, and by the server's dry run before anything is written). The second is that gray gets objects
+//! and a selector of its own: nothing that selects the baseline's pods may select gray ones.
+
+mod bare;
+mod gray;
+mod holes;
+mod keys;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::template::{self, Context};
+use crate::api::{
+    Amount, AppSpec, ApprovalTask, DeployTask, Environment, ImageSource, Manifest, PausePolicy, RolloutPlan, Stage,
+    Task, Workflow,
+};
+
+pub use gray::{Gray, add_gray, overlaps};
+
+/// Values that tell the versions of an adopted App apart: `-gray` and `gray`; empty for the baseline.
+pub const SUFFIX: &str = "suffix";
+/// See [`SUFFIX`].
+pub const LANE: &str = "lane";
+
+/// What stands in the cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// The Deployment.
+    pub deployment: Value,
+    /// The Service that callers use.
+    pub service: Option<Value>,
+    /// Other Services of the namespace that select its pods.
+    pub others: Vec<Value>,
+    /// Somebody else sets its replicas.
+    pub autoscaled: bool,
+}
+
+/// The App that would stand for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Adoption {
+    /// To be created.
+    pub spec: AppSpec,
+    /// Image name to the reference that runs.
+    pub images: BTreeMap<String, String>,
+    /// What the templates give for the environment.
+    pub objects: Vec<Value>,
+    /// What people should know.
+    pub notes: Vec<String>,
+}
+
+/// Makes an App named `app` of what was found, which becomes its environment `environment`.
+pub fn adopt(found: &Found, app: &str, environment: &str) -> Result<Adoption, String> {
+    let text = |v: &Value, path: &str| v.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let name = text(&found.deployment, "/metadata/name");
+    let namespace = text(&found.deployment, "/metadata/namespace");
+    owner(&found.deployment)?;
+    let mut notes = notes(found);
+    let services: Vec<&Value> = found.service.iter().chain(&found.others).collect();
+    let keys =
+        keys::telling(&found.deployment, &services, environment).map_err(|why| format!("Deployment {name}: {why}"))?;
+    let mut holes = holes::Holes::new(&[&found.deployment, found.service.as_ref().unwrap_or(&Value::Null)]);
+    let (mut bare, mut values) = (bare::deployment(&found.deployment), BTreeMap::new());
+    let mut objects = vec![bare.clone()];
+    if found.autoscaled {
+        bare["spec"].as_object_mut().map(|s| s.shift_remove("replicas"));
+        objects[0]["spec"].as_object_mut().map(|s| s.shift_remove("replicas"));
+    } else {
+        values.insert("replicas".to_owned(), bare["spec"]["replicas"].clone());
+    }
+    values.insert(SUFFIX.to_owned(), "".into());
+    values.insert(LANE.to_owned(), "".into());
+    let images = holes.deployment(&mut bare, environment, &keys);
+    let mut manifests = vec![Manifest { name: "deployment.yaml".into(), priority: 10, template: holes.text(&bare)? }];
+    if let Some(service) = &found.service {
+        let mut bare = bare::service(service);
+        objects.push(bare.clone());
+        holes.service(&mut bare, environment, &keys);
+        manifests.push(Manifest { name: "service.yaml".into(), priority: 20, template: holes.text(&bare)? });
+    } else {
+        notes.push("no Service leads to it: a lane cannot, and callers of a gray version need one".into());
+    }
+    let replicas = found.deployment.pointer("/spec/replicas").and_then(Value::as_u64).unwrap_or(1);
+    let spec = AppSpec {
+        repository: None,
+        images: images
+            .iter()
+            .map(|(name, reference)| {
+                let source = ImageSource {
+                    repository: repository(reference).into(),
+                    default: Some(reference.clone()),
+                    ..ImageSource::default()
+                };
+                (name.clone(), source)
+            })
+            .collect(),
+        manifests,
+        environments: vec![Environment {
+            name: environment.into(),
+            namespace: namespace.clone(),
+            values,
+            rollout: plan(replicas, found.deployment.pointer("/spec/strategy/type")),
+            ..Environment::default()
+        }],
+        workflow: workflow(environment),
+    };
+    let given = render(&spec, app, environment, &images)?;
+    if given != objects {
+        return Err(format!(
+            "the templates do not give back what runs (this is a fault of graylane, please tell us):\n{}",
+            template_difference(&given, &objects)
+        ));
+    }
+    Ok(Adoption { spec, images, objects, notes })
+}
+
+/// Somebody else makes this Deployment: graylane would fight with them.
+fn owner(deployment: &Value) -> Result<(), String> {
+    let meta = &deployment["metadata"];
+    let name = meta["name"].as_str().unwrap_or_default();
+    let mut owners = meta["ownerReferences"].as_array().into_iter().flatten();
+    if let Some(owner) = owners.find(|o| o["controller"] == true) {
+        let word = |key: &str| owner[key].as_str().unwrap_or_default().to_owned();
+        return Err(format!(
+            "Deployment {name} is made by {} {}: it would undo what graylane does; change it there",
+            word("kind"),
+            word("name")
+        ));
+    }
+    let mut annotations = meta["annotations"].as_object().into_iter().flatten();
+    let rolled = |key: &str| key.starts_with("rollouts.kruise.io/") || key.starts_with("rollout.argoproj.io/");
+    match annotations.find(|(key, _)| rolled(key)) {
+        Some((key, _)) => Err(format!("Deployment {name} is rolled by another tool ({key}): one of both is enough")),
+        None => Ok(()),
+    }
+}
+
+fn notes(found: &Found) -> Vec<String> {
+    let mut notes = vec![];
+    let meta = &found.deployment["metadata"];
+    let keys = |part: &str| meta[part].as_object().into_iter().flatten().map(|(k, _)| k.clone()).collect::<Vec<_>>();
+    if let Some(key) = keys("labels").into_iter().chain(keys("annotations")).find(|k| bare::is_gitops(k)) {
+        notes.push(format!(
+            "{key}: a GitOps tool or Helm manages it too and may undo releases; let it ignore image, strategy and \
+             minReadySeconds, or release through it"
+        ));
+    }
+    if found.autoscaled {
+        notes.push("something else sets its replicas: the template says nothing of them".into());
+    }
+    if found.deployment.pointer("/spec/strategy/type").is_some_and(|t| t == "Recreate") {
+        notes.push("strategy Recreate: a release is one batch, all pods at once".into());
+    }
+    for service in &found.others {
+        let name = service.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        notes.push(format!("Service {name} selects its pods too; it stays as it is"));
+    }
+    notes
+}
+
+fn plan(replicas: u64, strategy: Option<&Value>) -> RolloutPlan {
+    let whole = replicas < 2 || strategy.is_some_and(|s| s == "Recreate");
+    let share = |percent| Amount::Percent(percent);
+    let batches = if whole { vec![] } else { vec![Amount::Count(1), share(50), share(100)] };
+    RolloutPlan { batches, pause: PausePolicy::First, ..RolloutPlan::default() }
+}
+
+fn workflow(environment: &str) -> Workflow {
+    let approve = Task { name: "approve".into(), approval: Some(ApprovalTask::default()), ..Task::default() };
+    let deploy = Task {
+        name: format!("deploy-{environment}"),
+        deploy: Some(DeployTask { environment: environment.into() }),
+        ..Task::default()
+    };
+    Workflow { stages: vec![Stage { name: "production".into(), tasks: vec![approve, deploy] }] }
+}
+
+/// The reference without tag and digest.
+fn repository(reference: &str) -> &str {
+    let plain = reference.split('@').next().unwrap_or_default();
+    match plain.rfind(':') {
+        Some(at) if !plain[at..].contains('/') => &plain[..at],
+        _ => plain,
+    }
+}
+
+/// The objects of a spec in one environment, as its templates give them.
+fn render(
+    spec: &AppSpec,
+    app: &str,
+    environment: &str,
+    images: &BTreeMap<String, String>,
+) -> Result<Vec<Value>, String> {
+    let found = spec.environment(environment).ok_or_else(|| format!("there is no environment {environment}"))?;
+    let context = Context {
+        app: app.into(),
+        environment: environment.into(),
+        namespace: found.namespace.clone(),
+        images: images.clone(),
+        values: found.values.clone(),
+        ..Context::default()
+    };
+    let mut all = vec![];
+    for manifest in &spec.manifests {
+        match template::manifests(&manifest.name, &manifest.template, &context) {
+            Ok(objects) => all.extend(objects),
+            Err(errors) => return Err(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
+        }
+    }
+    Ok(all)
+}
+
+fn template_difference(given: &[Value], wanted: &[Value]) -> String {
+    let patch = super::batches::template::diff(&json!(wanted), &json!(given));
+    patch.unwrap_or_default().to_string()
+}

@@ -1,0 +1,136 @@
+//! A gray version beside an environment: the environment, and the tasks around the workflow that is there. No other
+//! task changes, none moves against another.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{LANE, SUFFIX, keys};
+use crate::api::{
+    AppSpec, CleanUpTask, DeployTask, Environment, PausePolicy, ProceedTask, RolloutPlan, Stage, Task, label,
+};
+
+/// What a gray version is called.
+#[derive(Clone, Copy, Debug)]
+pub struct Gray<'a> {
+    /// The environment that it stands beside.
+    pub beside: &'a str,
+    /// The new environment's name.
+    pub environment: &'a str,
+    /// Its lane tag.
+    pub tag: &'a str,
+}
+
+/// The spec with a gray environment and its tasks.
+pub fn add_gray(spec: &AppSpec, gray: &Gray) -> Result<AppSpec, String> {
+    let mut spec = spec.clone();
+    if spec.environment(gray.environment).is_some() {
+        return Err(format!("there is an environment {} already", gray.environment));
+    }
+    if let Some(other) = spec.environment_of_lane(gray.tag) {
+        return Err(format!("environment {} has the lane tag {} already", other.name, gray.tag));
+    }
+    let at = spec.environments.iter().position(|e| e.name == gray.beside);
+    let at = at.ok_or_else(|| format!("there is no environment {}", gray.beside))?;
+    let beside = &spec.environments[at];
+    let mut values = beside.values.clone();
+    if values.contains_key("replicas") {
+        values.insert("replicas".into(), 1.into());
+    }
+    for (key, value) in [(SUFFIX, format!("-{}", gray.tag)), (LANE, gray.tag.to_owned())] {
+        if values.contains_key(key) {
+            values.insert(key.into(), value.into());
+        }
+    }
+    let environment = Environment {
+        name: gray.environment.into(),
+        lane: Some(gray.tag.into()),
+        context: beside.context.clone(),
+        namespace: beside.namespace.clone(),
+        values,
+        rollout: RolloutPlan { pause: PausePolicy::Never, ..RolloutPlan::default() },
+        lock: None,
+    };
+    spec.environments.insert(at, environment);
+    let mut found = false;
+    for stage in &mut spec.workflow.stages {
+        found |= around(stage, gray);
+    }
+    if found { Ok(spec) } else { Err(format!("no stage of the workflow deploys {}", gray.beside)) }
+}
+
+/// Puts the gray tasks around the deploy of the environment, if the stage has one.
+fn around(stage: &mut Stage, gray: &Gray) -> bool {
+    let deploys = |t: &Task| t.deploy.as_ref().is_some_and(|d| d.environment == gray.beside);
+    let Some(at) = stage.tasks.iter().position(deploys) else { return false };
+    let name = |stage: &Stage, word: &str| {
+        let free = |name: &String| stage.tasks.iter().all(|t| t.name != *name);
+        let plain = format!("{word}-{}", gray.environment);
+        if free(&plain) { plain } else { (2..100).map(|n| format!("{plain}-{n}")).find(free).unwrap_or(plain) }
+    };
+    let environment = gray.environment.to_owned();
+    let clean = Task {
+        name: name(stage, "clean"),
+        clean_up: Some(CleanUpTask { environment: environment.clone(), remove_environment: false }),
+        ..Task::default()
+    };
+    stage.tasks.insert(at + 1, clean);
+    // Somebody who lets production go by hand does so after having seen gray.
+    let gates = stage.tasks[..at].iter().rev().take_while(|t| t.proceed.is_some()).count();
+    let deploy = Task { name: name(stage, "deploy"), deploy: Some(DeployTask { environment }), ..Task::default() };
+    stage.tasks.insert(at - gates, deploy);
+    if gates == 0 {
+        let prompt = Some(format!("Is {} fine? Then let {} go.", gray.environment, gray.beside));
+        let proceed = Task { name: name(stage, "proceed"), proceed: Some(ProceedTask { prompt }), ..Task::default() };
+        stage.tasks.insert(at + 1, proceed);
+    }
+    true
+}
+
+/// Why the objects of gray (`new`) would not stand apart from those of the environment beside it (`old`).
+pub fn overlaps(old: &[Value], new: &[Value], gray: &Gray) -> Vec<String> {
+    let mut problems = vec![];
+    let text = |v: &Value, path: &str| v.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let key = |o: &Value| [text(o, "/kind"), text(o, "/metadata/namespace"), text(o, "/metadata/name")];
+    let hint = format!("let the template name it by {{{{ .AppStack.envName }}}} or {{{{ .Values.{SUFFIX} }}}}");
+    for object in new.iter().filter(|n| old.iter().any(|o| key(o) == key(n))) {
+        let [kind, _, name] = key(object);
+        problems.push(format!(
+            "{kind} {name} would be one and the same in {} and {}: {hint}",
+            gray.environment, gray.beside
+        ));
+    }
+    let same_place = |a: &Value, b: &Value| text(a, "/metadata/namespace") == text(b, "/metadata/namespace");
+    for deployment in new.iter().filter(|o| o["kind"] == "Deployment") {
+        let pods = keys::map(deployment.pointer("/spec/template/metadata/labels"));
+        let name = text(deployment, "/metadata/name");
+        if pods.get(label::SERVICE_TAG) != Some(&gray.tag) {
+            problems.push(format!(
+                "Deployment {name}: its pods do not carry the label {}: {}, so they cannot tell that they are gray",
+                label::SERVICE_TAG,
+                gray.tag
+            ));
+        }
+        for other in old.iter().filter(|o| same_place(o, deployment)) {
+            let selector = match other["kind"].as_str() {
+                Some("Deployment") => keys::map(other.pointer("/spec/selector/matchLabels")),
+                Some("Service") => keys::map(other.pointer("/spec/selector")),
+                _ => continue,
+            };
+            if selects(&selector, &pods) {
+                problems.push(format!(
+                    "{} {} of {} would select the pods of {}: give the label another value there",
+                    text(other, "/kind"),
+                    text(other, "/metadata/name"),
+                    gray.beside,
+                    gray.environment
+                ));
+            }
+        }
+    }
+    problems
+}
+
+fn selects(selector: &BTreeMap<&str, &str>, labels: &BTreeMap<&str, &str>) -> bool {
+    !selector.is_empty() && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+}

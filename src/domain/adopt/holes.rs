@@ -1,0 +1,189 @@
+//! Placeholders in an object, and the template's text. An object gets unlikely words where placeholders belong, is
+//! written as YAML, and only then the words become Go template actions: YAML never sees a brace that is ours.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use super::{LANE, SUFFIX, keys::of_environment};
+use crate::{api::label, domain::yaml};
+
+pub(super) struct Holes {
+    /// Stands in no object.
+    word: String,
+    actions: Vec<String>,
+}
+
+impl Holes {
+    pub(super) fn new(objects: &[&Value]) -> Self {
+        let text: String = objects.iter().map(ToString::to_string).collect();
+        let mut word = "graylanehole".to_owned();
+        while text.contains(&word) {
+            word.push('x');
+        }
+        Self { word, actions: vec![] }
+    }
+
+    fn hole(&mut self, action: impl Into<String>) -> String {
+        let action = action.into();
+        let at = self.actions.iter().position(|a| *a == action).unwrap_or_else(|| {
+            self.actions.push(action);
+            self.actions.len() - 1
+        });
+        format!("{}{at}z", self.word)
+    }
+
+    /// `NAME-prod` becomes `NAME-{{ .AppStack.envName }}`, any other name gets the suffix.
+    fn named(&mut self, name: &str, environment: &str) -> String {
+        let text = match of_environment(name, environment) {
+            Some(before) => format!("{before}{}", self.hole("{{ .AppStack.envName }}")),
+            None => self.suffixed(name),
+        };
+        self.quoted(name, text)
+    }
+
+    fn suffixed(&mut self, name: &str) -> String {
+        format!("{name}{}", self.hole(format!("{{{{ .Values.{SUFFIX} }}}}")))
+    }
+
+    fn namespace(&mut self, object: &mut Value) {
+        let name = object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
+        let hole = self.hole("{{ .Values.namespace }}");
+        object["metadata"]["namespace"] = self.quoted(&name, hole).into();
+    }
+
+    /// Quoted, if what it becomes would else be read as a number or a boolean.
+    fn quoted(&self, becomes: &str, text: String) -> String {
+        let read = yaml::documents("", &format!("x: {becomes}"));
+        let is_text = read.is_ok_and(|all| all.first().is_some_and(|d| d.value["x"].is_string()));
+        if is_text { text } else { format!("{0}{text}{0}", self.quote()) }
+    }
+
+    fn quote(&self) -> String {
+        format!("{}q", self.word)
+    }
+
+    /// Labels that tell the versions apart, in a map of labels or of a selector.
+    fn labels(&mut self, map: Option<&mut Value>, environment: &str, keys: &BTreeSet<String>) {
+        for (key, value) in map.and_then(Value::as_object_mut).into_iter().flatten() {
+            if let Some(text) = value.as_str().filter(|_| keys.contains(key)) {
+                *value = self.named(text, environment).into();
+            }
+        }
+    }
+
+    /// Image name to reference, as it runs.
+    pub(super) fn deployment(
+        &mut self,
+        object: &mut Value,
+        environment: &str,
+        keys: &BTreeSet<String>,
+    ) -> BTreeMap<String, String> {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        object["metadata"]["name"] = self.named(&name, environment).into();
+        self.namespace(object);
+        if let Some(replicas) = object["spec"].get_mut("replicas") {
+            *replicas = self.hole("{{ .Values.replicas }}").into();
+        }
+        for path in ["/metadata/labels", "/spec/selector/matchLabels", "/spec/template/metadata/labels"] {
+            self.labels(object.pointer_mut(path), environment, keys);
+        }
+        // Pods that keep away from their like, keep away from their own version.
+        if let Some(spec) = object.pointer_mut("/spec/template/spec") {
+            self.selectors(spec, environment, keys);
+        }
+        let lane = self.lane_line();
+        if let Some(labels) = object.pointer_mut("/spec/template/metadata/labels").and_then(Value::as_object_mut) {
+            labels.shift_remove(label::SERVICE_TAG);
+            labels.insert(lane, "x".into());
+        }
+        self.images(object)
+    }
+
+    fn selectors(&mut self, value: &mut Value, environment: &str, keys: &BTreeSet<String>) {
+        match value {
+            Value::Object(map) => {
+                self.labels(map.get_mut("matchLabels"), environment, keys);
+                map.values_mut().for_each(|v| self.selectors(v, environment, keys));
+            }
+            Value::Array(items) => items.iter_mut().for_each(|v| self.selectors(v, environment, keys)),
+            _ => {}
+        }
+    }
+
+    fn images(&mut self, object: &mut Value) -> BTreeMap<String, String> {
+        let mut images: BTreeMap<String, String> = BTreeMap::new();
+        let Some(pod) = object.pointer_mut("/spec/template/spec") else { return images };
+        let main: Vec<(String, String)> = containers(pod.get_mut("containers"))
+            .map(|c| (text(c, "name"), text(c, "image")))
+            .filter(|(_, image)| !image.is_empty())
+            .collect();
+        for (name, image) in &main {
+            if images.values().any(|i| i == image) {
+                continue;
+            }
+            // A key that a template can name without ado.
+            let word: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+            images.insert(if main.len() == 1 { "backend".into() } else { word }, image.clone());
+        }
+        for kind in ["containers", "initContainers"] {
+            for container in containers(pod.get_mut(kind)) {
+                let image = text(container, "image");
+                if let Some((name, _)) = images.iter().find(|(_, i)| **i == image) {
+                    container.insert("image".into(), self.hole(format!("{{{{ .AppStack.image.{name} }}}}")).into());
+                }
+            }
+        }
+        images
+    }
+
+    pub(super) fn service(&mut self, object: &mut Value, environment: &str, keys: &BTreeSet<String>) {
+        // Lanes look for `SERVICE-TAG`.
+        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        object["metadata"]["name"] = self.suffixed(&name).into();
+        self.namespace(object);
+        self.labels(object.pointer_mut("/metadata/labels"), environment, keys);
+        self.labels(object.pointer_mut("/spec/selector"), environment, keys);
+        if let Some(kind) = object["spec"].get_mut("type") {
+            // What is open to the outside stays the baseline's.
+            let word = kind.as_str().unwrap_or_default().to_owned();
+            *kind = self.hole(format!("{{{{ if .Values.{LANE} }}}}ClusterIP{{{{ else }}}}{word}{{{{ end }}}}")).into();
+        }
+    }
+
+    fn lane_line(&self) -> String {
+        format!("{}lane", self.word)
+    }
+
+    /// The template.
+    pub(super) fn text(&self, object: &Value) -> Result<String, String> {
+        let yaml = serde_saphyr::to_string(object).map_err(|e| e.to_string())?;
+        // Braces of the object itself are no actions.
+        let yaml = yaml.replace("{{", "{{ \"{{\" }}");
+        let line = format!("{}: x", self.lane_line());
+        let mut out = String::new();
+        for text in yaml.lines() {
+            let indent = &text[..text.len() - text.trim_start().len()];
+            if text.trim() == line {
+                let tag = label::SERVICE_TAG;
+                out.push_str(&format!("{indent}{{{{- if .Values.{LANE} }}}}\n"));
+                out.push_str(&format!("{indent}{tag}: \"{{{{ .Values.{LANE} }}}}\"\n{indent}{{{{- end }}}}\n"));
+            } else {
+                out.push_str(text);
+                out.push('\n');
+            }
+        }
+        for (at, action) in self.actions.iter().enumerate().rev() {
+            out = out.replace(&format!("{}{at}z", self.word), action);
+        }
+        Ok(out.replace(&self.quote(), "\""))
+    }
+}
+
+fn containers(list: Option<&mut Value>) -> impl Iterator<Item = &mut Map<String, Value>> {
+    list.and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut)
+}
+
+fn text(map: &Map<String, Value>, key: &str) -> String {
+    map.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+}

@@ -1,0 +1,60 @@
+//! Pods that ran before their App was there: they get its labels, by which everybody finds an App's pods. Ends with the
+//! first release, whose template has the labels itself.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use kube::{
+    Api, ResourceExt,
+    api::{Patch, PatchParams},
+    runtime::reflector::ObjectRef,
+};
+use serde_json::json;
+
+use super::{Options, cache::Cache, wake::Key};
+use crate::{
+    api::{FIELD_MANAGER, label},
+    cluster::error,
+    domain::observe::unlabelled,
+};
+
+pub(super) async fn look(options: &Options, cache: &Cache, changed: &BTreeSet<Key>) {
+    for live in concerned(options, cache, changed) {
+        let (sets, pods) = (cache.sets.state(), cache.pods.state());
+        let own = |key: &str| live.labels().get(key).cloned();
+        let labels = json!({label::APP: own(label::APP), label::ENVIRONMENT: own(label::ENVIRONMENT)});
+        for (namespace, name) in unlabelled(&live, sets.iter().map(|s| &**s), pods.iter().map(|p| &**p)) {
+            let api: Api<Pod> = Api::namespaced(options.client.clone(), &namespace);
+            let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+            let patch = json!({"metadata": {"labels": labels}});
+            match api.patch_metadata(&name, &params, &Patch::Merge(patch)).await {
+                Err(why) if error::code(&why) != Some(404) => {
+                    tracing::warn!(namespace, name, "the labels of its App: {}", error::words(&why));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Deployments that something changed for.
+fn concerned(options: &Options, cache: &Cache, changed: &BTreeSet<Key>) -> Vec<Arc<Deployment>> {
+    if changed.contains(&Key::All) {
+        return cache.deployments.state();
+    }
+    let mut names = BTreeSet::new();
+    for key in changed {
+        match key {
+            Key::Workload(namespace, name) => drop(names.insert((namespace.clone(), name.clone()))),
+            Key::App(app) => {
+                let app = cache.apps.get(&ObjectRef::new(app).within(&options.namespace));
+                let status = app.as_ref().and_then(|a| a.status.as_ref());
+                let items = status.into_iter().flat_map(|s| s.environments.values()).flat_map(|e| &e.inventory);
+                let deployments = items.filter(|i| i.kind == "Deployment");
+                names.extend(deployments.map(|i| (i.namespace.clone(), i.name.clone())));
+            }
+            _ => {}
+        }
+    }
+    names.iter().filter_map(|(ns, name)| cache.deployments.get(&ObjectRef::new(name).within(ns))).collect()
+}
