@@ -13,6 +13,8 @@ mod bytes;
 mod flow;
 #[path = "cockpit/hostile.rs"]
 mod hostile;
+#[path = "cockpit/logs.rs"]
+mod logs;
 #[path = "cockpit/looks.rs"]
 mod looks;
 #[path = "cockpit/properties.rs"]

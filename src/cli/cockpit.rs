@@ -123,8 +123,8 @@ impl Outside for Cluster {
     fn ask(&self, ask: Ask) -> BoxStream<'static, Answer> {
         let client = self.client.clone();
         match ask {
-            Ask::Logs { pod, container, tail } => {
-                let wish = LogWish { container, follow: true, tail: Some(tail), ..LogWish::default() };
+            Ask::Logs { pod, container, tail, previous } => {
+                let wish = LogWish { container, follow: !previous, tail: Some(tail), previous };
                 let opened = async move { logs::read(&client, &pod.namespace, &pod.name, &wish).await };
                 opened.map(lines).flatten_stream().boxed()
             }

@@ -42,6 +42,8 @@ pub enum Ask {
         container: Option<String>,
         /// How many old lines.
         tail: u32,
+        /// Of the run before the last restart.
+        previous: bool,
     },
     /// An object as it is now, as YAML.
     Yaml(Object),

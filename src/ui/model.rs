@@ -35,7 +35,7 @@ mod text;
 pub use palette::{Goal, Palette};
 pub use rows::matches;
 pub(crate) use text::yaml_line;
-pub use text::{Came, Source, Text};
+pub use text::{Came, LogOf, Source, Text};
 
 /// Everything that can reach the model. Nothing else changes it.
 #[derive(Clone, Debug)]

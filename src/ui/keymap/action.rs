@@ -89,6 +89,8 @@ actions! {
     First "first" Safe "" "First row";
     Last "last" Safe "" "Last row";
     Follow "follow" Safe "follow" "Stay at the newest line, or stop doing so";
+    NextContainer "next-container" Safe "container" "The log of the pod's next container";
+    PreviousRun "previous-run" Safe "run before" "The log of the run before the last restart, or of this one again";
     NextField "next-field" Safe "next" "Next field";
     PreviousField "previous-field" Safe "" "Previous field";
     NextChoice "next-choice" Safe "change" "Next choice of a field";

@@ -56,6 +56,8 @@ const KEYS: &[(C, &str, A)] = &[
     (C::Move, "g home", A::First),
     (C::Move, "G end", A::Last),
     (C::Text, "F", A::Follow),
+    (C::Text, "c", A::NextContainer),
+    (C::Text, "p", A::PreviousRun),
     (C::Text, "/", A::Filter),
     (C::Text, "y", A::Copy),
     (C::Text, "esc q", A::Back),

@@ -21,8 +21,8 @@ pub enum Source {
     Help,
     /// What was reported; worked out when drawn.
     Notices,
-    /// A pod's log.
-    Logs,
+    /// A container's log.
+    Logs(LogOf),
     /// An object as YAML.
     Yaml(Object),
     /// A task of a release; worked out when drawn.
@@ -33,6 +33,34 @@ pub enum Source {
     Events(Vec<Key>),
     /// Probes sent together: label and what came of it, none while under way; worked out when drawn.
     Probe(u64, Vec<(String, Came)>),
+}
+
+/// Whose log, and which run of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogOf {
+    /// The pod.
+    pub pod: Key,
+    /// Its containers.
+    pub containers: Vec<String>,
+    /// The one that is read.
+    pub at: usize,
+    /// The run before the last restart.
+    pub previous: bool,
+}
+
+impl LogOf {
+    /// The container's name; none is known when the pod tells none.
+    pub fn container(&self) -> Option<&String> {
+        self.containers.get(self.at)
+    }
+
+    pub(crate) fn title(&self) -> String {
+        let mut title = format!("Logs of {}", self.pod.name);
+        if let (Some(container), true) = (self.container(), self.containers.len() > 1) {
+            title += &format!(", {container} ({} of {})", self.at + 1, self.containers.len());
+        }
+        if self.previous { title + ", the run before" } else { title }
+    }
 }
 
 /// What came of a probe; none while it is under way.
@@ -95,7 +123,7 @@ impl Text {
         let last = lines.saturating_sub(height);
         let from = self.first(lines, height);
         self.top = from.saturating_add_signed(by).min(last);
-        self.follow = self.source == Source::Logs && self.top >= last && by > 0 || self.follow && by > 0;
+        self.follow = matches!(self.source, Source::Logs(_)) && self.top >= last && by > 0 || self.follow && by > 0;
     }
 }
 

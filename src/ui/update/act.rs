@@ -8,7 +8,7 @@ use crate::ui::{
     facts,
     form::{self, Submitted},
     keymap::{Action, Danger},
-    model::{Goal, Level, Model, Overlay, Palette, Pane, Pending, Source},
+    model::{Goal, Level, Model, Overlay, Palette, Pane, Pending},
     question::{self, Focus},
     view,
 };
@@ -37,6 +37,8 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::NextRelease => other_release(model, true),
         Action::PreviousRelease => other_release(model, false),
         Action::Logs => open::logs(model),
+        Action::NextContainer => open::other_log(model, |log| log.at = (log.at + 1) % log.containers.len().max(1)),
+        Action::PreviousRun => open::other_log(model, |log| log.previous = !log.previous),
         Action::Events => open::events(model),
         Action::Yaml => open::yaml(model),
         Action::Open => open::open(model),
@@ -125,7 +127,9 @@ pub fn can(model: &Model, action: Action) -> bool {
         Action::Logs => model.drilled && model.selected_pod().is_some(),
         Action::Lock | Action::Events => model.selected_environment().is_some(),
         Action::Teardown => !model.drilled && question::ask(model, action).is_ok(),
-        Action::Follow => matches!(model.overlays.last(), Some(Overlay::Text(t)) if t.source == Source::Logs),
+        Action::Follow => open::log(model).is_some(),
+        Action::NextContainer => open::log(model).is_some_and(|log| log.containers.len() > 1),
+        Action::PreviousRun => open::log(model).is_some(),
         Action::Yes => {
             // While a name or a comment is typed, letters are letters.
             let ready = |q: &question::Question| q.may() && matches!(q.focus, Focus::No | Focus::Yes);

@@ -80,7 +80,7 @@ pub(super) fn answer(model: &mut Model, ticket: Ticket, answer: Answer) {
         }
         Answer::End => {
             text.loading = false;
-            if text.source == Source::Logs {
+            if matches!(text.source, Source::Logs(_)) {
                 text.extend([Rich::of(Role::Muted, "the log has ended")]);
             }
         }

@@ -5,7 +5,7 @@ use crate::{
     ui::{
         effect::{Ask, Effect, Object},
         keymap::{Action, Context},
-        model::{Level, Model, Overlay, Pane, Source, Text},
+        model::{Level, LogOf, Model, Overlay, Pane, Source, Text},
         view,
         widget::Rich,
     },
@@ -73,12 +73,41 @@ pub(super) fn logs(model: &mut Model) -> Vec<Effect> {
         let key = model.key(Context::Global, Action::Open);
         return nothing(model, &format!("no pod is selected: {key} shows an environment's pods"));
     };
-    let (key, container) = (pod.key.clone(), pod.containers.first().map(|c| c.to_string()));
-    let ticket = model.ticket();
-    let mut text = Text::new(format!("Logs of {}", key.name), Source::Logs);
-    (text.ticket, text.loading, text.follow) = (Some(ticket), true, true);
+    let containers = pod.containers.iter().map(ToString::to_string).collect();
+    let log = LogOf { pod: pod.key.clone(), containers, ..LogOf::default() };
+    let (text, asked) = read(model, log);
     show(model, text);
-    vec![Effect::Ask(ticket, Ask::Logs { pod: key, container, tail: TAIL })]
+    vec![asked]
+}
+
+/// The log that is open on top.
+pub(super) fn log(model: &Model) -> Option<&LogOf> {
+    match model.overlays.last() {
+        Some(Overlay::Text(text)) => match &text.source {
+            Source::Logs(log) => Some(log),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Another container's log, or that of another run, in the place of the open one.
+pub(super) fn other_log(model: &mut Model, change: impl FnOnce(&mut LogOf)) -> Vec<Effect> {
+    let Some(mut log) = log(model).cloned() else { return vec![] };
+    change(&mut log);
+    let Some(Overlay::Text(old)) = model.overlays.pop() else { return vec![] };
+    let (mut text, asked) = read(model, log);
+    text.filter = old.filter;
+    show(model, text);
+    old.ticket.map(Effect::Drop).into_iter().chain([asked]).collect()
+}
+
+fn read(model: &mut Model, log: LogOf) -> (Text, Effect) {
+    let ticket = model.ticket();
+    let (pod, container, previous) = (log.pod.clone(), log.container().cloned(), log.previous);
+    let mut text = Text::new(log.title(), Source::Logs(log));
+    (text.ticket, text.loading, text.follow) = (Some(ticket), true, !previous);
+    (text, Effect::Ask(ticket, Ask::Logs { pod, container, tail: TAIL, previous }))
 }
 
 pub(super) fn events(model: &mut Model) -> Vec<Effect> {

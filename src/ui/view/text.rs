@@ -65,7 +65,7 @@ pub(crate) fn lines(model: &Model, text: &Text) -> Vec<Rich> {
         Source::Task(release, task) => task_lines(model, release, task),
         Source::Chain(chain) => trace::detail(model, chain),
         Source::Events(own) => events(model, own),
-        Source::Logs | Source::Yaml(_) => {
+        Source::Logs(_) | Source::Yaml(_) => {
             return text.lines.iter().filter(|l| matches(&text.filter, &l.text())).cloned().collect();
         }
     };
