@@ -6,6 +6,7 @@ pub mod error;
 pub mod install;
 pub mod logs;
 pub mod perform;
+pub mod rights;
 pub mod status;
 pub mod trace;
 pub mod watch;

@@ -44,7 +44,8 @@ pub(super) async fn run(global: &Global) -> Result<()> {
     };
     let stop = CancellationToken::new();
     let worlds = cluster::watch::spawn(connected.client.clone(), connected.namespace.clone(), stop.clone());
-    let outside = Cluster { client: connected.client, namespace: connected.namespace, by: config.user(), worlds };
+    let by = session::acting(global, &config, &source, &connected.client).await?;
+    let outside = Cluster { client: connected.client, namespace: connected.namespace, by, worlds };
     let done = show(global, &config, place, outside, stop.clone()).await;
     stop.cancel();
     done

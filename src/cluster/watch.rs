@@ -25,6 +25,12 @@ pub fn spawn(client: Client, namespace: impl Into<String>, stop: CancellationTok
     let (messages, inbox) = mpsc::channel(1024);
     let hops = super::trace::spawn(client.clone(), stop.clone());
     tokio::spawn(source::probe(client.clone(), messages.clone(), stop.clone()));
+    let (rights, told, until) = (super::rights::keep, messages.clone(), stop.clone());
+    let keep = rights(client.clone(), worlds.clone(), move |rights| {
+        let told = told.clone();
+        async move { told.send(source::Message::Rights(rights)).await.is_ok() }
+    });
+    tokio::spawn(async move { until.run_until_cancelled(keep).await });
     tokio::spawn(hub::Hub::new(client, namespace, messages, out, stop).run(inbox, hops));
     worlds
 }

@@ -24,6 +24,7 @@ use crate::{
     cluster::trace::HopInbox,
     domain::{
         hop::Hop,
+        rights::Rights,
         text::Clean,
         world::{Engine, Event, Key, Link, Pod, Route, Workload, World},
     },
@@ -72,6 +73,7 @@ pub(super) struct Hub {
     hops: VecDeque<Arc<Hop>>,
     hops_seen: u64,
     revision: u64,
+    rights: Arc<Rights>,
 }
 
 impl Hub {
@@ -96,6 +98,7 @@ impl Hub {
             hops: VecDeque::with_capacity(HOPS),
             hops_seen: 0,
             revision: 0,
+            rights: Arc::default(),
         }
     }
 
@@ -156,6 +159,10 @@ impl Hub {
         let (id, change) = match message {
             Message::From(id, change) => (id, change),
             Message::Server(said) => return self.server_said(said),
+            Message::Rights(rights) => {
+                self.rights = Arc::new(rights);
+                return true;
+            }
         };
         let Some(source) = self.sources.get_mut(&id) else { return false };
         match change {
@@ -283,6 +290,7 @@ impl Hub {
             hops_seen: self.hops_seen,
             hops_dropped,
             engine: t.engine.rows().values().next().cloned(),
+            rights: self.rights.clone(),
         });
     }
 }

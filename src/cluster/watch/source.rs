@@ -17,7 +17,7 @@ use super::rows::{self, Row};
 use crate::{
     api::{App, Approval, Lane, LaneGroup, Release, label},
     cluster::error,
-    domain::world::Key,
+    domain::{rights::Rights, world::Key},
 };
 
 /// The kinds that make a world.
@@ -60,6 +60,8 @@ pub(super) enum Message {
     From(SourceId, Change),
     /// The server answers, or does not and why.
     Server(Result<(), String>),
+    /// What we may do.
+    Rights(Rights),
 }
 
 pub(super) enum Change {
