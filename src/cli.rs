@@ -11,7 +11,6 @@ mod completions;
 mod demo;
 mod engine;
 mod get;
-mod install;
 mod keys;
 mod lane;
 mod lock;
@@ -80,8 +79,6 @@ async fn run(cli: Cli) -> Result<()> {
         None => cockpit::run(&global).await,
         Some(Command::Demo(args)) => demo::run(&global, args).await,
         Some(Command::Engine(args)) => engine::run(&global, args).await,
-        Some(Command::Install(args)) => install::install(&global, args).await,
-        Some(Command::Uninstall(args)) => install::uninstall(&global, args).await,
         Some(Command::Get(args)) => get::run(&global, args).await,
         Some(Command::Release(args)) => release::run(&global, args).await,
         Some(Command::Render(args)) => render::run(&global, args).await,
