@@ -9,6 +9,7 @@ mod approval;
 pub mod gateway_api;
 mod lane;
 mod release;
+mod schema;
 mod workflow;
 
 pub use amount::{Amount, AmountError};
@@ -54,7 +55,8 @@ pub mod label {
 
 /// All definitions, in the order to install them.
 pub fn definitions() -> Vec<CustomResourceDefinition> {
-    vec![App::crd(), AppTemplate::crd(), Release::crd(), Approval::crd(), LaneGroup::crd(), Lane::crd()]
+    let generated = [App::crd(), AppTemplate::crd(), Release::crd(), Approval::crd(), LaneGroup::crd(), Lane::crd()];
+    generated.into_iter().map(schema::constrain).collect()
 }
 
 #[cfg(test)]

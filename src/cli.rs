@@ -11,6 +11,7 @@ mod completions;
 mod demo;
 mod engine;
 mod get;
+mod install;
 mod keys;
 mod lane;
 mod lock;
@@ -34,14 +35,25 @@ use color_eyre::eyre::{Report, Result};
 
 pub use args::{Cli, Command, Global};
 
-use crate::{domain::intent::Intent, pocket::shim};
+use crate::{
+    cluster::{plugin, wire},
+    domain::intent::Intent,
+    pocket::shim,
+};
 
 /// The whole program.
 pub fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
     // A container's process: before anything else starts.
-    if args.next().is_some_and(|first| first == shim::NAME) {
+    let first = args.next();
+    if first.as_deref() == Some(shim::NAME.as_ref()) {
         return shim::main(args);
+    }
+    if first.as_deref() == Some(plugin::NAME.as_ref()) {
+        return plugin::main(args);
+    }
+    if let Ok(program) = std::env::current_exe() {
+        wire::detach_plugins(program);
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -79,6 +91,8 @@ async fn run(cli: Cli) -> Result<()> {
         None => cockpit::run(&global).await,
         Some(Command::Demo(args)) => demo::run(&global, args).await,
         Some(Command::Engine(args)) => engine::run(&global, args).await,
+        Some(Command::Install(args)) => install::install(&global, args).await,
+        Some(Command::Uninstall(args)) => install::uninstall(&global, args).await,
         Some(Command::Get(args)) => get::run(&global, args).await,
         Some(Command::Release(args)) => release::run(&global, args).await,
         Some(Command::Render(args)) => render::run(&global, args).await,

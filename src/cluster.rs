@@ -1,13 +1,16 @@
 //! Everything over `kube::Client`, the one waist: connect, watch the cluster into a `World`, read logs and
 //! YAML, carry out intents. Nothing here knows which cluster serves the API.
 
+pub mod clusters;
 pub mod connect;
 pub mod error;
 pub mod install;
 pub mod logs;
+pub mod meter;
 pub mod perform;
-pub mod rights;
+pub mod plugin;
 pub mod status;
 pub mod trace;
 pub mod watch;
+pub mod wire;
 pub mod yaml;

@@ -12,6 +12,8 @@ mod lease;
 mod look;
 mod observe;
 mod probes;
+mod serve;
+mod telemetry;
 mod wake;
 
 use std::sync::Arc;
@@ -23,6 +25,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::api::{ProbeResult, ProbeSpec};
 
 pub use lease::identity;
+pub use serve::serve;
+pub use telemetry::Telemetry;
 
 /// Sends the probes of verify tasks: a lane group's name and what to send, to what came back.
 pub type Prober = Arc<dyn Fn(String, ProbeSpec) -> BoxFuture<'static, Result<Vec<ProbeResult>, String>> + Send + Sync>;
@@ -38,6 +42,8 @@ pub struct Options {
     pub identity: String,
     /// How verify tasks send their probes.
     pub prober: Prober,
+    /// What it tells of itself.
+    pub telemetry: Telemetry,
 }
 
 /// Carries releases out until `stop`. Stands by while another engine holds the Lease.
@@ -48,6 +54,7 @@ pub async fn run(options: Options, stop: CancellationToken) {
             break;
         }
         tracing::info!(identity = options.identity, "this engine acts");
+        options.telemetry.acts(true);
         let acting = stop.child_token();
         let held = acting.clone();
         tokio::join!(lead(&options, &acting), async {
@@ -57,6 +64,7 @@ pub async fn run(options: Options, stop: CancellationToken) {
             }
             held.cancel();
         });
+        options.telemetry.acts(false);
         if stop.is_cancelled() {
             lease.release().await;
         }
@@ -65,7 +73,7 @@ pub async fn run(options: Options, stop: CancellationToken) {
 
 /// Acts until told not to.
 async fn lead(options: &Options, stop: &CancellationToken) {
-    let wake = Arc::new(wake::Wake::default());
+    let wake = Arc::new(wake::Wake::told_by(options.telemetry.queue.clone()));
     let tasks = TaskTracker::new();
     let cache = cache::Cache::start(options, &wake, &tasks, stop);
     if stop.run_until_cancelled(cache.ready()).await.is_some() {

@@ -9,7 +9,5 @@ mod control_plane;
 #[path = "support/fake_kubelet.rs"]
 mod fake_kubelet;
 
-#[path = "conformance/rollouts.rs"]
-mod rollouts;
-#[path = "conformance/story.rs"]
-mod story;
+#[path = "conformance/objects.rs"]
+mod objects;

@@ -119,6 +119,7 @@ impl Rig {
             namespace: HOME.into(),
             identity: identity.into(),
             prober: prober(self.client.clone()),
+            telemetry: engine::Telemetry::default(),
         };
         tokio::spawn(engine::run(options, stop.clone()));
         stop

@@ -80,7 +80,12 @@ impl JsonSchema for Amount {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "x-kubernetes-int-or-string": true })
+        json_schema!({
+            "x-kubernetes-int-or-string": true,
+            "minimum": 0,
+            "pattern": "^([0-9]{1,9}|(100|[0-9]{1,2})%)$",
+            "maxLength": 16,
+        })
     }
 
     fn inline_schema() -> bool {

@@ -11,7 +11,7 @@ use super::{Amount, Stage, Workflow};
 
 /// What is to be known of one application: one App, one set of manifests (Yunxiao AppStack's 应用 and 编排).
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[kube(group = "graylane.dev", version = "v1alpha1", kind = "App", plural = "apps", namespaced)]
+#[kube(group = "graylane.dev", version = "v1alpha1", kind = "App", plural = "apps", shortname = "gapp", namespaced)]
 #[kube(status = "AppStatus", derive = "Default", derive = "PartialEq", category = "graylane")]
 #[kube(printcolumn(name = "Environments", type_ = "string", json_path = ".spec.environments[*].name"))]
 #[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
@@ -34,7 +34,14 @@ pub struct AppSpec {
 
 /// An App's spec to start from. It initialises only: a later change touches no App.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[kube(group = "graylane.dev", version = "v1alpha1", kind = "AppTemplate", plural = "apptemplates", namespaced)]
+#[kube(
+    group = "graylane.dev",
+    version = "v1alpha1",
+    kind = "AppTemplate",
+    plural = "apptemplates",
+    shortname = "gat",
+    namespaced
+)]
 #[kube(derive = "Default", derive = "PartialEq", category = "graylane")]
 #[serde(rename_all = "camelCase")]
 pub struct AppTemplateSpec {

@@ -8,14 +8,20 @@ use serde::{Deserialize, Serialize};
 
 /// One person's decision on one attempt of one approval task.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[kube(group = "graylane.dev", version = "v1alpha1", kind = "Approval", plural = "approvals", namespaced)]
+#[kube(
+    group = "graylane.dev",
+    version = "v1alpha1",
+    kind = "Approval",
+    plural = "approvals",
+    shortname = "gappr",
+    namespaced
+)]
 #[kube(derive = "Default", derive = "PartialEq", category = "graylane")]
 #[kube(printcolumn(name = "Release", type_ = "string", json_path = ".spec.release"))]
 #[kube(printcolumn(name = "Task", type_ = "string", json_path = ".spec.task"))]
 #[kube(printcolumn(name = "Decision", type_ = "string", json_path = ".spec.decision"))]
 #[kube(printcolumn(name = "Approver", type_ = "string", json_path = ".spec.approver"))]
 #[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
-#[kube(validation = Rule::new("self.spec == oldSelf.spec").message("an Approval cannot be changed"))]
 #[serde(rename_all = "camelCase")]
 pub struct ApprovalSpec {
     /// The Release's name.

@@ -10,7 +10,14 @@ use super::Served;
 
 /// A set of apps behind one entry, with lanes through them (MSE's 泳道组).
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[kube(group = "graylane.dev", version = "v1alpha1", kind = "LaneGroup", plural = "lanegroups", namespaced)]
+#[kube(
+    group = "graylane.dev",
+    version = "v1alpha1",
+    kind = "LaneGroup",
+    plural = "lanegroups",
+    shortname = "lg",
+    namespaced
+)]
 #[kube(status = "LaneGroupStatus", derive = "Default", derive = "PartialEq", category = "graylane")]
 #[kube(printcolumn(name = "Gateway", type_ = "string", json_path = ".spec.entry.gateway"))]
 #[kube(printcolumn(name = "Apps", type_ = "string", json_path = ".spec.apps[*].app"))]
@@ -151,7 +158,7 @@ pub struct RouteStatus {
 
 /// One lane: which requests, with which tag (MSE's 泳道).
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[kube(group = "graylane.dev", version = "v1alpha1", kind = "Lane", plural = "lanes", namespaced)]
+#[kube(group = "graylane.dev", version = "v1alpha1", kind = "Lane", plural = "lanes", shortname = "ln", namespaced)]
 #[kube(status = "LaneStatus", derive = "Default", derive = "PartialEq", category = "graylane")]
 #[kube(printcolumn(name = "Group", type_ = "string", json_path = ".spec.group"))]
 #[kube(printcolumn(name = "Tag", type_ = "string", json_path = ".spec.tag"))]

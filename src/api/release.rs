@@ -10,7 +10,14 @@ use super::{CleanUpTask, ProbeSpec, Served};
 
 /// One run of one stage of one App, or one teardown of an environment.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[kube(group = "graylane.dev", version = "v1alpha1", kind = "Release", plural = "releases", namespaced)]
+#[kube(
+    group = "graylane.dev",
+    version = "v1alpha1",
+    kind = "Release",
+    plural = "releases",
+    shortname = "grel",
+    namespaced
+)]
 #[kube(status = "ReleaseStatus", derive = "Default", derive = "PartialEq", category = "graylane")]
 #[kube(printcolumn(name = "App", type_ = "string", json_path = ".spec.app"))]
 #[kube(printcolumn(name = "Stage", type_ = "string", json_path = ".spec.stage"))]

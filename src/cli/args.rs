@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    adopt, apply, completions, demo, engine, get, keys, lane, lock, logs, pocket, probe, release, render, rescue,
-    sample, teardown, wish,
+    adopt, apply, completions, demo, engine, get, install, keys, lane, lock, logs, pocket, probe, release, render,
+    rescue, sample, teardown, wish,
 };
 use crate::ui::theme::Depth;
 
@@ -73,6 +73,10 @@ pub enum Command {
     Demo(demo::DemoArgs),
     /// Carry releases out, without a screen, on the cluster that was named
     Engine(engine::EngineArgs),
+    /// Bring graylane into a cluster: resource definitions, roles, admission policies, the engine
+    Install(install::InstallArgs),
+    /// Take out of a cluster what `install` brought in
+    Uninstall(install::UninstallArgs),
     /// Show apps, environments, releases, lanes, lane groups or approvals
     Get(get::GetArgs),
     /// Start, show, list releases, or wait for one

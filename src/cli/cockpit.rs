@@ -8,15 +8,12 @@ use futures::{
     future::BoxFuture,
     stream::{self, BoxStream},
 };
-use kube::Client;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{Global, session};
 use crate::{
     cluster::{
-        self,
-        connect::{self, Source},
+        connect::{self, Connected, Source},
         error,
         logs::{self, LogWish},
         perform::{self, PerformError},
@@ -24,10 +21,14 @@ use crate::{
     },
     config::Config,
     demo::{run::Demo, seed},
-    domain::{intent::Intent, text::Clean, world::World},
+    domain::{intent::Intent, text::Clean},
     probe::{self, Probed},
     ui::{Answer, Ask, Done, Fault, Options, Outside, effect::Probed as Shown, options::Wanted, terminal::cockpit},
 };
+
+mod seat;
+
+use seat::{Here, Home, Seat};
 
 /// Old lines of a log that come at once.
 const LINES_AT_ONCE: usize = 256;
@@ -38,50 +39,50 @@ pub(super) async fn run(global: &Global) -> Result<()> {
     let source = session::source(global, &config)?;
     let connected = connect::connect(&source, config.namespace.as_deref()).await?;
     // A pocket's own log is written by whoever runs it.
-    let place = match &source {
-        Source::State(dir) => format!("pocket {}", short(dir)),
-        Source::Kubectl { .. } => format!("context {}", connected.name),
-    };
-    let stop = CancellationToken::new();
-    let worlds = cluster::watch::spawn(connected.client.clone(), connected.namespace.clone(), stop.clone());
-    let by = session::acting(global, &config, &source, &connected.client).await?;
-    let outside = Cluster { client: connected.client, namespace: connected.namespace, by, worlds };
-    let done = show(global, &config, place, outside, stop.clone()).await;
-    stop.cancel();
-    done
+    let home = Home { place: place_of(&source, &connected.name), source: Some(source), connected, worlds: None };
+    show(global, &config, Seat::new(home, global.kubeconfig.clone(), config.namespace.clone())).await
 }
 
 /// On the demo that this process runs.
 pub(super) async fn with_demo(global: &Global, dir: &Path, demo: &Demo) -> Result<()> {
     let config = session::config(global)?;
-    let outside =
-        Cluster { client: demo.client(), namespace: seed::NAMESPACE.into(), by: config.user(), worlds: demo.worlds() };
-    show(global, &config, format!("pocket {}", short(dir)), outside, CancellationToken::new()).await
+    let clusters = demo.clusters();
+    let connected =
+        Connected { client: clusters.home().clone(), clusters, namespace: seed::NAMESPACE.into(), name: "demo".into() };
+    let place = format!("pocket {}", short(dir));
+    let home = Home { place, source: None, connected, worlds: Some(demo.worlds()) };
+    show(global, &config, Seat::new(home, global.kubeconfig.clone(), None)).await
 }
 
-async fn show(
-    global: &Global,
-    config: &Config,
-    place: String,
-    outside: Cluster,
-    stop: CancellationToken,
-) -> Result<()> {
+async fn show(global: &Global, config: &Config, seat: Seat) -> Result<()> {
     let named = config.color.as_deref().map(str::parse).transpose();
     let named = named.map_err(|why: String| session::usage(format!("color in the configuration: {why}")))?;
+    let by = config.user();
     let wanted = Wanted {
         theme: config.theme.clone(),
         theme_file: config.theme_text()?,
         read_only: config.read_only,
         keys: config.keys_text()?,
-        me: outside.by.clone(),
-        place,
+        me: by.clone(),
+        place: seat.place(),
         depth: global.look.color.or(named),
         ascii: config.ascii,
     };
     let options = Options::resolve(&wanted, |name| std::env::var(name).ok());
-    let worlds = outside.worlds.clone();
-    cockpit(options, worlds, Arc::new(outside), stop).await.wrap_err("the cockpit")?;
+    let (worlds, stop) = (seat.worlds(), CancellationToken::new());
+    let outside = Arc::new(Cluster { seat, by });
+    cockpit(options, worlds, Arc::clone(&outside) as Arc<dyn Outside>, stop).await.wrap_err("the cockpit")?;
+    outside.seat.leave();
     Ok(())
+}
+
+/// What a place is called on the screen.
+pub(super) fn place_of(source: &Source, name: &str) -> String {
+    match source {
+        Source::State(dir) => format!("pocket {}", short(dir)),
+        Source::Kubectl { .. } => format!("context {name}"),
+        Source::InCluster => "this cluster".into(),
+    }
 }
 
 /// `~/…` for what lies at home.
@@ -93,16 +94,14 @@ fn short(dir: &Path) -> String {
 
 /// Who carries out what the screen wishes.
 struct Cluster {
-    client: Client,
-    namespace: String,
+    seat: Seat,
     by: String,
-    worlds: watch::Receiver<World>,
 }
 
 impl Outside for Cluster {
     fn perform(&self, intent: Intent) -> BoxFuture<'static, Result<Done, Fault>> {
         if let Intent::Probe { group, probe } = intent {
-            let worlds = self.worlds.clone();
+            let worlds = self.seat.worlds();
             return async move {
                 let probed = probe::run(&probe, &group, &worlds).await.map_err(|e| Fault::new(&e.to_string()))?;
                 let right = probed.iter().filter(|p| p.is_ok()).count();
@@ -112,8 +111,11 @@ impl Outside for Cluster {
             }
             .boxed();
         }
-        let (client, namespace, by) = (self.client.clone(), self.namespace.clone(), self.by.clone());
+        // The clusters are those of now, whatever is looked at when this is done.
+        let (here, by) = (self.seat.here(), self.by.clone());
         async move {
+            let Some(Here { clusters, namespace, .. }) = here else { return Err(nowhere()) };
+            let client = clusters.home().clone();
             let done = perform::perform(&client, &namespace, &by, intent).await.map_err(|e| fault(&e))?;
             let releases = done.releases().map(str::to_owned).collect();
             Ok(Done { text: Clean::from_untrusted(&done.message), releases, ..Done::default() })
@@ -122,16 +124,28 @@ impl Outside for Cluster {
     }
 
     fn ask(&self, ask: Ask) -> BoxStream<'static, Answer> {
-        let client = self.client.clone();
+        if ask == Ask::Contexts {
+            let answer = match self.seat.choices() {
+                Ok(choices) => Answer::Choices(choices),
+                Err(why) => Answer::Failed(Fault::new(&why.to_string())),
+            };
+            return stream::iter([answer]).boxed();
+        }
+        let Some(here) = self.seat.here() else { return stream::iter([Answer::Failed(nowhere())]).boxed() };
         match ask {
+            Ask::Contexts => stream::empty().boxed(),
             Ask::Logs { pod, container, tail, previous } => {
+                let (context, namespace) = pod.place();
+                let (client, namespace) = (here.clusters.of(context), namespace.to_owned());
                 let wish = LogWish { container, follow: !previous, tail: Some(tail), previous };
-                let opened = async move { logs::read(&client, &pod.namespace, &pod.name, &wish).await };
+                let opened = async move { logs::read(&client, &namespace, &pod.name, &wish).await };
                 opened.map(lines).flatten_stream().boxed()
             }
             Ask::Yaml(object) => async move {
                 let what = object.title();
-                let api = yaml::api_by_resource(&client, &object.resource, &object.key.namespace).await;
+                let (context, namespace) = object.key.place();
+                let client = here.clusters.of(context);
+                let api = yaml::api_by_resource(&client, &object.resource, namespace).await;
                 let text = match api {
                     Ok(Some(api)) => yaml::read(&api, &object.key.name, false).await.map_err(|e| error::words(&e)),
                     Ok(None) => Err(format!("this cluster has no {}", object.resource)),
@@ -147,6 +161,20 @@ impl Outside for Cluster {
             .boxed(),
         }
     }
+
+    fn reconnect(&self) {
+        if let Some(here) = self.seat.here() {
+            here.clusters.meter().retry();
+        }
+    }
+
+    fn switch(&self, name: &str) {
+        self.seat.switch(name);
+    }
+}
+
+fn nowhere() -> Fault {
+    Fault::new("there is no connection to the cluster that is looked at; nothing was done")
 }
 
 fn lines<S>(opened: Result<S, kube::Error>) -> BoxStream<'static, Answer>

@@ -1,6 +1,6 @@
 //! `engine`: the headless engine, against a real cluster or beside a pocket; and the engine of the demo.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use clap::Args;
 use color_eyre::eyre::{Result, WrapErr};
@@ -14,7 +14,7 @@ use crate::{
     api::{ProbeHop, ProbeResult, ProbeSpec},
     cluster::{self, install},
     domain::world::World,
-    engine::{self, Options, Prober},
+    engine::{self, Options, Prober, Telemetry},
     probe::{self, Probed},
 };
 
@@ -23,6 +23,9 @@ pub struct EngineArgs {
     /// Do not bring graylane's resource definitions up to date first
     #[arg(long)]
     no_install: bool,
+    /// Answer /healthz, /readyz and /metrics (for Prometheus) there
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
 }
 
 pub(super) async fn run(global: &Global, args: EngineArgs) -> Result<()> {
@@ -35,7 +38,15 @@ pub(super) async fn run(global: &Global, args: EngineArgs) -> Result<()> {
         install::definitions(&session.client).await?;
     }
     let stop = CancellationToken::new();
-    let acting = tokio::spawn(until(session.client, session.namespace, stop.clone()));
+    let telemetry = Telemetry::default();
+    let client = telemetry.metered(session.client);
+    if let Some(address) = args.listen {
+        let serving = engine::serve(address, telemetry.clone(), stop.clone()).await;
+        let (address, serving) = serving.wrap_err_with(|| format!("--listen {address}"))?;
+        tracing::info!("http://{address} answers /healthz, /readyz and /metrics");
+        tokio::spawn(serving);
+    }
+    let acting = tokio::spawn(act(client, session.namespace, telemetry, stop.clone()));
     ended.await;
     stop.cancel();
     acting.await?;
@@ -44,8 +55,13 @@ pub(super) async fn run(global: &Global, args: EngineArgs) -> Result<()> {
 
 /// An engine with its own view of the cluster, until `stop`.
 pub(super) async fn until(client: Client, namespace: String, stop: CancellationToken) {
+    act(client, namespace, Telemetry::default(), stop).await;
+}
+
+async fn act(client: Client, namespace: String, telemetry: Telemetry, stop: CancellationToken) {
     let worlds = cluster::watch::spawn(client.clone(), namespace.clone(), stop.clone());
-    engine::run(Options { client, namespace, identity: engine::identity(), prober: prober(worlds) }, stop).await;
+    let (identity, prober) = (engine::identity(), prober(worlds));
+    engine::run(Options { client, namespace, identity, prober, telemetry }, stop).await;
 }
 
 fn prober(worlds: watch::Receiver<World>) -> Prober {

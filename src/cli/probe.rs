@@ -60,7 +60,7 @@ pub(super) async fn run(global: &Global, args: ProbeArgs) -> Result<()> {
     let group = get::group(&session, args.group.as_deref()).await?.name_any();
     let stop = CancellationToken::new();
     let _stop = stop.clone().drop_guard();
-    let mut worlds = watch::spawn(session.client.clone(), session.namespace.clone(), stop);
+    let mut worlds = watch::spawn(session.clusters.clone(), session.namespace.clone(), stop);
     let live = worlds.wait_for(|w| w.link == Link::Live && w.groups.contains_key(&group));
     if !matches!(tokio::time::timeout(FIRST_WORLD, live).await, Ok(Ok(_))) {
         let link = worlds.borrow().link.clone();

@@ -9,9 +9,9 @@ use super::{
 };
 use crate::{
     cluster::{
+        clusters::Clusters,
         connect::{self, Source},
         perform::{self, Outcome},
-        rights,
     },
     config::{self, Config},
     domain::intent::Intent,
@@ -30,6 +30,8 @@ pub(super) fn usage(why: impl Into<String>) -> Report {
 /// A cluster to speak to.
 pub(super) struct Session {
     pub(super) client: Client,
+    /// That cluster, and the others that environments name.
+    pub(super) clusters: Clusters,
     pub(super) namespace: String,
     /// Who acts.
     pub(super) by: String,
@@ -55,31 +57,24 @@ pub(super) fn source(global: &Global, config: &Config) -> Result<Source> {
     if global.kubeconfig.is_some() || config.context.is_some() {
         return Ok(Source::Kubectl { kubeconfig: global.kubeconfig.clone(), context: config.context.clone() });
     }
-    Ok(Source::State(config.state()?))
+    // In a pod, where no pocket ever ran, its own cluster is meant.
+    let dir = config.state()?;
+    if config.state.is_none() && connect::is_in_cluster() && !connect::kubeconfig_of(&dir).exists() {
+        return Ok(Source::InCluster);
+    }
+    Ok(Source::State(dir))
 }
 
 /// Connects.
 pub(super) async fn open(global: &Global) -> Result<Session> {
     let config = config(global)?;
-    let source = source(global, &config)?;
-    let connected = connect::connect(&source, config.namespace.as_deref()).await?;
-    let by = acting(global, &config, &source, &connected.client).await?;
-    Ok(Session { client: connected.client, namespace: connected.namespace, by })
-}
-
-/// Who acts: on a pocket whoever says so, on a real cluster whom the server knows.
-pub(super) async fn acting(global: &Global, config: &Config, source: &Source, client: &Client) -> Result<String> {
-    if matches!(source, Source::State(_)) {
-        return Ok(config.user());
-    }
-    // A server that does not say it can still be looked at; nothing is changed there.
-    let known = rights::who(client).await.unwrap_or_default();
-    match &global.user {
-        Some(named) if *named != known => {
-            Err(usage(format!("on a real cluster you are whom its server knows ({known}): --user is for a pocket")))
-        }
-        _ => Ok(known),
-    }
+    let connected = connect::connect(&source(global, &config)?, config.namespace.as_deref()).await?;
+    Ok(Session {
+        client: connected.client,
+        clusters: connected.clusters,
+        namespace: connected.namespace,
+        by: config.user(),
+    })
 }
 
 impl Session {

@@ -1,20 +1,29 @@
 //! Which cluster, and a client for it. A state folder's pocket is reached by the kubeconfig it wrote; a real
-//! cluster by kubectl's own files. A real cluster is never chosen by accident: it must be named.
+//! cluster by kubectl's own files, or within one by its service account. A real cluster is never chosen by accident:
+//! it must be named, or be the one this process runs in.
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
-use kube::{
-    Client, Config,
-    config::{ExecInteractiveMode, KubeConfigOptions, Kubeconfig, KubeconfigError},
-};
+use futures::FutureExt;
+use kube::{Client, Config};
 
-use super::error;
+use super::{clusters::Clusters, error, meter::Meter, wire};
+use crate::domain::world::Trouble;
 
-/// How long a server may take to answer the first question.
+mod files;
+
+pub use files::{Context, contexts, is_there, read};
+
+/// How long a server may take to answer the first question,
 const FIRST_ANSWER: Duration = Duration::from_secs(5);
+/// and a login plugin before that.
+const LOGIN: Duration = Duration::from_secs(35);
+/// Where the kubelet puts what a pod needs to speak to its own cluster.
+const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
 /// Where the API is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +37,8 @@ pub enum Source {
         /// The context; none is the current one.
         context: Option<String>,
     },
+    /// The cluster of the pod that this process runs in.
+    InCluster,
 }
 
 /// A client that has been answered.
@@ -35,6 +46,8 @@ pub enum Source {
 pub struct Connected {
     /// Speaks to the cluster.
     pub client: Client,
+    /// That cluster and the others that environments may name.
+    pub clusters: Clusters,
     /// The namespace of our resources.
     pub namespace: String,
     /// What to call the cluster on screen.
@@ -42,7 +55,7 @@ pub struct Connected {
 }
 
 /// Why there is no client.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum ConnectError {
     /// Nobody has this state folder open.
     #[error(
@@ -57,6 +70,14 @@ pub enum ConnectError {
         /// The file, or how it was looked for.
         place: String,
         /// In words.
+        why: String,
+    },
+    /// Nobody can prove who we are.
+    #[error("no valid credentials for {name}: {why}\nLog in outside, as for kubectl")]
+    Credentials {
+        /// The cluster.
+        name: String,
+        /// In words, those of the login plugin where there is one.
         why: String,
     },
     /// The server does not answer, or not as a Kubernetes API.
@@ -74,58 +95,124 @@ pub fn kubeconfig_of(state: &Path) -> PathBuf {
     state.join("kubeconfig")
 }
 
-/// Connects and waits for a first answer. `namespace` overrides the context's.
-pub async fn connect(source: &Source, namespace: Option<&str>) -> Result<Connected, ConnectError> {
-    let (mut kubeconfig, options, place) = match source {
+/// Whether this process runs in a pod that may speak to its cluster.
+pub fn is_in_cluster() -> bool {
+    std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() && Path::new(SERVICE_ACCOUNT).exists()
+}
+
+/// A client that connects when it is first used. An error here is one of the files.
+pub fn prepare(source: &Source, namespace: Option<&str>) -> Result<Connected, ConnectError> {
+    let meter = Arc::<Meter>::default();
+    let known = match source {
         Source::State(dir) => {
             let file = kubeconfig_of(dir);
             if !file.exists() {
                 return Err(ConnectError::NoPocket(dir.clone()));
             }
-            let read = Kubeconfig::read_from(&file).map_err(wrong(&file.display().to_string()))?;
-            (read, KubeConfigOptions::default(), file.display().to_string())
+            let mut known = known(Some(&file), None)?;
+            known.namespace = known.namespace.filter(|n| n != "default").or_else(|| Some("demo".into()));
+            known
         }
-        Source::Kubectl { kubeconfig, context } => {
-            let place = kubeconfig.as_ref().map_or_else(|| "kubeconfig".to_owned(), |f| f.display().to_string());
-            let read = match kubeconfig {
-                Some(file) => Kubeconfig::read_from(file),
-                None => Kubeconfig::read(),
-            }
-            .map_err(wrong(&place))?;
-            (read, KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() }, place)
+        Source::Kubectl { kubeconfig, context } => known(kubeconfig.as_deref(), context.as_deref())?,
+        Source::InCluster => {
+            let config = in_cluster()?;
+            let server = config.cluster_url.to_string();
+            Context { name: "in-cluster".into(), server, namespace: Some(config.default_namespace), current: true }
         }
     };
-    // A login plugin would inherit the terminal and scribble over the screen.
-    for auth in kubeconfig.auth_infos.iter_mut().filter_map(|named| named.auth_info.as_mut()) {
-        if let Some(exec) = &mut auth.exec {
-            exec.interactive_mode = Some(ExecInteractiveMode::Never);
-        }
-    }
-    let name = options.context.clone().or_else(|| kubeconfig.current_context.clone()).unwrap_or_default();
-    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(wrong(&place))?;
-    config.connect_timeout = Some(FIRST_ANSWER);
-    let server = config.cluster_url.to_string();
-    let namespace = match (namespace, source) {
-        (Some(namespace), _) => namespace.to_owned(),
-        (None, Source::State(_)) if config.default_namespace == "default" => "demo".to_owned(),
-        (None, _) => config.default_namespace.clone(),
+    let namespace = namespace.map(str::to_owned).or(known.namespace).unwrap_or_else(|| "default".into());
+    let (file, home) = match source {
+        Source::Kubectl { kubeconfig, .. } => (kubeconfig.clone(), Some(known.name.clone())),
+        Source::State(_) | Source::InCluster => (None, None),
     };
+    let roams = matches!(source, Source::State(_));
+    let client = wire::lazy(dial(source.clone(), known.name.clone()), roams, &namespace, Arc::clone(&meter));
+    let clusters = Clusters::new(client.clone(), home, file, meter);
+    Ok(Connected { client, clusters, namespace, name: known.name })
+}
+
+/// Connects and waits for a first answer. `namespace` overrides the context's.
+pub async fn connect(source: &Source, namespace: Option<&str>) -> Result<Connected, ConnectError> {
+    let connected = prepare(source, namespace)?;
     let told = |why: String| match source {
         Source::State(dir) => ConnectError::NoPocket(dir.clone()),
-        Source::Kubectl { .. } => ConnectError::Server { server: server.clone(), why },
+        Source::Kubectl { .. } | Source::InCluster => ConnectError::Server { server: connected.name.clone(), why },
     };
-    let client =
-        Client::try_from(config).map_err(|e| ConnectError::Server { server: server.clone(), why: error::words(&e) })?;
-    match tokio::time::timeout(FIRST_ANSWER, client.apiserver_version()).await {
-        Ok(Ok(_)) => Ok(Connected { client, namespace, name }),
-        Ok(Err(e)) if error::is_unreachable(&e) => Err(told(error::words(&e))),
-        Ok(Err(e)) => Err(ConnectError::Server { server: server.clone(), why: error::words(&e) }),
-        Err(_) => Err(told(format!("no answer within {} s", FIRST_ANSWER.as_secs()))),
+    // A login plugin may ask somebody; a server that is there answers soon.
+    let limit = if matches!(source, Source::Kubectl { .. }) { LOGIN } else { FIRST_ANSWER };
+    let answer = tokio::time::timeout(limit, connected.client.apiserver_version()).await;
+    let why = match answer {
+        Err(_) => return Err(told(format!("no answer within {} s", limit.as_secs()))),
+        Ok(Ok(_)) => return Ok(connected),
+        Ok(Err(why)) => why,
+    };
+    if let Some(known) = error::find::<ConnectError>(&why) {
+        return Err(known.clone());
+    }
+    match error::trouble(&why) {
+        // An answer is an answer: what is not permitted is told where it is needed.
+        Trouble::Forbidden => Ok(connected),
+        Trouble::Unauthorized => {
+            Err(ConnectError::Credentials { name: connected.name.clone(), why: error::words(&why) })
+        }
+        Trouble::Offline => Err(told(error::words(&why))),
+        _ => Err(ConnectError::Server { server: connected.name.clone(), why: error::words(&why) }),
     }
 }
 
-fn wrong(place: &str) -> impl Fn(KubeconfigError) -> ConnectError {
-    move |e| ConnectError::Kubeconfig { place: place.to_owned(), why: e.to_string() }
+/// What the files say of a context (none: the current one).
+fn known(file: Option<&Path>, context: Option<&str>) -> Result<Context, ConnectError> {
+    let kubeconfig = read(file)?;
+    let all = contexts(&kubeconfig);
+    let place = || file.map_or_else(|| "kubeconfig".to_owned(), |f| f.display().to_string());
+    let wrong = |why: String| ConnectError::Kubeconfig { place: place(), why };
+    let found = all.iter().find(|c| context.map_or(c.current, |name| c.name == name));
+    found.cloned().ok_or_else(|| match context {
+        Some(name) => {
+            let names: Vec<&str> = all.iter().map(|c| c.name.as_str()).collect();
+            wrong(format!("there is no context {name}; there are: {}", names.join(", ")))
+        }
+        None => wrong("no current context; name one with --context, or kubectl config use-context".into()),
+    })
+}
+
+fn in_cluster() -> Result<Config, ConnectError> {
+    let wrong = |e: kube::config::InClusterError| ConnectError::Kubeconfig {
+        place: "the pod's service account".into(),
+        why: e.to_string(),
+    };
+    Config::incluster().map_err(wrong)
+}
+
+/// Connections to one place, made from what the files say at that time.
+pub(super) fn dial(source: Source, name: String) -> wire::Dial {
+    Arc::new(move || {
+        let (source, name) = (source.clone(), name.clone());
+        async move {
+            let mut config = match &source {
+                Source::State(dir) => files::config(read(Some(&kubeconfig_of(dir)))?, None).await?,
+                Source::Kubectl { kubeconfig, context } => {
+                    files::config(read(kubeconfig.as_deref())?, context.as_deref()).await?
+                }
+                Source::InCluster => in_cluster()?,
+            };
+            config.connect_timeout = Some(FIRST_ANSWER);
+            // The wire does that, and tells of it.
+            config.default_retry = false;
+            let server = config.cluster_url.to_string();
+            // A login plugin runs here, for as long as it likes.
+            let made = tokio::task::spawn_blocking(move || Client::try_from(config)).await;
+            let failed = |why: kube::Error| match error::trouble(&why) {
+                Trouble::Unauthorized => ConnectError::Credentials { name, why: error::words(&why) },
+                _ => ConnectError::Server { server: server.clone(), why: error::words(&why) },
+            };
+            match made {
+                Ok(made) => made.map_err(failed),
+                Err(why) => Err(ConnectError::Server { server, why: why.to_string() }),
+            }
+        }
+        .boxed()
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,12 @@
-//! What an API error says, in words for people: the server's own words first.
+//! What an API error says, in words for people: the server's own words first; and what kind of trouble it is.
 
-use crate::domain::text::Clean;
+use std::error::Error as Cause;
+
+use kube::client::AuthError;
+use rustls::AlertDescription;
+
+use super::connect::ConnectError;
+use crate::domain::{text::Clean, world::Trouble};
 
 /// The words of an error, cleaned, on one line, without type names.
 pub fn words(error: &kube::Error) -> String {
@@ -8,9 +14,15 @@ pub fn words(error: &kube::Error) -> String {
         kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
         kube::Error::Api(status) => format!("the server answered {} {}", status.code, status.reason),
         kube::Error::SerdeError(e) => format!("the server's answer cannot be read: {e}"),
-        other => root(other),
+        other => find::<ConnectError>(other)
+            .map(|known| match known {
+                ConnectError::Credentials { why, .. } => why.clone(),
+                known => known.to_string(),
+            })
+            .or_else(|| find::<AuthError>(other).map(login))
+            .unwrap_or_else(|| root(other)),
     };
-    Clean::from_untrusted(&text.replace('\n', "; ")).to_string()
+    Clean::from_untrusted(text.trim().replace('\n', "; ").as_str()).to_string()
 }
 
 /// The HTTP status of an API error.
@@ -21,21 +33,102 @@ pub fn code(error: &kube::Error) -> Option<u16> {
     }
 }
 
-/// Whether nobody answered at all.
-pub fn is_unreachable(error: &kube::Error) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(e) = cause {
-        if e.is::<std::io::Error>() || e.is::<tokio::time::error::Elapsed>() {
-            return true;
-        }
-        cause = e.source();
+/// What kind of trouble an error is.
+pub fn trouble(error: &kube::Error) -> Trouble {
+    if let Some(code) = code(error) {
+        return trouble_of(code);
     }
-    matches!(error, kube::Error::Service(_) | kube::Error::HyperError(_))
+    match find::<ConnectError>(error) {
+        Some(ConnectError::Credentials { .. } | ConnectError::Kubeconfig { .. }) => return Trouble::Unauthorized,
+        Some(ConnectError::NoPocket(_) | ConnectError::Server { .. }) => return Trouble::Offline,
+        None => {}
+    }
+    if find::<AuthError>(error).is_some() {
+        return Trouble::Unauthorized;
+    }
+    match find::<rustls::Error>(error) {
+        Some(rustls::Error::AlertReceived(alert)) if is_about_us(*alert) => Trouble::Unauthorized,
+        Some(_) => Trouble::Failing,
+        None if is_unreachable(error) => Trouble::Offline,
+        None => Trouble::Failing,
+    }
 }
 
-fn root(error: &kube::Error) -> String {
-    let mut deepest: &dyn std::error::Error = error;
-    while let Some(next) = deepest.source() {
+/// What kind of trouble an HTTP status is.
+pub fn trouble_of(code: u16) -> Trouble {
+    match code {
+        401 => Trouble::Unauthorized,
+        403 => Trouble::Forbidden,
+        404 => Trouble::Missing,
+        410 => Trouble::Expired,
+        429 => Trouble::Throttled,
+        _ => Trouble::Failing,
+    }
+}
+
+/// The server does not take our certificate (any more).
+fn is_about_us(alert: AlertDescription) -> bool {
+    use AlertDescription as A;
+    matches!(
+        alert,
+        A::BadCertificate
+            | A::CertificateExpired
+            | A::CertificateRevoked
+            | A::CertificateUnknown
+            | A::CertificateRequired
+            | A::UnsupportedCertificate
+            | A::AccessDenied
+            | A::UnknownCA
+    )
+}
+
+/// Whether nobody answered at all.
+pub fn is_unreachable(error: &kube::Error) -> bool {
+    find::<std::io::Error>(error).is_some()
+        || find::<tokio::time::error::Elapsed>(error).is_some()
+        || matches!(error, kube::Error::Service(_) | kube::Error::HyperError(_) | kube::Error::ReadEvents(_))
+}
+
+/// The cause of that type, wherever in the chain.
+pub fn find<'a, T: Cause + 'static>(error: &'a (dyn Cause + 'static)) -> Option<&'a T> {
+    let mut cause = Some(error);
+    while let Some(e) = cause {
+        if let Some(found) = e.downcast_ref::<T>() {
+            return Some(found);
+        }
+        cause = inner(e);
+    }
+    None
+}
+
+/// An I/O error passes its own cause over.
+fn inner<'a>(error: &'a (dyn Cause + 'static)) -> Option<&'a (dyn Cause + 'static)> {
+    match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        Some(inside) => Some(inside),
+        None => error.source(),
+    }
+}
+
+/// What a login plugin said, not how it was called: there may be secrets in that.
+fn login(error: &AuthError) -> String {
+    match error {
+        AuthError::AuthExecRun { out, .. } => {
+            let said = String::from_utf8_lossy(&out.stderr);
+            let lines: Vec<&str> = said.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+            let last = lines[lines.len().saturating_sub(3)..].join("; ");
+            let last = if last.is_empty() { out.status.to_string() } else { last };
+            format!("the login plugin says: {last}")
+        }
+        other => {
+            let deepest = root(other);
+            format!("the login plugin or token cannot be used: {deepest}")
+        }
+    }
+}
+
+fn root(error: &(dyn Cause + 'static)) -> String {
+    let mut deepest = error;
+    while let Some(next) = inner(deepest) {
         deepest = next;
     }
     deepest.to_string()
@@ -53,7 +146,19 @@ mod tests {
         let error = kube::Error::Api(Box::new(status));
         assert!(words(&error).starts_with("no such; app"), "{}", words(&error));
         assert!(!words(&error).contains('\u{1b}'));
-        assert_eq!(code(&error), Some(404));
+        assert_eq!((code(&error), trouble(&error)), (Some(404), Trouble::Missing));
         assert!(!is_unreachable(&error));
+    }
+
+    #[test]
+    fn a_refused_certificate_is_found_within_an_io_error() {
+        let of = |alert| {
+            let tls = rustls::Error::AlertReceived(alert);
+            kube::Error::Service(std::io::Error::new(std::io::ErrorKind::InvalidData, tls).into())
+        };
+        assert_eq!(trouble(&of(AlertDescription::CertificateExpired)), Trouble::Unauthorized);
+        assert_eq!(trouble(&of(AlertDescription::DecodeError)), Trouble::Failing);
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        assert_eq!(trouble(&kube::Error::Service(refused.into())), Trouble::Offline);
     }
 }

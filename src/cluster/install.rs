@@ -1,50 +1,278 @@
-//! Brings graylane's resource definitions into a cluster, and waits until it serves them.
+//! Brings graylane into a cluster and takes it out again: definitions, roles, admission policies, the engine.
+//!
+//! Everything is a plain object, applied server-side by one field manager: to install twice changes nothing, what
+//! another hand has changed is told and not overrun, and `--print` is the whole truth.
+
+mod deployment;
+mod policy;
+mod roles;
+mod uninstall;
 
 use std::time::Duration;
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::{
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition, apimachinery::pkg::version::Info,
+};
 use kube::{
     Api, Client, ResourceExt,
     api::{Patch, PatchParams},
+    core::{ApiResource, DynamicObject, GroupVersionKind},
     runtime::{conditions, wait::await_condition},
 };
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::error;
 use crate::api;
 
+pub use uninstall::{Removal, found, remove};
+
 /// How long a cluster may take to serve a new kind.
 const ESTABLISHED: Duration = Duration::from_secs(30);
+
+/// The names under which things are installed.
+pub mod names {
+    pub use super::policy::{APPROVALS as APPROVAL_POLICY, RELEASES as RELEASE_POLICY};
+    pub use super::roles::{APPROVER, ENGINE, OPERATOR, VIEWER};
+}
 
 /// Why they are not there.
 #[derive(Debug, thiserror::Error)]
 #[error("installing {name}: {why}")]
 pub struct InstallError {
-    /// The definition.
+    /// Kind and name.
     pub name: String,
     /// In words.
     pub why: String,
 }
 
-/// Applies all definitions; what is there already is brought up to date.
+/// What is to be installed.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Of the releases, and of the engine.
+    pub namespace: String,
+    /// The engine as a Deployment; none runs elsewhere.
+    pub engine: Option<Engine>,
+}
+
+/// The engine's Deployment.
+#[derive(Clone, Debug, Default)]
+pub struct Engine {
+    /// Its image.
+    pub image: String,
+    /// One acts, the others stand by.
+    pub replicas: u32,
+    /// Namespaces that it may deploy to, besides its own.
+    pub deploy_to: Vec<String>,
+}
+
+/// What became of one object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Applied {
+    /// `ClusterRole/graylane-viewer`.
+    pub object: String,
+    /// Only for what is in a namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// What was done.
+    pub done: Change,
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Change {
+    /// It was not there.
+    Created,
+    /// It was different.
+    Changed,
+    /// It was just so.
+    Unchanged,
+    /// This server has no such kind.
+    Skipped,
+}
+
+/// All objects, in the order to apply them.
+pub fn objects(wanted: &Wanted) -> Vec<Value> {
+    let definitions = api::definitions().into_iter().map(|d| {
+        let mut value = serde_json::to_value(d).expect("a definition is JSON");
+        value["apiVersion"] = "apiextensions.k8s.io/v1".into();
+        value["kind"] = "CustomResourceDefinition".into();
+        value
+    });
+    let mut all: Vec<Value> = definitions.collect();
+    all.extend(roles::roles());
+    all.extend(policy::policies());
+    if let Some(engine) = &wanted.engine {
+        all.push(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": wanted.namespace}}));
+        all.extend(roles::account(&wanted.namespace, &engine.deploy_to));
+        all.push(deployment::deployment(&wanted.namespace, &engine.image, engine.replicas));
+    }
+    all
+}
+
+/// Applies all of it. `force` takes fields that another manager has; else that is an error with its name.
+///
+/// # Errors
+///
+/// The first object that the server refuses, with its words.
+pub async fn apply(client: &Client, wanted: &Wanted, force: bool) -> Result<Vec<Applied>, InstallError> {
+    let version = client.apiserver_version().await;
+    let pocket = version.map_err(|e| failed("the server's version", &e)).map(|v| is_pocket(&v))?;
+    let mut done = vec![];
+    let mut definitions = vec![];
+    for object in objects(wanted) {
+        let (object, namespace) = read(object);
+        let gvk = kind_of(&object);
+        let applied = |done| Applied { object: named(&object), namespace: namespace.clone(), done };
+        if pocket && !matches!(&*gvk.kind, "CustomResourceDefinition" | "Namespace" | "ServiceAccount" | "Deployment") {
+            done.push(applied(Change::Skipped));
+            continue;
+        }
+        if gvk.kind == "CustomResourceDefinition" {
+            definitions.push(object.name_any());
+        } else if !definitions.is_empty() {
+            // Policies and roles are read against the kinds they name.
+            established(client, &std::mem::take(&mut definitions)).await?;
+        }
+        let change = apply_one(client, &object, &gvk, namespace.as_deref(), force).await?;
+        done.push(applied(change));
+    }
+    established(client, &definitions).await?;
+    Ok(done)
+}
+
+async fn apply_one(
+    client: &Client,
+    object: &DynamicObject,
+    gvk: &GroupVersionKind,
+    namespace: Option<&str>,
+    force: bool,
+) -> Result<Change, InstallError> {
+    let name = object.name_any();
+    let api = api_of(client, gvk, namespace);
+    let told = |e: kube::Error| failed(&named(object), &e);
+    let before = api.get_opt(&name).await.map_err(told)?;
+    if gvk.kind == "Namespace" && before.is_some() {
+        return Ok(Change::Unchanged);
+    }
+    let params = PatchParams::apply(api::FIELD_MANAGER);
+    let params = if force { params.force() } else { params };
+    let after = api.patch(&name, &params, &Patch::Apply(object)).await.map_err(told)?;
+    Ok(match before {
+        None => Change::Created,
+        Some(before) if before.resource_version() == after.resource_version() => Change::Unchanged,
+        Some(_) => Change::Changed,
+    })
+}
+
+/// Applies the definitions; what is there already is brought up to date.
+///
+/// # Errors
+///
+/// The first one that the server refuses or does not serve in time.
 pub async fn definitions(client: &Client) -> Result<(), InstallError> {
     let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
     let params = PatchParams::apply(api::FIELD_MANAGER).force();
     let all = api::definitions();
     for crd in &all {
         let name = crd.name_any();
-        crds.patch(&name, &params, &Patch::Apply(crd))
-            .await
-            .map_err(|e| InstallError { name: name.clone(), why: error::words(&e) })?;
+        crds.patch(&name, &params, &Patch::Apply(crd)).await.map_err(|e| failed(&name, &e))?;
     }
-    for crd in all {
-        let name = crd.name_any();
-        let served = await_condition(crds.clone(), &name, conditions::is_crd_established());
+    established(client, &all.iter().map(ResourceExt::name_any).collect::<Vec<_>>()).await
+}
+
+async fn established(client: &Client, names: &[String]) -> Result<(), InstallError> {
+    let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
+    for name in names {
+        let served = await_condition(crds.clone(), name, conditions::is_crd_established());
         let why = match tokio::time::timeout(ESTABLISHED, served).await {
             Ok(Ok(_)) => continue,
             Ok(Err(e)) => e.to_string(),
             Err(_) => format!("not served within {} s", ESTABLISHED.as_secs()),
         };
-        return Err(InstallError { name, why });
+        return Err(InstallError { name: name.clone(), why });
     }
     Ok(())
+}
+
+/// Whether a server that says this of itself is pocket.
+pub fn is_pocket(version: &Info) -> bool {
+    version.go_version.ends_with("graylane pocket")
+}
+
+fn failed(name: &str, why: &kube::Error) -> InstallError {
+    let mut words = error::words(why);
+    if error::code(why) == Some(409) {
+        words += "; --force-conflicts takes these fields over";
+    }
+    InstallError { name: name.into(), why: words }
+}
+
+fn read(object: Value) -> (DynamicObject, Option<String>) {
+    let object: DynamicObject = serde_json::from_value(object).expect("what we write is an object");
+    let namespace = object.namespace();
+    (object, namespace)
+}
+
+fn kind_of(object: &DynamicObject) -> GroupVersionKind {
+    let types = object.types.clone().unwrap_or_default();
+    GroupVersionKind::try_from(types).expect("what we write has a kind")
+}
+
+fn named(object: &DynamicObject) -> String {
+    format!("{}/{}", kind_of(object).kind, object.name_any())
+}
+
+fn api_of(client: &Client, gvk: &GroupVersionKind, namespace: Option<&str>) -> Api<DynamicObject> {
+    let resource = ApiResource::from_gvk(gvk);
+    match namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all() -> Vec<Value> {
+        let engine = Engine { image: "registry/graylane:1".into(), replicas: 2, deploy_to: vec!["demo-test".into()] };
+        objects(&Wanted { namespace: "demo".into(), engine: Some(engine) })
+    }
+
+    #[test]
+    fn every_object_has_a_kind_a_name_and_is_there_once() {
+        let mut seen = std::collections::BTreeSet::new();
+        for object in all() {
+            let (object, namespace) = read(object);
+            assert!(seen.insert((named(&object), namespace)), "{} stands twice", named(&object));
+        }
+        assert_eq!(seen.len(), 6 + 4 + 4 + 1 + 4 + 1);
+        assert!(
+            objects(&Wanted::default())
+                .iter()
+                .all(|o| o["kind"] != "Deployment" && o["metadata"]["namespace"].is_null())
+        );
+    }
+
+    #[test]
+    fn no_right_is_a_wildcard_and_only_one_role_approves() {
+        for object in all().iter().filter(|o| o["kind"] == "ClusterRole") {
+            let rules = object["rules"].to_string();
+            assert!(!rules.contains("\"*\""), "{rules}");
+            assert!(
+                !rules.contains("secrets") && !rules.contains("impersonate") && !rules.contains("escalate"),
+                "{rules}"
+            );
+            let rules: Vec<Value> = object["rules"].as_array().cloned().unwrap_or_default();
+            let has = |list: &Value, what: &str| list.as_array().is_some_and(|l| l.iter().any(|x| x == what));
+            let approves = rules.iter().any(|r| has(&r["resources"], "approvals") && has(&r["verbs"], "create"));
+            let writes =
+                rules.iter().any(|r| ["create", "update", "patch", "delete"].iter().any(|v| has(&r["verbs"], v)));
+            let name = object["metadata"]["name"].as_str().unwrap();
+            assert_eq!(approves, name == names::APPROVER, "{name}");
+            assert_eq!(writes, name != names::VIEWER, "{name}");
+        }
+    }
 }

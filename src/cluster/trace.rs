@@ -15,7 +15,11 @@ use kube::{Client, api::LogParams};
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio_util::sync::CancellationToken;
 
-use super::logs;
+use super::{
+    clusters::Clusters,
+    logs,
+    meter::{Meter, jitter},
+};
 use crate::domain::{hop::Hop, text::Clean};
 
 /// Where the lane gateway's pod lives.
@@ -26,7 +30,8 @@ pub const POD: &str = "lane-gateway";
 /// Hops of the past that a new watcher is shown.
 const BACKLOG: i64 = 200;
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
-const PAUSE_MOST: Duration = Duration::from_secs(5);
+/// A cluster whose gateway is another one has no such log: it is not asked for all the time.
+const PAUSE_MOST: Duration = Duration::from_secs(60);
 /// Span ids remembered, so that a hop read again after a reconnect is not counted twice.
 const REMEMBERED: usize = 4096;
 
@@ -49,15 +54,16 @@ impl HopInbox {
 }
 
 /// Follows the gateway's hops until `stop`.
-pub fn spawn(client: Client, stop: CancellationToken) -> HopInbox {
+pub fn spawn(clusters: &Clusters, stop: CancellationToken) -> HopInbox {
+    let (client, meter) = (clusters.home().clone(), Arc::clone(clusters.meter()));
     let (out, hops) = mpsc::channel(4096);
     let dropped = Arc::<AtomicU64>::default();
     let counter = dropped.clone();
-    tokio::spawn(async move { stop.run_until_cancelled(follow(client, out, counter)).await });
+    tokio::spawn(async move { stop.run_until_cancelled(follow(client, &meter, out, counter)).await });
     HopInbox { hops, dropped }
 }
 
-async fn follow(client: Client, out: mpsc::Sender<Arc<Hop>>, dropped: Arc<AtomicU64>) {
+async fn follow(client: Client, meter: &Meter, out: mpsc::Sender<Arc<Hop>>, dropped: Arc<AtomicU64>) {
     let mut seen = Remembered::default();
     let mut last: Option<Timestamp> = None;
     let mut pause = PAUSE_FIRST;
@@ -89,7 +95,7 @@ async fn follow(client: Client, out: mpsc::Sender<Arc<Hop>>, dropped: Arc<Atomic
         if out.is_closed() {
             return;
         }
-        tokio::time::sleep(pause).await;
+        meter.pause(jitter(pause)).await;
         pause = (pause * 2).min(PAUSE_MOST);
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Every object becomes a small row as it comes in; whole pods are never kept. Which namespaces are watched
 //! follows the Apps' environments. Changes are gathered, so that no more than some twenty worlds a second
-//! go out however much happens. A broken watch makes the world stale, never empty.
+//! go out however much happens. A broken watch makes the world stale, never empty; one that is not permitted is told by
+//! itself, and the others live. Each cluster that environments name is looked after by itself.
 
 mod hub;
 mod rows;
@@ -11,26 +12,26 @@ mod table;
 
 pub use source::ENGINE_LEASE;
 
-use kube::Client;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::clusters::Clusters;
 use crate::domain::world::World;
 
 /// Watches until `stop`; the receiver always holds the newest world.
-pub fn spawn(client: Client, namespace: impl Into<String>, stop: CancellationToken) -> watch::Receiver<World> {
-    let namespace = namespace.into();
-    let first = World { namespace: namespace.clone(), ..World::default() };
-    let (out, worlds) = watch::channel(first);
-    let (messages, inbox) = mpsc::channel(1024);
-    let hops = super::trace::spawn(client.clone(), stop.clone());
-    tokio::spawn(source::probe(client.clone(), messages.clone(), stop.clone()));
-    let (rights, told, until) = (super::rights::keep, messages.clone(), stop.clone());
-    let keep = rights(client.clone(), worlds.clone(), move |rights| {
-        let told = told.clone();
-        async move { told.send(source::Message::Rights(rights)).await.is_ok() }
-    });
-    tokio::spawn(async move { until.run_until_cancelled(keep).await });
-    tokio::spawn(hub::Hub::new(client, namespace, messages, out, stop).run(inbox, hops));
+pub fn spawn(
+    clusters: impl Into<Clusters>,
+    namespace: impl Into<String>,
+    stop: CancellationToken,
+) -> watch::Receiver<World> {
+    let (out, worlds) = watch::channel(World { namespace: namespace.into(), ..World::default() });
+    into(clusters.into(), out, stop);
     worlds
+}
+
+/// Watches until `stop`, in the namespace and under the name of the world that `out` holds.
+fn into(clusters: Clusters, out: watch::Sender<World>, stop: CancellationToken) {
+    let (messages, inbox) = mpsc::channel(1024);
+    let hops = super::trace::spawn(&clusters, stop.clone());
+    tokio::spawn(hub::Hub::new(clusters, messages, out, stop).run(inbox, hops));
 }

@@ -8,7 +8,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{images, seed, serving::serving, traffic};
 use crate::{
-    cluster,
+    cluster::{self, clusters::Clusters},
     domain::world::World,
     pocket::{
         images::ImageError,
@@ -51,6 +51,7 @@ const SETTINGS: Settings = Settings { back_off: (Duration::from_secs(1), Duratio
 /// A running demo.
 pub struct Demo {
     pocket: Pocket,
+    clusters: Clusters,
     worlds: watch::Receiver<World>,
     progress: watch::Receiver<Progress>,
     stop: CancellationToken,
@@ -69,11 +70,12 @@ impl Demo {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let client = pocket.client();
         tasks.spawn(engine(client.clone(), stop.clone()));
-        let worlds = cluster::watch::spawn(client.clone(), seed::NAMESPACE, stop.clone());
+        let clusters = Clusters::from(client.clone());
+        let worlds = cluster::watch::spawn(clusters.clone(), seed::NAMESPACE, stop.clone());
         let (tell, progress) = watch::channel(Progress::Starting);
         let (seen, until) = (worlds.clone(), stop.clone());
         tasks.spawn(async move { until.run_until_cancelled(prepare(&client, &seen, &tell)).await });
-        Ok(Self { pocket, worlds, progress, stop, tasks })
+        Ok(Self { pocket, clusters, worlds, progress, stop, tasks })
     }
 
     /// The cluster as it is.
@@ -84,6 +86,11 @@ impl Demo {
     /// How far it is.
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.clone()
+    }
+
+    /// The pocket, and the clusters that its environments may name; what the watches and wishes ask is counted.
+    pub fn clusters(&self) -> Clusters {
+        self.clusters.clone()
     }
 
     /// A client within this process.

@@ -8,16 +8,33 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 
-use super::{hop::Hop, rights::Rights, text::Clean};
+use super::{hop::Hop, text::Clean};
 use crate::api::{App, Approval, Lane, LaneGroup, Release};
 
 /// Namespace and name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
-    /// `metadata.namespace`; empty for cluster-scoped kinds.
+    /// `metadata.namespace`; empty for cluster-scoped kinds. Of another context than home `CONTEXT/NAMESPACE`: no
+    /// namespace has a slash.
     pub namespace: String,
     /// `metadata.name`.
     pub name: String,
+}
+
+impl Key {
+    /// Of a context; none is home.
+    pub fn of(context: Option<&str>, namespace: &str, name: &str) -> Self {
+        let namespace = context.map_or_else(|| namespace.to_owned(), |c| format!("{c}/{namespace}"));
+        Self { namespace, name: name.to_owned() }
+    }
+
+    /// The context (none: home), and the namespace within it.
+    pub fn place(&self) -> (Option<&str>, &str) {
+        match self.namespace.rsplit_once('/') {
+            Some((context, namespace)) => (Some(context), namespace),
+            None => (None, &self.namespace),
+        }
+    }
 }
 
 /// One snapshot. Cheap to clone: the maps are shared.
@@ -25,8 +42,16 @@ pub struct Key {
 pub struct World {
     /// Goes up with each change.
     pub revision: u64,
+    /// What the cluster is called; changes only when another one is chosen.
+    pub place: Clean,
     /// Whether the facts are current.
     pub link: Link,
+    /// The other contexts that environments name: each has its own link.
+    pub contexts: Arc<BTreeMap<String, Link>>,
+    /// What cannot be seen although the server answers: missing rights, kinds that are not installed.
+    pub gaps: Arc<Vec<Gap>>,
+    /// What this process asks of the API.
+    pub asked: Asked,
     /// The namespace of our resources.
     pub namespace: String,
     /// By name.
@@ -55,8 +80,6 @@ pub struct World {
     pub hops_dropped: u64,
     /// Who runs the engine.
     pub engine: Option<Engine>,
-    /// What the person who looks may do.
-    pub rights: Arc<Rights>,
 }
 
 /// Whether what the world says is current.
@@ -71,9 +94,124 @@ pub enum Link {
     Stale {
         /// When the first watch broke.
         since: Timestamp,
+        /// What kind of trouble it is.
+        trouble: Trouble,
         /// In words.
         why: Clean,
     },
+}
+
+impl Link {
+    /// Since when the facts are old, and why; none while they are current.
+    pub const fn stale(&self) -> Option<(Timestamp, Trouble, &Clean)> {
+        match self {
+            Self::Stale { since, trouble, why } => Some((*since, *trouble, why)),
+            Self::Connecting | Self::Live => None,
+        }
+    }
+}
+
+/// What can be wrong between here and a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Trouble {
+    /// Nobody answers.
+    Offline,
+    /// This machine slept; nothing has been heard since.
+    Slept,
+    /// Nobody can prove who we are: credentials are gone, expired, or their plugin fails (401).
+    Unauthorized,
+    /// The server asked for fewer requests (429).
+    Throttled,
+    /// What was being read is older than what the server remembers (410).
+    Expired,
+    /// The server answers, and not what was asked (5xx and others).
+    Failing,
+    /// The right is missing (403).
+    Forbidden,
+    /// The server has no such kind (404).
+    Missing,
+}
+
+impl Trouble {
+    /// In a word or two, for a badge.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Offline => "OFFLINE",
+            Self::Slept => "SLEPT",
+            Self::Unauthorized => "CREDENTIALS GONE",
+            Self::Throttled => "THROTTLED",
+            Self::Expired => "READING ANEW",
+            Self::Failing => "SERVER FAILS",
+            Self::Forbidden => "NOT PERMITTED",
+            Self::Missing => "NOT INSTALLED",
+        }
+    }
+
+    /// In words.
+    pub const fn told(self) -> &'static str {
+        match self {
+            Self::Offline => "the cluster does not answer",
+            Self::Slept => "this machine slept",
+            Self::Unauthorized => "the credentials are gone or have expired",
+            Self::Throttled => "the server asks for fewer requests",
+            Self::Expired => "the server has forgotten; all is read anew",
+            Self::Failing => "the server fails",
+            Self::Forbidden => "not permitted",
+            Self::Missing => "graylane is not installed in this cluster",
+        }
+    }
+
+    /// What a person can do; none where waiting is all.
+    pub const fn advice(self) -> Option<&'static str> {
+        match self {
+            Self::Unauthorized => Some("log in outside (kubectl get ns would ask)"),
+            Self::Missing => Some("graylane install brings it"),
+            Self::Offline | Self::Slept | Self::Throttled | Self::Expired | Self::Failing | Self::Forbidden => None,
+        }
+    }
+}
+
+/// Something that one watch cannot see, while the others live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The context; none is the home cluster.
+    pub context: Option<String>,
+    /// Plural, with its group as RBAC writes it: `pods`, `deployments.apps`.
+    pub resource: &'static str,
+    /// Where.
+    pub namespace: String,
+    /// [`Trouble::Forbidden`] or [`Trouble::Missing`].
+    pub trouble: Trouble,
+    /// Since when.
+    pub since: Timestamp,
+    /// The server's words.
+    pub why: Clean,
+}
+
+impl Gap {
+    /// `not permitted: list pods in demo-test`
+    pub fn words(&self) -> String {
+        let place = self.context.as_ref().map_or_else(String::new, |c| format!(" of {c}"));
+        match self.trouble {
+            Trouble::Missing => format!("not installed: {}{place}", self.resource),
+            _ => format!("not permitted: list {} in {}{place}", self.resource, self.namespace),
+        }
+    }
+}
+
+/// Requests to the API since the start of this process, by this use of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// All.
+    pub total: u64,
+    /// In the last minute.
+    pub minute: u32,
+    /// Answered with 429.
+    pub throttled: u64,
+    /// Not before then will the server hear more.
+    pub until: Option<Timestamp>,
+    /// Watches that are held open.
+    pub watches: u32,
 }
 
 /// The holder of the engine's Lease.
@@ -180,6 +318,11 @@ pub struct Event {
 }
 
 impl World {
+    /// What cannot be seen of these kinds.
+    pub fn gap(&self, resources: &[&str]) -> Option<&Gap> {
+        self.gaps.iter().find(|g| resources.contains(&g.resource))
+    }
+
     /// The pods of an App's environment.
     pub fn pods_of<'a>(&'a self, app: &'a str, environment: &'a str) -> impl Iterator<Item = &'a Pod> + 'a {
         self.pods

@@ -62,12 +62,14 @@ pub(super) async fn steps(
             Step::RunProbes { task, attempt, group, probes: specs } => {
                 let uid = release.uid().unwrap_or_default();
                 probes.send(&uid, task, *attempt, group, specs.clone());
+                options.telemetry.step(step, false);
                 continue;
             }
             Step::RemoveEnvironment(name) => {
                 (format!("App {}", release.spec.app), remove_environment(options, release, name).await)
             }
         };
+        options.telemetry.step(step, done.is_err());
         if let Err(why) = done {
             let permanent = error::code(&why).is_some_and(|code| matches!(code, 400 | 403 | 405 | 415 | 422));
             return Err(Trouble { message: format!("{what}: {}", error::words(&why)), permanent });

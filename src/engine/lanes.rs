@@ -29,10 +29,6 @@ use crate::{
     },
 };
 
-/// Said at a lane group.
-const NO_GATEWAY_API: &str = "this cluster does not serve the Gateway API (gateway.networking.k8s.io/v1), so no request is \
-    coloured or routed: install its definitions and a gateway that follows them";
-
 /// One look at a group.
 pub(super) async fn look(options: &Options, cache: &Cache, group: &LaneGroup) -> kube::Result<()> {
     let lanes: Vec<Lane> = cache.lanes.state().iter().map(|l| (**l).clone()).collect();
@@ -59,9 +55,7 @@ async fn group(
     let live: Vec<_> = live.iter().filter(|r| r.labels().get(label::LANE_GROUP) == Some(&name)).collect();
     let owner = group.controller_owner_ref(&());
     let mut wanted = BTreeSet::new();
-    // Without the kind there is nobody who would follow a route: told below, at the group.
-    let routes = if cache.routes.is_absent() { vec![] } else { planned.routes };
-    for mut route in routes {
+    for mut route in planned.routes {
         route.metadata.owner_references = owner.clone().map(|o| vec![o]);
         wanted.insert(route.name_any());
         let mut object = serde_json::to_value(&route).map_err(kube::Error::SerdeError)?;
@@ -141,9 +135,6 @@ fn route_status(route: &HttpRoute) -> RouteStatus {
 fn entry_problem(cache: &Cache, options: &Options, group: &LaneGroup) -> Option<String> {
     let name = &group.spec.entry.gateway;
     let key = ObjectRef::<Gateway>::new(name).within(&options.namespace);
-    if cache.routes.is_absent() || cache.gateways.is_absent() {
-        return Some(NO_GATEWAY_API.into());
-    }
     let Some(gateway) = cache.gateways.get(&key) else {
         return Some(format!("there is no Gateway {name} in namespace {}", options.namespace));
     };

@@ -10,7 +10,7 @@ use k8s_openapi::{
 use kube::{Api, api::PostParams};
 use tokio::time::{Instant, sleep};
 
-use super::Options;
+use super::{Options, Telemetry};
 use crate::{cluster::watch::ENGINE_LEASE, domain::text::Clean};
 
 /// A holder that has not renewed for so long has lost it.
@@ -27,11 +27,16 @@ enum Taken {
 pub(super) struct Lease {
     api: Api<Object>,
     identity: String,
+    telemetry: Telemetry,
 }
 
 impl Lease {
     pub(super) fn new(options: &Options) -> Self {
-        Self { api: Api::namespaced(options.client.clone(), &options.namespace), identity: options.identity.clone() }
+        Self {
+            api: Api::namespaced(options.client.clone(), &options.namespace),
+            identity: options.identity.clone(),
+            telemetry: options.telemetry.clone(),
+        }
     }
 
     /// Returns when it is ours; tells who has it meanwhile.
@@ -84,6 +89,12 @@ impl Lease {
 
     /// Takes or renews it.
     async fn take(&self) -> kube::Result<Taken> {
+        let taken = self.try_to_take().await;
+        self.telemetry.tried(taken.is_ok());
+        taken
+    }
+
+    async fn try_to_take(&self) -> kube::Result<Taken> {
         let now = Timestamp::now();
         let Some(mut lease) = self.api.get_opt(ENGINE_LEASE).await? else {
             let mut lease = Object::default();

@@ -107,7 +107,11 @@ impl Looker {
     pub(super) async fn run(mut self, stop: &CancellationToken) {
         let wake = Arc::clone(&self.wake);
         loop {
+            let began = Instant::now();
             let Some(next) = stop.run_until_cancelled(self.look()).await else { return };
+            let phases = self.cache.releases.state();
+            let phases = phases.iter().map(|r| r.status.as_ref().map(|s| s.phase).unwrap_or_default());
+            self.options.telemetry.looked(began.elapsed(), phases);
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = wake.woken() => sleep(GATHER).await,

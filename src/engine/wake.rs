@@ -7,6 +7,7 @@ use std::{
 
 use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::Pod};
 use kube::{Resource, ResourceExt};
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Notify;
 
 use crate::api::label;
@@ -38,11 +39,20 @@ pub(super) enum Key {
 pub(super) struct Wake {
     notify: Notify,
     changed: Mutex<BTreeSet<Key>>,
+    /// How many there are.
+    queue: Gauge,
 }
 
 impl Wake {
+    pub(super) fn told_by(queue: Gauge) -> Self {
+        Self { queue, ..Self::default() }
+    }
+
     pub(super) fn add(&self, keys: impl IntoIterator<Item = Key>) {
-        self.changed.lock().unwrap_or_else(PoisonError::into_inner).extend(keys);
+        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        changed.extend(keys);
+        self.queue.set(i64::try_from(changed.len()).unwrap_or(i64::MAX));
+        drop(changed);
         self.notify.notify_one();
     }
 
@@ -52,6 +62,7 @@ impl Wake {
     }
 
     pub(super) fn take(&self) -> BTreeSet<Key> {
+        self.queue.set(0);
         std::mem::take(&mut *self.changed.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

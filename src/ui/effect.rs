@@ -21,6 +21,10 @@ pub enum Effect {
     Ask(Ticket, Ask),
     /// Its reader is gone: stop answering.
     Drop(Ticket),
+    /// Try the connection again now.
+    Reconnect,
+    /// Look at another cluster, by the name of a [`Choice`].
+    Switch(String),
     /// To the clipboard, by OSC 52.
     Copy(String),
     /// Draw every cell anew.
@@ -47,6 +51,23 @@ pub enum Ask {
     },
     /// An object as it is now, as YAML.
     Yaml(Object),
+    /// Which clusters could be looked at.
+    Contexts,
+}
+
+/// A cluster that could be looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// By which it is chosen.
+    pub name: String,
+    /// What it is called once it is shown.
+    pub place: String,
+    /// Its address.
+    pub server: Clean,
+    /// The namespace that is looked at.
+    pub namespace: Clean,
+    /// kubectl uses it.
+    pub current: bool,
 }
 
 /// One object by kind and name.
@@ -77,6 +98,8 @@ impl Object {
 pub enum Answer {
     /// More lines.
     Lines(Vec<Clean>),
+    /// The clusters that there are.
+    Choices(Vec<Choice>),
     /// That was all.
     End,
     /// It cannot be read, or not any more.

@@ -332,10 +332,32 @@ impl Model {
         self.pending.values().find(|p| p.about == name)
     }
 
+    /// Another cluster is looked at from now on: nothing of the old one stays on the screen, and no question about it
+    /// can be answered any more. What was sent there is still waited for.
+    pub fn switch(&mut self, place: &str) -> Vec<Effect> {
+        let mut effects = vec![];
+        while !self.overlays.is_empty() {
+            effects.extend(self.close());
+        }
+        let mut fresh = Self::new(Options { place: place.to_owned(), ..self.options.clone() }, self.now);
+        (fresh.size, fresh.pane, fresh.zoom, fresh.beat) = (self.size, self.pane, self.zoom, self.beat);
+        (fresh.read_only, fresh.next) = (self.read_only, self.next);
+        fresh.notices = std::mem::take(&mut self.notices);
+        fresh.pending = std::mem::take(&mut self.pending);
+        for pending in fresh.pending.values_mut() {
+            pending.about.clear();
+            pending.words = format!("{}: {}", self.options.place, pending.words);
+        }
+        *self = fresh;
+        self.notice(Level::Info, format!("now looking at {place}"), vec![]);
+        effects
+    }
+
     /// Closes the top overlay; whoever answered it may stop.
     pub fn close(&mut self) -> Vec<Effect> {
         match self.overlays.pop() {
             Some(Overlay::Text(text)) => text.ticket.map(Effect::Drop).into_iter().collect(),
+            Some(Overlay::Palette(palette)) => palette.ticket.map(Effect::Drop).into_iter().collect(),
             _ => vec![],
         }
     }

@@ -22,7 +22,7 @@ use super::{
 use crate::domain::{
     intent::Intent,
     text::Clean,
-    world::{Link, World},
+    world::{Link, Trouble, World},
 };
 
 /// Whoever carries out what the cockpit wishes. Plain data goes in, plain data comes out; the cockpit neither
@@ -34,6 +34,14 @@ pub trait Outside: Send + Sync + 'static {
 
     /// Reads something. Dropped when nobody reads the answer any more.
     fn ask(&self, ask: Ask) -> BoxStream<'static, Answer>;
+
+    /// Tries the connection again now.
+    fn reconnect(&self) {}
+
+    /// Looks at another cluster from now on: what comes after this call is about that one. Worlds carry its name.
+    fn switch(&self, name: &str) {
+        let _ = name;
+    }
 }
 
 /// The terminal apart from its cells.
@@ -150,7 +158,8 @@ where
                 // Nobody watches the cluster any more: what is known stays, and is not passed off as current.
                 Err(_) => {
                     watching = false;
-                    let link = Link::Stale { since: clock(), why: Clean::from("nobody watches the cluster any more") };
+                    let why = Clean::from("nobody watches the cluster any more");
+                    let link = Link::Stale { since: clock(), trouble: Trouble::Offline, why };
                     Msg::World(Arc::new(World { link, ..(*model.world).clone() }))
                 }
             },
@@ -170,6 +179,8 @@ where
                 None => break false,
                 Some(Effect::Quit) => break true,
                 Some(Effect::Repaint) => terminal.clear().map_err(|e| RunError::Draw(e.to_string()))?,
+                Some(Effect::Reconnect) => effects.outside.reconnect(),
+                Some(Effect::Switch(name)) => effects.outside.switch(&name),
                 Some(Effect::Copy(text)) => host.copy(&text).map_err(|e| RunError::Draw(e.to_string()))?,
                 Some(Effect::Suspend) => {
                     host.suspend().map_err(|e| RunError::Draw(e.to_string()))?;

@@ -4,7 +4,11 @@
 use super::{
     effect::Effect,
     form,
-    model::{Model, Msg, Overlay},
+    model::{Level, Model, Msg, Overlay},
+};
+use crate::domain::{
+    text::age,
+    world::{Trouble, World},
 };
 
 mod act;
@@ -20,9 +24,12 @@ pub use probe::probes;
 pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
     match msg {
         Msg::Input(event) => input::input(model, event),
+        // The last words of a cluster that is not looked at any more.
+        Msg::World(world) if !world.place.is_empty() && *world.place != *model.options.place => vec![],
         Msg::World(world) => {
             model.facts.refresh(&world, model.now);
-            model.world = world;
+            let before = std::mem::replace(&mut model.world, world);
+            link(model, &before);
             model.settle();
             look(model);
             vec![]
@@ -38,6 +45,27 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
             vec![]
         }
         Msg::Resumed => vec![Effect::Repaint],
+    }
+}
+
+/// What is wrong with the connection is told whole, once: the header has no room for it.
+fn link(model: &mut Model, before: &World) {
+    let (was, is) = (before.link.stale(), model.world.link.stale());
+    match (was, is) {
+        // What a login plugin says is what to do; of the others one word is as good as another.
+        (was, Some((_, trouble, why)))
+            if was.is_none_or(|(_, before, words)| {
+                before != trouble || (trouble == Trouble::Unauthorized && words != why)
+            }) =>
+        {
+            let detail = vec![why.to_string(), trouble.advice().unwrap_or("it is tried again all the time").into()];
+            model.notice(Level::Bad, trouble.told(), detail);
+        }
+        (Some((since, ..)), None) => {
+            let words = format!("connected again after {}", age(model.now, since));
+            model.notice(Level::Good, words, vec![]);
+        }
+        _ => {}
     }
 }
 

@@ -21,6 +21,7 @@ mod confirm;
 mod environments;
 mod footer;
 mod form;
+mod gap;
 mod header;
 mod lanes;
 mod layout;

@@ -73,6 +73,21 @@ impl Rich {
         self
     }
 
+    /// No wider than that; what is cut is shown by an ellipsis.
+    pub(crate) fn cut(self, width: usize) -> Self {
+        let mut left = width;
+        let mut line = Self::new();
+        for (role, text) in self.runs {
+            if left == 0 {
+                break;
+            }
+            let text = truncate(&text, left).into_owned();
+            left = left.saturating_sub(columns(&text));
+            line.runs.push((role, text));
+        }
+        line
+    }
+
     /// Spaces until this column.
     pub(crate) fn to(mut self, column: usize) -> Self {
         let gap = column.saturating_sub(self.width());

@@ -20,7 +20,7 @@ use graylane::{
     domain::{
         intent::Intent,
         text::Clean,
-        world::{Link, World},
+        world::{Link, Trouble, World},
     },
     ui::{
         Answer, Ask, Done, Fault, Model, Outside, fixture,
@@ -350,7 +350,7 @@ async fn a_lost_connection_is_shown_and_healed() {
         rig.see("● live").await;
         let worlds = rig.worlds.take().expect("kept");
         let why = Clean::from("connection refused");
-        worlds.send_modify(|world| world.link = Link::Stale { since: clock(), why });
+        worlds.send_modify(|world| world.link = Link::Stale { since: clock(), trouble: Trouble::Offline, why });
         let seen = rig.see("STALE").await;
         assert!(seen.text.contains("connection refused") && seen.text.contains("spring-cloud-a"), "{}", seen.text);
         rig.see("STALE for 20s").await;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use graylane::{
     domain::{
         text::Clean,
-        world::{Key, Link, World},
+        world::{Key, Link, Trouble, World},
     },
     ui::fixture,
 };
@@ -110,7 +110,7 @@ pub fn world() -> World {
     });
     let events = events.collect();
     World {
-        link: Link::Stale { since: fixture::now(), why: Clean::from(evil("why")) },
+        link: Link::Stale { since: fixture::now(), trouble: Trouble::Offline, why: Clean::from(evil("why")) },
         apps: Arc::new(apps),
         releases: Arc::new(releases),
         lanes: Arc::new(lanes),

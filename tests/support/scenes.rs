@@ -7,7 +7,7 @@ use graylane::{
     },
     ui::{
         Answer, Ask, Done, Effect, Fault, Model, Msg,
-        effect::Probed,
+        effect::{Choice, Probed},
         fixture,
         model::{Level, Pane},
         update,
@@ -70,10 +70,15 @@ scenes! {
     empty_workspace Whole after_in(worlds::empty(), "");
     connecting Whole Model::new(fixture::options(), fixture::now());
     no_connection Header after_in(worlds::stale(), "");
+    no_credentials Header after_in(worlds::credentials_gone(), "");
+    no_connection_yet Whole after_in(worlds::never_there(), "");
+    throttled Header after_in(worlds::throttled(), "");
+    forbidden Whole after_in(worlds::forbidden(), "");
+    contexts_one_down Whole after_in(worlds::contexts(), "2jjj");
+    contexts_choice Top choosing();
+    contexts_switched Whole switched();
     no_engine Header after_in(World { engine: None, ..fixture::world() }, "");
     read_only Whole after("R");
-    not_permitted Panes after_in(worlds::viewer(), "3");
-    not_permitted_tried Panes after_in(worlds::viewer(), "3a");
     nothing_released Header after_in(worlds::succeeded(), "jj");
     wish_under_way Whole under_way();
     notice_with_detail Panes failed_wish();
@@ -112,11 +117,9 @@ scenes! {
 
     help Top after("4?");
     help_read_only Top after("R3?");
-    help_not_permitted Top after_in(worlds::viewer(), "3?");
     help_filtered Top after("?/lane<enter>");
     palette Top after(":");
     palette_found Top after(":prod<down>");
-    palette_not_permitted Top after_in(worlds::viewer(), ":approve");
     palette_nothing Top after(":qqqq");
     filter_typing Panes after("/d-c");
     filter_kept Panes after("/d-c<enter>");
@@ -194,6 +197,38 @@ fn moved_on() -> Model {
         }),
     );
     model
+}
+
+/// The contexts of kubectl's files.
+fn choosing() -> Model {
+    let mut model = after("");
+    let ticket = tickets(&press(&mut model, "C"))[0];
+    let choice = |name: &str, server: &str, namespace: &str, current| Choice {
+        name: name.into(),
+        place: format!("context {name}"),
+        server: Clean::from(server),
+        namespace: Clean::from(namespace),
+        current,
+    };
+    let home = fixture::options().place;
+    let choices = vec![
+        Choice { name: home.clone(), place: home, ..choice("", "where this began", "demo", false) },
+        choice("arn:aws:eks:eu-west-1:123456789012:cluster/prod-eu", "https://A1.eks.amazonaws.com", "shop", false),
+        choice("staging", "https://staging.example:6443", "shop", true),
+    ];
+    update(&mut model, Msg::Answer(ticket, Answer::Choices(choices)));
+    model
+}
+
+/// Another one is looked at: what was seen and asked of the old one is gone.
+fn switched() -> Model {
+    let mut chosen = choosing();
+    let effects = press(&mut chosen, "stag<enter>");
+    assert!(matches!(&effects[..], [.., Effect::Switch(name)] if name == "staging"), "{effects:?}");
+    // The last words of the old one come too late.
+    let late = World { place: Clean::from(&*fixture::options().place), ..fixture::world() };
+    update(&mut chosen, Msg::World(late.into()));
+    chosen
 }
 
 fn lines(model: &mut Model, effects: &[Effect], lines: &[&str]) {

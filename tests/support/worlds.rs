@@ -5,9 +5,8 @@ use std::sync::Arc;
 use graylane::{
     api::{BatchPhase, EnvironmentLock, EnvironmentState, Release, ReleasePhase, TaskPhase, TaskStatus, Workflow},
     domain::{
-        rights::{Right, Rights},
         text::Clean,
-        world::{Engine, Link, World},
+        world::{Asked, Engine, Gap, Link, Trouble, World},
     },
     ui::fixture,
 };
@@ -56,12 +55,6 @@ pub fn at(task: &str, phase: TaskPhase, whole: ReleasePhase, message: Option<&st
 /// Waits for a yes.
 pub fn approval() -> World {
     at("approve", TaskPhase::Waiting, ReleasePhase::Waiting, None)
-}
-
-/// The same for somebody who may look and do nothing else.
-pub fn viewer() -> World {
-    let lacking = Right::HOME.into_iter().filter(|r| *r != Right::Logs).map(|r| ("demo".to_owned(), r)).collect();
-    World { rights: Arc::new(Rights { who: Some(Clean::from("vera")), lacking }), ..approval() }
 }
 
 /// Waits for a word before production.
@@ -144,9 +137,66 @@ pub fn empty() -> World {
     World { link: Link::Live, namespace: "demo".into(), ..World::default() }
 }
 
+fn ago(seconds: i64) -> jiff::Timestamp {
+    fixture::now().checked_sub(SignedDuration::from_secs(seconds)).expect("a time")
+}
+
+fn lost(trouble: Trouble, seconds: i64, why: &str) -> Link {
+    Link::Stale { since: ago(seconds), trouble, why: Clean::from(why) }
+}
+
+/// Nobody can prove who we are.
+pub fn credentials_gone() -> World {
+    let why = "the login plugin says: token has expired; run: aws sso login";
+    World { link: lost(Trouble::Unauthorized, 310, why), asked: asked(0), ..fixture::world() }
+}
+
+fn asked(throttled: u64) -> Asked {
+    Asked { total: 1284, minute: 9, throttled, until: None, watches: 16 }
+}
+
+/// Nothing was ever seen.
+pub fn never_there() -> World {
+    World { link: lost(Trouble::Offline, 42, "connection refused"), namespace: "demo".into(), ..World::default() }
+}
+
+/// The server wants peace; the watches still live.
+pub fn throttled() -> World {
+    let until = fixture::now().checked_add(SignedDuration::from_secs(12)).expect("a time");
+    World { asked: Asked { until: Some(until), ..asked(7) }, ..fixture::world() }
+}
+
+/// A right is missing.
+pub fn forbidden() -> World {
+    let why =
+        "pods is forbidden: User \"mia\" cannot list resource \"pods\" in API group \"\" in the namespace \"demo\"";
+    let gap = |resource, namespace: &str| Gap {
+        context: None,
+        resource,
+        namespace: namespace.into(),
+        trouble: Trouble::Forbidden,
+        since: ago(60),
+        why: Clean::from(why),
+    };
+    let gaps = vec![gap("pods", "demo"), gap("pods", "demo-test"), gap("lanes.graylane.dev", "demo")];
+    World { gaps: gaps.into(), pods: Arc::default(), lanes: Arc::default(), asked: asked(0), ..fixture::world() }
+}
+
+/// Production is in another cluster, and that one does not answer; a third one does.
+pub fn contexts() -> World {
+    let mut world = fixture::world();
+    let apps = Arc::make_mut(&mut world.apps);
+    let app = Arc::make_mut(apps.get_mut(A).expect("it is there"));
+    let found = app.spec.environments.iter_mut().find(|e| e.name == "prod").expect("an environment");
+    found.context = Some("prod-eu".into());
+    let contexts =
+        [("pre-eu".to_owned(), Link::Live), ("prod-eu".to_owned(), lost(Trouble::Offline, 185, "no route to host"))];
+    World { contexts: Arc::new(contexts.into()), asked: asked(0), ..world }
+}
+
 /// The connection is lost.
 pub fn stale() -> World {
     let since = fixture::now().checked_sub(SignedDuration::from_secs(95)).expect("a time");
     let why = Clean::from("connection refused; trying again");
-    World { link: Link::Stale { since, why }, ..fixture::world() }
+    World { link: Link::Stale { since, trouble: Trouble::Offline, why }, ..fixture::world() }
 }

@@ -7,7 +7,6 @@ use std::{
 };
 
 use jiff::Timestamp;
-use kube::Client;
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -16,17 +15,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     rows::Row,
-    source::{self, Change, Kind, Message, SourceId},
+    source::{self, Change, Kind, Lost, Message, SourceId},
     table::Table,
 };
 use crate::{
     api::{App, Approval, Lane, LaneGroup, Release},
-    cluster::trace::HopInbox,
+    cluster::{clusters::Clusters, trace::HopInbox},
     domain::{
         hop::Hop,
-        rights::Rights,
         text::Clean,
-        world::{Engine, Event, Key, Link, Pod, Route, Workload, World},
+        world::{Engine, Event, Gap, Key, Link, Pod, Route, Trouble, Workload, World},
     },
 };
 
@@ -40,7 +38,19 @@ const EVENTS: usize = 500;
 #[derive(Default)]
 struct SourceState {
     listed: bool,
-    broken: Option<(Timestamp, String)>,
+    broken: Option<(Timestamp, Lost)>,
+    /// Nothing is seen of it, though the server answers.
+    barred: Option<(Timestamp, Lost)>,
+    stop: CancellationToken,
+}
+
+/// One cluster, by its context; none is home.
+#[derive(Default)]
+struct Server {
+    lost: Option<(Timestamp, Lost)>,
+    /// It answers again; what was seen before is old until all is listed anew.
+    anew: Option<(Timestamp, Lost)>,
+    was_live: bool,
     stop: CancellationToken,
 }
 
@@ -60,51 +70,50 @@ struct Tables {
 
 /// The one task that owns the rows.
 pub(super) struct Hub {
-    client: Client,
+    clusters: Clusters,
     namespace: String,
+    place: Clean,
     messages: mpsc::Sender<Message>,
     out: watch::Sender<World>,
     stop: CancellationToken,
     sources: BTreeMap<SourceId, SourceState>,
-    server: Option<(Timestamp, String)>,
-    was_live: bool,
+    servers: BTreeMap<Option<String>, Server>,
     tables: Tables,
     events_changed: bool,
     hops: VecDeque<Arc<Hop>>,
     hops_seen: u64,
     revision: u64,
-    rights: Arc<Rights>,
 }
 
 impl Hub {
     pub(super) fn new(
-        client: Client,
-        namespace: String,
+        clusters: Clusters,
         messages: mpsc::Sender<Message>,
         out: watch::Sender<World>,
         stop: CancellationToken,
     ) -> Self {
+        let (namespace, place) = (out.borrow().namespace.clone(), out.borrow().place.clone());
         Self {
-            client,
+            clusters,
             namespace,
+            place,
             messages,
             out,
             stop,
             sources: BTreeMap::new(),
-            server: None,
-            was_live: false,
+            servers: BTreeMap::new(),
             tables: Tables::default(),
             events_changed: true,
             hops: VecDeque::with_capacity(HOPS),
             hops_seen: 0,
             revision: 0,
-            rights: Arc::default(),
         }
     }
 
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Message>, mut hops: HopInbox) {
+        self.serve(None);
         for kind in Kind::HOME {
-            self.watch(SourceId { kind, namespace: self.namespace.clone() });
+            self.watch(SourceId { context: None, kind, namespace: self.namespace.clone() });
         }
         let stop = self.stop.clone();
         let mut batch = Vec::with_capacity(256);
@@ -151,37 +160,49 @@ impl Hub {
         if let Some(old) = self.sources.insert(id.clone(), state) {
             old.stop.cancel();
         }
-        tokio::spawn(source::run(self.client.clone(), id, self.messages.clone(), stop));
+        let client = self.clusters.of(id.context.as_deref());
+        let meter = Arc::clone(self.clusters.meter());
+        tokio::spawn(source::run(client, id, self.messages.clone(), meter, stop));
+    }
+
+    /// Looks after a cluster.
+    fn serve(&mut self, context: Option<String>) {
+        let stop = self.stop.child_token();
+        let client = self.clusters.of(context.as_deref());
+        let meter = Arc::clone(self.clusters.meter());
+        tokio::spawn(source::probe(client, context.clone(), self.messages.clone(), meter, stop.clone()));
+        self.servers.insert(context, Server { stop, ..Server::default() });
     }
 
     /// Whether the world changed.
     fn take(&mut self, message: Message) -> bool {
         let (id, change) = match message {
             Message::From(id, change) => (id, change),
-            Message::Server(said) => return self.server_said(said),
-            Message::Rights(rights) => {
-                self.rights = Arc::new(rights);
-                return true;
-            }
+            Message::Server(context, said) => return self.server_said(&context, said),
         };
         let Some(source) = self.sources.get_mut(&id) else { return false };
         match change {
-            Change::Broken(why) => {
-                let fresh = source.broken.is_none();
-                let since = source.broken.take().map_or_else(Timestamp::now, |(since, _)| since);
-                source.broken = Some((since, why));
-                return fresh;
+            Change::Broken(lost) => return is_news(&mut source.broken, lost),
+            Change::Barred(lost) => {
+                source.listed = true;
+                source.broken = None;
+                let news = is_news(&mut source.barred, lost);
+                self.tables.begin(&id);
+                self.tables.ready(&id);
+                self.events_changed |= id.kind == Kind::Event;
+                self.follow_namespaces(id.kind);
+                return news;
             }
             Change::Ready => {
                 source.listed = true;
-                source.broken = None;
+                (source.broken, source.barred) = (None, None);
                 self.tables.ready(&id);
                 self.events_changed |= id.kind == Kind::Event;
                 self.follow_namespaces(id.kind);
                 return true;
             }
             Change::Begin => self.tables.begin(&id),
-            Change::Listed(key, row) => self.tables.listed(&id.namespace, key, *row),
+            Change::Listed(key, row) => self.tables.listed(&id.place(), key, *row),
             Change::Set(key, row) => {
                 let changed = self.tables.set(key, *row);
                 self.events_changed |= id.kind == Kind::Event;
@@ -198,50 +219,56 @@ impl Hub {
         false
     }
 
-    fn server_said(&mut self, said: Result<(), String>) -> bool {
-        match (said, self.server.take()) {
-            (Ok(()), None) => false,
-            (Ok(()), Some(_)) => {
-                // Its watches may have died without a word.
-                let all: Vec<SourceId> = self.sources.keys().cloned().collect();
-                all.into_iter().for_each(|id| self.watch(id));
+    fn server_said(&mut self, context: &Option<String>, said: Result<(), Lost>) -> bool {
+        let Some(server) = self.servers.get_mut(context) else { return false };
+        match said {
+            Err(lost) => is_news(&mut server.lost, lost),
+            Ok(()) => {
+                if let Some(was) = server.lost.take() {
+                    // Its watches may have died without a word.
+                    server.anew.get_or_insert(was);
+                    let all: Vec<SourceId> = self.sources.keys().filter(|id| id.context == *context).cloned().collect();
+                    all.into_iter().for_each(|id| self.watch(id));
+                }
+                // What was asked meanwhile is shown.
                 true
-            }
-            (Err(why), None) => {
-                self.server = Some((Timestamp::now(), why));
-                true
-            }
-            (Err(why), Some((since, _))) => {
-                self.server = Some((since, why));
-                false
             }
         }
     }
 
-    /// Watches the namespaces of all environments (of this cluster), and no others.
+    /// Watches the namespaces of all environments, each in its cluster, and no others.
     fn follow_namespaces(&mut self, changed: Kind) {
         if changed != Kind::App {
             return;
         }
         let environments = self.tables.apps.rows().values().flat_map(|a| &a.spec.environments);
-        let mut wanted: BTreeSet<String> =
-            environments.filter(|e| e.context.is_none()).map(|e| e.namespace.clone()).collect();
-        wanted.insert(self.namespace.clone());
-        let unwanted: Vec<SourceId> = self
-            .sources
-            .keys()
-            .filter(|id| Kind::EVERYWHERE.contains(&id.kind) && !wanted.contains(&id.namespace))
-            .cloned()
+        let mut wanted: BTreeSet<(Option<String>, String)> = environments
+            .map(|e| (self.clusters.canonical(e.context.as_deref()).map(str::to_owned), e.namespace.clone()))
             .collect();
+        wanted.insert((None, self.namespace.clone()));
+        let is_wanted = |id: &SourceId| wanted.contains(&(id.context.clone(), id.namespace.clone()));
+        let unwanted: Vec<SourceId> =
+            self.sources.keys().filter(|id| Kind::EVERYWHERE.contains(&id.kind) && !is_wanted(id)).cloned().collect();
         for id in unwanted {
             if let Some(state) = self.sources.remove(&id) {
                 state.stop.cancel();
             }
-            self.tables.forget(&id.namespace);
+            self.tables.forget(&id.place());
         }
-        for namespace in wanted {
+        let contexts: BTreeSet<&Option<String>> = wanted.iter().map(|(context, _)| context).collect();
+        self.servers.retain(|context, server| {
+            let kept = contexts.contains(context);
+            if !kept {
+                server.stop.cancel();
+            }
+            kept
+        });
+        for (context, namespace) in wanted {
+            if !self.servers.contains_key(&context) {
+                self.serve(context.clone());
+            }
             for kind in Kind::EVERYWHERE {
-                let id = SourceId { kind, namespace: namespace.clone() };
+                let id = SourceId { context: context.clone(), kind, namespace: namespace.clone() };
                 if !self.sources.contains_key(&id) {
                     self.watch(id);
                 }
@@ -249,18 +276,53 @@ impl Hub {
         }
     }
 
-    fn link(&mut self) -> Link {
-        let broken = self.sources.values().filter_map(|s| s.broken.as_ref()).chain(&self.server);
-        if let Some((since, why)) = broken.min_by_key(|(since, _)| *since) {
-            return Link::Stale { since: *since, why: Clean::from_untrusted(why) };
+    /// How it stands with a cluster.
+    fn link(&mut self, context: &Option<String>) -> Link {
+        let Some(server) = self.servers.get_mut(context) else { return Link::Connecting };
+        let own = || self.sources.iter().filter(|(id, _)| id.context == *context).map(|(_, state)| state);
+        let all_listed = own().all(|s| s.listed);
+        if all_listed {
+            server.anew = None;
         }
-        self.was_live |= self.sources.values().all(|s| s.listed);
-        if self.was_live { Link::Live } else { Link::Connecting }
+        let broken = own().filter_map(|s| s.broken.as_ref()).chain(&server.lost).chain(&server.anew);
+        let since = broken.clone().map(|(since, _)| *since).min();
+        // The most telling one: a refused credential makes a watch fail and a connection end.
+        if let (Some(since), Some((_, lost))) = (since, broken.min_by_key(|(_, lost)| rank(lost.trouble))) {
+            return Link::Stale { since, trouble: lost.trouble, why: Clean::from_untrusted(&lost.why) };
+        }
+        server.was_live |= all_listed;
+        if server.was_live { Link::Live } else { Link::Connecting }
+    }
+
+    fn gaps(&self) -> Arc<Vec<Gap>> {
+        let told = self.sources.iter().filter(|(id, _)| !(id.kind == Kind::Route || id.kind == Kind::Engine));
+        let gaps: Vec<Gap> = told
+            .filter_map(|(id, state)| {
+                let (since, lost) = state.barred.as_ref()?;
+                Some(Gap {
+                    context: id.context.clone(),
+                    resource: id.kind.resource(),
+                    namespace: id.namespace.clone(),
+                    trouble: lost.trouble,
+                    since: *since,
+                    why: Clean::from_untrusted(&lost.why),
+                })
+            })
+            .collect();
+        let old = &self.out.borrow().gaps;
+        if **old == gaps { Arc::clone(old) } else { Arc::new(gaps) }
     }
 
     fn publish(&mut self, hops_dropped: u64) {
         self.revision += 1;
-        let link = self.link();
+        let link = self.link(&None);
+        let names: Vec<String> = self.servers.keys().flatten().cloned().collect();
+        let contexts: BTreeMap<String, Link> = names.into_iter().map(|n| (n.clone(), self.link(&Some(n)))).collect();
+        let old = Arc::clone(&self.out.borrow().contexts);
+        let contexts = if *old == contexts { old } else { Arc::new(contexts) };
+        let gaps = self.gaps();
+        let mut asked = self.clusters.meter().asked();
+        asked.watches = u32::try_from(self.sources.len()).unwrap_or(u32::MAX);
         let events = if self.events_changed {
             self.events_changed = false;
             self.tables.newest_events()
@@ -275,7 +337,11 @@ impl Hub {
         let t = &self.tables;
         self.out.send_replace(World {
             revision: self.revision,
+            place: self.place.clone(),
             link,
+            contexts,
+            gaps,
+            asked,
             namespace: self.namespace.clone(),
             apps: t.apps.rows().clone(),
             releases: t.releases.rows().clone(),
@@ -290,14 +356,41 @@ impl Hub {
             hops_seen: self.hops_seen,
             hops_dropped,
             engine: t.engine.rows().values().next().cloned(),
-            rights: self.rights.clone(),
         });
+    }
+}
+
+/// Notes what is wrong; whether that is something new. Since when stays.
+fn is_news(place: &mut Option<(Timestamp, Lost)>, lost: Lost) -> bool {
+    match place {
+        Some((_, old)) if *old == lost => false,
+        Some((_, old)) => {
+            *old = lost;
+            true
+        }
+        None => {
+            *place = Some((Timestamp::now(), lost));
+            true
+        }
+    }
+}
+
+/// The lower, the more it says of why the others are there.
+const fn rank(trouble: Trouble) -> u8 {
+    match trouble {
+        Trouble::Unauthorized => 0,
+        Trouble::Missing => 1,
+        Trouble::Throttled => 2,
+        Trouble::Failing => 3,
+        Trouble::Slept => 4,
+        Trouble::Offline => 5,
+        Trouble::Expired | Trouble::Forbidden => 6,
     }
 }
 
 impl Tables {
     fn begin(&mut self, id: &SourceId) {
-        let ns = &id.namespace;
+        let ns = &id.place();
         match id.kind {
             Kind::App => self.apps.begin(ns),
             Kind::Release => self.releases.begin(ns),
@@ -328,7 +421,8 @@ impl Tables {
     }
 
     fn ready(&mut self, id: &SourceId) {
-        let ns = id.namespace.as_str();
+        let place = id.place();
+        let ns = place.as_str();
         let of = |key: &Key| key.namespace == ns;
         match id.kind {
             Kind::App => self.apps.ready(ns, |_| true),

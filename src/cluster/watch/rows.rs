@@ -43,8 +43,24 @@ fn label_of(object: &impl ResourceExt, name: &str) -> Option<String> {
     object.labels().get(name).map(|v| clean(v).to_string())
 }
 
-pub(super) fn key(object: &impl ResourceExt) -> Key {
-    Key { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+impl Row {
+    /// The row, under its key: an object does not know which cluster it is of.
+    pub(super) fn at(mut self, key: Key) -> Self {
+        match &mut self {
+            Self::Workload(row) => row.key = key,
+            Self::Pod(row) => row.key = key,
+            Self::Route(row) => row.key = key,
+            // It is about an object of its own namespace.
+            Self::Event(row) => row.object.namespace = key.namespace,
+            _ => {}
+        }
+        self
+    }
+}
+
+/// The key of an object of a context (none: home).
+pub(super) fn key(context: Option<&str>, object: &impl ResourceExt) -> Key {
+    Key::of(context, &object.namespace().unwrap_or_default(), &object.name_any())
 }
 
 /// One of our own resources; none when it does not fit its schema (then the log says why).
@@ -106,7 +122,7 @@ pub(super) fn workload(object: &Deployment) -> Workload {
         _ => false,
     };
     Workload {
-        key: key(object),
+        key: key(None, object),
         app: label_of(object, label::APP),
         environment: label_of(object, label::ENVIRONMENT),
         replicas: spec.map_or(0, |s| s.replicas.map_or(1, |n| count(Some(n)))),
@@ -126,7 +142,7 @@ pub(super) fn pod(object: &core::Pod) -> Pod {
     let status = object.status.as_ref();
     let owner = object.owner_references().iter().find(|o| o.controller == Some(true) && o.kind == "ReplicaSet");
     Pod {
-        key: key(object),
+        key: key(None, object),
         app: label_of(object, label::APP),
         environment: label_of(object, label::ENVIRONMENT),
         tag: label_of(object, label::SERVICE_TAG),
@@ -154,7 +170,7 @@ pub(super) fn route(object: &DynamicObject) -> Route {
     let refused = accepted.iter().find(|c| c["status"] != "True");
     let told = refused.or_else(|| accepted.first()).and_then(|c| c["message"].as_str());
     Route {
-        key: key(object),
+        key: key(None, object),
         group: label_of(object, label::LANE_GROUP),
         accepted: (!accepted.is_empty()).then_some(refused.is_none()),
         message: told.filter(|m| !m.is_empty()).map(clean),

@@ -1,6 +1,6 @@
 //! One kind in one namespace, watched for good: list, watch, and after a break wait and list again.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use k8s_openapi::api::{apps::v1::Deployment, coordination::v1::Lease, core::v1 as core};
@@ -16,8 +16,11 @@ use tokio_util::sync::CancellationToken;
 use super::rows::{self, Row};
 use crate::{
     api::{App, Approval, Lane, LaneGroup, Release, label},
-    cluster::error,
-    domain::{rights::Rights, world::Key},
+    cluster::{
+        error,
+        meter::{Meter, jitter},
+    },
+    domain::world::{Key, Trouble},
 };
 
 /// The kinds that make a world.
@@ -36,13 +39,29 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// Our own kinds, and the engine's lease: in our namespace only.
-    pub(super) const HOME: [Self; 6] =
-        [Self::App, Self::Release, Self::Approval, Self::Group, Self::Lane, Self::Engine];
-    /// In every namespace of an environment.
-    pub(super) const EVERYWHERE: [Self; 4] = [Self::Workload, Self::Pod, Self::Route, Self::Event];
+    /// Our own kinds, the engine's lease, and the lanes' routes: in our namespace only.
+    pub(super) const HOME: [Self; 7] =
+        [Self::App, Self::Release, Self::Approval, Self::Group, Self::Lane, Self::Engine, Self::Route];
+    /// In every namespace of an environment, in its context.
+    pub(super) const EVERYWHERE: [Self; 3] = [Self::Workload, Self::Pod, Self::Event];
 
-    /// A cluster that lacks it, or does not show it to us, still makes a world.
+    /// As RBAC writes it.
+    pub(super) const fn resource(self) -> &'static str {
+        match self {
+            Self::App => "apps.graylane.dev",
+            Self::Release => "releases.graylane.dev",
+            Self::Approval => "approvals.graylane.dev",
+            Self::Group => "lanegroups.graylane.dev",
+            Self::Lane => "lanes.graylane.dev",
+            Self::Workload => "deployments.apps",
+            Self::Pod => "pods",
+            Self::Route => "httproutes.gateway.networking.k8s.io",
+            Self::Event => "events",
+            Self::Engine => "leases.coordination.k8s.io",
+        }
+    }
+
+    /// A cluster that lacks it still makes a world.
     const fn is_optional(self) -> bool {
         matches!(self, Self::Route | Self::Event | Self::Engine)
     }
@@ -51,17 +70,31 @@ impl Kind {
 /// One watch.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct SourceId {
+    /// None is home.
+    pub(super) context: Option<String>,
     pub(super) kind: Kind,
     pub(super) namespace: String,
+}
+
+impl SourceId {
+    /// As [`Key::namespace`].
+    pub(super) fn place(&self) -> String {
+        Key::of(self.context.as_deref(), &self.namespace, "").namespace
+    }
 }
 
 /// What a watch says.
 pub(super) enum Message {
     From(SourceId, Change),
-    /// The server answers, or does not and why.
-    Server(Result<(), String>),
-    /// What we may do.
-    Rights(Rights),
+    /// The server of a context answers, or does not and why.
+    Server(Option<String>, Result<(), Lost>),
+}
+
+/// What is wrong, in a word and in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Lost {
+    pub(super) trouble: Trouble,
+    pub(super) why: String,
 }
 
 pub(super) enum Change {
@@ -70,49 +103,66 @@ pub(super) enum Change {
     Ready,
     Set(Key, Box<Row>),
     Gone(Key),
-    Broken(String),
+    Broken(Lost),
+    /// The server answers, but not this: what was seen of it is not to be seen any more.
+    Barred(Lost),
 }
 
 /// The name of the Lease that the engine holds.
 pub const ENGINE_LEASE: &str = "graylane-engine";
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(200);
-const BACKOFF_MOST: Duration = Duration::from_secs(5);
-/// How soon a kind that the cluster lacks is asked for again.
+const BACKOFF_MOST: Duration = Duration::from_secs(10);
+/// How soon is asked again for what the cluster lacks or does not show to us.
 const ABSENT: Duration = Duration::from_secs(30);
 
+/// Where a watch reports, and what it is counted with.
+struct Reports {
+    id: SourceId,
+    out: Sender<Message>,
+    meter: Arc<Meter>,
+}
+
 /// Runs one watch until `stop`.
-pub(super) async fn run(client: Client, id: SourceId, out: Sender<Message>, stop: CancellationToken) {
+pub(super) async fn run(
+    client: Client,
+    id: SourceId,
+    out: Sender<Message>,
+    meter: Arc<Meter>,
+    stop: CancellationToken,
+) {
     let plain = watcher::Config::default;
     let ours = || plain().labels(label::APP);
+    let (kind, namespace) = (id.kind, id.namespace.clone());
+    let to = Reports { id, out, meter };
     let task = async {
-        match id.kind {
-            Kind::App => home::<App>(&client, &id, &out, Row::App).await,
-            Kind::Release => home::<Release>(&client, &id, &out, Row::Release).await,
-            Kind::Approval => home::<Approval>(&client, &id, &out, Row::Approval).await,
-            Kind::Group => home::<LaneGroup>(&client, &id, &out, Row::Group).await,
-            Kind::Lane => home::<Lane>(&client, &id, &out, Row::Lane).await,
+        match kind {
+            Kind::App => home::<App>(client, &to, Row::App).await,
+            Kind::Release => home::<Release>(client, &to, Row::Release).await,
+            Kind::Approval => home::<Approval>(client, &to, Row::Approval).await,
+            Kind::Group => home::<LaneGroup>(client, &to, Row::Group).await,
+            Kind::Lane => home::<Lane>(client, &to, Row::Lane).await,
             Kind::Workload => {
                 let row = |d: Deployment| Some(Row::Workload(rows::workload(&d)));
-                follow(Api::namespaced(client, &id.namespace), ours(), &id, &out, row).await;
+                follow(Api::namespaced(client, &namespace), ours(), &to, row).await;
             }
             Kind::Pod => {
                 let row = |p: core::Pod| Some(Row::Pod(rows::pod(&p)));
-                follow(Api::namespaced(client, &id.namespace), ours(), &id, &out, row).await;
+                follow(Api::namespaced(client, &namespace), ours(), &to, row).await;
             }
             Kind::Route => {
-                let api = Api::namespaced_with(client, &id.namespace, &http_routes());
+                let api = Api::namespaced_with(client, &namespace, &http_routes());
                 let row = |r: DynamicObject| Some(Row::Route(rows::route(&r)));
-                follow(api, plain().labels(label::LANE_GROUP), &id, &out, row).await;
+                follow(api, plain().labels(label::LANE_GROUP), &to, row).await;
             }
             Kind::Event => {
                 let row = |e: core::Event| Some(Row::Event(rows::event(&e)));
-                follow(Api::namespaced(client, &id.namespace), plain(), &id, &out, row).await;
+                follow(Api::namespaced(client, &namespace), plain(), &to, row).await;
             }
             Kind::Engine => {
                 let config = plain().fields(&format!("metadata.name={ENGINE_LEASE}"));
                 let row = |l: Lease| rows::engine(&l).map(Row::Engine);
-                follow(Api::namespaced(client, &id.namespace), config, &id, &out, row).await;
+                follow(Api::namespaced(client, &namespace), config, &to, row).await;
             }
         }
     };
@@ -129,25 +179,22 @@ fn http_routes() -> ApiResource {
     }
 }
 
-async fn home<T>(client: &Client, id: &SourceId, out: &Sender<Message>, row: fn(std::sync::Arc<T>) -> Row)
+async fn home<T>(client: Client, to: &Reports, row: fn(Arc<T>) -> Row)
 where
     T: Resource<DynamicType = ()> + DeserializeOwned,
 {
-    let api = Api::namespaced_with(client.clone(), &id.namespace, &ApiResource::erase::<T>(&()));
-    follow(api, watcher::Config::default(), id, out, |object| rows::own(object, row)).await;
+    let api = Api::namespaced_with(client, &to.id.namespace, &ApiResource::erase::<T>(&()));
+    follow(api, watcher::Config::default(), to, |object| rows::own(object, row)).await;
 }
 
-async fn follow<K>(
-    api: Api<K>,
-    config: watcher::Config,
-    id: &SourceId,
-    out: &Sender<Message>,
-    row: impl Fn(K) -> Option<Row>,
-) where
+async fn follow<K>(api: Api<K>, config: watcher::Config, to: &Reports, row: impl Fn(K) -> Option<Row>)
+where
     K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
-    let send = |change| out.send(Message::From(id.clone(), change));
+    let context = to.id.context.as_deref();
+    let send = |change| to.out.send(Message::From(to.id.clone(), change));
     let mut pause = BACKOFF_FIRST;
+    let mut expired = false;
     loop {
         let mut events = std::pin::pin!(watcher(api.clone(), config.clone()));
         let failed = loop {
@@ -155,19 +202,21 @@ async fn follow<K>(
             let change = match event {
                 Ok(Seen::Init) => Some(Change::Begin),
                 Ok(Seen::InitApply(object)) => {
-                    let key = rows::key(&object);
-                    row(object).map(|row| Change::Listed(key, Box::new(row)))
+                    let key = rows::key(context, &object);
+                    row(object).map(|row| Change::Listed(key.clone(), Box::new(row.at(key))))
                 }
                 Ok(Seen::InitDone) => {
                     pause = BACKOFF_FIRST;
                     Some(Change::Ready)
                 }
                 Ok(Seen::Apply(object)) => {
-                    let key = rows::key(&object);
+                    expired = false;
+                    let key = rows::key(context, &object);
                     // What does not fit its schema (any more) is not shown.
-                    Some(row(object).map_or(Change::Gone(key.clone()), |row| Change::Set(key, Box::new(row))))
+                    let gone = Change::Gone(key.clone());
+                    Some(row(object).map_or(gone, |row| Change::Set(key.clone(), Box::new(row.at(key)))))
                 }
-                Ok(Seen::Delete(object)) => Some(Change::Gone(rows::key(&object))),
+                Ok(Seen::Delete(object)) => Some(Change::Gone(rows::key(context, &object))),
                 Err(error) => break Some(error),
             };
             if let Some(change) = change
@@ -176,38 +225,59 @@ async fn follow<K>(
                 return;
             }
         };
-        // Too old a resourceVersion is no fault: list again at once.
-        let Some(error) = failed.filter(|e| !is_expired(e)) else { continue };
-        let absent = id.kind.is_optional() && matches!(status(&error), Some(403 | 404));
-        if absent {
-            let _ = send(Change::Begin).await;
-            let _ = send(Change::Ready).await;
-            tokio::time::sleep(ABSENT).await;
+        let Some(error) = failed else { continue };
+        let lost = lost(&error);
+        // Too old a resourceVersion is no fault: list again at once, but not for ever without a rest.
+        if lost.trouble == Trouble::Expired && !std::mem::replace(&mut expired, true) {
             continue;
         }
-        if send(Change::Broken(words(&error))).await.is_err() {
+        let absent =
+            lost.trouble == Trouble::Forbidden || (lost.trouble == Trouble::Missing && to.id.kind.is_optional());
+        let change = if absent { Change::Barred(lost) } else { Change::Broken(lost) };
+        if send(change).await.is_err() {
             return;
         }
-        tokio::time::sleep(pause).await;
+        to.meter.pause(jitter(if absent { ABSENT } else { pause })).await;
         pause = (pause * 2).min(BACKOFF_MOST);
     }
 }
 
-/// Asks the server now and then whether it is there: a connection may die without a word.
-pub(super) async fn probe(client: Client, out: Sender<Message>, stop: CancellationToken) {
-    const EVERY: Duration = Duration::from_secs(5);
+/// A connection may die without a word, and a machine may sleep: asks the server now and then whether it is there.
+pub(super) async fn probe(
+    client: Client,
+    context: Option<String>,
+    out: Sender<Message>,
+    meter: Arc<Meter>,
+    stop: CancellationToken,
+) {
+    const EVERY: Duration = Duration::from_secs(10);
+    const WHILE_LOST: Duration = Duration::from_secs(2);
     const ANSWER: Duration = Duration::from_secs(4);
+    let say = |said| out.send(Message::Server(context.clone(), said));
     let task = async {
+        let mut every = EVERY;
         loop {
-            tokio::time::sleep(EVERY).await;
+            if let Some(slept) = rest(&meter, jitter(every)).await {
+                let why = format!("this machine slept for {} s", slept.as_secs());
+                if say(Err(Lost { trouble: Trouble::Slept, why })).await.is_err() {
+                    return;
+                }
+            }
             let said = match tokio::time::timeout(ANSWER, client.apiserver_version()).await {
                 Ok(Ok(_)) => Ok(()),
-                // An answer is an answer, whatever it says.
-                Ok(Err(e)) if error::code(&e).is_some() => Ok(()),
-                Ok(Err(e)) => Err(error::words(&e)),
-                Err(_) => Err(format!("the server has not answered for {} s", ANSWER.as_secs())),
+                Ok(Err(e)) => match error::trouble(&e) {
+                    // An answer is an answer: the version is not shown to everybody.
+                    Trouble::Forbidden | Trouble::Missing => Ok(()),
+                    trouble => Err(Lost { trouble, why: error::words(&e) }),
+                },
+                Err(_) if meter.asked().until.is_some() => Ok(()),
+                Err(_) => {
+                    let why = format!("the server has not answered for {} s", ANSWER.as_secs());
+                    Err(Lost { trouble: Trouble::Offline, why })
+                }
             };
-            if out.send(Message::Server(said)).await.is_err() {
+            every = if said.is_ok() { EVERY } else { WHILE_LOST };
+            if say(said).await.is_err() {
                 return;
             }
         }
@@ -215,18 +285,38 @@ pub(super) async fn probe(client: Client, out: Sender<Message>, stop: Cancellati
     stop.run_until_cancelled(task).await;
 }
 
-fn status(error: &watcher::Error) -> Option<u16> {
-    match error {
-        watcher::Error::InitialListFailed(e) | watcher::Error::WatchStartFailed(e) | watcher::Error::WatchFailed(e) => {
-            error::code(e)
+/// Waits; answers at once when the machine has slept, and for how long.
+async fn rest(meter: &Meter, pause: Duration) -> Option<Duration> {
+    const STEP: Duration = Duration::from_secs(2);
+    let (end, epoch) = (tokio::time::Instant::now() + pause, meter.epoch());
+    while meter.epoch() == epoch {
+        let left = end.saturating_duration_since(tokio::time::Instant::now());
+        if left.is_zero() {
+            return None;
         }
-        watcher::Error::WatchError(status) => Some(status.code),
-        watcher::Error::NoResourceVersion => None,
+        let (wall, clock) = (std::time::SystemTime::now(), std::time::Instant::now());
+        meter.pause(left.min(STEP)).await;
+        if let Some(slept) = slept(wall.elapsed().unwrap_or_default(), clock.elapsed()) {
+            return Some(slept);
+        }
     }
+    None
 }
 
-fn is_expired(error: &watcher::Error) -> bool {
-    status(error) == Some(410)
+/// The clock on the wall goes on while a machine sleeps, the other does not.
+fn slept(wall: Duration, clock: Duration) -> Option<Duration> {
+    wall.checked_sub(clock).filter(|slept| *slept > Duration::from_secs(5))
+}
+
+fn lost(error: &watcher::Error) -> Lost {
+    let trouble = match error {
+        watcher::Error::InitialListFailed(e) | watcher::Error::WatchStartFailed(e) | watcher::Error::WatchFailed(e) => {
+            error::trouble(e)
+        }
+        watcher::Error::WatchError(status) => error::trouble_of(status.code),
+        watcher::Error::NoResourceVersion => Trouble::Failing,
+    };
+    Lost { trouble, why: words(error) }
 }
 
 fn words(error: &watcher::Error) -> String {
@@ -234,6 +324,20 @@ fn words(error: &watcher::Error) -> String {
         watcher::Error::InitialListFailed(e) | watcher::Error::WatchStartFailed(e) | watcher::Error::WatchFailed(e) => {
             error::words(e)
         }
+        watcher::Error::WatchError(status) => status.message.clone(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_jumped_is_a_sleep_and_a_late_wake_up_is_none() {
+        let s = Duration::from_secs;
+        assert_eq!(slept(s(3600), s(2)), Some(s(3598)));
+        assert_eq!(slept(s(30), s(29)), None);
+        assert_eq!(slept(s(1), s(2)), None, "set back");
     }
 }

@@ -78,6 +78,8 @@ actions! {
     Zoom "zoom" Safe "zoom" "Give the pane the whole screen, or give it back";
     Back "back" Safe "back" "Close, clear, or go back";
     ReadOnly "read-only" Safe "" "Take all changing keys away, or give them back";
+    Contexts "contexts" Safe "" "Look at another cluster: the contexts of kubectl's files";
+    Reconnect "reconnect" Safe "" "Try the connection again now, with new credentials where they were refused";
     StopTheLine "stop-the-line" Dangerous "" "Stop the line: hold every running release";
     Repaint "repaint" Safe "" "Draw the screen anew";
     Suspend "suspend" Safe "" "Suspend to the shell";

@@ -45,6 +45,8 @@ const KEYS: &[(C, &str, A)] = &[
     (C::Global, "N", A::Notices),
     (C::Global, "!", A::StopTheLine),
     (C::Global, "R", A::ReadOnly),
+    (C::Global, "C", A::Contexts),
+    (C::Global, "ctrl-r", A::Reconnect),
     (C::Global, "esc", A::Back),
     (C::Global, "ctrl-l", A::Repaint),
     (C::Global, "ctrl-z", A::Suspend),

@@ -7,7 +7,13 @@ use nucleo_matcher::{
 use tui_input::Input;
 
 use super::{Model, Pane};
-use crate::{domain::world::Key, ui::keymap::Action};
+use crate::{
+    domain::world::Key,
+    ui::{
+        effect::{Choice, Ticket},
+        keymap::Action,
+    },
+};
 
 /// So many objects of a kind are offered at most.
 const MOST: usize = 5_000;
@@ -27,6 +33,8 @@ pub enum Goal {
     Release(String, String),
     /// Go there.
     Lane(String),
+    /// Look at that cluster.
+    Place(Choice),
 }
 
 /// The palette on the screen.
@@ -40,19 +48,21 @@ pub struct Palette {
     pub found: Vec<usize>,
     /// The chosen one of these.
     pub at: usize,
+    /// Its title.
+    pub title: &'static str,
+    /// What stands there when nothing is found.
+    pub none: String,
+    /// Who fills it.
+    pub ticket: Option<Ticket>,
 }
 
 impl Palette {
     /// Of everything that can be done or gone to now.
-    pub fn of(model: &Model, can: impl Fn(Action) -> bool, forbidden: impl Fn(Action) -> Option<String>) -> Self {
+    pub fn of(model: &Model, can: impl Fn(Action) -> bool) -> Self {
         let mut all: Vec<(String, Goal)> = Action::ALL
             .iter()
             .filter(|a| can(**a))
-            .map(|a| {
-                // What is not permitted is found like everything else, and says what is missing.
-                let words = forbidden(*a).unwrap_or_else(|| a.sentence().to_owned());
-                (format!("{}  {words}", a.word()), Goal::Act(*a))
-            })
+            .map(|a| (format!("{}  {}", a.word(), a.sentence()), Goal::Act(*a)))
             .collect();
         let world = &model.world;
         for name in world.apps.keys().take(MOST) {
@@ -78,9 +88,46 @@ impl Palette {
                 all.push((format!("pod {}", key.name), goal));
             }
         }
-        let mut palette = Self { input: Input::default(), all, found: vec![], at: 0 };
+        let mut palette = Self {
+            input: Input::default(),
+            all,
+            found: vec![],
+            at: 0,
+            title: "Do or go to",
+            none: "no action and no object has these letters".into(),
+            ticket: None,
+        };
         palette.find();
         palette
+    }
+
+    /// Of clusters; they come as the answer to a question.
+    pub fn of_contexts(ticket: Ticket) -> Self {
+        Self {
+            input: Input::default(),
+            all: vec![],
+            found: vec![],
+            at: 0,
+            title: "Look at another cluster",
+            none: "reading kubectl's files".into(),
+            ticket: Some(ticket),
+        }
+    }
+
+    /// The clusters have come; the one that is shown is chosen first.
+    pub fn choices(&mut self, choices: Vec<Choice>, shown: &str) {
+        self.none = "no context has these letters".into();
+        let at = choices.iter().position(|c| c.place == shown);
+        let words = |c: &Choice| {
+            let now = if c.place == shown { "shown now, " } else { "" };
+            let kubectl = if c.current { "kubectl's, " } else { "" };
+            format!("{}  {now}{kubectl}{} at {}", c.name, c.namespace, c.server)
+        };
+        self.all = choices.into_iter().map(|c| (words(&c), Goal::Place(c))).collect();
+        self.find();
+        if self.input.value().is_empty() {
+            self.at = at.unwrap_or(0);
+        }
     }
 
     /// Finds again what is typed.
@@ -125,7 +172,7 @@ impl Model {
     pub fn go(&mut self, goal: &Goal) -> bool {
         let world = &self.world;
         let there = match goal {
-            Goal::Act(_) => true,
+            Goal::Act(_) | Goal::Place(_) => true,
             Goal::App(app) => world.apps.contains_key(app),
             Goal::Environment(app, name) => world.apps.get(app).is_some_and(|a| a.spec.environment(name).is_some()),
             Goal::Pod(app, _, key) => world.apps.contains_key(app) && world.pods.contains_key(key),
@@ -138,7 +185,7 @@ impl Model {
         self.zoom = false;
         self.filters.clear();
         match goal {
-            Goal::Act(_) => {}
+            Goal::Act(_) | Goal::Place(_) => {}
             Goal::App(app) => {
                 self.pane = Pane::Apps;
                 self.select_app(Some(app.clone()));

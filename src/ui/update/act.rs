@@ -4,21 +4,17 @@ use tui_input::Input;
 
 use super::{input::set_filter, open, probe};
 use crate::ui::{
-    effect::Effect,
+    effect::{Ask, Effect},
     facts,
     form::{self, Submitted},
     keymap::{Action, Danger},
     model::{Goal, Level, Model, Overlay, Palette, Pane, Pending},
     question::{self, Focus},
-    rights::forbidden,
     view,
 };
 
 /// Does it. The caller has seen to read-only and to held keys.
 pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
-    if let Some(why) = forbidden(model, action) {
-        return refuse(model, format!("{}: {why}", action.word()));
-    }
     match action {
         Action::Approve
         | Action::Refuse
@@ -55,8 +51,13 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         }
         Action::Filter => filter(model),
         Action::Palette => {
-            let palette = Palette::of(model, |a| makes_sense(model, a), |a| forbidden(model, a));
+            let palette = Palette::of(model, |a| can(model, a));
             push(model, Overlay::Palette(Box::new(palette)))
+        }
+        Action::Contexts => contexts(model),
+        Action::Reconnect => {
+            model.notice(Level::Info, "trying the connection again", vec![]);
+            vec![Effect::Reconnect]
         }
         Action::Help => open::help(model),
         Action::Notices => open::notices(model),
@@ -110,12 +111,8 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
     }
 }
 
-/// Whether it makes sense now, and is permitted: for the footer and the palette.
+/// Whether it makes sense now: for the footer and the palette.
 pub fn can(model: &Model, action: Action) -> bool {
-    makes_sense(model, action) && forbidden(model, action).is_none()
-}
-
-fn makes_sense(model: &Model, action: Action) -> bool {
     if model.read_only && action.danger() != Danger::Safe {
         return false;
     }
@@ -198,6 +195,12 @@ fn lock(model: &mut Model) -> Vec<Effect> {
         },
         _ => open_form(model, form::build::lock),
     }
+}
+
+fn contexts(model: &mut Model) -> Vec<Effect> {
+    let ticket = model.ticket();
+    model.overlays.push(Overlay::Palette(Box::new(Palette::of_contexts(ticket))));
+    vec![Effect::Ask(ticket, Ask::Contexts)]
 }
 
 fn mark(model: &mut Model) -> Vec<Effect> {
@@ -416,7 +419,13 @@ fn look_again(model: &mut Model) -> Vec<Effect> {
 fn accept(model: &mut Model) -> Vec<Effect> {
     match model.overlays.pop() {
         Some(Overlay::Palette(palette)) => match palette.goal() {
-            Some(Goal::Act(action)) if makes_sense(model, action) => act(model, action),
+            Some(Goal::Act(action)) if can(model, action) => act(model, action),
+            Some(Goal::Place(choice)) if choice.place == model.options.place => act(model, Action::Reconnect),
+            Some(Goal::Place(choice)) => {
+                let mut effects = model.switch(&choice.place);
+                effects.push(Effect::Switch(choice.name));
+                effects
+            }
             Some(goal) => match model.go(&goal) {
                 true => vec![],
                 false => refuse(model, "that is gone meanwhile"),

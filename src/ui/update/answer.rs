@@ -67,6 +67,19 @@ fn place(text: &mut Text, label: &str, outcome: Result<Done, Fault>) {
 }
 
 pub(super) fn answer(model: &mut Model, ticket: Ticket, answer: Answer) {
+    let shown = model.options.place.clone();
+    let palette = model.overlays.iter_mut().find_map(|o| match o {
+        Overlay::Palette(palette) if palette.ticket == Some(ticket) => Some(palette),
+        _ => None,
+    });
+    if let Some(palette) = palette {
+        match answer {
+            Answer::Choices(choices) => palette.choices(choices, &shown),
+            Answer::Failed(fault) => palette.none = fault.text.to_string(),
+            Answer::Lines(_) | Answer::End => {}
+        }
+        return;
+    }
     let open = model.overlays.iter_mut().find_map(|o| match o {
         Overlay::Text(text) if text.ticket == Some(ticket) => Some(text),
         _ => None,
@@ -78,6 +91,7 @@ pub(super) fn answer(model: &mut Model, ticket: Ticket, answer: Answer) {
             text.loading = false;
             text.extend(lines.iter().map(|l| if yaml { yaml_line(l) } else { log_line(l) }));
         }
+        Answer::Choices(_) => {}
         Answer::End => {
             text.loading = false;
             if matches!(text.source, Source::Logs(_)) {

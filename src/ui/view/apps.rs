@@ -21,6 +21,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
     let apps = model.apps();
     let (rows, selected) = model.place(Pane::Apps);
     let inner = canvas.pane(area, &title(model, Pane::Apps), &facts(model, rows), focused);
+    let inner = super::gap::draw(canvas, model, inner, &["apps.graylane.dev"]);
     if rows == 0 {
         empty(canvas, model, inner);
         return;
@@ -126,10 +127,16 @@ pub(super) fn title(model: &Model, pane: Pane) -> Rich {
 /// Nothing is there: why, and what to do.
 pub(super) fn empty(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     use crate::domain::world::Link;
+    if model.world.gap(&["apps.graylane.dev"]).is_some() {
+        return;
+    }
     let filtered = !model.filter(Pane::Apps).is_empty();
     let clears = format!("{} clears it", model.options.keymap.within(Context::Global, Action::Back));
     let words = match &model.world.link {
         Link::Connecting => vec!["connecting to the cluster"],
+        Link::Stale { trouble, .. } if model.world.apps.is_empty() => {
+            vec![trouble.told(), trouble.advice().unwrap_or("it is tried again all the time")]
+        }
         _ if filtered => vec!["nothing passes the filter", &clears],
         _ => vec!["no apps in this namespace", "graylane apply -f FOLDER", "brings them here"],
     };

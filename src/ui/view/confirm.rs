@@ -2,6 +2,7 @@
 
 use ratatui::layout::Rect;
 
+use crate::domain::text::age;
 use crate::ui::{
     form::Remark,
     keymap::{Action, Context},
@@ -68,6 +69,11 @@ fn lines(model: &Model, question: &Question, width: usize) -> Vec<Rich> {
         lines.push(Rich::of(Role::Bad, "Nothing can be confirmed any more."));
         lines.push(Rich::of(Role::Key, key).add(Role::Text, " looks again."));
         lines.push(Rich::new());
+    }
+    if let Some((since, trouble, _)) = model.world.link.stale() {
+        let old = age(model.now, since);
+        let words = format!(" {} What is shown is {old} old: {}. ", glyphs.warn, trouble.told());
+        lines.extend([Rich::of(Role::Alarm, words), Rich::new()]);
     }
     let label = question.facts.iter().map(|(l, _)| l.len()).max().unwrap_or(0) + 2;
     let mut last = "";

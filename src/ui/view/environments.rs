@@ -1,17 +1,24 @@
 //! Environments of the selected App; Enter goes on to the pods of one.
 
+use jiff::Timestamp;
 use ratatui::layout::Rect;
 
 use super::{apps::title, words};
 use crate::{
     api::Environment,
-    domain::{text::age, world::Pod},
+    domain::{
+        text::{Clean, age},
+        world::{Pod, Trouble},
+    },
     ui::{
         model::{Model, Pane},
         theme::Role,
         widget::{Canvas, Rich},
     },
 };
+
+/// What an environment is made of.
+const SEEN: &[&str] = &["pods", "deployments.apps"];
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
     if model.drilled {
@@ -23,6 +30,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
     let (rows, selected) = model.place(Pane::Environments);
     let facts = Rich::of(Role::Muted, words::short(model, app));
     let inner = canvas.pane(area, &title(model, Pane::Environments), &facts, focused);
+    let inner = super::gap::draw(canvas, model, inner, SEEN);
     if rows == 0 {
         canvas.line(inner, 0, &Rich::of(Role::Muted, " no environments"));
         return;
@@ -73,6 +81,8 @@ fn row(model: &Model, app: &str, environment: &Environment, name: usize, lane: u
         model.selected_app().and_then(|a| a.status.as_ref()).and_then(|s| s.environments.get(&environment.name));
     let state = status.map(|s| s.state).unwrap_or_default();
     let (role, sign) = words::environment(glyphs, state, environment.lane.is_some());
+    let old = cut_off(model, environment).is_some();
+    let (role, sign) = if old { (Role::Warn, glyphs.warn) } else { (role, sign) };
     let mut line = Rich::of(role, sign).add(Role::Text, " ").col(Role::Text, &environment.name, name);
     line.push(Role::Warn, if environment.lock.is_some() { glyphs.lock } else { " " });
     let workloads: Vec<_> = model.world.workloads_of(app, &environment.name).collect();
@@ -80,6 +90,8 @@ fn row(model: &Model, app: &str, environment: &Environment, name: usize, lane: u
     let wanted: u32 = workloads.iter().map(|w| w.replicas).sum();
     let role = match (workloads.is_empty(), ready >= wanted) {
         (true, _) => Role::Muted,
+        // As it was, not as it is.
+        _ if old => Role::Muted,
         (_, true) => Role::Ok,
         _ => Role::Warn,
     };
@@ -108,7 +120,17 @@ fn row(model: &Model, app: &str, environment: &Environment, name: usize, lane: u
     line
 }
 
+/// The link to the environment's own cluster, when that is lost: what is shown of it is old.
+fn cut_off<'a>(model: &'a Model, environment: &Environment) -> Option<(Timestamp, Trouble, &'a Clean)> {
+    model.world.contexts.get(environment.context.as_ref()?)?.stale()
+}
+
 fn detail(model: &Model, app: &str, environment: &Environment) -> Option<Rich> {
+    if let Some((since, trouble, why)) = cut_off(model, environment) {
+        let context = environment.context.as_deref().unwrap_or_default();
+        let words = format!("{context}: {}; this is as of {} ago: {why}", trouble.told(), age(model.now, since));
+        return Some(Rich::of(Role::Warn, words));
+    }
     if let Some(lock) = &environment.lock {
         return Some(Rich::of(Role::Warn, format!("locked by {}: {}", lock.by, lock.reason)));
     }
@@ -121,7 +143,11 @@ fn detail(model: &Model, app: &str, environment: &Environment) -> Option<Rich> {
         return Some(Rich::of(Role::Warn, &**message));
     }
     let images = status.map(|s| s.images.values().map(|i| words::image(i)).collect::<Vec<_>>().join(", "))?;
-    Some(Rich::of(Role::Muted, format!("{} in {}", images, environment.namespace)).filter_empty())
+    let place = match &environment.context {
+        Some(context) => format!("{} of {context}", environment.namespace),
+        None => environment.namespace.clone(),
+    };
+    Some(Rich::of(Role::Muted, format!("{images} in {place}")).filter_empty())
 }
 
 impl Rich {
@@ -143,8 +169,11 @@ fn pods(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
         filter => line.add(Role::Warn, format!(" /{filter}")),
     };
     let inner = canvas.pane(area, &line, &Rich::of(Role::Muted, rows.to_string()), focused);
+    let inner = super::gap::draw(canvas, model, inner, &["pods"]);
     if rows == 0 {
-        canvas.line(inner, 0, &Rich::of(Role::Muted, " no pods here"));
+        let unseen = model.world.gap(&["pods"]).is_some();
+        let words = if unseen { "" } else { " no pods here" };
+        canvas.line(inner, 0, &Rich::of(Role::Muted, words));
         return;
     }
     let width = usize::from(inner.width).saturating_sub(2);

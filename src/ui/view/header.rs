@@ -10,7 +10,6 @@ use crate::{
         facts::{Turn, split, turn},
         keymap::{Action, Context},
         model::{Model, Pane},
-        rights::forbidden,
         theme::Role,
         widget::{Canvas, Rich},
     },
@@ -50,11 +49,35 @@ fn state(model: &Model, room: usize) -> Rich {
     parts.push(match &world.link {
         Link::Live => Rich::of(Role::Ok, glyphs.full).add(Role::Muted, " live"),
         Link::Connecting => Rich::of(Role::Busy, glyphs.spinner(model.beat)).add(Role::Muted, " connecting"),
-        Link::Stale { since, why } => {
-            let words = format!(" {} STALE for {} ", glyphs.warn, age(model.now, *since));
-            Rich::of(Role::Alarm, words).add(Role::Warn, format!(" {why}"))
+        Link::Stale { since, trouble, why } => {
+            let words = format!(" {} {}, STALE for {} ", glyphs.warn, trouble.word(), age(model.now, *since));
+            let mut line = Rich::of(Role::Alarm, words).add(Role::Warn, format!(" {why}"));
+            if let Some(advice) = trouble.advice() {
+                line.push(Role::Muted, format!("; {advice}"));
+            }
+            let key = model.options.keymap.anywhere(Action::Reconnect);
+            // What to press is not cut for the server's words.
+            let tail = Rich::of(Role::Key, format!(" {key}")).add(Role::Muted, " tries now");
+            let left = room.saturating_sub(tail.width() + 2).min(84);
+            line.cut(left).join(tail)
         }
     });
+    if let (Link::Live, Some(until)) = (&world.link, world.asked.until) {
+        let left = until.duration_since(model.now).as_secs().max(1);
+        parts.push(Rich::of(Role::Warn, format!("{} throttled, again in {left} s", glyphs.warn)));
+    }
+    let mut contexts: Vec<(&String, &Link)> = world.contexts.iter().collect();
+    contexts.sort_by_key(|(name, link)| (link.stale().is_none(), *name));
+    for (name, link) in contexts {
+        parts.push(match link {
+            Link::Live => Rich::of(Role::Ok, glyphs.full).add(Role::Muted, format!(" {name}")),
+            Link::Connecting => Rich::of(Role::Busy, glyphs.spinner(model.beat)).add(Role::Muted, format!(" {name}")),
+            Link::Stale { since, trouble, .. } => {
+                let words = format!("{} {name} {} {}", glyphs.warn, trouble.word(), age(model.now, *since));
+                Rich::of(Role::Bad, words)
+            }
+        });
+    }
     if let Some(entry) = world.groups.values().find_map(|g| g.status.as_ref()?.addresses.first()) {
         parts.push(Rich::of(Role::Muted, "entry ").add(Role::Text, entry));
     }
@@ -66,6 +89,14 @@ fn state(model: &Model, room: usize) -> Rich {
         }
         None if world.link == Link::Live => parts.push(Rich::of(Role::Warn, format!("{} no engine", glyphs.warn))),
         None => {}
+    }
+    if world.asked.total > 0 {
+        let asked = &world.asked;
+        let mut part = Rich::of(Role::Muted, format!("api {} {}/min", asked.total, asked.minute));
+        if asked.throttled > 0 {
+            part.push(Role::Warn, format!(" 429 {}", asked.throttled));
+        }
+        parts.push(part);
     }
     let mut line = Rich::new();
     for part in parts {
@@ -90,7 +121,7 @@ pub(super) fn headline(model: &Model, room: usize) -> Rich {
     if active.is_empty() {
         let words = if model.world.apps.is_empty() { "no apps yet" } else { "nothing is being released" };
         let start = model.options.keymap.anywhere(Action::Start);
-        let rest = if model.read_only || forbidden(model, Action::Start).is_some() || model.world.apps.is_empty() {
+        let rest = if model.read_only || model.world.apps.is_empty() {
             String::new()
         } else {
             format!("   {start} starts a release")

@@ -13,6 +13,9 @@ use crate::{
     },
 };
 
+/// What lanes are told by.
+const SEEN: &[&str] = &["lanes.graylane.dev", "lanegroups.graylane.dev"];
+
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
     let lanes = model.lanes();
     let (rows, selected) = model.place(Pane::Lanes);
@@ -20,6 +23,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
     let group = own.or_else(|| model.world.groups.iter().next());
     let facts = group.map(|(name, _)| Rich::of(Role::Muted, name)).unwrap_or_default();
     let inner = canvas.pane(area, &title(model, Pane::Lanes), &facts, focused);
+    let inner = super::gap::draw(canvas, model, inner, SEEN);
     let text = Rect { x: inner.x + 1, width: inner.width.saturating_sub(1), ..inner };
     let mut used = 0u16;
     if let Some((_, group)) = group {
@@ -32,6 +36,9 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
         }
     }
     let body = Rect { y: inner.y + used.min(inner.height), height: inner.height.saturating_sub(used), ..inner };
+    if rows == 0 && model.world.gap(SEEN).is_some() {
+        return;
+    }
     if rows == 0 {
         canvas.line(body, 0, &Rich::of(Role::Muted, " no lanes"));
         return;

@@ -13,22 +13,26 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, palette: 
     let height = area.height.min(18);
     let area = Rect { x: area.x + (area.width - width) / 2, y: area.y, width, height };
     let facts = Rich::of(Role::Muted, format!("{} of {}", palette.found.len(), palette.all.len()));
-    let inner = canvas.modal(area, &Rich::of(Role::Title, "Do or go to"), &facts, &Rich::new(), Role::Focus);
+    let inner = canvas.modal(area, &Rich::of(Role::Title, palette.title), &facts, &Rich::new(), Role::Focus);
     let body = Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner };
     super::form::field(canvas, body, 0, Rich::of(Role::Key, ": "), &palette.input, Role::Text, true);
     let list = Rect { y: inner.y + 1, height: inner.height.saturating_sub(1), ..inner };
     let room = usize::from(list.height);
     let top = first(Some(palette.at), palette.found.len(), room);
     let cursor = canvas.cursor;
+    // Names of contexts can be long, those of actions are not.
+    let heads = palette.all.iter().filter(|(_, goal)| matches!(goal, Goal::Place(_)));
+    let longest = heads.filter_map(|(text, _)| text.split_once("  ")).map(|(head, _)| head.chars().count()).max();
+    let column = longest.unwrap_or(20).clamp(20, usize::from(width) / 2);
     if palette.found.is_empty() {
         let place = Rect { x: list.x + 1, width: list.width.saturating_sub(2), ..list };
-        canvas.line(place, 0, &Rich::of(Role::Muted, "no action and no object has these letters"));
+        canvas.line(place, 0, &Rich::of(Role::Muted, &palette.none));
     }
     for (row, i) in palette.found.iter().enumerate().skip(top).take(room) {
         let Some((text, goal)) = palette.all.get(*i) else { continue };
         let (head, rest) = text.split_once("  ").unwrap_or((text, ""));
         let role = if matches!(goal, Goal::Act(_)) { Role::Text } else { Role::Accent };
-        let line = Rich::new().col(role, head, if rest.is_empty() { head.chars().count() } else { 20 });
+        let line = Rich::new().col(role, head, if rest.is_empty() { head.chars().count() } else { column });
         let line = line.add(Role::Text, "  ").add(Role::Muted, rest);
         let y = u16::try_from(row - top).unwrap_or(u16::MAX);
         let place = Rect { x: list.x + 1, width: list.width.saturating_sub(2), ..list };

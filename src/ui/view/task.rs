@@ -86,7 +86,9 @@ pub(super) fn batches(model: &Model, release: &Release, task: &TaskStatus, width
         let room = width.saturating_sub(line.width() + 7);
         lines.push(line.col(role, word, room).right(Role::Muted, spent, 6));
     }
-    if now.wanted > 0 || now.new_ready + now.new_coming + now.old > 0 {
+    if let Some(gap) = model.world.gap(&["pods"]) {
+        lines.push(Rich::of(Role::Accent, "   now  ").add(Role::Warn, gap.words()));
+    } else if now.wanted > 0 || now.new_ready + now.new_coming + now.old > 0 {
         let line = Rich::of(Role::Accent, "   now  ");
         let line = line.join(words::bar(glyphs, now.new_ready, now.new_coming, now.old, bar)).to(9 + bar);
         let coming = if now.new_coming > 0 { format!(", {} coming", now.new_coming) } else { String::new() };

@@ -1,0 +1,262 @@
+//! What the types cannot say of themselves: bounds, patterns and rules (CEL), laid over the generated schemas, so
+//! that an API server refuses by itself what the cockpit would refuse.
+//!
+//! A real server refuses rules whose cost it cannot bound: everything a rule walks over has a `maxItems` or a
+//! `maxLength`. The bounds are far above what anybody writes by hand.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use serde_json::{Value, json};
+
+/// One place of a schema and what holds there. `[]` is a list's item, `{}` a map's value.
+type Constraint = (&'static str, Value);
+
+/// As a label's value, without being empty.
+const LABEL: &str = "^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$";
+/// As a namespace's name.
+const NAMESPACE: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+/// As an object's name.
+const NAME: &str = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$";
+/// As a header's name (RFC 9110, token).
+const TOKEN: &str = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
+
+/// Lays what is said here over a generated definition.
+///
+/// # Panics
+///
+/// When a place is named that the schema does not have: a test walks all of them.
+pub(super) fn constrain(definition: CustomResourceDefinition) -> CustomResourceDefinition {
+    let kind = definition.spec.names.kind.clone();
+    let mut value = serde_json::to_value(definition).expect("a definition is JSON");
+    let schema = &mut value["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    for (path, wanted) in constraints(&kind) {
+        let place = find(schema, &path).unwrap_or_else(|| panic!("{kind} has no {path}"));
+        for (key, value) in wanted.as_object().into_iter().flatten() {
+            place.insert(key.clone(), value.clone());
+        }
+    }
+    serde_json::from_value(value).expect("a definition stays one")
+}
+
+fn find<'a>(schema: &'a mut Value, path: &str) -> Option<&'a mut serde_json::Map<String, Value>> {
+    let mut at = schema;
+    for step in path.split('.').filter(|s| !s.is_empty()) {
+        let name = step.trim_end_matches(['[', ']', '{', '}']);
+        at = at.get_mut("properties")?.get_mut(name)?;
+        match &step[name.len()..] {
+            "" => {}
+            "[]" => at = at.get_mut("items")?,
+            "{}" => at = at.get_mut("additionalProperties")?,
+            _ => return None,
+        }
+    }
+    at.as_object_mut()
+}
+
+fn constraints(kind: &str) -> Vec<(String, Value)> {
+    let of = |prefix: &str, list: Vec<Constraint>| -> Vec<(String, Value)> {
+        let path = |p: &str| if p.is_empty() { prefix.to_owned() } else { format!("{prefix}.{p}") };
+        list.into_iter().map(|(p, value)| (path(p.trim_matches('.')), value)).collect()
+    };
+    match kind {
+        "App" => [of("", vec![("", short_name())]), of("spec", app())].concat(),
+        "AppTemplate" => of("spec.app", app()),
+        "Release" => [of("spec", release()), of("spec", wishes())].concat(),
+        "Approval" => [of("", vec![("", unchangeable())]), of("spec", approval())].concat(),
+        "LaneGroup" => [of("", vec![("", short_name())]), of("spec", group())].concat(),
+        "Lane" => of("spec", lane()),
+        _ => vec![],
+    }
+}
+
+fn text(most: u32) -> Value {
+    json!({"maxLength": most})
+}
+
+fn pattern(pattern: &str, most: u32) -> Value {
+    json!({"pattern": pattern, "minLength": 1, "maxLength": most})
+}
+
+fn items(most: u32) -> Value {
+    json!({"maxItems": most})
+}
+
+fn rule(rule: &str, message: &str) -> Value {
+    json!({"rule": rule, "message": message})
+}
+
+fn unique(most: u32, by: &str, message: &str) -> Value {
+    let unique = format!("self.all(x, self.exists_one(y, y.{by} == x.{by}))");
+    json!({"maxItems": most, "x-kubernetes-validations": [rule(&unique, message)]})
+}
+
+/// App and LaneGroup give their names to labels.
+fn short_name() -> Value {
+    let message = "the name becomes a label: up to 63 characters";
+    json!({"x-kubernetes-validations": [rule("self.metadata.name.size() <= 63", message)]})
+}
+
+fn app() -> Vec<Constraint> {
+    let one_kind = "[has(self.build), has(self.approval), has(self.deploy), has(self.verify), has(self.proceed), \
+                    has(self.cleanUp)].filter(x, x).size() == 1";
+    let one_kind_words = "a task is exactly one of build, approval, deploy, verify, proceed, cleanUp";
+    let counted = "!has(self.mode) || self.mode != 'count' || has(self.count)";
+    vec![
+        ("images", json!({"maxProperties": 64})),
+        ("manifests", items(128)),
+        ("environments", unique(64, "name", "two environments have the same name")),
+        ("environments[].name", pattern(LABEL, 63)),
+        ("environments[].lane", pattern(LABEL, 63)),
+        ("environments[].namespace", pattern(NAMESPACE, 63)),
+        ("environments[].rollout.batches", items(100)),
+        ("workflow.stages", unique(32, "name", "two stages have the same name")),
+        ("workflow.stages[].name", json!({"minLength": 1, "maxLength": 63})),
+        ("workflow.stages[].tasks", unique(64, "name", "two tasks of a stage have the same name")),
+        ("workflow.stages[].tasks[]", json!({"x-kubernetes-validations": [rule(one_kind, one_kind_words)]})),
+        ("workflow.stages[].tasks[].name", json!({"minLength": 1, "maxLength": 63})),
+        (
+            "workflow.stages[].tasks[].approval",
+            json!({"x-kubernetes-validations": [rule(counted, "mode count needs a count")]}),
+        ),
+        ("workflow.stages[].tasks[].approval.approvers", items(64)),
+        ("workflow.stages[].tasks[].approval.approvers[]", json!({"minLength": 1, "maxLength": 1024})),
+        ("workflow.stages[].tasks[].deploy.environment", json!({"minLength": 1, "maxLength": 63})),
+        ("workflow.stages[].tasks[].cleanUp.environment", json!({"minLength": 1, "maxLength": 63})),
+    ]
+}
+
+/// What was asked for stays what was asked for: only `control` and the comment may change.
+fn release() -> Vec<Constraint> {
+    let same = |field: &str| {
+        let both = format!("has(self.{field}) == has(oldSelf.{field})");
+        rule(
+            &format!("{both} && (!has(self.{field}) || self.{field} == oldSelf.{field})"),
+            &format!("the {field} of a Release cannot be changed; start another one"),
+        )
+    };
+    let what = "has(self.teardown) != (has(self.stage) && self.stage != '')";
+    let mut rules = vec![rule(what, "a Release is of a stage, or it is a teardown")];
+    rules.extend(["app", "stage", "teardown", "images", "requester", "window"].map(same));
+    vec![
+        ("", json!({"x-kubernetes-validations": rules})),
+        ("app", pattern(NAME, 63)),
+        ("stage", text(63)),
+        ("teardown.environment", json!({"minLength": 1, "maxLength": 63})),
+        ("images", json!({"maxProperties": 64})),
+        ("images{}", json!({"minLength": 1, "maxLength": 1024})),
+        ("comment", text(4096)),
+        ("requester", text(1024)),
+        ("window", text(253)),
+    ]
+}
+
+fn wishes() -> Vec<Constraint> {
+    vec![
+        ("control.allow", json!({"maxProperties": 64})),
+        ("control.retry", json!({"maxProperties": 64})),
+        ("control.skip", items(64)),
+        ("control.last.by", text(1024)),
+        ("control.last.comment", text(4096)),
+    ]
+}
+
+fn unchangeable() -> Value {
+    json!({"x-kubernetes-validations": [rule("self.spec == oldSelf.spec", "an Approval cannot be changed")]})
+}
+
+fn approval() -> Vec<Constraint> {
+    vec![
+        ("release", pattern(NAME, 253)),
+        ("releaseUid", json!({"minLength": 1, "maxLength": 128})),
+        ("task", json!({"minLength": 1, "maxLength": 63})),
+        ("attempt", json!({"minimum": 1})),
+        ("approver", json!({"minLength": 1, "maxLength": 1024})),
+        ("comment", text(4096)),
+        ("images", json!({"maxProperties": 64})),
+        ("images{}", text(1024)),
+    ]
+}
+
+fn group() -> Vec<Constraint> {
+    let twice = "two routes of the entry have the same path";
+    vec![
+        ("entry.gateway", pattern(NAME, 253)),
+        ("entry.host", text(253)),
+        ("entry.routes", unique(64, "path", twice)),
+        ("entry.routes[].path", pattern("^/", 1024)),
+        ("entry.routes[].app", pattern(NAME, 63)),
+        ("entry.routes[].rewrite", pattern("^/", 1024)),
+        ("apps", unique(128, "app", "an app stands twice in the group")),
+        ("apps[].app", pattern(NAME, 63)),
+        ("apps[].service", pattern(NAMESPACE, 63)),
+        ("apps[].port", json!({"minimum": 1, "maximum": 65535})),
+        ("propagation.header", pattern(TOKEN, 128)),
+        ("propagation.baggage", pattern(TOKEN, 128)),
+    ]
+}
+
+fn lane() -> Vec<Constraint> {
+    let beside = "!has(self.share) || !has(self.match) || ((!has(self.match.all) || self.match.all.size() == 0) && \
+                  (!has(self.match.any) || self.match.any.size() == 0))";
+    let beside_words = "a share stands instead of conditions, not beside them";
+    let mut all = vec![
+        ("", json!({"x-kubernetes-validations": [rule(beside, beside_words)]})),
+        ("group", pattern(NAME, 63)),
+        ("tag", pattern(LABEL, 63)),
+        ("share", json!({"minimum": 0, "maximum": 100})),
+        ("match.paths", items(64)),
+        ("match.paths[]", pattern("^/", 1024)),
+    ];
+    for (list, item, key, values, value) in [
+        ("match.all", "match.all[]", "match.all[].key", "match.all[].values", "match.all[].values[]"),
+        ("match.any", "match.any[]", "match.any[].key", "match.any[].values", "match.any[].values[]"),
+    ] {
+        all.push((list, items(32)));
+        all.push((item, json!({"x-kubernetes-validations": condition()})));
+        all.push((key, text(256)));
+        all.push((values, items(256)));
+        all.push((value, text(1024)));
+    }
+    all
+}
+
+/// As `domain::lanes` reads conditions.
+fn condition() -> Vec<Value> {
+    let count = "has(self.values) ? self.values.size() : 0";
+    let percent = "^(100([.]0+)?|[0-9]{1,2}([.][0-9]+)?) ?%?$";
+    vec![
+        rule(
+            "self.on == 'method' || (has(self.key) && self.key != '')",
+            "the name of the parameter, header or cookie is missing",
+        ),
+        rule(
+            &format!("self.on != 'header' || !has(self.key) || self.key == '' || self.key.matches(\"{TOKEN}\")"),
+            "this cannot be the name of a header",
+        ),
+        rule(&format!("self.op != 'exists' || ({count}) == 0"), "exists takes no value"),
+        rule(&format!("!(self.op in ['in', 'notIn']) || ({count}) > 0"), "in and notIn need at least one value"),
+        rule(
+            &format!("self.op in ['in', 'notIn', 'exists'] || ({count}) == 1"),
+            "this operator takes exactly one value; for several there are in and notIn",
+        ),
+        rule(
+            &format!(
+                "self.op != 'percent' || !has(self.values) || self.values.size() != 1 || self.values[0].matches('{percent}')"
+            ),
+            "percent takes a percentage from 0 to 100",
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::definitions;
+
+    /// Panics by itself where a place is wrong; what is laid over has to arrive.
+    #[test]
+    fn every_rule_arrives_in_its_definition() {
+        let text = serde_json::to_string(&definitions()).unwrap();
+        for words in ["cannot be changed", "exactly one of build", "instead of conditions", "exists takes no value"] {
+            assert!(text.contains(words), "{words}");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! `install`, `uninstall`: what a cluster must hold for graylane, brought in and taken out again.
+
+use std::io::IsTerminal;
+
+use clap::Args;
+use color_eyre::eyre::{Result, bail};
+
+use super::{
+    Global,
+    output::{self, Format, Table},
+    session::{self, usage},
+};
+use crate::cluster::{
+    install::{self, Change, Engine, Removal, Wanted},
+    yaml,
+};
+
+#[derive(Debug, Args)]
+pub struct InstallArgs {
+    /// Only print the objects, as YAML that `kubectl apply` takes; asks no cluster
+    #[arg(long)]
+    print: bool,
+    /// Run the engine in the cluster, from this image (see Dockerfile) [default: it runs elsewhere]
+    #[arg(long, value_name = "REF")]
+    image: Option<String>,
+    /// Engines: one acts, the others stand by
+    #[arg(long, value_name = "N", default_value_t = 2, requires = "image", value_parser = clap::value_parser!(u32).range(1..=9))]
+    engine_replicas: u32,
+    /// Namespaces that the engine may deploy to, besides its own (-n)
+    #[arg(long, value_name = "NAMESPACE", requires = "image", value_delimiter = ',')]
+    deploy_to: Vec<String>,
+    /// Take fields over that another hand has changed
+    #[arg(long, conflicts_with = "print")]
+    force_conflicts: bool,
+    /// How to print what was done
+    #[arg(long, short, default_value = "table")]
+    output: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct UninstallArgs {
+    /// Do it; without this only tells what would go
+    #[arg(long, short)]
+    yes: bool,
+    /// Also the resource definitions, and with them every App, Release, Approval and Lane there is
+    #[arg(long)]
+    definitions: bool,
+    /// How to print what was done
+    #[arg(long, short, default_value = "table")]
+    output: Format,
+}
+
+fn wanted(args: &InstallArgs, namespace: String) -> Wanted {
+    let engine = args.image.clone().map(|image| Engine {
+        image,
+        replicas: args.engine_replicas,
+        deploy_to: args.deploy_to.clone(),
+    });
+    Wanted { namespace, engine }
+}
+
+pub(super) async fn install(global: &Global, args: InstallArgs) -> Result<()> {
+    for name in args.deploy_to.iter().chain(&global.namespace) {
+        let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if name.is_empty() || name.len() > 40 || !name.chars().all(label) {
+            return Err(usage(format!("{name:?} is no namespace for an engine: up to 40 of a-z, 0-9 and '-'")));
+        }
+    }
+    if args.print {
+        let config = session::config(global)?;
+        let namespace = config.namespace.unwrap_or_else(|| "default".into());
+        let texts: Vec<String> = install::objects(&wanted(&args, namespace)).iter().map(yaml::text).collect();
+        return output::print(&texts.join("---\n"));
+    }
+    let session = session::open(global).await?;
+    let wanted = wanted(&args, session.namespace.clone());
+    let done = install::apply(&session.client, &wanted, args.force_conflicts).await?;
+    match args.output {
+        Format::Json | Format::Yaml => return output::print(&output::data(&done, args.output)?),
+        Format::Name => return output::print(&done.iter().map(|d| format!("{}\n", d.object)).collect::<String>()),
+        Format::Table | Format::Wide => {}
+    }
+    let mut table = Table::new(&["OBJECT", "NAMESPACE", "DONE"]);
+    for applied in &done {
+        let word = match applied.done {
+            Change::Created => "created",
+            Change::Changed => "changed",
+            Change::Unchanged => "unchanged",
+            Change::Skipped => "left out: this server does not serve it",
+        };
+        table.row([applied.object.clone(), applied.namespace.clone().unwrap_or_default(), word.into()]);
+    }
+    output::print(&table.render())?;
+    let skipped = done.iter().any(|d| d.done == Change::Skipped);
+    if skipped {
+        eprintln!("A pocket has one user: roles and admission policies mean nothing there.");
+    }
+    let namespace = &session.namespace;
+    if wanted.engine.is_none() && !skipped {
+        eprintln!(
+            "No engine was installed: releases of namespace {namespace} stand still until one runs. Run\n  \
+             graylane install -n {namespace} --image REF    in the cluster, from an image made with the Dockerfile; or\n  \
+             graylane engine -n {namespace} --context NAME  anywhere, with the rights of {}.",
+            install::names::ENGINE
+        );
+    }
+    if !skipped {
+        eprintln!(
+            "Now bind people to {}, {} or {} (see `kubectl create rolebinding --help`); `graylane doctor` checks it all.",
+            install::names::VIEWER,
+            install::names::OPERATOR,
+            install::names::APPROVER
+        );
+    }
+    Ok(())
+}
+
+pub(super) async fn uninstall(global: &Global, args: UninstallArgs) -> Result<()> {
+    let session = session::open(global).await?;
+    let found = install::found(&session.client, args.definitions).await?;
+    if found.is_empty() {
+        return output::print("nothing of graylane's is installed");
+    }
+    let mut table = Table::new(&["KIND", "NAMESPACE", "NAME", ""]);
+    for what in &found {
+        let holds = what.holds.map(|n| format!("and {n} of its objects")).unwrap_or_default();
+        table.row([what.kind.clone(), what.namespace.clone(), what.name.clone(), holds]);
+    }
+    if !args.yes {
+        eprint!("{}", table.render());
+        let word = if std::io::stdin().is_terminal() { "look at it, then say" } else { "this needs" };
+        bail!("nothing was removed: {word} `graylane uninstall --yes`{}", with_definitions(args.definitions));
+    }
+    for what in &found {
+        install::remove(&session.client, what).await?;
+    }
+    report(&found, &table, &args)
+}
+
+fn with_definitions(definitions: bool) -> &'static str {
+    if definitions { " with --definitions" } else { "" }
+}
+
+fn report(found: &[Removal], table: &Table, args: &UninstallArgs) -> Result<()> {
+    match args.output {
+        Format::Json | Format::Yaml => output::print(&output::data(&found, args.output)?)?,
+        Format::Name => {
+            output::print(&found.iter().map(|f| format!("{}/{}\n", f.kind, f.name)).collect::<String>())?;
+        }
+        Format::Table | Format::Wide => output::print(&format!("removed\n{}", table.render()))?,
+    }
+    if args.definitions {
+        eprintln!(
+            "Left: what Apps run (Deployments, Services and the like), the namespaces, people's own role bindings."
+        );
+    } else {
+        eprintln!(
+            "Left: the resource definitions with every App, Release, Approval and Lane (--definitions removes them), \
+             what Apps run,\nthe engine's Lease, the namespaces, people's own role bindings."
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! The home cluster, and the others that environments name by their context: each with a client that connects when it
+//! is first used, so that one which cannot be reached holds nobody else up.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use kube::Client;
+
+use super::{
+    connect::{self, Source},
+    meter::Meter,
+    wire,
+};
+
+/// Clients by context. Clones share them.
+#[derive(Clone)]
+pub struct Clusters {
+    home: Client,
+    home_context: Option<String>,
+    kubeconfig: Option<PathBuf>,
+    others: Arc<Mutex<BTreeMap<String, Client>>>,
+    meter: Arc<Meter>,
+}
+
+impl Clusters {
+    /// `home` is what `home_context` names; the others stand in `kubeconfig` (none: where kubectl looks).
+    pub fn new(home: Client, home_context: Option<String>, kubeconfig: Option<PathBuf>, meter: Arc<Meter>) -> Self {
+        Self { home, home_context, kubeconfig, others: Arc::default(), meter }
+    }
+
+    /// The cluster of our own resources.
+    pub fn home(&self) -> &Client {
+        &self.home
+    }
+
+    /// What is asked of all of them.
+    pub fn meter(&self) -> &Arc<Meter> {
+        &self.meter
+    }
+
+    /// The context's name, or none when it is home.
+    pub fn canonical<'a>(&self, context: Option<&'a str>) -> Option<&'a str> {
+        context.filter(|c| Some(*c) != self.home_context.as_deref())
+    }
+
+    /// The client of a context; none is home. A context that nobody knows is told by its first request.
+    pub fn of(&self, context: Option<&str>) -> Client {
+        let Some(name) = self.canonical(context) else { return self.home.clone() };
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        let make = || {
+            let source = Source::Kubectl { kubeconfig: self.kubeconfig.clone(), context: Some(name.to_owned()) };
+            wire::lazy(connect::dial(source, name.to_owned()), false, "default", Arc::clone(&self.meter))
+        };
+        others.entry(name.to_owned()).or_insert_with(make).clone()
+    }
+}
+
+impl From<Client> for Clusters {
+    /// That client, counted from now on, and kubectl's contexts.
+    fn from(client: Client) -> Self {
+        let meter = Arc::<Meter>::default();
+        Self::new(wire::metered(client, Arc::clone(&meter)), None, None, meter)
+    }
+}

@@ -1,0 +1,171 @@
+//! Counts what is asked of the API, and keeps its peace when the server asks for that (429 with `Retry-After`).
+//! One meter a use: the cockpit's own requests are not mixed with those of an engine in the same process.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use tokio::{sync::Notify, time::Instant};
+
+use crate::domain::world::Asked;
+
+const SECONDS: usize = 60;
+/// A server that names no time is left alone for so long,
+const PEACE: Duration = Duration::from_secs(1);
+/// and no server for longer than this.
+const PEACE_MOST: Duration = Duration::from_secs(120);
+
+/// The counters.
+#[derive(Debug)]
+pub struct Meter {
+    total: AtomicU64,
+    throttled: AtomicU64,
+    retry: Notify,
+    epoch: AtomicU64,
+    start: Instant,
+    recent: Mutex<Recent>,
+}
+
+#[derive(Debug)]
+struct Recent {
+    /// Requests by second, as a ring; `at` is the second of the newest.
+    ring: [u32; SECONDS],
+    at: u64,
+    until: Option<(Instant, Timestamp)>,
+}
+
+impl Default for Meter {
+    fn default() -> Self {
+        Self {
+            total: AtomicU64::new(0),
+            throttled: AtomicU64::new(0),
+            retry: Notify::new(),
+            epoch: AtomicU64::new(0),
+            start: Instant::now(),
+            recent: Mutex::new(Recent { ring: [0; SECONDS], at: 0, until: None }),
+        }
+    }
+}
+
+impl Recent {
+    /// Forgets the seconds that are more than a minute old.
+    fn turn(&mut self, second: u64) {
+        let steps = second.saturating_sub(self.at).min(SECONDS as u64);
+        for step in 1..=steps {
+            self.ring[((self.at + step) % SECONDS as u64) as usize] = 0;
+        }
+        self.at = self.at.max(second);
+    }
+
+    fn count(&mut self, second: u64) {
+        self.turn(second);
+        self.ring[(self.at % SECONDS as u64) as usize] += 1;
+    }
+}
+
+impl Meter {
+    fn recent(&self) -> std::sync::MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn second(&self) -> u64 {
+        self.start.elapsed().as_secs()
+    }
+
+    /// One more request.
+    pub fn count(&self) {
+        self.total.fetch_add(1, Ordering::Relaxed);
+        self.recent().count(self.second());
+    }
+
+    /// The server wants peace, for the time it named.
+    pub fn throttle(&self, retry_after: Option<Duration>) {
+        self.throttled.fetch_add(1, Ordering::Relaxed);
+        let peace = retry_after.unwrap_or(PEACE).min(PEACE_MOST);
+        let until = (Instant::now() + peace, Timestamp::now() + peace);
+        let mut recent = self.recent();
+        recent.until = recent.until.filter(|(at, _)| *at > until.0).or(Some(until));
+    }
+
+    /// Returns when the server may be asked again.
+    pub async fn peace(&self) {
+        loop {
+            let Some((until, _)) = self.recent().until else { return };
+            if until <= Instant::now() {
+                let mut recent = self.recent();
+                recent.until = recent.until.filter(|(at, _)| *at > Instant::now());
+                continue;
+            }
+            self.pause(until.saturating_duration_since(Instant::now())).await;
+        }
+    }
+
+    /// Somebody wants it now: whoever waits to try again does, with new credentials where they were refused.
+    pub fn retry(&self) {
+        self.recent().until = None;
+        self.epoch.fetch_add(1, Ordering::Relaxed);
+        self.retry.notify_waiters();
+    }
+
+    /// How often [`Meter::retry`] was called.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Relaxed)
+    }
+
+    /// Waits, but not on when somebody wants it now.
+    pub async fn pause(&self, pause: Duration) {
+        let retry = self.retry.notified();
+        let _ = tokio::time::timeout(pause, retry).await;
+    }
+
+    /// How it stands.
+    pub fn asked(&self) -> Asked {
+        let mut recent = self.recent();
+        recent.turn(self.second());
+        Asked {
+            total: self.total.load(Ordering::Relaxed),
+            minute: recent.ring.iter().sum(),
+            throttled: self.throttled.load(Ordering::Relaxed),
+            until: recent.until.filter(|(at, _)| *at > Instant::now()).map(|(_, at)| at),
+            watches: 0,
+        }
+    }
+}
+
+/// About so long, so that many who were cut off at once do not come back at once.
+pub fn jitter(pause: Duration) -> Duration {
+    let random = uuid::Uuid::new_v4().as_bytes()[0];
+    pause.mul_f64(0.75 + f64::from(random) / 512.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_minute_is_sixty_seconds_however_long_nothing_was_asked() {
+        let mut recent = Recent { ring: [0; SECONDS], at: 0, until: None };
+        (0..90).for_each(|second| recent.count(second));
+        assert_eq!(recent.ring.iter().sum::<u32>(), 60);
+        recent.turn(90 + 29);
+        assert_eq!(recent.ring.iter().sum::<u32>(), 30);
+        recent.turn(10_000);
+        assert_eq!(recent.ring.iter().sum::<u32>(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_longest_peace_asked_for_is_kept() {
+        let meter = Meter::default();
+        meter.throttle(Some(Duration::from_secs(30)));
+        meter.throttle(None);
+        let before = Instant::now();
+        meter.peace().await;
+        assert!(before.elapsed() >= Duration::from_secs(30), "{:?}", before.elapsed());
+        assert_eq!((meter.asked().throttled, meter.asked().until), (2, None));
+    }
+}

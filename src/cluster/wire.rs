@@ -1,0 +1,208 @@
+//! The wire between `kube::Client` and a server: what every request goes through.
+//!
+//! It counts, keeps the peace a server asks for, and when credentials are refused makes its connection anew from
+//! kubectl's files (their plugin is run again, certificates and tokens are read again), so that whoever holds the
+//! client goes on without knowing. The first connection is made when it is first needed: a cluster that cannot be
+//! reached is an error of a request, never of making the client.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use arc_swap::ArcSwapOption;
+use futures::future::BoxFuture;
+use http::{Method, Request, Response, StatusCode, header::RETRY_AFTER};
+use jiff::Timestamp;
+use kube::{
+    Client,
+    client::{Body, ClientBuilder},
+};
+use tokio::{sync::Mutex, time::Instant};
+use tower::{BoxError, service_fn};
+
+use super::{connect::ConnectError, error, meter::Meter};
+use crate::domain::world::Trouble;
+
+/// Makes a connection.
+pub type Dial = Arc<dyn Fn() -> BoxFuture<'static, Result<Client, ConnectError>> + Send + Sync>;
+
+/// A request that is no watch is sent so often when the server asks for peace, or falters.
+const TRIES: u32 = 4;
+/// Between two tries to get new credentials at least: a login plugin may open a browser.
+const RENEW_GAP: Duration = Duration::from_secs(5);
+
+struct Wire {
+    dial: Option<Dial>,
+    /// It may come back elsewhere, and the files say where.
+    roams: bool,
+    current: ArcSwapOption<Client>,
+    /// When credentials were last made anew, and what came of it.
+    renewed: Mutex<Option<Renewed>>,
+    meter: Arc<Meter>,
+}
+
+struct Renewed {
+    at: Instant,
+    epoch: u64,
+    outcome: Result<(), ConnectError>,
+}
+
+/// A client over connections that `dial` makes. One that `roams` is dialled anew also when nobody answers.
+pub fn lazy(dial: Dial, roams: bool, namespace: &str, meter: Arc<Meter>) -> Client {
+    build(
+        Wire { dial: Some(dial), roams, current: ArcSwapOption::empty(), renewed: Mutex::default(), meter },
+        namespace,
+    )
+}
+
+/// The same client, counted.
+pub fn metered(client: Client, meter: Arc<Meter>) -> Client {
+    let namespace = client.default_namespace().to_owned();
+    let current = ArcSwapOption::from_pointee(client);
+    build(Wire { dial: None, roams: false, current, renewed: Mutex::default(), meter }, &namespace)
+}
+
+fn build(wire: Wire, namespace: &str) -> Client {
+    let wire = Arc::new(wire);
+    let service = service_fn(move |request: Request<Body>| {
+        let wire = Arc::clone(&wire);
+        async move { wire.send(request).await.map_err(BoxError::from) }
+    });
+    ClientBuilder::new(service, namespace).build()
+}
+
+impl Wire {
+    async fn send(&self, mut request: Request<Body>) -> Result<Response<Body>, kube::Error> {
+        let patient = !is_watched(&request);
+        let mut fresh = false;
+        for tried in 1.. {
+            self.meter.peace().await;
+            let client = self.client().await?;
+            let again = copy(&request);
+            self.meter.count();
+            let answer = client.send(request).await;
+            let refused = match &answer {
+                Ok(response) => response.status() == StatusCode::UNAUTHORIZED,
+                Err(why) => error::trouble(why) == Trouble::Unauthorized,
+            };
+            let elsewhere = self.roams && answer.is_err();
+            if elsewhere
+                && !fresh
+                && self.renew(&client).await.is_ok()
+                && let Some(again) = again
+            {
+                fresh = true;
+                request = again;
+                continue;
+            }
+            if refused && !fresh && self.dial.is_some() {
+                fresh = true;
+                match (self.renew(&client).await, again) {
+                    (Ok(()), Some(again)) => request = again,
+                    // Why there are no new credentials says more than that the old ones are refused.
+                    (Err(why), _) => return Err(kube::Error::Service(Box::new(why))),
+                    (Ok(()), None) => return answer,
+                }
+                continue;
+            }
+            let Ok(response) = &answer else { return answer };
+            match (response.status(), again) {
+                (StatusCode::TOO_MANY_REQUESTS, again) => {
+                    self.meter.throttle(retry_after(response));
+                    match again {
+                        Some(again) if patient && tried < TRIES => request = again,
+                        _ => return answer,
+                    }
+                }
+                (StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT, Some(again))
+                    if patient && tried < TRIES && *again.method() == Method::GET =>
+                {
+                    tokio::time::sleep(Duration::from_millis(100 << tried)).await;
+                    request = again;
+                }
+                _ => return answer,
+            }
+        }
+        unreachable!("every round answers or goes on")
+    }
+
+    /// The connection; made now when there is none yet.
+    async fn client(&self) -> Result<Arc<Client>, kube::Error> {
+        let old = self.current.load_full();
+        // A login plugin's certificate says when it ends.
+        let ended = |c: &Arc<Client>| c.valid_until().is_some_and(|until| until <= Timestamp::now());
+        match &old {
+            Some(client) if !ended(client) => return Ok(Arc::clone(client)),
+            _ => {}
+        }
+        self.dial_anew(old.as_ref()).await.map_err(|why| kube::Error::Service(Box::new(why)))?;
+        self.current.load_full().ok_or_else(|| kube::Error::Service("no connection".into()))
+    }
+
+    /// A new connection instead of `old`, unless somebody made one meanwhile.
+    async fn renew(&self, old: &Arc<Client>) -> Result<(), ConnectError> {
+        self.dial_anew(Some(old)).await
+    }
+
+    async fn dial_anew(&self, old: Option<&Arc<Client>>) -> Result<(), ConnectError> {
+        let Some(dial) = &self.dial else { return Ok(()) };
+        let mut renewed = self.renewed.lock().await;
+        let current = self.current.load_full();
+        let is_other = match (&current, old) {
+            (Some(current), Some(old)) => !Arc::ptr_eq(current, old),
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        if is_other {
+            return Ok(());
+        }
+        // A plugin that fails is not started by every watch, one after the other.
+        let epoch = self.meter.epoch();
+        if let Some(last) = &*renewed
+            && last.at.elapsed() < RENEW_GAP
+            && last.epoch == epoch
+        {
+            return last.outcome.clone();
+        }
+        let made = dial().await;
+        let outcome = made.map(|client| self.current.store(Some(Arc::new(client))));
+        *renewed = Some(Renewed { at: Instant::now(), epoch, outcome: outcome.clone() });
+        outcome
+    }
+}
+
+/// Part of a watch: whoever watches waits and tells by himself.
+fn is_watched(request: &Request<Body>) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    query.split('&').any(|pair| pair == "watch=true" || pair.starts_with("limit="))
+}
+
+fn copy(request: &Request<Body>) -> Option<Request<Body>> {
+    let body = request.body().try_clone()?;
+    let mut again = Request::new(body);
+    *again.method_mut() = request.method().clone();
+    *again.uri_mut() = request.uri().clone();
+    *again.version_mut() = request.version();
+    *again.headers_mut() = request.headers().clone();
+    *again.extensions_mut() = request.extensions().clone();
+    Some(again)
+}
+
+/// In seconds, as API servers send it.
+fn retry_after(response: &Response<Body>) -> Option<Duration> {
+    let text = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
+    text.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// This program, which puts login plugins into a session of their own.
+static DETACH: OnceLock<std::path::PathBuf> = OnceLock::new();
+
+/// Login plugins are started through `program`, see [`super::plugin`].
+pub fn detach_plugins(program: std::path::PathBuf) {
+    let _ = DETACH.set(program);
+}
+
+pub(super) fn detached() -> Option<&'static std::path::Path> {
+    DETACH.get().map(std::path::PathBuf::as_path)
+}

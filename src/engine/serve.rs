@@ -1,0 +1,74 @@
+//! `/healthz`, `/readyz` and `/metrics` over plain HTTP, for whoever runs the engine. Nothing else, nothing changes.
+
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::telemetry::Telemetry;
+
+/// A client that does not send its request is let go.
+const PATIENCE: Duration = Duration::from_secs(10);
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Binds first, so that a taken port is told at once; then serves until `stop`.
+///
+/// # Errors
+///
+/// When the address cannot be had.
+pub async fn serve(
+    address: SocketAddr,
+    telemetry: Telemetry,
+    stop: CancellationToken,
+) -> std::io::Result<(SocketAddr, impl Future<Output = ()> + Send)> {
+    let listener = TcpListener::bind(address).await?;
+    let address = listener.local_addr()?;
+    Ok((address, async move {
+        while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+            let Ok((stream, _)) = accepted else {
+                // Out of file descriptors, most likely: a moment later there may be some.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            };
+            let telemetry = telemetry.clone();
+            let stop = stop.clone();
+            tokio::spawn(async move {
+                let service = service_fn(move |request| {
+                    let answer = answer(&telemetry, &request);
+                    async move { Ok::<_, Infallible>(answer) }
+                });
+                let mut server = http1::Builder::new();
+                server.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+                stop.run_until_cancelled(server.serve_connection(TokioIo::new(stream), service)).await
+            });
+        }
+    }))
+}
+
+fn answer(telemetry: &Telemetry, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET is served here\n".into());
+    }
+    let health = |why: Option<String>| match why {
+        None => text(StatusCode::OK, "text/plain", "ok\n".into()),
+        Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", why + "\n"),
+    };
+    match request.uri().path() {
+        "/healthz" | "/livez" => health(telemetry.sick()),
+        "/readyz" => health(telemetry.unready()),
+        "/metrics" => text(StatusCode::OK, OPEN_METRICS, telemetry.text()),
+        _ => text(StatusCode::NOT_FOUND, "text/plain", "there are /healthz, /readyz and /metrics\n".into()),
+    }
+}
+
+fn text(code: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    *answer.status_mut() = code;
+    answer.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    answer
+}

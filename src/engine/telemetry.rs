@@ -1,0 +1,269 @@
+//! What an engine tells of itself: numbers for Prometheus, and whether it is alive and of use. Nothing is decided
+//! by any of it.
+
+use std::{
+    collections::HashMap,
+    fmt::Debug,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use kube::Client;
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+use tokio::time::Instant;
+
+use crate::{api::ReleasePhase, domain::workflow::Step};
+
+/// The Lease is tried every other second: whoever has not for so long hangs.
+const LEASE_TRIED: Duration = Duration::from_secs(60);
+/// A look comes every 30 seconds at the latest; one that waits for many answers may take long.
+const LOOKED: Duration = Duration::from_secs(300);
+/// The API has answered within this time.
+const ANSWERED: Duration = Duration::from_secs(30);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Phase {
+    phase: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    step: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Asked {
+    verb: &'static str,
+    code: String,
+}
+
+#[derive(Clone, Debug)]
+struct Beat {
+    tried: Instant,
+    answered: Option<Instant>,
+    /// While it acts: when it last looked; and whether it knows the cluster.
+    looked: Option<Instant>,
+    knows: bool,
+}
+
+/// A handle; clones tell of one engine.
+#[derive(Clone)]
+pub struct Telemetry {
+    registry: Arc<Registry>,
+    releases: Family<Phase, Gauge>,
+    steps: Family<Kind, Counter>,
+    errors: Family<Kind, Counter>,
+    looks: Histogram,
+    requests: Family<Asked, Counter>,
+    held: Gauge,
+    pub(super) queue: Gauge,
+    beat: Arc<Mutex<Beat>>,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("graylane");
+        let this = Self {
+            registry: Arc::default(),
+            releases: Family::default(),
+            steps: Family::default(),
+            errors: Family::default(),
+            looks: Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]),
+            requests: Family::default(),
+            held: Gauge::default(),
+            queue: Gauge::default(),
+            beat: Arc::new(Mutex::new(Beat { tried: Instant::now(), answered: None, looked: None, knows: false })),
+        };
+        registry.register("releases", "Releases by phase, while this engine acts", this.releases.clone());
+        registry.register("steps", "Steps taken", this.steps.clone());
+        registry.register("step_errors", "Steps that failed; they are tried again", this.errors.clone());
+        registry.register("look_duration_seconds", "Time of one look at what changed", this.looks.clone());
+        registry.register(
+            "api_requests",
+            "Requests to the Kubernetes API by verb and HTTP code",
+            this.requests.clone(),
+        );
+        registry.register("lease_held", "1 while this engine acts, 0 while it stands by", this.held.clone());
+        registry.register("queue_length", "Changes that wait for the next look", this.queue.clone());
+        Self { registry: Arc::new(registry), ..this }
+    }
+}
+
+impl Telemetry {
+    fn beat(&self) -> std::sync::MutexGuard<'_, Beat> {
+        self.beat.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The Lease was asked for.
+    pub(super) fn tried(&self, answered: bool) {
+        let now = Instant::now();
+        let mut beat = self.beat();
+        beat.tried = now;
+        if answered {
+            beat.answered = Some(now);
+        }
+    }
+
+    /// It acts from now on, or does no more.
+    pub(super) fn acts(&self, acts: bool) {
+        self.held.set(i64::from(acts));
+        let mut beat = self.beat();
+        beat.looked = acts.then(Instant::now);
+        beat.knows = false;
+        drop(beat);
+        if !acts {
+            self.releases.clear();
+            self.queue.set(0);
+        }
+    }
+
+    /// A look is over.
+    pub(super) fn looked(&self, took: Duration, phases: impl Iterator<Item = ReleasePhase>) {
+        self.looks.observe(took.as_secs_f64());
+        let mut counts: HashMap<String, i64> = HashMap::new();
+        phases.for_each(|p| *counts.entry(format!("{p:?}")).or_default() += 1);
+        use ReleasePhase::{Aborted, Aborting, Failed, Paused, Pending, Running, Succeeded, Waiting};
+        for phase in [Pending, Running, Waiting, Paused, Aborting, Succeeded, Failed, Aborted] {
+            let phase = format!("{phase:?}");
+            let count = counts.get(&phase).copied().unwrap_or_default();
+            self.releases.get_or_create(&Phase { phase }).set(count);
+        }
+        let mut beat = self.beat();
+        beat.looked = Some(Instant::now());
+        beat.knows = true;
+    }
+
+    pub(super) fn step(&self, step: &Step, failed: bool) {
+        let kind = Kind {
+            step: match step {
+                Step::SetEnvironment { .. } => "setEnvironment",
+                Step::Apply(_) => "apply",
+                Step::Patch { .. } => "patch",
+                Step::CreateJob(_) => "createJob",
+                Step::Delete(_) => "delete",
+                Step::RunProbes { .. } => "runProbes",
+                Step::RemoveEnvironment(_) => "removeEnvironment",
+            },
+        };
+        let family = if failed { &self.errors } else { &self.steps };
+        family.get_or_create(&kind).inc();
+    }
+
+    /// Why it should be started anew; nothing while it is well.
+    pub fn sick(&self) -> Option<String> {
+        let beat = self.beat().clone();
+        let late = |what: &str, at: Instant, most: Duration| {
+            (at.elapsed() > most).then(|| format!("{what} for {} s", at.elapsed().as_secs()))
+        };
+        late("the Lease has not been tried", beat.tried, LEASE_TRIED)
+            .or_else(|| late("nothing has been looked at", beat.looked?, LOOKED))
+    }
+
+    /// Why it is of no use now; nothing while it acts or stands by.
+    pub fn unready(&self) -> Option<String> {
+        let beat = self.beat().clone();
+        match beat.answered {
+            None => Some("the API has not answered yet".into()),
+            Some(at) if at.elapsed() > ANSWERED => {
+                Some(format!("the API has not answered for {} s", at.elapsed().as_secs()))
+            }
+            Some(_) if beat.looked.is_some() && !beat.knows => Some("the cluster is being read".into()),
+            Some(_) => None,
+        }
+    }
+
+    /// All numbers, in the text format of OpenMetrics, which Prometheus reads.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String does not fail.
+        let _ = text::encode(&mut text, &self.registry);
+        text
+    }
+
+    /// The same client, with its requests counted here.
+    pub fn metered(&self, client: Client) -> Client {
+        let namespace = client.default_namespace().to_owned();
+        let requests = self.requests.clone();
+        let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+            let (client, requests) = (client.clone(), requests.clone());
+            async move {
+                let verb = verb(&request);
+                let answer = client.send(request).await;
+                let code = answer.as_ref().map_or_else(|_| "none".to_owned(), |a| a.status().as_str().to_owned());
+                requests.get_or_create(&Asked { verb, code }).inc();
+                answer
+            }
+        });
+        Client::new(service, namespace)
+    }
+}
+
+fn verb<B>(request: &http::Request<B>) -> &'static str {
+    let watches = request.uri().query().is_some_and(|q| q.split('&').any(|p| p == "watch=true"));
+    match *request.method() {
+        http::Method::GET if watches => "watch",
+        http::Method::GET => "get",
+        http::Method::POST => "create",
+        http::Method::PUT => "update",
+        http::Method::PATCH => "patch",
+        http::Method::DELETE => "delete",
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_hangs_is_sick_and_whom_the_api_does_not_answer_is_of_no_use() {
+        let t = Telemetry::default();
+        assert!(t.sick().is_none() && t.unready().is_some());
+        t.tried(true);
+        assert_eq!(t.unready(), None, "standing by is of use");
+        t.acts(true);
+        assert!(t.unready().is_some(), "it does not know the cluster yet");
+        t.looked(Duration::from_millis(3), [ReleasePhase::Failed, ReleasePhase::Failed].into_iter());
+        assert_eq!(t.unready(), None);
+
+        tokio::time::advance(ANSWERED + Duration::from_secs(1)).await;
+        t.tried(false);
+        assert!(t.sick().is_none(), "a dead API is no reason to start anew");
+        assert!(t.unready().is_some_and(|why| why.contains("31 s")));
+        tokio::time::advance(LEASE_TRIED + Duration::from_secs(1)).await;
+        assert!(t.sick().is_some_and(|why| why.contains("Lease")));
+        t.tried(true);
+        tokio::time::advance(LOOKED).await;
+        t.tried(true);
+        assert!(t.sick().is_some_and(|why| why.contains("looked")));
+        t.acts(false);
+        assert!(t.sick().is_none());
+    }
+
+    #[test]
+    fn the_text_has_the_numbers() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let text = runtime.block_on(async {
+            let t = Telemetry::default();
+            t.acts(true);
+            t.looked(Duration::from_millis(3), [ReleasePhase::Failed, ReleasePhase::Failed].into_iter());
+            t.step(&Step::RemoveEnvironment("gray".into()), true);
+            t.text()
+        });
+        for line in [
+            "graylane_lease_held 1",
+            "graylane_releases{phase=\"Failed\"} 2",
+            "graylane_releases{phase=\"Running\"} 0",
+            "graylane_step_errors_total{step=\"removeEnvironment\"} 1",
+            "graylane_look_duration_seconds_count 1",
+            "graylane_queue_length 0",
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is not in {text}");
+        }
+    }
+}

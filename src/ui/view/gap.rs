@@ -1,0 +1,27 @@
+//! What a pane cannot show, because it is not permitted to or not there: said in the pane, so that nobody takes what is
+//! missing for nothing.
+
+use ratatui::layout::Rect;
+
+use crate::{
+    domain::world::Gap,
+    ui::{
+        model::Model,
+        theme::Role,
+        widget::{Canvas, Rich},
+    },
+};
+
+/// Draws it on top, where there is any; answers what is left.
+pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, resources: &[&str]) -> Rect {
+    let mut gaps = model.world.gaps.iter().filter(|g| resources.contains(&g.resource));
+    let Some(gap) = gaps.next() else { return area };
+    canvas.line(area, 0, &line(model, gap, gaps.count()));
+    Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area }
+}
+
+fn line(model: &Model, gap: &Gap, more: usize) -> Rich {
+    let words = format!(" {} {}", model.options.glyphs.warn, gap.words());
+    let more = if more > 0 { format!(" +{more}") } else { String::new() };
+    Rich::of(Role::Warn, words).add(Role::Muted, more)
+}
