@@ -4,6 +4,7 @@
 pub mod clusters;
 pub mod connect;
 pub mod error;
+pub mod gateways;
 pub mod install;
 pub mod logs;
 pub mod meter;

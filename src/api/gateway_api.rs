@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use definition::definitions;
@@ -32,10 +33,21 @@ pub struct GatewayClassSpec {
 
 /// Whether a class was taken.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct GatewayClassStatus {
     /// `Accepted`.
     #[serde(default)]
     pub conditions: Vec<Condition>,
+    /// What it can do beyond the core; none: it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supported_features: Option<Vec<SupportedFeature>>,
+}
+
+/// Something that a class can do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SupportedFeature {
+    /// `HTTPRouteQueryParamMatching`, …
+    pub name: String,
 }
 
 /// A place where requests come in.
@@ -227,7 +239,7 @@ pub struct RouteRule {
 }
 
 /// All of its parts must hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RouteMatch {
     /// None is `PathPrefix /`.
@@ -245,7 +257,7 @@ pub struct RouteMatch {
 }
 
 /// On the path.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PathMatch {
     /// `PathPrefix` (default), `Exact`, `RegularExpression`.
     #[serde(default = "path_prefix", rename = "type")]
@@ -264,7 +276,7 @@ fn root() -> String {
 }
 
 /// On a header or a query parameter.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ValueMatch {
     /// `Exact` (default), `RegularExpression`.
     #[serde(default = "exact", rename = "type")]

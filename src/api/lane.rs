@@ -6,7 +6,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Served;
+use super::{Served, gateway_api::RouteMatch};
 
 /// A set of apps behind one entry, with lanes through them (MSE's 泳道组).
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -36,6 +36,28 @@ pub struct LaneGroupSpec {
     /// How services are routed among each other.
     #[serde(default)]
     pub mode: LaneMode,
+    /// In `gateway` mode: what the Gateway between the services is like.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub internal: Option<InternalGateway>,
+}
+
+/// The Gateway between the services, which the engine makes: `ENTRY-internal`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InternalGateway {
+    /// None is the entry's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway_class_name: Option<String>,
+    /// Where it listens; none is 8081. Not the entry's: what is inside is not to be asked from outside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+}
+
+impl InternalGateway {
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port.unwrap_or(8081)
+    }
 }
 
 /// Who routes between services.
@@ -137,6 +159,42 @@ pub struct LaneGroupStatus {
     /// The entry's addresses, `host:port`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<String>,
+    /// In `gateway` mode: where services ask for each other, `host:port`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub internal: Vec<String>,
+    /// By what the entry is served; none: its Gateway is not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<GatewaySeen>,
+    /// Routes of others at the same entry that could take requests of the group.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<OtherRoute>,
+}
+
+/// What serves a Gateway.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewaySeen {
+    /// Its GatewayClass.
+    pub class: String,
+    /// The class's controller; none: there is no such class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub controller: Option<String>,
+    /// What the class says it supports for HTTPRoutes; none: it says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<Vec<String>>,
+}
+
+/// An HTTPRoute of somebody else.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OtherRoute {
+    /// `namespace/name`.
+    pub route: String,
+    /// Its hosts; none is any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+    /// Its matches at the group's paths.
+    pub matches: Vec<RouteMatch>,
 }
 
 /// One HTTPRoute of a group.
@@ -151,9 +209,12 @@ pub struct RouteStatus {
     /// The controller that answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// Its words.
+    /// In words, what is wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// Since when it is so, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
 }
 
 /// One lane: which requests, with which tag (MSE's 泳道).

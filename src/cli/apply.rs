@@ -5,6 +5,7 @@
 
 mod check;
 mod files;
+mod lanes;
 mod locate;
 
 use std::{collections::BTreeSet, path::PathBuf};
@@ -62,6 +63,7 @@ pub(super) async fn run(global: &Global, args: ApplyArgs) -> Result<()> {
         }
     }
     refuse(&problems)?;
+    refuse(&lanes::check(&session, &objects).await?)?;
     let mut applied = vec![];
     let mut words = String::new();
     for object in &objects {

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     api::{Lane, LaneGroup, LaneSpec, OnLoss},
+    cluster::gateways,
     domain::{
         intent::{Intent, Seen},
         lanes::{self, Severity, text},
@@ -149,14 +150,17 @@ async fn set(session: &Session, args: SetArgs) -> Result<()> {
     let old = api.get_opt(&args.name).await.map_err(session::told(format!("reading lane {}", args.name)))?;
     let groups: Vec<LaneGroup> = get::list(session).await?;
     let spec = wanted(&args, old.as_ref().map(|l| &l.spec), &groups)?;
-    let mut after: Vec<Lane> = get::list(session).await?;
-    after.retain(|l| l.name_any() != args.name);
+    let before: Vec<Lane> = get::list(session).await?;
+    let mut after: Vec<Lane> = before.iter().filter(|l| l.name_any() != args.name).cloned().collect();
     let metadata = ObjectMeta { name: Some(args.name.clone()), ..ObjectMeta::default() };
     after.push(Lane { metadata, spec: spec.clone(), status: None });
-    let group = groups.iter().find(|g| g.name_any() == spec.group);
-    let problems = lanes::check(&spec.group, group, &after);
+    let group = match groups.into_iter().find(|g| g.name_any() == spec.group) {
+        Some(group) => Some(gateways::as_now(&session.client, group).await),
+        None => None,
+    };
+    let problems = lanes::introduced(&spec.group, group.as_ref(), &before, &after, &args.name);
     let (errors, warnings): (Vec<_>, Vec<_>) = problems.iter().partition(|p| p.severity == Severity::Error);
-    let errors: Vec<String> = errors.iter().filter(|p| p.lane == args.name).map(ToString::to_string).collect();
+    let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
     if !errors.is_empty() {
         bail!("lane {} was not saved\n{}", args.name, errors.join("\n"));
     }

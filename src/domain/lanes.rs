@@ -5,18 +5,25 @@
 //! The property tests hold it against the plainest reading of the same rule.
 
 mod check;
+mod colour;
 mod compile;
 mod condition;
 mod decide;
 mod explain;
+mod express;
 mod facts;
+mod means;
+mod others;
 pub mod text;
 
 use std::fmt;
 
-pub use check::check;
+pub use check::{check, introduced};
+pub use colour::{Coloured, MOST_MATCHES, MOST_RULES, Tag, coloured, group_problems};
 pub use decide::{Decision, Rules};
 pub use explain::{Explained, Move, Reason, explain, preview};
+pub use means::Means;
+pub use others::{others, taken_before};
 
 /// How bad a problem is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

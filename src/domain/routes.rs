@@ -6,14 +6,22 @@
 //! is its policy (`onLoss`).
 
 mod build;
+mod told;
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::api::{Lane, LaneApp, LaneAppStatus, LaneGroup, LaneMode, OnLoss, Served, gateway_api::HttpRoute};
+use crate::{
+    api::{
+        Lane, LaneApp, LaneAppStatus, LaneGroup, LaneMode, OnLoss, Served,
+        gateway_api::{Gateway, HttpRoute},
+    },
+    domain::lanes::{self, Means},
+};
 
 pub use build::{app_name as app_route, entry_name as entry_route, internal_gateway};
+pub use told::{NEWS, answered, gateway_seen, gateway_words, same};
 
 /// What is seen of one app's version with one lane tag.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,6 +53,8 @@ pub struct Inputs<'a> {
 pub struct Plan {
     /// Exactly the HTTPRoutes labelled with the group: apply these, delete the rest.
     pub routes: Vec<HttpRoute>,
+    /// In `gateway` mode: the Gateway between the services.
+    pub gateway: Option<Gateway>,
     /// Lane name to its apps, in the group's order.
     pub lanes: BTreeMap<String, Vec<LaneAppStatus>>,
     /// In words, what is wrong with the group.
@@ -76,6 +86,13 @@ pub fn plan(inputs: &Inputs) -> Plan {
     };
     let (entry, mut problems) = build::entry(inputs.group);
     let mut routes = Vec::from_iter(entry);
+    if let Some(means) = Means::of(inputs.group).filter(|_| !routes.is_empty()) {
+        let (rules, _) = lanes::coloured(inputs.group, inputs.lanes, &means);
+        let all: Vec<Vec<String>> = (0..inputs.group.spec.apps.len()).map(tags_of).collect();
+        routes = build::coloured(inputs.group, &rules, &|at, tag| all[at].iter().any(|t| t == tag));
+        problems.extend(lanes::group_problems(inputs.group, &means));
+    }
+    problems.extend(lanes::taken_before(inputs.group, None));
     if inputs.group.spec.mode != LaneMode::Agent {
         for (at, app) in inputs.group.spec.apps.iter().enumerate() {
             routes.push(build::app(inputs.group, app, &tags_of(at)));
@@ -83,6 +100,7 @@ pub fn plan(inputs: &Inputs) -> Plan {
     }
     problems.extend(duplicates(&inputs.group.spec.apps));
     plan.routes = routes;
+    plan.gateway = build::gateway(inputs.group);
     plan.problems = problems;
     plan
 }

@@ -6,6 +6,7 @@ use std::{
     fmt::Debug,
     hash::Hash,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use futures::{StreamExt, future};
@@ -28,14 +29,16 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Options,
-    wake::{Key, Wake, of_app, of_deployment, of_pod, of_set},
+    wake::{Key, Wake, of_app, of_deployment, of_pod, of_route, of_set},
 };
 use crate::api::{
     App, Approval, Lane, LaneGroup, Release,
-    gateway_api::{Gateway, HttpRoute},
+    gateway_api::{Gateway, GatewayClass, HttpRoute},
     label,
 };
 
+/// How long the kinds of Gateway API are waited for.
+const OPTIONAL: Duration = Duration::from_secs(5);
 /// The label by which an EndpointSlice names its Service.
 pub(super) const SERVICE: &str = "kubernetes.io/service-name";
 
@@ -51,7 +54,9 @@ pub(super) struct Cache {
     pub(super) services: Store<Service>,
     pub(super) slices: Store<EndpointSlice>,
     pub(super) jobs: Store<Job>,
+    pub(super) classes: Store<GatewayClass>,
     pub(super) gateways: Store<Gateway>,
+    /// Everybody's: what others route at the same Gateway may take our requests.
     pub(super) routes: Store<HttpRoute>,
 }
 
@@ -163,10 +168,9 @@ impl Cache {
                 s.labels().get(SERVICE).cloned().map(Key::Service).into_iter().collect()
             }),
             jobs: w.store(Api::all(client.clone()), ours(), of_app),
+            classes: w.store(Api::all(client.clone()), all(), |_| vec![Key::Class]),
             gateways: w.store(Api::namespaced(client.clone(), home), all(), |g| vec![Key::Gateway(g.name_any())]),
-            routes: w.store(Api::namespaced(client.clone(), home), all().labels(label::LANE_GROUP), |r| {
-                r.labels().get(label::LANE_GROUP).cloned().map(Key::Routes).into_iter().collect()
-            }),
+            routes: w.store(Api::all(client.clone()), all(), of_route),
         }
     }
 
@@ -185,8 +189,17 @@ impl Cache {
             self.services.wait_until_ready(),
             self.slices.wait_until_ready(),
             self.jobs.wait_until_ready(),
-            self.gateways.wait_until_ready(),
-            self.routes.wait_until_ready(),
         );
+        // A cluster without Gateway API, or one that does not show it to us, has releases all the same.
+        let routes = async {
+            let _ = tokio::join!(
+                self.classes.wait_until_ready(),
+                self.gateways.wait_until_ready(),
+                self.routes.wait_until_ready()
+            );
+        };
+        if tokio::time::timeout(OPTIONAL, routes).await.is_err() {
+            tracing::warn!("no Gateway API kinds in sight: lanes have no routes until they are");
+        }
     }
 }

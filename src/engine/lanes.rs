@@ -1,13 +1,22 @@
 //! Keeps the HTTPRoutes of every lane group as `domain::routes` plans them, and tells what came of it.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::{
     Api, Resource, ResourceExt,
     api::{DeleteParams, PostParams},
+    core::NamespaceResourceScope,
     runtime::reflector::ObjectRef,
 };
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
@@ -16,21 +25,29 @@ use super::{
 };
 use crate::{
     api::{
-        App, EnvironmentState, Lane, LaneGroup, LaneGroupStatus, LaneStatus, Release, RouteStatus,
-        gateway_api::{Gateway, HttpRoute},
+        App, EnvironmentState, GatewaySeen, Lane, LaneApp, LaneGroup, LaneGroupStatus, LaneMode, LaneStatus, Release,
+        RouteStatus, Served,
+        gateway_api::{Gateway, GatewayClass, HttpRoute},
         label,
     },
     domain::{
         batches::template::digest,
-        lanes::check,
-        routes::{Inputs, LaneVersion, carry_since, plan},
+        lanes::{Means, check, others},
+        routes::{
+            Inputs, LaneVersion, NEWS, Plan, answered, carry_since, gateway_seen, gateway_words, internal_gateway,
+            plan, same,
+        },
         text::Clean,
         workflow::{key, lane_open},
     },
 };
 
-/// One look at a group.
-pub(super) async fn look(options: &Options, cache: &Cache, group: &LaneGroup) -> kube::Result<()> {
+/// How long a gateway of somebody else has to hear of new pods before it hears of their route. Times are whole
+/// seconds: twice this is waited at most.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// One look at a group; answers when to look again though nothing has changed.
+pub(super) async fn look(options: &Options, cache: &Cache, group: &LaneGroup) -> kube::Result<Option<Duration>> {
     let lanes: Vec<Lane> = cache.lanes.state().iter().map(|l| (**l).clone()).collect();
     let releases = cache.releases.state();
     let releases: Vec<&Release> = releases.iter().map(|r| &**r).collect();
@@ -40,19 +57,30 @@ pub(super) async fn look(options: &Options, cache: &Cache, group: &LaneGroup) ->
 async fn group(
     options: &Options,
     cache: &Cache,
-    group: &LaneGroup,
+    told: &LaneGroup,
     lanes: &[Lane],
     releases: &[&Release],
     apps: &[Arc<App>],
-) -> kube::Result<()> {
-    let name = group.name_any();
-    let app_of = |name: &str| apps.iter().find(|a| a.name_any() == name).map(|a| &**a);
-    let version = |app: &str, tag: &str| version(cache, group, app_of(app), app, tag);
-    let open = |app: &str, tag: &str| lane_open(app, tag, &app_of, releases);
-    let planned = plan(&Inputs { group, lanes, version: &version, open: &open });
+) -> kube::Result<Option<Duration>> {
+    let name = told.name_any();
+    let now = Timestamp::now();
+    let all = cache.routes.state();
+    let seen = Parent::of(cache, options, &told.spec.entry.gateway);
+    // What is decided on is what serves the entry now, not what was told last.
+    let mut group = told.clone();
+    let status = group.status.get_or_insert_default();
+    status.gateway = seen.seen();
+    status.others = others(told, all.iter().map(|r| &**r));
+    let group = &group;
+    let (planned, settling) = planned(cache, group, lanes, releases, apps, now);
 
-    let live = cache.routes.state();
-    let live: Vec<_> = live.iter().filter(|r| r.labels().get(label::LANE_GROUP) == Some(&name)).collect();
+    let mut problems_of_group = planned.problems;
+    if let Some(gateway) = planned.gateway {
+        problems_of_group.extend(keep_gateway(options, cache, told, gateway).await?);
+    }
+    let own = |labels: &BTreeMap<String, String>| labels.get(label::LANE_GROUP) == Some(&name);
+    let live: Vec<_> =
+        all.iter().filter(|r| r.namespace().as_deref() == Some(&options.namespace) && own(r.labels())).collect();
     let owner = group.controller_owner_ref(&());
     let mut wanted = BTreeSet::new();
     for mut route in planned.routes {
@@ -61,41 +89,196 @@ async fn group(
         let mut object = serde_json::to_value(&route).map_err(kube::Error::SerdeError)?;
         let digest = digest(&object);
         let there = live.iter().find(|r| r.name_any() == route.name_any());
-        if there.is_some_and(|r| r.annotations().get(label::APPLIED) == Some(&digest) && r.spec == route.spec) {
+        let as_applied = there.is_some_and(|r| r.annotations().get(label::APPLIED) == Some(&digest));
+        if as_applied && there.is_some_and(|r| same(&r.spec, &route.spec)) {
             continue;
         }
         object["metadata"]["annotations"][label::APPLIED] = Value::from(digest);
         act::apply(options, &key(&object), &object).await?;
     }
     for route in live.iter().filter(|r| !wanted.contains(&r.name_any())) {
-        let api: Api<HttpRoute> = Api::namespaced(options.client.clone(), &options.namespace);
-        match api.delete(&route.name_any(), &DeleteParams::default()).await {
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
-            done => drop(done?),
-        }
+        delete::<HttpRoute>(options, &route.name_any()).await?;
     }
+    let inside = (group.spec.mode == LaneMode::Gateway).then(|| internal_gateway(group));
+    for gateway in cache.gateways.state().iter().filter(|g| own(g.labels()) && Some(g.name_any()) != inside) {
+        delete::<Gateway>(options, &gateway.name_any()).await?;
+    }
+    let routes: Vec<RouteStatus> =
+        live.iter().filter(|r| wanted.contains(&r.name_any())).map(|r| answered(r, now)).collect();
+    problems_of_group.extend(seen.words(now));
+    // It was asked for a moment ago: that it is not there yet is no news.
+    let inside = inside.map(|name| Parent::of(cache, options, &name)).filter(|p| p.gateway.is_some());
+    problems_of_group.extend(inside.iter().flat_map(|p| p.words(now)));
+    problems_of_group.extend(mixed(cache, group));
     let problems = check(&name, Some(group), lanes);
     let status = LaneGroupStatus {
-        routes: live.iter().filter(|r| wanted.contains(&r.name_any())).map(|r| route_status(r)).collect(),
-        problems: planned.problems.into_iter().chain(entry_problem(cache, options, group)).collect(),
-        addresses: addresses(cache, options, group),
+        problems: problems_of_group,
+        addresses: seen.addresses(),
+        internal: inside.as_ref().map(Parent::addresses).unwrap_or_default(),
+        ..LaneGroupStatus { routes: routes.clone(), ..group.status.clone().unwrap_or_default() }
     };
-    tell_group(options, group, status).await?;
+    tell_group(options, told, status).await?;
+    let unanswered = routes.iter().any(|r| r.accepted.is_none()) || inside.is_some_and(|p| !p.is_answered());
+    // What concerns a lane stands at the lane.
+    let of_routes = routes.iter().filter_map(|r| Some(format!("HTTPRoute {}: {}", r.name, r.message.as_ref()?)));
+    let of_routes: Vec<String> = of_routes.collect();
     for lane in lanes.iter().filter(|l| l.spec.group == name) {
         let own = lane.name_any();
         let mut apps = planned.lanes.get(&own).cloned().unwrap_or_default();
-        carry_since(lane.status.as_ref().map_or(&[], |s| &s.apps), &mut apps, Timestamp::now());
-        let status =
-            LaneStatus { apps, problems: problems.iter().filter(|p| p.lane == own).map(ToString::to_string).collect() };
-        tell_lane(options, lane, status).await?;
+        carry_since(lane.status.as_ref().map_or(&[], |s| &s.apps), &mut apps, now);
+        let problems = problems.iter().filter(|p| p.lane == own).map(ToString::to_string);
+        let problems = problems.chain(of_routes.iter().filter(|_| lane.spec.enabled).cloned()).collect();
+        tell_lane(options, lane, LaneStatus { apps, problems }).await?;
     }
-    Ok(())
+    let later = unanswered.then_some(Duration::from_secs(NEWS.unsigned_abs()));
+    Ok(if settling { Some(SETTLE) } else { later })
+}
+
+/// What ought to be; and whether some pods are only just there.
+fn planned(
+    cache: &Cache,
+    group: &LaneGroup,
+    lanes: &[Lane],
+    releases: &[&Release],
+    apps: &[Arc<App>],
+    now: Timestamp,
+) -> (Plan, bool) {
+    let app_of = |name: &str| apps.iter().find(|a| a.name_any() == name).map(|a| &**a);
+    let settling = Cell::new(false);
+    let version = |app: &str, tag: &str| {
+        // What has its route already is known.
+        let gray = |l: &&Lane| {
+            let apps = l.status.as_ref().map(|s| s.apps.as_slice()).unwrap_or_default();
+            l.spec.tag == tag && apps.iter().any(|a| a.app == app && a.served == Served::Gray)
+        };
+        let settled_before = if lanes.iter().any(|l| gray(&l)) { None } else { Some(now) };
+        let (version, unsettled) = version(cache, group, app_of(app), app, tag, settled_before);
+        settling.set(settling.get() || unsettled);
+        version
+    };
+    let open = |app: &str, tag: &str| lane_open(app, tag, &app_of, releases);
+    let planned = plan(&Inputs { group, lanes, version: &version, open: &open });
+    (planned, settling.get())
+}
+
+/// A Gateway as it is seen, and its class.
+struct Parent {
+    name: String,
+    gateway: Option<Arc<Gateway>>,
+    class: Option<Arc<GatewayClass>>,
+}
+
+impl Parent {
+    fn of(cache: &Cache, options: &Options, name: &str) -> Self {
+        let gateway = cache.gateways.get(&ObjectRef::new(name).within(&options.namespace));
+        let class = gateway.as_ref().and_then(|g| cache.classes.get(&ObjectRef::new(&g.spec.gateway_class_name)));
+        Self { name: name.to_owned(), gateway, class }
+    }
+
+    fn seen(&self) -> Option<GatewaySeen> {
+        self.gateway.as_ref().map(|g| gateway_seen(g, self.class.as_deref()))
+    }
+
+    fn words(&self, now: Timestamp) -> Vec<String> {
+        gateway_words(&self.name, self.gateway.as_deref(), self.class.as_deref(), now)
+    }
+
+    fn is_answered(&self) -> bool {
+        let conditions = self.gateway.as_ref().and_then(|g| g.status.as_ref()).map(|s| s.conditions.as_slice());
+        conditions.unwrap_or_default().iter().any(|c| c.type_ == "Accepted" && c.status != "Unknown")
+    }
+
+    /// Where requests come in: the Gateway's addresses, with each HTTP listener's port.
+    fn addresses(&self) -> Vec<String> {
+        let Some(gateway) = &self.gateway else { return vec![] };
+        let hosts: Vec<String> = gateway
+            .status
+            .iter()
+            .flat_map(|s| &s.addresses)
+            .filter_map(|a| a.value.as_deref())
+            .map(|a| Clean::from_untrusted(a).to_string())
+            .collect();
+        let ports: Vec<_> = gateway.spec.listeners.iter().filter(|l| l.protocol == "HTTP").map(|l| l.port).collect();
+        hosts.iter().flat_map(|h| ports.iter().map(move |p| format!("{h}:{p}"))).collect()
+    }
+}
+
+/// Keeps the Gateway between the services; in words, why not.
+async fn keep_gateway(
+    options: &Options,
+    cache: &Cache,
+    group: &LaneGroup,
+    mut wanted: Gateway,
+) -> kube::Result<Option<String>> {
+    let name = wanted.name_any();
+    let there = cache.gateways.get(&ObjectRef::new(&name).within(&options.namespace));
+    let ours = |g: &Gateway| g.labels().get(label::LANE_GROUP) == Some(&group.name_any());
+    if there.as_ref().is_some_and(|g| !ours(g)) {
+        return Ok(Some(format!("Gateway {name} is there and not ours: rename it, or set entry.gateway to another")));
+    }
+    wanted.metadata.owner_references = group.controller_owner_ref(&()).map(|o| vec![o]);
+    let mut object = serde_json::to_value(&wanted).map_err(kube::Error::SerdeError)?;
+    let digest = digest(&object);
+    let applied = there.as_ref().and_then(|g| g.annotations().get(label::APPLIED).cloned());
+    let as_wanted = there.as_ref().is_some_and(|g| {
+        let port = |g: &Gateway| g.spec.listeners.first().map(|l| l.port);
+        g.spec.gateway_class_name == wanted.spec.gateway_class_name && port(g) == port(&wanted)
+    });
+    if applied.as_ref() != Some(&digest) || !as_wanted {
+        object["metadata"]["annotations"][label::APPLIED] = Value::from(digest);
+        act::apply(options, &key(&object), &object).await?;
+    }
+    Ok(None)
+}
+
+async fn delete<K>(options: &Options, name: &str) -> kube::Result<()>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+{
+    let api: Api<K> = Api::namespaced(options.client.clone(), &options.namespace);
+    match api.delete(name, &DeleteParams::default()).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        done => done.map(drop),
+    }
+}
+
+/// A baseline that also takes in gray pods: whoever asks for it may meet them.
+fn mixed(cache: &Cache, group: &LaneGroup) -> Vec<String> {
+    let home = group.namespace().unwrap_or_default();
+    let slices = cache.slices.state();
+    let of_baseline = |app: &LaneApp| {
+        let own = |s: &&Arc<EndpointSlice>| {
+            s.namespace().as_deref() == Some(&home)
+                && s.labels().get(SERVICE).map(String::as_str) == Some(app.service())
+        };
+        let pods = slices.iter().filter(own).flat_map(|s| &s.endpoints);
+        let gray = pods.filter_map(|e| e.target_ref.as_ref()?.name.clone()).find_map(|pod| {
+            let pod = cache.pods.get(&ObjectRef::new(&pod).within(&home))?;
+            Some((pod.name_any(), pod.labels().get(label::SERVICE_TAG)?.clone()))
+        });
+        let (pod, tag) = gray?;
+        let service = app.service();
+        Some(format!(
+            "Service {service} also selects pods with a tag ({pod}: {tag}): untagged requests may meet them. \
+             Make its selector fit the baseline only"
+        ))
+    };
+    group.spec.apps.iter().filter_map(of_baseline).collect()
 }
 
 /// What is seen of an App's version with a lane's tag. A pod counts when the Service's endpoints say that it
 /// serves: what they do not know, no gateway can reach.
-fn version(cache: &Cache, group: &LaneGroup, app: Option<&App>, name: &str, tag: &str) -> LaneVersion {
-    let Some(member) = group.spec.apps.iter().find(|a| a.app == name) else { return LaneVersion::default() };
+/// A gateway that is not ours learns of pods by a watch of its own: for it they count a moment later, so that no
+/// route comes to it before its endpoints. The answer's other half: some are in that moment.
+fn version(
+    cache: &Cache,
+    group: &LaneGroup,
+    app: Option<&App>,
+    name: &str,
+    tag: &str,
+    opens: Option<Timestamp>,
+) -> (LaneVersion, bool) {
+    let Some(member) = group.spec.apps.iter().find(|a| a.app == name) else { return (LaneVersion::default(), false) };
     let service = member.lane_service(tag);
     let home = group.namespace().unwrap_or_default();
     let environment = app.and_then(|a| {
@@ -110,52 +293,24 @@ fn version(cache: &Cache, group: &LaneGroup, app: Option<&App>, name: &str, tag:
         let c = e.conditions.clone().unwrap_or_default();
         c.ready.unwrap_or(true) && c.terminating != Some(true)
     });
-    LaneVersion {
-        expected: environment.is_some_and(|e| e.state == EnvironmentState::Running),
-        service: there.is_some_and(|s| s.metadata.deletion_timestamp.is_none()),
-        ready: u32::try_from(ready.count()).unwrap_or(u32::MAX),
-    }
-}
-
-/// What the controllers of a route's parents say of it: the worst counts.
-fn route_status(route: &HttpRoute) -> RouteStatus {
-    let told: Vec<_> = route.status.iter().flat_map(|s| &s.parents).collect();
-    let verdicts =
-        || told.iter().flat_map(|p| &p.conditions).filter(|c| matches!(&*c.type_, "Accepted" | "ResolvedRefs"));
-    let bad = verdicts().find(|c| c.status == "False");
-    RouteStatus {
-        name: route.name_any(),
-        accepted: verdicts().next().map(|_| bad.is_none()),
-        by: told.first().map(|p| Clean::from_untrusted(&p.controller_name).to_string()),
-        message: bad.map(|c| Clean::from_untrusted(&format!("{}: {}", c.reason, c.message)).to_string()),
-    }
-}
-
-/// Why no request comes in at all: the Gateway is not there, or cannot listen.
-fn entry_problem(cache: &Cache, options: &Options, group: &LaneGroup) -> Option<String> {
-    let name = &group.spec.entry.gateway;
-    let key = ObjectRef::<Gateway>::new(name).within(&options.namespace);
-    let Some(gateway) = cache.gateways.get(&key) else {
-        return Some(format!("there is no Gateway {name} in namespace {}", options.namespace));
+    let opens = opens.filter(|_| Means::of(group).is_some());
+    let young =
+        |at: Option<Timestamp>| opens.zip(at).is_some_and(|(now, t)| now.duration_since(t).unsigned_abs() < 2 * SETTLE);
+    let pods = &cache.pods;
+    let settled = |e: &Endpoint| {
+        let pod = e.target_ref.as_ref().and_then(|r| pods.get(&ObjectRef::new(r.name.as_deref()?).within(&home)));
+        let conditions = pod.as_ref().and_then(|p| p.status.as_ref()?.conditions.as_deref()).unwrap_or_default();
+        let at = conditions.iter().find(|c| c.type_ == "Ready").and_then(|c| c.last_transition_time.as_ref());
+        !young(at.map(|t| t.0))
     };
-    let mut told = gateway.status.iter().flat_map(|s| &s.conditions);
-    let bad = told.find(|c| matches!(&*c.type_, "Accepted" | "Programmed") && c.status == "False")?;
-    Some(format!("Gateway {name}: {}", Clean::bounded(&bad.message, 300)))
-}
-
-/// Where requests come in: the Gateway's addresses, with each HTTP listener's port.
-fn addresses(cache: &Cache, options: &Options, group: &LaneGroup) -> Vec<String> {
-    let key = ObjectRef::<Gateway>::new(&group.spec.entry.gateway).within(&options.namespace);
-    let Some(gateway) = cache.gateways.get(&key) else { return vec![] };
-    let hosts: Vec<String> = gateway
-        .status
-        .iter()
-        .flat_map(|s| &s.addresses)
-        .filter_map(|a| a.value.as_deref())
-        .map(|a| Clean::from_untrusted(a).to_string())
-        .collect();
-    let ports: Vec<_> = gateway.spec.listeners.iter().filter(|l| l.protocol == "HTTP").map(|l| l.port).collect();
-    hosts.iter().flat_map(|h| ports.iter().map(move |p| format!("{h}:{p}"))).collect()
+    let made = there.as_ref().and_then(|s| s.metadata.creation_timestamp.as_ref()).map(|t| t.0);
+    let (old, new): (Vec<&Endpoint>, Vec<&Endpoint>) = ready.partition(|e| settled(e) && !young(made));
+    let version = LaneVersion {
+        expected: new.is_empty() && environment.is_some_and(|e| e.state == EnvironmentState::Running),
+        service: there.is_some_and(|s| s.metadata.deletion_timestamp.is_none()),
+        ready: u32::try_from(old.len()).unwrap_or(u32::MAX),
+    };
+    (version, !new.is_empty())
 }
 
 async fn tell_group(options: &Options, group: &LaneGroup, status: LaneGroupStatus) -> kube::Result<()> {

@@ -22,7 +22,10 @@ use super::{
 use crate::{
     api::{App, LaneGroup, Release, ReleasePhase},
     cluster::error,
-    domain::workflow::{Decision, Name, Trouble, decide},
+    domain::{
+        routes::internal_gateway,
+        workflow::{Decision, Name, Trouble, decide},
+    },
 };
 
 /// Changes that come together are one look.
@@ -82,7 +85,9 @@ impl Concerned {
             || self.is(Key::All)
             || self.is(Key::Group(group.name_any()))
             || self.is(Key::Routes(group.name_any()))
+            || self.is(Key::Class)
             || self.is(Key::Gateway(group.spec.entry.gateway.clone()))
+            || self.is(Key::Gateway(internal_gateway(group)))
             || group.spec.apps.iter().any(|a| self.apps.contains(&a.app) || self.mates.contains(&a.app))
             || self.changed.iter().any(|k| matches!(k, Key::Service(service) if serves(service)))
     }
@@ -136,7 +141,7 @@ impl Looker {
                 continue;
             }
             let again = match lanes::look(&self.options, &self.cache, group).await {
-                Ok(()) => IDLE,
+                Ok(again) => again.map_or(IDLE, |d| d.min(IDLE)),
                 Err(why) => {
                     tracing::warn!(group = group.name_any(), "lanes: {}", error::words(&why));
                     AGAIN.0

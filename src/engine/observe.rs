@@ -139,7 +139,8 @@ fn groups_of(cache: &Cache, app: &str) -> BTreeSet<String> {
 fn routes(all: &[Arc<HttpRoute>], groups: &BTreeSet<String>) -> RoutesSeen {
     let mut backends = BTreeSet::new();
     let mut pending = false;
-    for route in all {
+    // Routes of others are not in a lane's hands.
+    for route in all.iter().filter(|r| r.labels().contains_key(label::LANE_GROUP)) {
         let home = route.namespace().unwrap_or_default();
         for backend in route.spec.rules.iter().flat_map(|r| &r.backend_refs) {
             backends.insert((backend.namespace.clone().unwrap_or_else(|| home.clone()), backend.name.clone()));

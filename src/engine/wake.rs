@@ -10,7 +10,7 @@ use kube::{Resource, ResourceExt};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Notify;
 
-use crate::api::label;
+use crate::api::{gateway_api::HttpRoute, label};
 
 /// Whom a change concerns.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,6 +31,8 @@ pub(super) enum Key {
     Service(String),
     /// Lane groups that come in by a Gateway.
     Gateway(String),
+    /// Every lane group: what serves Gateways.
+    Class,
     /// A Deployment that says nothing of an App, or its pods: namespace, name.
     Workload(String, String),
 }
@@ -75,6 +77,17 @@ fn app_or(object: &impl ResourceExt, deployment: Option<&str>) -> Vec<Key> {
 
 fn labelled(object: &impl ResourceExt) -> Option<Key> {
     object.labels().get(label::APP).cloned().map(Key::App)
+}
+
+/// Its lane group, or else those whose Gateway it is at.
+pub(super) fn of_route(route: &HttpRoute) -> Vec<Key> {
+    match route.labels().get(label::LANE_GROUP) {
+        Some(group) => vec![Key::Routes(group.clone())],
+        None => {
+            let parents = route.spec.parent_refs.iter().filter(|p| p.is_gateway());
+            parents.map(|p| Key::Gateway(p.name.clone())).collect()
+        }
+    }
 }
 
 pub(super) fn of_app(object: &impl ResourceExt) -> Vec<Key> {

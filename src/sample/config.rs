@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use color_eyre::eyre::{Result, WrapErr};
+use color_eyre::eyre::{Result, WrapErr, bail};
 
 /// A service as it runs.
 #[derive(Clone, Debug)]
@@ -25,6 +25,9 @@ pub struct Config {
     pub down: bool,
     /// `LAMEDUCK_MS`: go on accepting this long after SIGTERM, for callers that do not know yet.
     pub lameduck: Duration,
+    /// `NEXT_VIA`: `host:port` of the gateway between the services. It is asked for the next service by its Service's
+    /// name as Host, instead of the Service itself.
+    pub via: Option<String>,
     /// `SPRING_CLOUD_X_SERVICE_HOST:PORT`.
     pub b: Next,
     /// The same.
@@ -49,6 +52,7 @@ impl Config {
         let ip = ip.parse().wrap_err_with(|| format!("POD_IP: {ip:?} is no IP address"))?;
         let port = number(env, "PORT", u64::from(default))?;
         let port = u16::try_from(port).wrap_err_with(|| format!("PORT: {port} is no port"))?;
+        let via = env("NEXT_VIA").filter(|v| !v.is_empty()).map(|v| authority(&v)).transpose()?;
         let lameduck = Duration::from_millis(number(env, "LAMEDUCK_MS", 500)?);
         Ok(Self {
             letter,
@@ -60,6 +64,7 @@ impl Config {
             drop_tag: env("DROP_TAG").is_some_and(|v| v != "0"),
             down: env("HEALTH").is_some_and(|v| v == "down"),
             lameduck,
+            via,
             b: next("spring-cloud-b", "SPRING_CLOUD_B", env),
             c: next("spring-cloud-c", "SPRING_CLOUD_C", env),
         })
@@ -69,6 +74,15 @@ impl Config {
     pub fn link(&self) -> String {
         let config = if self.letter == 'A' { format!("[config={}]", self.config) } else { String::new() };
         format!("{}{}[{}]{config}", self.letter, self.tag, self.address.ip())
+    }
+}
+
+/// `http://host:port` to `host:port`.
+fn authority(url: &str) -> Result<String> {
+    let uri: http::Uri = url.parse().wrap_err_with(|| format!("NEXT_VIA: {url:?} is no URL"))?;
+    match (uri.scheme_str(), uri.authority(), uri.path()) {
+        (Some("http"), Some(authority), "/") => Ok(authority.to_string()),
+        _ => bail!("NEXT_VIA: {url:?} is not of the form http://host:port"),
     }
 }
 

@@ -44,7 +44,7 @@ impl Caller {
         headers: &HeaderMap,
     ) -> Result<String, Failure> {
         let unavailable = |why: String| (StatusCode::SERVICE_UNAVAILABLE, why);
-        let Some(authority) = &next.authority else {
+        let Some(authority) = me.via.as_ref().or(next.authority.as_ref()) else {
             let variable = next.service.to_uppercase().replace('-', "_");
             return Err(unavailable(format!(
                 "{} cannot find {}: {variable}_SERVICE_HOST and _PORT are not set. Create the Service {} in this \
@@ -53,6 +53,9 @@ impl Caller {
             )));
         };
         let mut request = Request::get(format!("http://{authority}{path}"));
+        if me.via.is_some() {
+            request = request.header("host", &next.service);
+        }
         for name in ["traceparent", "tracestate", "baggage", me.tag_header.as_str()] {
             if me.drop_tag && (name == "baggage" || name == me.tag_header) {
                 continue;

@@ -251,12 +251,17 @@ fn group() -> LaneGroup {
         ..LaneGroupSpec::default()
     };
     let mut group = LaneGroup::new("mse-demo", spec);
-    let route =
-        |name: &str| RouteStatus { name: name.into(), accepted: Some(true), by: Some("pocket".into()), message: None };
+    let route = |name: &str| RouteStatus {
+        name: name.into(),
+        accepted: Some(true),
+        by: Some("graylane.dev/lane-gateway".into()),
+        ..RouteStatus::default()
+    };
     group.status = Some(LaneGroupStatus {
         routes: ["mse-demo-entry", "mse-demo-a", "mse-demo-b", "mse-demo-c"].map(route).into(),
         problems: vec![],
         addresses: vec!["127.64.0.1:8080".into()],
+        ..LaneGroupStatus::default()
     });
     group
 }

@@ -44,10 +44,7 @@ pub fn check(world: &World, name: &str, spec: &LaneSpec) -> Vec<Problem> {
     let after = lanes_with(world, name, Some(spec));
     let before: Vec<Lane> = world.lanes.values().map(|l| (**l).clone()).collect();
     let group = world.groups.get(&spec.group).map(Arc::as_ref);
-    let old = lanes::check(&spec.group, group, &before);
-    let new = lanes::check(&spec.group, group, &after);
-    // What was wrong with other lanes before is not of this change.
-    new.into_iter().filter(|p| p.lane == name || !old.contains(p)).collect()
+    lanes::introduced(&spec.group, group, &before, &after, name)
 }
 
 /// The newest requests at the entry of a group, one of each form.

@@ -36,8 +36,12 @@ pub struct Demo {
 impl Demo {
     /// Starts it and waits until production serves.
     pub async fn start() -> Self {
+        Self::start_in(tempfile::tempdir().unwrap()).await
+    }
+
+    /// The same, in a state folder in which something is already.
+    pub async fn start_in(dir: tempfile::TempDir) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let dir = tempfile::tempdir().unwrap();
         let (child, client) = spawn(dir.path()).await;
         Self { dir, child, client }
     }

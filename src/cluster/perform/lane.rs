@@ -9,6 +9,7 @@ use kube::{
 use super::{Outcome, PerformError, Place, Result, TRIES, check, is_conflict, told};
 use crate::{
     api::{self, Lane, LaneGroup, LaneSpec},
+    cluster::gateways,
     domain::{
         intent::Seen,
         lanes::{self, Severity},
@@ -82,13 +83,18 @@ async fn edit(
 
 /// Refuses a lane with errors, seen among the others of its group.
 async fn sound(at: &Place<'_>, name: &str, spec: &LaneSpec) -> Result<()> {
-    let mut all = at.api::<Lane>().list(&ListParams::default()).await.map_err(told("listing lanes"))?.items;
-    all.retain(|l| l.name_any() != name);
+    let before = at.api::<Lane>().list(&ListParams::default()).await.map_err(told("listing lanes"))?.items;
+    let mut all: Vec<Lane> = before.iter().filter(|l| l.name_any() != name).cloned().collect();
     let metadata = ObjectMeta { name: Some(name.into()), ..ObjectMeta::default() };
     all.push(Lane { metadata, spec: spec.clone(), status: None });
     let group = at.api::<LaneGroup>().get_opt(&spec.group).await.map_err(told(format!("lane group {}", spec.group)))?;
-    let problems = lanes::check(&spec.group, group.as_ref(), &all);
-    let mine = problems.iter().filter(|p| p.severity == Severity::Error && p.lane == name);
+    let group = match group {
+        Some(group) => Some(gateways::as_now(at.client, group).await),
+        None => None,
+    };
+    // Also what it would do to others: a lane that fills the route up leaves no room for those after it.
+    let problems = lanes::introduced(&spec.group, group.as_ref(), &before, &all, name);
+    let mine = problems.iter().filter(|p| p.severity == Severity::Error);
     let told: Vec<String> = mine.map(ToString::to_string).collect();
     if told.is_empty() { Ok(()) } else { Err(PerformError::refused(told.join("; "))) }
 }

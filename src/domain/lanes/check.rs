@@ -1,9 +1,11 @@
 //! What is wrong with the lanes of a group, in words, before they are saved.
 
 use super::{
-    Problem, Rules, Severity,
+    Means, Problem, Rules, Severity, coloured,
     compile::{name, ordered},
+    express::ways,
     facts::{Branch, Facts},
+    taken_before,
     text::print,
     to_basis_points,
 };
@@ -37,7 +39,36 @@ pub fn check(group_name: &str, group: Option<&LaneGroup>, lanes: &[Lane]) -> Vec
     }
     sums(group_name, lanes, &mut problems);
     pairs(group_name, lanes, &mut problems);
+    if let Some(group) = group {
+        at_gateway(group, lanes, &mut problems);
+    }
     problems
+}
+
+/// What is wrong with the lane called `own` as it would be, and with others because of it: what was wrong with others
+/// before is not of this change.
+pub fn introduced(group: &str, of: Option<&LaneGroup>, before: &[Lane], after: &[Lane], own: &str) -> Vec<Problem> {
+    let old = check(group, of, before);
+    check(group, of, after).into_iter().filter(|p| p.lane == own || !old.contains(p)).collect()
+}
+
+/// What the gateway at the entry cannot do, and who comes first there.
+fn at_gateway(group: &LaneGroup, lanes: &[Lane], problems: &mut Vec<Problem>) {
+    let own = || lanes.iter().filter(|l| Some(&l.spec.group) == group.metadata.name.as_ref());
+    if let Some(means) = Means::of(group) {
+        problems.extend(coloured(group, lanes, &means).1);
+        for lane in own().filter(|l| !l.spec.enabled) {
+            let wrong = ways(&lane.spec, &means).err().unwrap_or_default();
+            let told = |(place, text)| Problem { severity: Severity::Error, lane: name(lane).into(), place, text };
+            problems.extend(wrong.into_iter().map(told));
+        }
+    }
+    for lane in own() {
+        for text in taken_before(group, Some(lane)) {
+            let place = "match".to_owned();
+            problems.push(Problem { severity: Severity::Warning, lane: name(lane).into(), place, text });
+        }
+    }
 }
 
 fn tag(lane: &Lane, group: Option<&LaneGroup>, add: &mut impl FnMut(Severity, &str, String)) {

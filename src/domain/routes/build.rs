@@ -1,11 +1,17 @@
-//! The HTTPRoutes themselves: one for the entry, one for each app.
+//! The HTTPRoutes themselves: one for the entry, one for each app; and the Gateway between the services.
 
-use crate::api::{
-    GROUP, LaneApp, LaneGroup, LaneMode,
-    gateway_api::{
-        BackendRef, HttpRoute, HttpRouteSpec, LocalRef, ParentRef, PathMatch, PathRewrite, RouteFilter, RouteMatch,
-        RouteRule, UrlRewrite, ValueMatch,
+use std::collections::BTreeMap;
+
+use crate::{
+    api::{
+        GROUP, LaneApp, LaneGroup, LaneMode,
+        gateway_api::{
+            BackendRef, Gateway, GatewaySpec, HeaderModifier, HeaderValuePair, HttpRoute, HttpRouteSpec, Listener,
+            LocalRef, ParentRef, PathMatch, PathRewrite, RouteFilter, RouteMatch, RouteRule, UrlRewrite, ValueMatch,
+        },
+        label,
     },
+    domain::lanes::{Coloured, MOST_MATCHES, MOST_RULES, Tag},
 };
 
 /// Name of the entry route of a group.
@@ -23,7 +29,85 @@ pub fn internal_gateway(group: &LaneGroup) -> String {
     format!("{}-internal", group.spec.entry.gateway)
 }
 
-/// The route at the entry: colours by the group's lanes, rewrites, hands over to the app's Service. None
+/// The Gateway between the services, in `gateway` mode: of the entry's class unless the group says otherwise.
+pub fn gateway(group: &LaneGroup) -> Option<Gateway> {
+    let seen = group.status.as_ref().and_then(|s| s.gateway.as_ref());
+    let internal = group.spec.internal.clone().unwrap_or_default();
+    let class = internal.gateway_class_name.clone().or_else(|| seen.map(|s| s.class.clone()))?;
+    let listener =
+        Listener { name: "http".into(), port: internal.port(), protocol: "HTTP".into(), ..Listener::default() };
+    let spec = GatewaySpec { gateway_class_name: class, listeners: vec![listener], ..GatewaySpec::default() };
+    let mut gateway = Gateway::new(&internal_gateway(group), spec);
+    gateway.metadata.namespace = Some(namespace(group).into());
+    let name = group.metadata.name.clone().unwrap_or_default();
+    gateway.metadata.labels = Some(BTreeMap::from([(label::LANE_GROUP.to_owned(), name)]));
+    (group.spec.mode == LaneMode::Gateway).then_some(gateway)
+}
+
+/// The entry's routes for a gateway that is not ours. It colours by matches, and asks itself for the version that
+/// serves a tag now: whether it would go through the routes of a Service, no specification says. `serves` tells
+/// whether an app (by its place) has such a version. Of several routes each holds whole entry paths.
+pub fn coloured(group: &LaneGroup, rules: &[Vec<Coloured>], serves: &dyn Fn(usize, &str) -> bool) -> Vec<HttpRoute> {
+    let name = group.metadata.name.as_deref().unwrap_or_default();
+    let mut packed: Vec<Vec<RouteRule>> = vec![];
+    for (entry, of_entry) in group.spec.entry.routes.iter().zip(rules) {
+        let Some(at) = group.spec.apps.iter().position(|a| a.app == entry.app) else { continue };
+        if !entry.path.starts_with('/') {
+            continue;
+        }
+        let next: Vec<RouteRule> = of_entry.iter().map(|rule| coloured_rule(group, at, rule, serves)).collect();
+        let matches = |rules: &[RouteRule]| rules.iter().map(|r| r.matches.len()).sum::<usize>();
+        let room = |last: &&mut Vec<RouteRule>| {
+            last.len() + next.len() <= MOST_RULES && matches(last) + matches(&next) <= MOST_MATCHES
+        };
+        match packed.last_mut().filter(room) {
+            Some(last) => last.extend(next),
+            None => packed.push(next),
+        }
+    }
+    let route = |(i, rules): (usize, Vec<RouteRule>)| {
+        let own = if i == 0 { entry_name(name) } else { format!("{}-{}", entry_name(name), i + 1) };
+        let spec = HttpRouteSpec {
+            parent_refs: vec![ParentRef::gateway(&group.spec.entry.gateway)],
+            hostnames: group.spec.entry.host.iter().cloned().collect(),
+            rules,
+        };
+        HttpRoute::of_group(namespace(group), &own, name, spec)
+    };
+    packed.into_iter().enumerate().map(route).collect()
+}
+
+fn coloured_rule(group: &LaneGroup, at: usize, rule: &Coloured, serves: &dyn Fn(usize, &str) -> bool) -> RouteRule {
+    let app = &group.spec.apps[at];
+    let header = &group.spec.propagation.header;
+    let change = match &rule.tag {
+        Tag::Set(tag) => {
+            let set = vec![HeaderValuePair { name: header.clone(), value: tag.clone() }];
+            Some(HeaderModifier { set, ..HeaderModifier::default() })
+        }
+        Tag::None if !group.spec.client_may_tag => {
+            Some(HeaderModifier { remove: vec![header.clone()], ..HeaderModifier::default() })
+        }
+        Tag::Own(_) | Tag::None => None,
+    };
+    let modify = |change| RouteFilter {
+        kind: "RequestHeaderModifier".into(),
+        request_header_modifier: Some(change),
+        ..RouteFilter::default()
+    };
+    let service = match &rule.tag {
+        Tag::Set(tag) | Tag::Own(tag) if serves(at, tag) => app.lane_service(tag),
+        _ => app.service().to_owned(),
+    };
+    RouteRule {
+        matches: rule.matches.clone(),
+        filters: change.map(modify).into_iter().chain(rule.rewrite.as_deref().map(rewrite)).collect(),
+        backend_refs: vec![BackendRef::service(&service, app.port)],
+        ..RouteRule::default()
+    }
+}
+
+/// The route at our own entry: colours by the group's lanes, rewrites, hands over to the app's Service. None
 /// while the group has no entry path that leads to an app of it.
 pub fn entry(group: &LaneGroup) -> (Option<HttpRoute>, Vec<String>) {
     let name = group.metadata.name.as_deref().unwrap_or_default();

@@ -1,0 +1,32 @@
+//! What serves a lane group's entry at this moment, read from the cluster itself: for a check before something is
+//! saved, when the engine may not have looked yet.
+
+use kube::{Api, Client, ResourceExt, api::ListParams};
+
+use crate::{
+    api::{
+        LaneGroup,
+        gateway_api::{Gateway, GatewayClass, HttpRoute},
+    },
+    domain::{lanes, routes::gateway_seen},
+};
+
+/// The group with its gateway, and the routes of others there, as they are now. What cannot be read (a cluster
+/// without Gateway API, no right to it) stays as the engine told it.
+pub async fn as_now(client: &Client, mut group: LaneGroup) -> LaneGroup {
+    let home = group.namespace().unwrap_or_default();
+    let gateways: Api<Gateway> = Api::namespaced(client.clone(), &home);
+    let Ok(Some(gateway)) = gateways.get_opt(&group.spec.entry.gateway).await else { return group };
+    let classes: Api<GatewayClass> = Api::all(client.clone());
+    let Ok(class) = classes.get_opt(&gateway.spec.gateway_class_name).await else { return group };
+    let routes: Api<HttpRoute> = Api::namespaced(client.clone(), &home);
+    let others = routes.list(&ListParams::default()).await.map(|routes| lanes::others(&group, &routes.items));
+    let status = group.status.get_or_insert_default();
+    status.gateway = Some(gateway_seen(&gateway, class.as_ref()));
+    if let Ok(others) = others {
+        // Of other namespaces only the engine knows.
+        status.others.retain(|o| !o.route.starts_with(&format!("{home}/")));
+        status.others.extend(others);
+    }
+    group
+}

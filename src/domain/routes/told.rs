@@ -1,0 +1,169 @@
+//! What controllers write back, in words: who took a Gateway and a route, who did not and why, and that nobody has
+//! answered at all, with since when.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
+
+use crate::{
+    api::{
+        GatewaySeen, RouteStatus,
+        gateway_api::{Gateway, GatewayClass, HttpRoute, HttpRouteSpec},
+    },
+    domain::text::Clean,
+};
+
+/// A controller that has not answered for as many seconds has not just been asked.
+pub const NEWS: i64 = 5;
+const MOST_WORDS: usize = 300;
+
+/// By what a Gateway is served.
+pub fn gateway_seen(gateway: &Gateway, class: Option<&GatewayClass>) -> GatewaySeen {
+    let clean = |text: &str| Clean::bounded(text, 100).to_string();
+    let features = class.and_then(|c| c.status.as_ref()?.supported_features.as_ref());
+    let of_routes = |name: &&str| name.starts_with("HTTPRoute");
+    GatewaySeen {
+        class: clean(&gateway.spec.gateway_class_name),
+        controller: class.map(|c| clean(&c.spec.controller_name)),
+        features: features.map(|all| all.iter().map(|f| f.name.as_str()).filter(of_routes).map(clean).collect()),
+    }
+}
+
+/// What is wrong with a Gateway; empty while it is fine or has only just been asked for.
+pub fn gateway_words(
+    name: &str,
+    gateway: Option<&Gateway>,
+    class: Option<&GatewayClass>,
+    now: Timestamp,
+) -> Vec<String> {
+    let Some(gateway) = gateway else { return vec![format!("there is no Gateway {name}")] };
+    let asked = Clean::bounded(&gateway.spec.gateway_class_name, 100);
+    let Some(class) = class else {
+        return vec![format!("Gateway {name}: there is no GatewayClass {asked}")];
+    };
+    let told = |conditions: &[Condition], what: &str| {
+        let bad = conditions.iter().find(|c| matches!(&*c.type_, "Accepted" | "Programmed") && c.status == "False")?;
+        Some(format!("{what}: {}", said(bad)))
+    };
+    let of_class = class.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
+    let of_gateway = gateway.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
+    // What is not written by a controller is told by a definition's default: status Unknown, reason Pending.
+    let answered = |c: &&Condition| c.type_ == "Accepted" && c.status != "Unknown";
+    if !of_class.iter().chain(of_gateway).any(|c| answered(&c)) && !is_news(&gateway.metadata, now) {
+        let controller = Clean::bounded(&class.spec.controller_name, 100);
+        let since = since(changed(&gateway.metadata));
+        return vec![format!("Gateway {name}: {controller} of class {asked} has not answered{since}: does it run?")];
+    }
+    let mut words = Vec::from_iter(told(of_class, &format!("GatewayClass {asked}")));
+    words.extend(told(of_gateway, &format!("Gateway {name}")));
+    let fine = words.is_empty();
+    let listeners = gateway.status.iter().flat_map(|s| &s.listeners);
+    for listener in listeners.filter(|_| fine).take(4) {
+        let of = format!("Gateway {name}, listener {}", Clean::bounded(&listener.name, 60));
+        let bad = listener.conditions.iter().find(|c| {
+            matches!(&*c.type_, "Accepted" | "Programmed" | "ResolvedRefs") && c.status == "False"
+                || c.type_ == "Conflicted" && c.status == "True"
+        });
+        words.extend(bad.map(|c| format!("{of}: {}", said(c))));
+    }
+    words
+}
+
+/// What a route's controllers say of it: the worst counts.
+pub fn answered(route: &HttpRoute, now: Timestamp) -> RouteStatus {
+    let parents = route.status.iter().flat_map(|s| &s.parents);
+    let wanted = |p: &&crate::api::gateway_api::RouteParentStatus| {
+        let same = |r: &crate::api::gateway_api::ParentRef| {
+            r.name == p.parent_ref.name && r.is_gateway() == p.parent_ref.is_gateway()
+        };
+        route.spec.parent_refs.iter().any(same)
+    };
+    let told: Vec<_> = parents.filter(wanted).collect();
+    let verdicts = || {
+        let all = told.iter().flat_map(|p| &p.conditions);
+        all.filter(|c| matches!(&*c.type_, "Accepted" | "ResolvedRefs" | "PartiallyInvalid") && c.status != "Unknown")
+    };
+    let bad = verdicts().find(|c| (c.status == "False") != (c.type_ == "PartiallyInvalid"));
+    let newest = verdicts().filter(|c| c.type_ == "Accepted").map(|c| c.last_transition_time.0).max();
+    let late = verdicts().any(|c| c.observed_generation.is_some() && c.observed_generation < route.metadata.generation);
+    let by = told.first().map(|p| Clean::bounded(&p.controller_name, 100).to_string());
+    let parent = route.spec.parent_refs.first();
+    let asked = parent.map_or_else(String::new, |p| format!("{} {}", p.kind.as_deref().unwrap_or("Gateway"), p.name));
+    let asked_at = changed(&route.metadata);
+    let (message, since) = match (bad, newest) {
+        (Some(bad), _) => (Some(said(bad)), Some(bad.last_transition_time.0)),
+        (None, None) if is_news(&route.metadata, now) => (None, asked_at),
+        (None, None) => {
+            let hint = match parent.is_some_and(|p| p.is_service()) {
+                true => "is there a mesh that takes routes of Services? Else use mode gateway",
+                false => "does its controller run?",
+            };
+            (Some(format!("nobody has answered for {asked}{}: {hint}", since(asked_at))), asked_at)
+        }
+        (None, Some(_)) if late && !is_news(&route.metadata, now) => {
+            let who = by.as_deref().unwrap_or_default();
+            (Some(format!("{who} has not answered to the last change{}", since(asked_at))), asked_at)
+        }
+        (None, newest) => (None, newest),
+    };
+    RouteStatus {
+        name: route.metadata.name.clone().unwrap_or_default(),
+        accepted: newest.map(|_| bad.is_none()).or(bad.map(|_| false)),
+        by,
+        message,
+        since: since_text(since),
+    }
+}
+
+/// Whether two specs say the same once a server has filled in what a definition gives by default.
+pub fn same(a: &HttpRouteSpec, b: &HttpRouteSpec) -> bool {
+    normal(a) == normal(b)
+}
+
+fn normal(spec: &HttpRouteSpec) -> HttpRouteSpec {
+    let mut spec = spec.clone();
+    for rule in &mut spec.rules {
+        for m in &mut rule.matches {
+            m.path.get_or_insert_with(|| crate::api::gateway_api::PathMatch {
+                kind: "PathPrefix".into(),
+                value: "/".into(),
+            });
+        }
+        if rule.matches.is_empty() {
+            let path = crate::api::gateway_api::PathMatch { kind: "PathPrefix".into(), value: "/".into() };
+            rule.matches.push(crate::api::gateway_api::RouteMatch { path: Some(path), ..Default::default() });
+        }
+        for backend in &mut rule.backend_refs {
+            backend.group.get_or_insert_default();
+            backend.kind.get_or_insert_with(|| "Service".into());
+            backend.weight.get_or_insert(1);
+        }
+    }
+    spec
+}
+
+fn said(condition: &Condition) -> String {
+    let words = match condition.message.trim() {
+        "" => condition.reason.clone(),
+        message => format!("{}: {message}", condition.reason),
+    };
+    format!("{} is {} ({})", condition.type_, condition.status.to_lowercase(), Clean::bounded(&words, MOST_WORDS))
+}
+
+/// When its spec was last written by a manager, or else when it was made.
+fn changed(meta: &ObjectMeta) -> Option<Timestamp> {
+    let spec = meta.managed_fields.iter().flatten().filter(|e| e.subresource.is_none());
+    let time = |t: &Option<Time>| t.as_ref().map(|t| t.0);
+    spec.filter_map(|e| time(&e.time)).max().or_else(|| time(&meta.creation_timestamp))
+}
+
+fn is_news(meta: &ObjectMeta, now: Timestamp) -> bool {
+    changed(meta).is_none_or(|at| now.duration_since(at).as_secs() < NEWS)
+}
+
+fn since(at: Option<Timestamp>) -> String {
+    since_text(at).map(|t| format!(" since {t}")).unwrap_or_default()
+}
+
+fn since_text(at: Option<Timestamp>) -> Option<String> {
+    at.map(|t| Timestamp::from_second(t.as_second()).unwrap_or(t).to_string())
+}
