@@ -83,7 +83,7 @@ fn act() -> Vec<Value> {
         rule("autoscaling", &["horizontalpodautoscalers"], &[READ, WRITE].concat()),
         rule("policy", &["poddisruptionbudgets"], &[READ, WRITE].concat()),
         rule("networking.k8s.io", &["ingresses", "networkpolicies"], &[READ, WRITE].concat()),
-        rule("gateway.networking.k8s.io", &["httproutes"], WRITE),
+        rule("gateway.networking.k8s.io", &["httproutes", "gateways"], WRITE),
     ]
 }
 
