@@ -10,6 +10,7 @@ pub mod logs;
 pub mod meter;
 pub mod perform;
 pub mod plugin;
+pub mod rights;
 pub mod status;
 pub mod trace;
 pub mod watch;

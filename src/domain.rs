@@ -8,6 +8,7 @@ pub mod intent;
 pub mod lanes;
 pub mod observe;
 pub mod request;
+pub mod rights;
 pub mod routes;
 pub mod template;
 pub mod text;

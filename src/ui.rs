@@ -14,6 +14,7 @@ pub mod keymap;
 pub mod model;
 pub mod options;
 pub mod question;
+pub mod rights;
 pub mod rule;
 pub mod run;
 pub mod terminal;

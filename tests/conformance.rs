@@ -9,5 +9,7 @@ mod control_plane;
 #[path = "support/fake_kubelet.rs"]
 mod fake_kubelet;
 
-#[path = "conformance/objects.rs"]
-mod objects;
+#[path = "conformance/rollouts.rs"]
+mod rollouts;
+#[path = "conformance/story.rs"]
+mod story;

@@ -28,7 +28,7 @@ use crate::{
 
 mod seat;
 
-use seat::{Here, Home, Seat};
+use seat::{Home, Seat};
 
 /// Old lines of a log that come at once.
 const LINES_AT_ONCE: usize = 256;
@@ -39,8 +39,9 @@ pub(super) async fn run(global: &Global) -> Result<()> {
     let source = session::source(global, &config)?;
     let connected = connect::connect(&source, config.namespace.as_deref()).await?;
     // A pocket's own log is written by whoever runs it.
+    let by = session::acting(global, &config, &source, &connected.client).await?;
     let home = Home { place: place_of(&source, &connected.name), source: Some(source), connected, worlds: None };
-    show(global, &config, Seat::new(home, global.kubeconfig.clone(), config.namespace.clone())).await
+    show(global, &config, Seat::new(home, by, global.kubeconfig.clone(), config.namespace.clone())).await
 }
 
 /// On the demo that this process runs.
@@ -51,26 +52,25 @@ pub(super) async fn with_demo(global: &Global, dir: &Path, demo: &Demo) -> Resul
         Connected { client: clusters.home().clone(), clusters, namespace: seed::NAMESPACE.into(), name: "demo".into() };
     let place = format!("pocket {}", short(dir));
     let home = Home { place, source: None, connected, worlds: Some(demo.worlds()) };
-    show(global, &config, Seat::new(home, global.kubeconfig.clone(), None)).await
+    show(global, &config, Seat::new(home, config.user(), global.kubeconfig.clone(), None)).await
 }
 
 async fn show(global: &Global, config: &Config, seat: Seat) -> Result<()> {
     let named = config.color.as_deref().map(str::parse).transpose();
     let named = named.map_err(|why: String| session::usage(format!("color in the configuration: {why}")))?;
-    let by = config.user();
     let wanted = Wanted {
         theme: config.theme.clone(),
         theme_file: config.theme_text()?,
         read_only: config.read_only,
         keys: config.keys_text()?,
-        me: by.clone(),
+        me: seat.by(),
         place: seat.place(),
         depth: global.look.color.or(named),
         ascii: config.ascii,
     };
     let options = Options::resolve(&wanted, |name| std::env::var(name).ok());
     let (worlds, stop) = (seat.worlds(), CancellationToken::new());
-    let outside = Arc::new(Cluster { seat, by });
+    let outside = Arc::new(Cluster { seat });
     cockpit(options, worlds, Arc::clone(&outside) as Arc<dyn Outside>, stop).await.wrap_err("the cockpit")?;
     outside.seat.leave();
     Ok(())
@@ -95,7 +95,6 @@ fn short(dir: &Path) -> String {
 /// Who carries out what the screen wishes.
 struct Cluster {
     seat: Seat,
-    by: String,
 }
 
 impl Outside for Cluster {
@@ -112,11 +111,11 @@ impl Outside for Cluster {
             .boxed();
         }
         // The clusters are those of now, whatever is looked at when this is done.
-        let (here, by) = (self.seat.here(), self.by.clone());
+        let here = self.seat.here();
         async move {
-            let Some(Here { clusters, namespace, .. }) = here else { return Err(nowhere()) };
-            let client = clusters.home().clone();
-            let done = perform::perform(&client, &namespace, &by, intent).await.map_err(|e| fault(&e))?;
+            let Some(here) = here else { return Err(nowhere()) };
+            let (client, namespace, by) = (here.clusters.home().clone(), &here.namespace, here.by().await?);
+            let done = perform::perform(&client, namespace, &by, intent).await.map_err(|e| fault(&e))?;
             let releases = done.releases().map(str::to_owned).collect();
             Ok(Done { text: Clean::from_untrusted(&done.message), releases, ..Done::default() })
         }

@@ -12,6 +12,7 @@ use crate::{
         clusters::Clusters,
         connect::{self, Source},
         perform::{self, Outcome},
+        rights,
     },
     config::{self, Config},
     domain::intent::Intent,
@@ -68,13 +69,25 @@ pub(super) fn source(global: &Global, config: &Config) -> Result<Source> {
 /// Connects.
 pub(super) async fn open(global: &Global) -> Result<Session> {
     let config = config(global)?;
-    let connected = connect::connect(&source(global, &config)?, config.namespace.as_deref()).await?;
-    Ok(Session {
-        client: connected.client,
-        clusters: connected.clusters,
-        namespace: connected.namespace,
-        by: config.user(),
-    })
+    let source = source(global, &config)?;
+    let connected = connect::connect(&source, config.namespace.as_deref()).await?;
+    let by = acting(global, &config, &source, &connected.client).await?;
+    Ok(Session { client: connected.client, clusters: connected.clusters, namespace: connected.namespace, by })
+}
+
+/// Who acts: on a pocket whoever says so, on a real cluster whom the server knows.
+pub(super) async fn acting(global: &Global, config: &Config, source: &Source, client: &Client) -> Result<String> {
+    if matches!(source, Source::State(_)) {
+        return Ok(config.user());
+    }
+    // A server that does not say it can still be looked at; nothing is changed there.
+    let known = rights::who(client).await.unwrap_or_default();
+    match &global.user {
+        Some(named) if *named != known => {
+            Err(usage(format!("on a real cluster you are whom its server knows ({known}): --user is for a pocket")))
+        }
+        _ => Ok(known),
+    }
 }
 
 impl Session {

@@ -10,8 +10,11 @@ mod start;
 use kube::{Client, ResourceExt};
 use serde::Serialize;
 
-use super::error;
-use crate::domain::intent::{Intent, Seen};
+use super::{error, rights};
+use crate::domain::{
+    intent::{Intent, Seen},
+    rights::Right,
+};
 
 /// What was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -70,6 +73,16 @@ const TRIES: usize = 8;
 
 /// Carries `intent` out for the person `by`, on graylane's resources in `namespace`.
 pub async fn perform(client: &Client, namespace: &str, by: &str, intent: Intent) -> Result<Outcome> {
+    if by.is_empty() {
+        return Err(PerformError::refused("this server does not say who you are (Kubernetes 1.28 and newer do)"));
+    }
+    // A server that does not answer this is asked the thing itself.
+    if let Some(right) = Right::of(&intent)
+        && matches!(rights::may(client, right, namespace).await, Ok(false))
+    {
+        rights::refused();
+        return Err(PerformError::Refused(right.refusal(namespace)));
+    }
     let at = Place { client, namespace, by };
     match intent {
         Intent::StartRelease { apps, stage, images, comment, window } => {
@@ -109,6 +122,10 @@ fn told(what: impl Into<String>) -> impl FnOnce(kube::Error) -> PerformError {
     let what = what.into();
     move |e| match error::code(&e) {
         Some(409) => PerformError::Stale { what, why: error::words(&e) },
+        Some(403) => {
+            rights::refused();
+            PerformError::Api { what, why: error::words(&e) }
+        }
         _ => PerformError::Api { what, why: error::words(&e) },
     }
 }

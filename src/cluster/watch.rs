@@ -25,13 +25,15 @@ pub fn spawn(
     stop: CancellationToken,
 ) -> watch::Receiver<World> {
     let (out, worlds) = watch::channel(World { namespace: namespace.into(), ..World::default() });
-    into(clusters.into(), out, stop);
-    worlds
-}
-
-/// Watches until `stop`, in the namespace and under the name of the world that `out` holds.
-fn into(clusters: Clusters, out: watch::Sender<World>, stop: CancellationToken) {
+    let clusters = clusters.into();
     let (messages, inbox) = mpsc::channel(1024);
     let hops = super::trace::spawn(&clusters, stop.clone());
+    let (told, until) = (messages.clone(), stop.clone());
+    let keep = super::rights::keep(clusters.home().clone(), worlds.clone(), move |rights| {
+        let told = told.clone();
+        async move { told.send(source::Message::Rights(rights)).await.is_ok() }
+    });
+    tokio::spawn(async move { until.run_until_cancelled(keep).await });
     tokio::spawn(hub::Hub::new(clusters, messages, out, stop).run(inbox, hops));
+    worlds
 }

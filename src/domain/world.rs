@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 
-use super::{hop::Hop, text::Clean};
+use super::{hop::Hop, rights::Rights, text::Clean};
 use crate::api::{App, Approval, Lane, LaneGroup, Release};
 
 /// Namespace and name.
@@ -80,6 +80,8 @@ pub struct World {
     pub hops_dropped: u64,
     /// Who runs the engine.
     pub engine: Option<Engine>,
+    /// What the person who looks may do.
+    pub rights: Arc<Rights>,
 }
 
 /// Whether what the world says is current.

@@ -4,7 +4,6 @@
 use std::{
     collections::HashMap,
     fmt::Debug,
-    hash::Hash,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -25,16 +24,20 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Options,
     wake::{Key, Wake, of_app, of_deployment, of_pod, of_route, of_set},
 };
-use crate::api::{
-    App, Approval, Lane, LaneGroup, Release,
-    gateway_api::{Gateway, GatewayClass, HttpRoute},
-    label,
+use crate::{
+    api::{
+        App, Approval, Lane, LaneGroup, Release,
+        gateway_api::{Gateway, GatewayClass, HttpRoute},
+        label,
+    },
+    cluster::error,
 };
 
 /// How long the kinds of Gateway API are waited for.
@@ -54,10 +57,56 @@ pub(super) struct Cache {
     pub(super) services: Store<Service>,
     pub(super) slices: Store<EndpointSlice>,
     pub(super) jobs: Store<Job>,
-    pub(super) classes: Store<GatewayClass>,
-    pub(super) gateways: Store<Gateway>,
+    pub(super) classes: Optional<GatewayClass>,
+    pub(super) gateways: Optional<Gateway>,
     /// Everybody's: what others route at the same Gateway may take our requests.
-    pub(super) routes: Store<HttpRoute>,
+    pub(super) routes: Optional<HttpRoute>,
+}
+
+/// A kind that a cluster may not have (yet): then there are none, and nobody waits for them.
+pub(super) struct Optional<K>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    store: Store<K>,
+    absent: watch::Receiver<bool>,
+}
+
+impl<K> Optional<K>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    /// The server does not know the kind.
+    pub(super) fn is_absent(&self) -> bool {
+        *self.absent.borrow()
+    }
+
+    pub(super) fn state(&self) -> Vec<Arc<K>> {
+        if self.is_absent() { vec![] } else { self.store.state() }
+    }
+
+    pub(super) fn get(&self, key: &ObjectRef<K>) -> Option<Arc<K>> {
+        self.store.get(key).filter(|_| !self.is_absent())
+    }
+
+    async fn wait_until_ready(&self) {
+        let mut absent = self.absent.clone();
+        tokio::select! {
+            _ = self.store.wait_until_ready() => {}
+            _ = absent.wait_for(|absent| *absent) => {}
+        }
+    }
+}
+
+/// The list or watch was answered with: no such resource.
+fn is_unknown(why: &watcher::Error) -> bool {
+    use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
+    let code = match why {
+        InitialListFailed(why) | WatchStartFailed(why) | WatchFailed(why) => error::code(why),
+        WatchError(status) => Some(status.code),
+        watcher::Error::NoResourceVersion => None,
+    };
+    code == Some(404)
 }
 
 /// A watched kind of which our own writes count at once: a decision made from before them could let two releases
@@ -121,12 +170,23 @@ struct Watches<'a> {
 impl Watches<'_> {
     fn store<K>(&self, api: Api<K>, config: watcher::Config, concerns: fn(&K) -> Vec<Key>) -> Store<K>
     where
-        K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-        K::DynamicType: Default + Eq + Hash + Clone + Send + Sync,
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
+        self.optional(api, config, concerns).store
+    }
+
+    fn optional<K>(&self, api: Api<K>, config: watcher::Config, concerns: fn(&K) -> Vec<Key>) -> Optional<K>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    {
+        let (unknown, absent) = watch::channel(false);
         let (store, writer) = reflector::store();
         let wake = Arc::clone(self.wake);
         let stream = watcher(api, config).default_backoff().reflect(writer).for_each(move |event| {
+            let is_absent = event.as_ref().is_err_and(is_unknown);
+            if (event.is_ok() || is_absent) && unknown.send_replace(is_absent) != is_absent {
+                wake.add([Key::All]);
+            }
             match event {
                 Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
                 Ok(watcher::Event::Apply(object) | watcher::Event::Delete(object)) => wake.add(concerns(&object)),
@@ -137,7 +197,7 @@ impl Watches<'_> {
         });
         let stop = self.stop.clone();
         self.tasks.spawn(async move { stop.run_until_cancelled(stream).await });
-        store
+        Optional { store, absent }
     }
 }
 
@@ -168,9 +228,9 @@ impl Cache {
                 s.labels().get(SERVICE).cloned().map(Key::Service).into_iter().collect()
             }),
             jobs: w.store(Api::all(client.clone()), ours(), of_app),
-            classes: w.store(Api::all(client.clone()), all(), |_| vec![Key::Class]),
-            gateways: w.store(Api::namespaced(client.clone(), home), all(), |g| vec![Key::Gateway(g.name_any())]),
-            routes: w.store(Api::all(client.clone()), all(), of_route),
+            classes: w.optional(Api::all(client.clone()), all(), |_| vec![Key::Class]),
+            gateways: w.optional(Api::namespaced(client.clone(), home), all(), |g| vec![Key::Gateway(g.name_any())]),
+            routes: w.optional(Api::all(client.clone()), all(), of_route),
         }
     }
 

@@ -42,6 +42,10 @@ use crate::{
     },
 };
 
+/// Said at a lane group.
+const NO_GATEWAY_API: &str = "this cluster does not serve the Gateway API (gateway.networking.k8s.io/v1), so no request is \
+    coloured or routed: install its definitions and a gateway that follows them";
+
 /// How long a gateway of somebody else has to hear of new pods before it hears of their route. Times are whole
 /// seconds: twice this is waited at most.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -75,6 +79,9 @@ async fn group(
     let (planned, settling) = planned(cache, group, lanes, releases, apps, now);
 
     let mut problems_of_group = planned.problems;
+    if cache.routes.is_absent() || cache.gateways.is_absent() {
+        problems_of_group.insert(0, NO_GATEWAY_API.into());
+    }
     if let Some(gateway) = planned.gateway {
         problems_of_group.extend(keep_gateway(options, cache, told, gateway).await?);
     }
@@ -83,7 +90,9 @@ async fn group(
         all.iter().filter(|r| r.namespace().as_deref() == Some(&options.namespace) && own(r.labels())).collect();
     let owner = group.controller_owner_ref(&());
     let mut wanted = BTreeSet::new();
-    for mut route in planned.routes {
+    // Without the kind there is nobody who would follow a route: told below, at the group.
+    let routes = if cache.routes.is_absent() { vec![] } else { planned.routes };
+    for mut route in routes {
         route.metadata.owner_references = owner.clone().map(|o| vec![o]);
         wanted.insert(route.name_any());
         let mut object = serde_json::to_value(&route).map_err(kube::Error::SerdeError)?;

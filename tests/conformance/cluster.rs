@@ -7,10 +7,12 @@ use graylane::{
     pocket::{controllers, network::Network, rest::ApiServer},
 };
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client, Resource,
     api::{ObjectMeta, PostParams},
-    core::{NamespaceResourceScope, Status},
+    core::NamespaceResourceScope,
+    runtime::{conditions::is_crd_established, wait::await_condition},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -28,8 +30,8 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 static POCKET: OnceCell<Pocket> = OnceCell::const_new();
 static REAL: OnceCell<Option<Real>> = OnceCell::const_new();
 
-struct Pocket {
-    client: Client,
+pub struct Pocket {
+    pub client: Client,
     _server: ApiServer,
     _held: std::net::TcpListener,
     _dir: tempfile::TempDir,
@@ -73,6 +75,10 @@ macro_rules! cases {
 }
 pub(crate) use cases;
 
+pub fn block_on(work: impl Future<Output = ()>) {
+    RUNTIME.block_on(work);
+}
+
 pub fn run(kind: Kind, name: &str, case: impl AsyncFnOnce(Place)) {
     RUNTIME.block_on(async {
         let client = match kind {
@@ -80,7 +86,7 @@ pub fn run(kind: Kind, name: &str, case: impl AsyncFnOnce(Place)) {
             Kind::Real => REAL.get_or_init(real).await.as_ref().map(|r| r.client.clone()),
         };
         if let Some(client) = client {
-            let namespace = name.replace('_', "-").chars().take(60).collect();
+            let namespace = format!("case-{}", name.replace('_', "-")).chars().take(60).collect();
             let place = Place { client, namespace, kind };
             place.make().await;
             case(place).await;
@@ -88,7 +94,7 @@ pub fn run(kind: Kind, name: &str, case: impl AsyncFnOnce(Place)) {
     });
 }
 
-async fn pocket() -> Pocket {
+pub async fn pocket() -> Pocket {
     let dir = tempfile::tempdir().unwrap();
     let server = ApiServer::open(dir.path()).unwrap();
     let (network, held) = Network::take(dir.path()).unwrap();
@@ -103,16 +109,31 @@ async fn pocket() -> Pocket {
 async fn real() -> Option<Real> {
     let plane = ControlPlane::start().await?;
     let client = plane.client("admin").await;
+    gateway_api(&client).await;
     install::definitions(&client).await.unwrap();
     tokio::spawn(fake_kubelet::run(client.clone(), POD_START, CancellationToken::new()));
     Some(Real { client, _plane: plane })
+}
+
+/// The definitions that every pocket has from its first moment.
+async fn gateway_api(client: &Client) {
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    for text in [
+        include_str!("../../src/pocket/rest/gateway_api/gateways.json"),
+        include_str!("../../src/pocket/rest/gateway_api/httproutes.json"),
+    ] {
+        let made = definitions.create(&PostParams::default(), &serde_json::from_str(text).unwrap()).await.unwrap();
+        let name = made.metadata.name.unwrap();
+        let served = await_condition(definitions.clone(), &name, is_crd_established());
+        tokio::time::timeout(LIMIT, served).await.expect("served").unwrap();
+    }
 }
 
 pub trait Object: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned {}
 impl<K> Object for K where K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned {}
 
 impl Place {
-    async fn make(&self) {
+    pub async fn make(&self) {
         let namespace = Namespace {
             metadata: ObjectMeta { name: Some(self.namespace.clone()), ..ObjectMeta::default() },
             ..Namespace::default()
@@ -147,16 +168,8 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
             if let Some(found) = look().await {
                 return found;
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(30)).await;
         }
     });
     found.await.unwrap_or_else(|_| panic!("never: {what}"))
-}
-
-/// What a refusal says.
-pub fn refusal<T: Debug>(answer: kube::Result<T>) -> Status {
-    match answer {
-        Err(kube::Error::Api(status)) => *status,
-        other => panic!("not refused: {other:?}"),
-    }
 }

@@ -79,6 +79,8 @@ scenes! {
     contexts_switched Whole switched();
     no_engine Header after_in(World { engine: None, ..fixture::world() }, "");
     read_only Whole after("R");
+    not_permitted Panes after_in(worlds::viewer(), "3");
+    not_permitted_tried Panes after_in(worlds::viewer(), "3a");
     nothing_released Header after_in(worlds::succeeded(), "jj");
     wish_under_way Whole under_way();
     notice_with_detail Panes failed_wish();
@@ -117,9 +119,11 @@ scenes! {
 
     help Top after("4?");
     help_read_only Top after("R3?");
+    help_not_permitted Top after_in(worlds::viewer(), "3?");
     help_filtered Top after("?/lane<enter>");
     palette Top after(":");
     palette_found Top after(":prod<down>");
+    palette_not_permitted Top after_in(worlds::viewer(), ":approve");
     palette_nothing Top after(":qqqq");
     filter_typing Panes after("/d-c");
     filter_kept Panes after("/d-c<enter>");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use graylane::{
     api::{BatchPhase, EnvironmentLock, EnvironmentState, Release, ReleasePhase, TaskPhase, TaskStatus, Workflow},
     domain::{
+        rights::{Right, Rights},
         text::Clean,
         world::{Asked, Engine, Gap, Link, Trouble, World},
     },
@@ -55,6 +56,12 @@ pub fn at(task: &str, phase: TaskPhase, whole: ReleasePhase, message: Option<&st
 /// Waits for a yes.
 pub fn approval() -> World {
     at("approve", TaskPhase::Waiting, ReleasePhase::Waiting, None)
+}
+
+/// The same for somebody who may look and do nothing else.
+pub fn viewer() -> World {
+    let lacking = Right::HOME.into_iter().filter(|r| *r != Right::Logs).map(|r| ("demo".to_owned(), r)).collect();
+    World { rights: Arc::new(Rights { who: Some(Clean::from("vera")), lacking }), ..approval() }
 }
 
 /// Waits for a word before production.

@@ -3,11 +3,11 @@
 
 use std::{
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -15,12 +15,13 @@ use crate::{
         self,
         clusters::Clusters,
         connect::{self, ConnectError, Connected, Source},
+        error, rights,
     },
     domain::{
         text::Clean,
         world::{Link, Trouble, World},
     },
-    ui::effect::Choice,
+    ui::{Fault, effect::Choice},
 };
 
 /// Where the cockpit began; one can always go back there.
@@ -38,12 +39,24 @@ pub(super) struct Home {
 pub(super) struct Here {
     pub(super) clusters: Clusters,
     pub(super) namespace: String,
+    /// Who acts there, once that is known.
+    by: Arc<OnceCell<String>>,
     place: String,
     stop: CancellationToken,
 }
 
+impl Here {
+    /// Whom the server knows.
+    pub(super) async fn by(&self) -> Result<String, Fault> {
+        let asked = self.by.get_or_try_init(|| rights::who(self.clusters.home())).await;
+        asked.cloned().map_err(|why| Fault::new(&format!("who you are there is not known: {}", error::words(&why))))
+    }
+}
+
 pub(super) struct Seat {
     home: Home,
+    /// Who acts at home.
+    by: String,
     kubeconfig: Option<PathBuf>,
     /// The namespace that was asked for, whatever a context says.
     namespace: Option<String>,
@@ -52,10 +65,14 @@ pub(super) struct Seat {
 }
 
 impl Seat {
-    pub(super) fn new(home: Home, kubeconfig: Option<PathBuf>, namespace: Option<String>) -> Self {
-        let seat = Self { home, kubeconfig, namespace, here: Mutex::default(), out: watch::Sender::default() };
+    pub(super) fn new(home: Home, by: String, kubeconfig: Option<PathBuf>, namespace: Option<String>) -> Self {
+        let seat = Self { home, by, kubeconfig, namespace, here: Mutex::default(), out: watch::Sender::default() };
         seat.go_home();
         seat
+    }
+
+    pub(super) fn by(&self) -> String {
+        self.by.clone()
     }
 
     /// The clusters to speak to; none when the chosen context cannot be used.
@@ -112,7 +129,7 @@ impl Seat {
         let source = Source::Kubectl { kubeconfig: self.kubeconfig.clone(), context: Some(name.to_owned()) };
         let place = format!("context {name}");
         match connect::prepare(&source, self.namespace.as_deref()) {
-            Ok(connected) => self.sit(connected, place, None),
+            Ok(connected) => self.sit(connected, place, None, None),
             Err(why) => {
                 self.leave();
                 let why = Clean::from_untrusted(&why.to_string().replace('\n', "; "));
@@ -123,10 +140,11 @@ impl Seat {
     }
 
     fn go_home(&self) {
-        self.sit(self.home.connected.clone(), self.home.place.clone(), self.home.worlds.clone());
+        let (connected, place) = (self.home.connected.clone(), self.home.place.clone());
+        self.sit(connected, place, self.home.worlds.clone(), Some(self.by.clone()));
     }
 
-    fn sit(&self, connected: Connected, place: String, worlds: Option<watch::Receiver<World>>) {
+    fn sit(&self, connected: Connected, place: String, worlds: Option<watch::Receiver<World>>, by: Option<String>) {
         self.leave();
         let stop = CancellationToken::new();
         let (clusters, namespace) = (connected.clusters, connected.namespace);
@@ -134,7 +152,8 @@ impl Seat {
         self.out.send_replace(World { place: named.clone(), namespace: namespace.clone(), ..World::default() });
         let worlds = worlds.unwrap_or_else(|| cluster::watch::spawn(clusters.clone(), namespace.clone(), stop.clone()));
         tokio::spawn(pass_on(worlds, self.out.clone(), named, stop.clone()));
-        let here = Here { clusters, namespace, place, stop };
+        let by = Arc::new(OnceCell::new_with(by));
+        let here = Here { clusters, namespace, by, place, stop };
         *self.here.lock().unwrap_or_else(PoisonError::into_inner) = Some(here);
     }
 

@@ -23,6 +23,7 @@ use crate::{
     cluster::{clusters::Clusters, trace::HopInbox},
     domain::{
         hop::Hop,
+        rights::Rights,
         text::Clean,
         world::{Engine, Event, Gap, Key, Link, Pod, Route, Trouble, Workload, World},
     },
@@ -83,6 +84,7 @@ pub(super) struct Hub {
     hops: VecDeque<Arc<Hop>>,
     hops_seen: u64,
     revision: u64,
+    rights: Arc<Rights>,
 }
 
 impl Hub {
@@ -107,6 +109,7 @@ impl Hub {
             hops: VecDeque::with_capacity(HOPS),
             hops_seen: 0,
             revision: 0,
+            rights: Arc::default(),
         }
     }
 
@@ -179,6 +182,10 @@ impl Hub {
         let (id, change) = match message {
             Message::From(id, change) => (id, change),
             Message::Server(context, said) => return self.server_said(&context, said),
+            Message::Rights(rights) => {
+                self.rights = Arc::new(rights);
+                return true;
+            }
         };
         let Some(source) = self.sources.get_mut(&id) else { return false };
         match change {
@@ -356,6 +363,7 @@ impl Hub {
             hops_seen: self.hops_seen,
             hops_dropped,
             engine: t.engine.rows().values().next().cloned(),
+            rights: self.rights.clone(),
         });
     }
 }

@@ -20,7 +20,10 @@ use crate::{
         error,
         meter::{Meter, jitter},
     },
-    domain::world::{Key, Trouble},
+    domain::{
+        rights::Rights,
+        world::{Key, Trouble},
+    },
 };
 
 /// The kinds that make a world.
@@ -88,6 +91,8 @@ pub(super) enum Message {
     From(SourceId, Change),
     /// The server of a context answers, or does not and why.
     Server(Option<String>, Result<(), Lost>),
+    /// What we may do.
+    Rights(Rights),
 }
 
 /// What is wrong, in a word and in words.

@@ -58,11 +58,15 @@ pub struct Palette {
 
 impl Palette {
     /// Of everything that can be done or gone to now.
-    pub fn of(model: &Model, can: impl Fn(Action) -> bool) -> Self {
+    pub fn of(model: &Model, can: impl Fn(Action) -> bool, forbidden: impl Fn(Action) -> Option<String>) -> Self {
         let mut all: Vec<(String, Goal)> = Action::ALL
             .iter()
             .filter(|a| can(**a))
-            .map(|a| (format!("{}  {}", a.word(), a.sentence()), Goal::Act(*a)))
+            .map(|a| {
+                // What is not permitted is found like everything else, and says what is missing.
+                let words = forbidden(*a).unwrap_or_else(|| a.sentence().to_owned());
+                (format!("{}  {words}", a.word()), Goal::Act(*a))
+            })
             .collect();
         let world = &model.world;
         for name in world.apps.keys().take(MOST) {

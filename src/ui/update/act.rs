@@ -10,11 +10,15 @@ use crate::ui::{
     keymap::{Action, Danger},
     model::{Goal, Level, Model, Overlay, Palette, Pane, Pending},
     question::{self, Focus},
+    rights::forbidden,
     view,
 };
 
 /// Does it. The caller has seen to read-only and to held keys.
 pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
+    if let Some(why) = forbidden(model, action) {
+        return refuse(model, format!("{}: {why}", action.word()));
+    }
     match action {
         Action::Approve
         | Action::Refuse
@@ -51,7 +55,7 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         }
         Action::Filter => filter(model),
         Action::Palette => {
-            let palette = Palette::of(model, |a| can(model, a));
+            let palette = Palette::of(model, |a| makes_sense(model, a), |a| forbidden(model, a));
             push(model, Overlay::Palette(Box::new(palette)))
         }
         Action::Contexts => contexts(model),
@@ -111,8 +115,12 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
     }
 }
 
-/// Whether it makes sense now: for the footer and the palette.
+/// Whether it makes sense now, and is permitted: for the footer and the palette.
 pub fn can(model: &Model, action: Action) -> bool {
+    makes_sense(model, action) && forbidden(model, action).is_none()
+}
+
+fn makes_sense(model: &Model, action: Action) -> bool {
     if model.read_only && action.danger() != Danger::Safe {
         return false;
     }
@@ -419,7 +427,7 @@ fn look_again(model: &mut Model) -> Vec<Effect> {
 fn accept(model: &mut Model) -> Vec<Effect> {
     match model.overlays.pop() {
         Some(Overlay::Palette(palette)) => match palette.goal() {
-            Some(Goal::Act(action)) if can(model, action) => act(model, action),
+            Some(Goal::Act(action)) if makes_sense(model, action) => act(model, action),
             Some(Goal::Place(choice)) if choice.place == model.options.place => act(model, Action::Reconnect),
             Some(Goal::Place(choice)) => {
                 let mut effects = model.switch(&choice.place);

@@ -10,6 +10,7 @@ use crate::{
         facts::{Turn, split, turn},
         keymap::{Action, Context},
         model::{Model, Pane},
+        rights::forbidden,
         theme::Role,
         widget::{Canvas, Rich},
     },
@@ -121,7 +122,7 @@ pub(super) fn headline(model: &Model, room: usize) -> Rich {
     if active.is_empty() {
         let words = if model.world.apps.is_empty() { "no apps yet" } else { "nothing is being released" };
         let start = model.options.keymap.anywhere(Action::Start);
-        let rest = if model.read_only || model.world.apps.is_empty() {
+        let rest = if model.read_only || forbidden(model, Action::Start).is_some() || model.world.apps.is_empty() {
             String::new()
         } else {
             format!("   {start} starts a release")

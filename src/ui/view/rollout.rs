@@ -9,6 +9,7 @@ use crate::{
         facts::{Turn, turn},
         keymap::{Action, Context},
         model::{Model, Pane},
+        rights::forbidden,
         theme::Role,
         widget::{Canvas, Rich, wrap},
     },
@@ -23,7 +24,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
         let inner = super::gap::draw(canvas, model, inner, SEEN);
         let app = model.app.as_deref().unwrap_or("this namespace");
         canvas.line(inner, 0, &Rich::of(Role::Muted, format!(" no release of {app} yet")));
-        if !model.read_only {
+        if !model.read_only && forbidden(model, Action::Start).is_none() {
             let key = model.options.keymap.anywhere(Action::Start);
             canvas.line(inner, 1, &Rich::of(Role::Key, format!(" {key}")).add(Role::Muted, " in Apps starts one"));
         }
@@ -178,6 +179,10 @@ fn call(model: &Model, release: &Release, now: Turn<'_>, width: usize) -> Vec<Ri
     let keys = |actions: &[(Action, &str)]| {
         let mut line = Rich::new();
         for (action, word) in actions.iter().filter(|_| !model.read_only) {
+            if let Some(why) = forbidden(model, *action) {
+                // Once: what is said of one of them holds for the other.
+                return line.add(Role::Muted, format!("  {word}: {why}"));
+            }
             let key = model.options.keymap.key(&[Context::Release], *action).unwrap_or_default();
             line = line.add(Role::Key, format!("  {key}")).add(Role::Text, format!(" {word}"));
         }

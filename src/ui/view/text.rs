@@ -13,6 +13,7 @@ use crate::{
         effect::{Fault, Probed},
         keymap::{Context, Danger, show},
         model::{Came, Model, Source, Text, matches},
+        rights::forbidden,
         theme::Role,
         widget::{Canvas, Rich, wrap},
     },
@@ -116,13 +117,18 @@ fn help(model: &Model) -> Vec<Rich> {
         for binding in model.options.keymap.bindings().iter().filter(|b| b.context == context) {
             let keys: Vec<String> = binding.keys.iter().map(|k| show(*k)).collect();
             let off = model.read_only && binding.action.danger() != Danger::Safe;
-            let role = if off { Role::Muted } else { Role::Text };
+            let missing = forbidden(model, binding.action);
+            let role = if off || missing.is_some() { Role::Muted } else { Role::Text };
             let mut line =
                 Rich::of(Role::Text, "  ").col(Role::Key, keys.join(" "), 18).add(role, binding.action.sentence());
             if binding.action.danger() == Danger::Dangerous {
                 line = line.add(Role::Warn, "  asks first");
             }
-            lines.push(if off { line.add(Role::Muted, "  (read-only)") } else { line });
+            lines.push(match missing {
+                _ if off => line.add(Role::Muted, "  (read-only)"),
+                Some(why) => line.add(Role::Muted, format!("  ({why})")),
+                None => line,
+            });
         }
         lines.push(Rich::new());
     }

@@ -1,0 +1,204 @@
+//! Asks the cluster who we are and what we may do. One review of all rules a namespace, and where that answer is
+//! incomplete (authorizers by webhook do not list their rules), one question for each right that it did not show.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use k8s_openapi::api::{
+    authentication::v1::SelfSubjectReview,
+    authorization::v1::{
+        ResourceAttributes, ResourceRule, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SelfSubjectRulesReview,
+        SelfSubjectRulesReviewSpec,
+    },
+};
+use kube::{Api, Client, api::PostParams};
+use tokio::sync::{Notify, watch};
+
+use crate::domain::{
+    rights::{Right, Rights},
+    text::Clean,
+    world::World,
+};
+
+/// Rights change seldom.
+const EVERY: Duration = Duration::from_secs(60);
+
+/// Namespaces that are asked about.
+const MOST: usize = 32;
+
+/// Somebody was refused although it seemed permitted: rights are asked for anew.
+static REFUSED: Notify = Notify::const_new();
+
+/// The server said 403.
+pub(super) fn refused() {
+    REFUSED.notify_waiters();
+}
+
+/// The name under which the server knows us.
+///
+/// # Errors
+///
+/// A server before 1.28 does not say.
+pub async fn who(client: &Client) -> kube::Result<String> {
+    let api: Api<SelfSubjectReview> = Api::all(client.clone());
+    let answer = api.create(&PostParams::default(), &SelfSubjectReview::default()).await?;
+    let user = answer.status.and_then(|s| s.user_info).and_then(|u| u.username);
+    Ok(user.unwrap_or_default())
+}
+
+/// Whether the server says that we may.
+///
+/// # Errors
+///
+/// When it does not answer.
+pub async fn may(client: &Client, right: Right, namespace: &str) -> kube::Result<bool> {
+    let (verb, group, resource, sub) = right.parts();
+    ask(client, verb, group, resource, sub, Some(namespace)).await
+}
+
+/// One question, as `kubectl auth can-i`.
+///
+/// # Errors
+///
+/// When the server does not answer.
+pub async fn ask(
+    client: &Client,
+    verb: &str,
+    group: &str,
+    resource: &str,
+    subresource: &str,
+    namespace: Option<&str>,
+) -> kube::Result<bool> {
+    let wanted = |text: &str| Some(text.to_owned()).filter(|t| !t.is_empty());
+    let attributes = ResourceAttributes {
+        verb: wanted(verb),
+        group: wanted(group),
+        resource: wanted(resource),
+        subresource: wanted(subresource),
+        namespace: namespace.and_then(wanted),
+        ..ResourceAttributes::default()
+    };
+    let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };
+    let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
+    let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
+    let answer = api.create(&PostParams::default(), &review).await?;
+    Ok(answer.status.is_some_and(|s| s.allowed))
+}
+
+/// Which of these rights we lack in a namespace.
+async fn lacking(client: &Client, namespace: &str, rights: &[Right]) -> kube::Result<Vec<Right>> {
+    let spec = SelfSubjectRulesReviewSpec { namespace: Some(namespace.into()) };
+    let review = SelfSubjectRulesReview { spec, ..SelfSubjectRulesReview::default() };
+    let api: Api<SelfSubjectRulesReview> = Api::all(client.clone());
+    let told = api.create(&PostParams::default(), &review).await?.status.unwrap_or_default();
+    let mut lacking = vec![];
+    for right in rights.iter().filter(|r| !told.resource_rules.iter().any(|rule| grants(rule, **r))) {
+        if !told.incomplete || !may(client, *right, namespace).await? {
+            lacking.push(*right);
+        }
+    }
+    Ok(lacking)
+}
+
+fn grants(rule: &ResourceRule, right: Right) -> bool {
+    let (verb, group, resource, sub) = right.parts();
+    let has = |list: &[String], wanted: &str| list.iter().any(|x| x == "*" || x == wanted);
+    let whole = if sub.is_empty() { resource.to_owned() } else { format!("{resource}/{sub}") };
+    let any_sub = format!("*/{sub}");
+    has(&rule.verbs, verb)
+        && has(rule.api_groups.as_deref().unwrap_or_default(), group)
+        && rule.resources.iter().flatten().any(|r| *r == whole || r == "*" || (!sub.is_empty() && *r == any_sub))
+        // A rule about some names only says nothing of the others.
+        && rule.resource_names.as_ref().is_none_or(Vec::is_empty)
+}
+
+/// Tells the rights now, each minute, when somebody was refused, and when a namespace comes into use.
+pub(super) async fn keep<F: Future<Output = bool>>(
+    client: Client,
+    mut worlds: watch::Receiver<World>,
+    tell: impl Fn(Rights) -> F,
+) {
+    let mut known: Option<Rights> = None;
+    loop {
+        let (home, places) = {
+            let world = worlds.borrow_and_update();
+            (world.namespace.clone(), namespaces(&world))
+        };
+        match all(&client, &home, &places).await {
+            Ok(rights) if known.as_ref() != Some(&rights) => {
+                known = Some(rights.clone());
+                if !tell(rights).await {
+                    return;
+                }
+            }
+            Ok(_) => {}
+            Err(why) => tracing::debug!(%why, "rights are not known"),
+        }
+        let more = async {
+            let mut apps = worlds.borrow().apps.clone();
+            loop {
+                if worlds.changed().await.is_err() {
+                    return std::future::pending().await;
+                }
+                let world = worlds.borrow_and_update();
+                if !std::sync::Arc::ptr_eq(&world.apps, &apps) {
+                    apps = world.apps.clone();
+                    if !namespaces(&world).is_subset(&places) {
+                        return;
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = REFUSED.notified() => {}
+            () = more => {}
+        }
+    }
+}
+
+/// Ours, and those of the environments of this cluster.
+fn namespaces(world: &World) -> BTreeSet<String> {
+    let environments = world.apps.values().flat_map(|a| &a.spec.environments);
+    let away = environments.filter(|e| e.context.is_none()).map(|e| e.namespace.clone());
+    away.chain([world.namespace.clone()]).collect()
+}
+
+async fn all(client: &Client, home: &str, places: &BTreeSet<String>) -> kube::Result<Rights> {
+    let who = who(client).await.ok().map(|name| Clean::from_untrusted(&name));
+    let mut all = BTreeSet::new();
+    // A workspace of a thousand namespaces does not need a thousand reviews a minute.
+    let away = places.iter().map(String::as_str).filter(|p| *p != home).take(MOST);
+    for place in std::iter::once(home).chain(away) {
+        let rights: &[Right] = if place == home { &Right::HOME } else { &Right::AWAY };
+        let found = lacking(client, place, rights).await?;
+        all.extend(found.into_iter().map(|right| (place.to_owned(), right)));
+    }
+    Ok(Rights { who, lacking: all })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(groups: &[&str], resources: &[&str], verbs: &[&str]) -> ResourceRule {
+        let owned = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
+        ResourceRule {
+            api_groups: Some(owned(groups)),
+            resources: Some(owned(resources)),
+            verbs: owned(verbs),
+            resource_names: None,
+        }
+    }
+
+    #[test]
+    fn a_rule_grants_what_rbac_would() {
+        assert!(grants(&rule(&["graylane.dev"], &["approvals"], &["create"]), Right::Approve));
+        assert!(grants(&rule(&["*"], &["*"], &["*"]), Right::Logs));
+        assert!(grants(&rule(&[""], &["pods/log"], &["get"]), Right::Logs));
+        assert!(!grants(&rule(&[""], &["pods"], &["get"]), Right::Logs), "a subresource is a right of its own");
+        assert!(!grants(&rule(&["apps"], &["approvals"], &["create"]), Right::Approve));
+        let mut named = rule(&["graylane.dev"], &["releases"], &["patch"]);
+        named.resource_names = Some(vec!["a-1".into()]);
+        assert!(!grants(&named, Right::Steer));
+    }
+}
