@@ -9,6 +9,7 @@ mod args;
 mod cockpit;
 mod completions;
 mod demo;
+mod doctor;
 mod engine;
 mod get;
 mod install;
@@ -91,6 +92,7 @@ async fn run(cli: Cli) -> Result<()> {
         None => cockpit::run(&global).await,
         Some(Command::Demo(args)) => demo::run(&global, args).await,
         Some(Command::Engine(args)) => engine::run(&global, args).await,
+        Some(Command::Doctor(args)) => doctor::run(&global, args).await,
         Some(Command::Install(args)) => install::install(&global, args).await,
         Some(Command::Uninstall(args)) => install::uninstall(&global, args).await,
         Some(Command::Get(args)) => get::run(&global, args).await,

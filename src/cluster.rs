@@ -3,6 +3,7 @@
 
 pub mod clusters;
 pub mod connect;
+pub mod doctor;
 pub mod error;
 pub mod gateways;
 pub mod install;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    adopt, apply, completions, demo, engine, get, install, keys, lane, lock, logs, pocket, probe, release, render,
-    rescue, sample, teardown, wish,
+    adopt, apply, completions, demo, doctor, engine, get, install, keys, lane, lock, logs, pocket, probe, release,
+    render, rescue, sample, teardown, wish,
 };
 use crate::ui::theme::Depth;
 
@@ -75,6 +75,8 @@ pub enum Command {
     Engine(engine::EngineArgs),
     /// Bring graylane into a cluster: resource definitions, roles, admission policies, the engine
     Install(install::InstallArgs),
+    /// Check a cluster: version, rights, definitions, policies, gateways, the engine; each with what to do
+    Doctor(doctor::DoctorArgs),
     /// Take out of a cluster what `install` brought in
     Uninstall(install::UninstallArgs),
     /// Show apps, environments, releases, lanes, lane groups or approvals

@@ -22,7 +22,7 @@ use kube::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::error;
+use super::{error, rights::Needed};
 use crate::api;
 
 pub use uninstall::{Removal, found, remove};
@@ -109,6 +109,31 @@ pub fn objects(wanted: &Wanted) -> Vec<Value> {
         all.push(deployment::deployment(&wanted.namespace, &engine.image, engine.replicas));
     }
     all
+}
+
+/// The rights that each role gives, one by one.
+pub fn rights_of_roles() -> Vec<(String, Vec<Needed>)> {
+    let texts = |value: &Value| -> Vec<String> {
+        let list = value.as_array().into_iter().flatten();
+        list.filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    let of = |rule: &Value| -> Vec<Needed> {
+        let group = texts(&rule["apiGroups"]).pop().unwrap_or_default();
+        let mut all = vec![];
+        for whole in texts(&rule["resources"]) {
+            let (resource, subresource) = whole.split_once('/').unwrap_or((&whole, ""));
+            all.extend(texts(&rule["verbs"]).into_iter().map(|verb| Needed {
+                verb,
+                group: group.clone(),
+                resource: resource.into(),
+                subresource: subresource.into(),
+            }));
+        }
+        all
+    };
+    let rules = |role: &Value| role["rules"].as_array().into_iter().flatten().flat_map(of).collect();
+    let name = |role: &Value| role["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    roles::roles().iter().map(|role| (name(role), rules(role))).collect()
 }
 
 /// Applies all of it. `force` takes fields that another manager has; else that is an error with its name.

@@ -1,7 +1,7 @@
 //! Asks the cluster who we are and what we may do. One review of all rules a namespace, and where that answer is
 //! incomplete (authorizers by webhook do not list their rules), one question for each right that it did not show.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
 use k8s_openapi::api::{
     authentication::v1::SelfSubjectReview,
@@ -84,25 +84,65 @@ pub async fn ask(
     Ok(answer.status.is_some_and(|s| s.allowed))
 }
 
+/// A right as RBAC has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Needed {
+    /// `create`.
+    pub verb: String,
+    /// Empty is the core group.
+    pub group: String,
+    /// `pods`.
+    pub resource: String,
+    /// `log`; empty is the resource itself.
+    pub subresource: String,
+}
+
+impl From<Right> for Needed {
+    fn from(right: Right) -> Self {
+        let (verb, group, resource, sub) = right.parts();
+        Self { verb: verb.into(), group: group.into(), resource: resource.into(), subresource: sub.into() }
+    }
+}
+
+impl fmt::Display for Needed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dot = if self.group.is_empty() { "" } else { "." };
+        let slash = if self.subresource.is_empty() { "" } else { "/" };
+        write!(f, "{} {}{dot}{}{slash}{}", self.verb, self.resource, self.group, self.subresource)
+    }
+}
+
 /// Which of these rights we lack in a namespace.
 async fn lacking(client: &Client, namespace: &str, rights: &[Right]) -> kube::Result<Vec<Right>> {
+    let needed: Vec<Needed> = rights.iter().map(|r| Needed::from(*r)).collect();
+    let lacking = lacking_of(client, namespace, &needed).await?;
+    Ok(rights.iter().copied().filter(|r| lacking.contains(&Needed::from(*r))).collect())
+}
+
+/// Which of these rights we lack in a namespace.
+///
+/// # Errors
+///
+/// When the server does not answer.
+pub async fn lacking_of(client: &Client, namespace: &str, needed: &[Needed]) -> kube::Result<Vec<Needed>> {
     let spec = SelfSubjectRulesReviewSpec { namespace: Some(namespace.into()) };
     let review = SelfSubjectRulesReview { spec, ..SelfSubjectRulesReview::default() };
     let api: Api<SelfSubjectRulesReview> = Api::all(client.clone());
     let told = api.create(&PostParams::default(), &review).await?.status.unwrap_or_default();
     let mut lacking = vec![];
-    for right in rights.iter().filter(|r| !told.resource_rules.iter().any(|rule| grants(rule, **r))) {
-        if !told.incomplete || !may(client, *right, namespace).await? {
-            lacking.push(*right);
+    for need in needed.iter().filter(|n| !told.resource_rules.iter().any(|rule| grants(rule, n))) {
+        let Needed { verb, group, resource, subresource } = need;
+        if !told.incomplete || !ask(client, verb, group, resource, subresource, Some(namespace)).await? {
+            lacking.push(need.clone());
         }
     }
     Ok(lacking)
 }
 
-fn grants(rule: &ResourceRule, right: Right) -> bool {
-    let (verb, group, resource, sub) = right.parts();
+fn grants(rule: &ResourceRule, needed: &Needed) -> bool {
+    let Needed { verb, group, resource, subresource: sub } = needed;
     let has = |list: &[String], wanted: &str| list.iter().any(|x| x == "*" || x == wanted);
-    let whole = if sub.is_empty() { resource.to_owned() } else { format!("{resource}/{sub}") };
+    let whole = if sub.is_empty() { resource.clone() } else { format!("{resource}/{sub}") };
     let any_sub = format!("*/{sub}");
     has(&rule.verbs, verb)
         && has(rule.api_groups.as_deref().unwrap_or_default(), group)
@@ -192,13 +232,13 @@ mod tests {
 
     #[test]
     fn a_rule_grants_what_rbac_would() {
-        assert!(grants(&rule(&["graylane.dev"], &["approvals"], &["create"]), Right::Approve));
-        assert!(grants(&rule(&["*"], &["*"], &["*"]), Right::Logs));
-        assert!(grants(&rule(&[""], &["pods/log"], &["get"]), Right::Logs));
-        assert!(!grants(&rule(&[""], &["pods"], &["get"]), Right::Logs), "a subresource is a right of its own");
-        assert!(!grants(&rule(&["apps"], &["approvals"], &["create"]), Right::Approve));
+        assert!(grants(&rule(&["graylane.dev"], &["approvals"], &["create"]), &Right::Approve.into()));
+        assert!(grants(&rule(&["*"], &["*"], &["*"]), &Right::Logs.into()));
+        assert!(grants(&rule(&[""], &["pods/log"], &["get"]), &Right::Logs.into()));
+        assert!(!grants(&rule(&[""], &["pods"], &["get"]), &Right::Logs.into()), "a subresource is a right of its own");
+        assert!(!grants(&rule(&["apps"], &["approvals"], &["create"]), &Right::Approve.into()));
         let mut named = rule(&["graylane.dev"], &["releases"], &["patch"]);
         named.resource_names = Some(vec!["a-1".into()]);
-        assert!(!grants(&named, Right::Steer));
+        assert!(!grants(&named, &Right::Steer.into()));
     }
 }

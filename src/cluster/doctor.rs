@@ -1,0 +1,196 @@
+//! Whether a cluster is fit for graylane, and what to do where it is not. Looks, and changes nothing.
+
+mod gateways;
+mod running;
+
+use k8s_openapi::{
+    api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{Api, Client, ResourceExt, runtime::conditions};
+use serde::Serialize;
+
+use super::{error, install, rights};
+use crate::{api, domain::text::Clean};
+
+/// The first Kubernetes whose ValidatingAdmissionPolicies are for everybody.
+const OLDEST: (u32, u32) = (1, 30);
+
+/// How it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// As it should be.
+    Ok,
+    /// Something does not work, or cannot be known; the rest does.
+    Warn,
+    /// Releases will not go as they should.
+    Fail,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What.
+    pub check: String,
+    /// How it is.
+    pub level: Level,
+    /// In words.
+    pub found: String,
+    /// What to do.
+    #[serde(rename = "do", skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+/// Collects findings.
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, level: Level, check: &str, found: impl AsRef<str>, remedy: &str) {
+        let remedy = Some(remedy.to_owned()).filter(|r| !r.is_empty());
+        let found = Clean::from_untrusted(found.as_ref()).to_string();
+        self.0.push(Finding { check: check.into(), level, found, remedy });
+    }
+
+    fn ok(&mut self, check: &str, found: impl AsRef<str>) {
+        self.add(Level::Ok, check, found, "");
+    }
+
+    /// What we may not look at may well be as it should.
+    fn unknown(&mut self, check: &str, why: &kube::Error) {
+        self.add(Level::Warn, check, error::words(why), "have somebody look who may");
+    }
+}
+
+/// Looks at everything.
+pub async fn look(client: &Client, namespace: &str) -> Vec<Finding> {
+    let mut all = Findings::default();
+    let pocket = server(client, &mut all).await;
+    who(client, namespace, pocket, &mut all).await;
+    definitions(client, &mut all).await;
+    policies(client, pocket, &mut all).await;
+    gateways::look(client, &mut all).await;
+    running::clock(client, &mut all).await;
+    running::lease(client, namespace, &mut all).await;
+    running::pods(client, namespace, pocket, &mut all).await;
+    all.0
+}
+
+/// Whether it is pocket.
+async fn server(client: &Client, all: &mut Findings) -> bool {
+    let version = match client.apiserver_version().await {
+        Ok(version) => version,
+        Err(why) => {
+            all.add(Level::Fail, "server", error::words(&why), "look at the address, and at the log-in");
+            return false;
+        }
+    };
+    let number = |text: &str| text.trim_end_matches(|c: char| !c.is_ascii_digit()).parse::<u32>().unwrap_or_default();
+    let is = (number(&version.major), number(&version.minor));
+    if install::is_pocket(&version) {
+        all.ok("server", format!("pocket, which behaves as Kubernetes {}", version.git_version));
+        return true;
+    }
+    if is < OLDEST {
+        let (major, minor) = OLDEST;
+        let remedy = format!("an approver's name is tied to the caller from Kubernetes {major}.{minor} on: update it");
+        all.add(Level::Fail, "server", format!("Kubernetes {}", version.git_version), &remedy);
+    } else {
+        all.ok("server", format!("Kubernetes {}", version.git_version));
+    }
+    false
+}
+
+async fn who(client: &Client, namespace: &str, pocket: bool, all: &mut Findings) {
+    match rights::who(client).await {
+        Ok(name) if pocket => all.ok("you", format!("{name}: a pocket has one user, who may do everything")),
+        Ok(name) => all.ok("you", format!("{name}, in namespace {namespace}")),
+        Err(why) => all.add(Level::Fail, "you", error::words(&why), "Kubernetes 1.28 and newer say who you are"),
+    }
+    for (role, needed) in install::rights_of_roles() {
+        let check = format!("rights: {}", role.trim_start_matches("graylane-"));
+        match rights::lacking_of(client, namespace, &needed).await {
+            Err(why) => all.unknown(&check, &why),
+            Ok(lacking) if lacking.is_empty() => all.ok(&check, "yes"),
+            Ok(lacking) => {
+                let more = lacking.len().saturating_sub(4);
+                let mut words: Vec<String> = lacking.iter().take(4).map(ToString::to_string).collect();
+                words.extend((more > 0).then(|| format!("{more} more")));
+                // Who is meant to look only lacks nothing here.
+                let level = if role == install::names::VIEWER { Level::Fail } else { Level::Warn };
+                let remedy = format!(
+                    "if you should: kubectl create rolebinding NAME -n {namespace} --clusterrole={role} --user=YOU"
+                );
+                all.add(level, &check, format!("no, lacks {}", words.join(", ")), &remedy);
+            }
+        }
+    }
+}
+
+async fn definitions(client: &Client, all: &mut Findings) {
+    const INSTALL: &str = "graylane install";
+    let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let ours = api::definitions();
+    let mut well = 0;
+    for definition in &ours {
+        let name = definition.name_any();
+        let check = format!("definition {}", definition.spec.names.plural);
+        let there = match crds.get_opt(&name).await {
+            Ok(Some(there)) => there,
+            Ok(None) => {
+                all.add(Level::Fail, &check, format!("{name} is not there"), INSTALL);
+                continue;
+            }
+            Err(why) if error::code(&why) == Some(403) => {
+                return all.unknown("definitions", &why);
+            }
+            Err(why) => {
+                all.add(Level::Fail, &check, error::words(&why), INSTALL);
+                continue;
+            }
+        };
+        if !conditions::Condition::matches_object(&conditions::is_crd_established(), Some(&there)) {
+            all.add(Level::Fail, &check, "the server has not taken it", "kubectl describe crd says why");
+        } else if there.spec.versions.first().map(|v| &v.schema) != definition.spec.versions.first().map(|v| &v.schema)
+        {
+            let found = "it is of another version of graylane";
+            all.add(Level::Warn, &check, found, "use the newer one of both: graylane install");
+        } else {
+            well += 1;
+        }
+    }
+    if well == ours.len() {
+        all.ok("definitions", format!("all {well} are there, of {} {}", api::GROUP, api::VERSION));
+    }
+}
+
+async fn policies(client: &Client, pocket: bool, all: &mut Findings) {
+    if pocket {
+        return all.ok("admission policies", "not needed: a pocket has one user");
+    }
+    for (name, guards) in [
+        (install::names::APPROVAL_POLICY, "anybody who approves can do so in another's name"),
+        (install::names::RELEASE_POLICY, "anybody can release in another's name, and approve that"),
+    ] {
+        let check = format!("policy {name}");
+        let policies: Api<ValidatingAdmissionPolicy> = Api::all(client.clone());
+        let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(client.clone());
+        match (policies.get_opt(name).await, bindings.get_opt(name).await) {
+            (Ok(Some(policy)), Ok(Some(binding))) => {
+                let denies =
+                    binding.spec.and_then(|s| s.validation_actions).is_some_and(|a| a.iter().any(|a| a == "Deny"));
+                let warned = policy.status.and_then(|s| s.type_checking).and_then(|t| t.expression_warnings);
+                if !denies {
+                    all.add(Level::Fail, &check, format!("its binding does not deny: {guards}"), "graylane install");
+                } else if let Some(warning) = warned.and_then(|w| w.into_iter().next()) {
+                    all.add(Level::Warn, &check, warning.warning, "graylane install, then look again");
+                } else {
+                    all.ok(&check, "in force");
+                }
+            }
+            (Err(why), _) | (_, Err(why)) => all.unknown(&check, &why),
+            _ => all.add(Level::Fail, &check, format!("it is not there: {guards}"), "graylane install"),
+        }
+    }
+}
