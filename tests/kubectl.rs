@@ -239,6 +239,9 @@ async fn pods_roll_log_and_go() {
         assert!(told.contains("pocket does not serve the ") && told.contains(" subresource of pods"), "{told}");
     }
     assert_eq!(k.ok(&["auth", "can-i", "delete", "pods"]).await, "yes\n");
+    assert_eq!(k.ok(&["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"]).await, "you");
+    let all = k.ok(&["auth", "can-i", "--list", "-n", "default"]).await;
+    assert!(all.contains("*.*"), "{all}");
     let told = k.run(&["auth", "can-i", "create", "pods", "--subresource=exec"], "").await;
     assert_eq!(String::from_utf8_lossy(&told.stdout), "no - pocket does not serve this\n");
 

@@ -1,7 +1,7 @@
 //! The story straight, and its ways back.
 
 use super::{super::*, cluster::*};
-use crate::api::{BatchPhase, Decision::Pass, EnvironmentState, ReleasePhase, TaskPhase};
+use crate::api::{ApprovalSpec, BatchPhase, Decision::Pass, EnvironmentState, ReleasePhase, TaskPhase};
 
 fn at_batch_one() -> Cluster {
     let mut c = Cluster::new(production());
@@ -10,6 +10,31 @@ fn at_batch_one() -> Cluster {
     c.control().allow.insert("go".into(), 1);
     c.settle();
     c
+}
+
+#[test]
+fn an_approval_counts_for_its_release_attempt_task_and_images_only() {
+    let others: [fn(&mut ApprovalSpec); 7] = [
+        |a| drop(a.images.insert("backend".into(), "another".into())),
+        |a| a.images.clear(),
+        |a| drop(a.images.insert("more".into(), "v2".into())),
+        |a| a.attempt += 1,
+        |a| a.task = "go".into(),
+        |a| a.release = "a-8".into(),
+        |a| a.release_uid = "an earlier namesake".into(),
+    ];
+    for (n, other) in others.into_iter().enumerate() {
+        let mut c = Cluster::new(production());
+        c.settle();
+        c.approve("gate", "me", Pass);
+        other(&mut c.approvals[0].spec);
+        c.settle();
+        assert_eq!((c.status().phase, c.status().task.as_deref()), (ReleasePhase::Waiting, Some("gate")), "case {n}");
+        assert!(c.made.is_empty(), "case {n}: {:?}", c.made);
+        c.approve("gate", "me", Pass);
+        c.settle();
+        assert!(!c.made.is_empty(), "case {n}: the same, rightly said, counts");
+    }
 }
 
 #[test]
