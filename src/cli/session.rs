@@ -1,5 +1,7 @@
 //! What every command starts from: the configuration, the cluster, who acts.
 
+use std::path::PathBuf;
+
 use color_eyre::eyre::{Report, Result};
 use kube::Client;
 
@@ -58,12 +60,13 @@ pub(super) fn source(global: &Global, config: &Config) -> Result<Source> {
     if global.kubeconfig.is_some() || config.context.is_some() {
         return Ok(Source::Kubectl { kubeconfig: global.kubeconfig.clone(), context: config.context.clone() });
     }
-    // In a pod, where no pocket ever ran, its own cluster is meant.
-    let dir = config.state()?;
-    if config.state.is_none() && connect::is_in_cluster() && !connect::kubeconfig_of(&dir).exists() {
+    // In a pod, where no pocket ever ran (there may be no home folder at all), its own cluster is meant.
+    let dir = config.state();
+    let pocket = |dir: &PathBuf| connect::kubeconfig_of(dir).exists();
+    if config.state.is_none() && connect::is_in_cluster() && !dir.as_ref().is_ok_and(pocket) {
         return Ok(Source::InCluster);
     }
-    Ok(Source::State(dir))
+    Ok(Source::State(dir?))
 }
 
 /// Connects.
