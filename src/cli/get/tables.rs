@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use crate::{
-    api::{App, Approval, Decision, Environment, EnvironmentStatus, Lane, LaneGroup, LaneSpec, Release},
+    api::{App, Approval, Decision, Environment, EnvironmentStatus, Lane, LaneGroup, LaneSpec, Release, RouteStatus},
     cli::output::{Table, age},
     domain::lanes::text,
 };
@@ -213,11 +213,21 @@ pub(in crate::cli) fn lanes(items: &[Lane], wide: bool, now: Timestamp) -> Table
     table
 }
 
+/// How many routes their controllers have taken, and which they have not.
+fn taken(routes: &[RouteStatus]) -> String {
+    let taken = routes.iter().filter(|r| r.accepted == Some(true)).count();
+    let count = format!("{taken}/{}", routes.len());
+    let refused = routes.iter().find(|r| r.accepted == Some(false)).map(|r| format!("{} refused", r.name));
+    let silent = routes.iter().find(|r| r.accepted.is_none() && r.message.is_some());
+    let silent = silent.map(|r| format!("{} unanswered", r.name));
+    refused.or(silent).map_or(count.clone(), |words| format!("{count}, {words}"))
+}
+
 pub(super) fn groups(items: &[LaneGroup], wide: bool, now: Timestamp) -> Table {
     let mut table = Table::new(if wide {
-        &["NAME", "GATEWAY", "ADDRESS", "APPS", "AGE", "HEADER", "MODE", "PROBLEMS"]
+        &["NAME", "GATEWAY", "ADDRESS", "ROUTES", "APPS", "AGE", "HEADER", "MODE", "INSIDE", "BY", "PROBLEMS"]
     } else {
-        &["NAME", "GATEWAY", "ADDRESS", "APPS", "AGE"]
+        &["NAME", "GATEWAY", "ADDRESS", "ROUTES", "APPS", "AGE"]
     });
     for group in items {
         let status = group.status.clone().unwrap_or_default();
@@ -226,12 +236,18 @@ pub(super) fn groups(items: &[LaneGroup], wide: bool, now: Timestamp) -> Table {
             group.name_any(),
             group.spec.entry.gateway.clone(),
             status.addresses.join(","),
+            taken(&status.routes),
             apps.join(","),
             age(born(&group.metadata), now),
         ];
         if wide {
             let mode = format!("{:?}", group.spec.mode).to_lowercase();
-            row.extend([group.spec.propagation.header.clone(), mode, status.problems.join("; ")]);
+            let gateway = status.gateway.unwrap_or_default();
+            let by = gateway.controller.map_or(gateway.class.clone(), |c| format!("{} ({c})", gateway.class));
+            let wrong = status.routes.iter().filter_map(|r| Some(format!("{}: {}", r.name, r.message.as_ref()?)));
+            let problems: Vec<String> = status.problems.iter().cloned().chain(wrong).collect();
+            let inside = status.internal.join(",");
+            row.extend([group.spec.propagation.header.clone(), mode, inside, by, problems.join("; ")]);
         }
         table.row(row);
     }

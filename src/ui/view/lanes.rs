@@ -4,7 +4,7 @@ use ratatui::layout::Rect;
 
 use super::{apps::title, words};
 use crate::{
-    api::{Lane, LaneGroup, LaneMode},
+    api::{Lane, LaneGroup, LaneMode, gateway_api::LANE_GATEWAY},
     ui::{
         model::{Model, Pane},
         rule,
@@ -77,8 +77,16 @@ fn summary(model: &Model, group: &LaneGroup) -> Rich {
         }
         (None, true) => line.add(Role::Ok, glyphs.ok).add(Role::Text, format!(" {taken} routes taken")),
         (None, false) if all == 0 => line.add(Role::Muted, "no routes yet"),
-        (None, false) => line.add(Role::Warn, format!("{} {taken} of {all} routes taken", glyphs.warn)),
+        (None, false) => {
+            let silent = status.routes.iter().find(|r| r.accepted.is_none()).and_then(|r| r.message.as_deref());
+            let why = silent.map(|words| format!(": {words}")).unwrap_or_default();
+            line.add(Role::Warn, format!("{} {taken} of {all} routes taken{why}", glyphs.warn))
+        }
     };
+    // Ours needs no name.
+    if let Some(controller) = status.gateway.and_then(|g| g.controller).filter(|c| c != LANE_GATEWAY) {
+        line = line.add(Role::Muted, format!(" by {controller}"));
+    }
     if group.spec.client_may_tag {
         line = line.add(Role::Muted, format!(" {} clients may tag", glyphs.dot));
     }
