@@ -27,6 +27,7 @@ mod rescue;
 mod sample;
 mod session;
 mod teardown;
+mod via;
 mod wish;
 
 use std::process::ExitCode;

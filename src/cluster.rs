@@ -11,6 +11,7 @@ pub mod logs;
 pub mod meter;
 pub mod perform;
 pub mod plugin;
+pub mod proxy;
 pub mod rights;
 pub mod status;
 pub mod trace;

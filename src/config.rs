@@ -18,6 +18,8 @@ pub struct Config {
     pub context: Option<String>,
     /// The namespace of graylane's resources.
     pub namespace: Option<String>,
+    /// How probes get to the entry: `entry`, `proxy`, or `proxy=NAMESPACE/SERVICE:PORT`.
+    pub via: Option<String>,
     /// A built-in theme, or `NAME` for `themes/NAME.toml` beside the configuration.
     pub theme: Option<String>,
     /// `true`, `256`, `16` or `mono`; else what the terminal says.

@@ -6,7 +6,7 @@
 mod outcome;
 mod send;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use crate::{
     api::{LaneGroup, ProbeSpec},
+    cluster::proxy::{Proxy, Target},
     domain::{
         chain::{self, Chain, assemble, from_links},
         hop::Hop,
@@ -25,7 +26,7 @@ use crate::{
 };
 
 pub use outcome::{Outcome, Probed, ProbedHop};
-use send::Sender;
+use send::{Sender, Way};
 
 /// So many requests are under way at once.
 const AT_ONCE: usize = 8;
@@ -34,6 +35,16 @@ const HOPS_COME: Duration = Duration::from_secs(3);
 /// and most likely not at all where none ever came.
 const FIRST_HOP_COMES: Duration = Duration::from_secs(1);
 
+/// How a probe gets to the entry.
+#[derive(Clone, Default)]
+pub enum Via {
+    /// Straight to the address that the Gateway tells.
+    #[default]
+    Entry,
+    /// Through the API server: to this Service, or to what is known to be the Gateway's.
+    Proxy(kube::Client, Option<Target>),
+}
+
 /// Why a probe cannot be sent at all.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
@@ -41,13 +52,19 @@ pub enum ProbeError {
     #[error("there is no lane group {0:?}")]
     NoGroup(String),
     /// Nowhere to send it.
-    #[error("lane group {group}: its Gateway {gateway} has no address yet; is it programmed?")]
+    #[error(
+        "lane group {group}: its Gateway {gateway} tells no address; is it programmed? `--via proxy` goes through the \
+         API server"
+    )]
     NoAddress {
         /// The group.
         group: String,
         /// Its Gateway.
         gateway: String,
     },
+    /// No way through the API server.
+    #[error("through the API server: {0}")]
+    Proxy(String),
     /// Not a request.
     #[error(transparent)]
     Request(#[from] crate::domain::request::RequestError),
@@ -57,13 +74,21 @@ pub enum ProbeError {
 }
 
 /// Sends a probe's requests at the entry of a group and judges each; what fails is told in its result.
-pub async fn run(spec: &ProbeSpec, group: &str, worlds: &watch::Receiver<World>) -> Result<Vec<Probed>, ProbeError> {
+pub async fn run(
+    spec: &ProbeSpec,
+    group: &str,
+    worlds: &watch::Receiver<World>,
+    via: &Via,
+) -> Result<Vec<Probed>, ProbeError> {
     let world = worlds.borrow().clone();
     let found = world.groups.get(group).cloned().ok_or_else(|| ProbeError::NoGroup(group.into()))?;
-    let address = address(&found, group)?;
     let headers: Vec<String> = spec.headers.iter().map(|(k, v)| format!("{k}: {v}")).collect();
     let request = parse(&spec.path, &headers, &[])?;
-    let sender = Sender::new(address, found.spec.entry.host.as_deref(), &request, &spec.path)?;
+    let way = match via {
+        Via::Entry => Way::straight(&address(&found, group)?)?,
+        Via::Proxy(client, target) => Way::Proxy(proxy(client, target.as_ref(), &found, &world.namespace).await?),
+    };
+    let sender = Sender::new(way, found.spec.entry.host.as_deref(), &request, &spec.path)?;
     let (sender, request, found) = (&sender, &request, &found);
     let one = async |_| {
         let before = worlds.borrow().clone();
@@ -84,10 +109,28 @@ pub async fn run(spec: &ProbeSpec, group: &str, worlds: &watch::Receiver<World>)
 }
 
 /// Where a group's requests come in.
-fn address(group: &LaneGroup, name: &str) -> Result<SocketAddr, ProbeError> {
-    let told = group.status.as_ref().map(|s| s.addresses.as_slice()).unwrap_or_default();
+fn address(group: &LaneGroup, name: &str) -> Result<String, ProbeError> {
+    let told = group.status.as_ref().and_then(|s| s.addresses.first());
     let no = || ProbeError::NoAddress { group: name.into(), gateway: group.spec.entry.gateway.clone() };
-    told.iter().find_map(|a| a.parse().ok()).ok_or_else(no)
+    told.cloned().ok_or_else(no)
+}
+
+async fn proxy(
+    client: &kube::Client,
+    target: Option<&Target>,
+    group: &LaneGroup,
+    namespace: &str,
+) -> Result<Proxy, ProbeError> {
+    if let Some(host) = &group.spec.entry.host {
+        return Err(ProbeError::Proxy(format!(
+            "the entry takes requests for host {host} only, and the API server sends its own Host: probe from where \
+             the entry can be reached"
+        )));
+    }
+    match target {
+        Some(target) => Ok(Proxy::to(client, target)),
+        None => Proxy::to_gateway(client, namespace, &group.spec.entry.gateway).await.map_err(ProbeError::Proxy),
+    }
 }
 
 /// The chain of a request: from hops, else as the services tell it.

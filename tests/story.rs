@@ -55,6 +55,13 @@ async fn the_story() {
     demo.ok(&["probe", TAGGED, "--count", "5", "--expect", ALL_GRAY]).await;
     demo.ok(&["probe", "/A/a", "--count", "5", "--expect", ALL_BASE]).await;
     demo.refused(&["probe", TAGGED, "--expect", ALL_BASE]).await;
+    // The same where the entry cannot be reached: through the API server, which leads to any Service.
+    demo.ok(&["--via", "proxy", "probe", TAGGED, "--expect", ALL_GRAY]).await;
+    let direct = http::Request::get("/api/v1/namespaces/demo/services/spring-cloud-a-gray:20001/proxy/a?group=gray");
+    let text = demo.client.request_text(direct.body(vec![]).unwrap()).await.unwrap();
+    assert!(text.starts_with("Agray["), "{text}");
+    let why = demo.refused(&["--via", "proxy=demo/nobody:80", "probe", "/a"]).await;
+    assert!(why.contains("services \"nobody\" not found"), "{why}");
     let probed: Value = serde_json::from_str(&demo.ok(&["probe", TAGGED, "-o", "json"]).await).unwrap();
     assert_eq!((&probed["status"], &probed["lane"], &probed["verdict"]), (&200.into(), &"gray".into(), &"ok".into()));
     assert_eq!(probed["chain"].as_array().unwrap().len(), 3, "{probed}");

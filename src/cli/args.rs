@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::{
     adopt, apply, completions, demo, doctor, engine, get, install, keys, lane, lock, logs, pocket, probe, release,
-    render, rescue, sample, teardown, wish,
+    render, rescue, sample, teardown, via::ViaArg, wish,
 };
 use crate::ui::theme::Depth;
 
@@ -44,6 +44,10 @@ pub struct Global {
     /// The configuration file [default: graylane/config.toml in the XDG configuration folder]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// How probes get to the entry: entry, straight to its address; proxy, through the API server; or
+    /// proxy=NAMESPACE/SERVICE:PORT [default: entry]
+    #[arg(long, global = true, value_name = "WAY")]
+    pub via: Option<ViaArg>,
     #[command(flatten)]
     pub look: Look,
 }

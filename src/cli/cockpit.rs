@@ -10,7 +10,7 @@ use futures::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Global, session};
+use super::{Global, session, via::ViaArg};
 use crate::{
     cluster::{
         connect::{self, Connected, Source},
@@ -22,7 +22,7 @@ use crate::{
     config::Config,
     demo::{run::Demo, seed},
     domain::{intent::Intent, text::Clean},
-    probe::{self, Probed},
+    probe::{self, Probed, Via},
     ui::{Answer, Ask, Done, Fault, Options, Outside, effect::Probed as Shown, options::Wanted, terminal::cockpit},
 };
 
@@ -69,8 +69,9 @@ async fn show(global: &Global, config: &Config, seat: Seat) -> Result<()> {
         ascii: config.ascii,
     };
     let options = Options::resolve(&wanted, |name| std::env::var(name).ok());
+    let via = session::via(global, config)?;
     let (worlds, stop) = (seat.worlds(), CancellationToken::new());
-    let outside = Arc::new(Cluster { seat });
+    let outside = Arc::new(Cluster { seat, via });
     cockpit(options, worlds, Arc::clone(&outside) as Arc<dyn Outside>, stop).await.wrap_err("the cockpit")?;
     outside.seat.leave();
     Ok(())
@@ -95,14 +96,18 @@ fn short(dir: &Path) -> String {
 /// Who carries out what the screen wishes.
 struct Cluster {
     seat: Seat,
+    via: Option<ViaArg>,
 }
 
 impl Outside for Cluster {
     fn perform(&self, intent: Intent) -> BoxFuture<'static, Result<Done, Fault>> {
         if let Intent::Probe { group, probe } = intent {
-            let worlds = self.seat.worlds();
+            let (worlds, here) = (self.seat.worlds(), self.seat.here());
+            let via = self.via.clone();
             return async move {
-                let probed = probe::run(&probe, &group, &worlds).await.map_err(|e| Fault::new(&e.to_string()))?;
+                let Some(here) = here else { return Err(nowhere()) };
+                let via = via.map_or(Via::Entry, |way| way.with(here.clusters.home()));
+                let probed = probe::run(&probe, &group, &worlds, &via).await.map_err(|e| Fault::new(&e.to_string()))?;
                 let right = probed.iter().filter(|p| p.is_ok()).count();
                 let text = Clean::from_untrusted(&format!("{right} of {} requests as expected", probed.len()));
                 let probes = probed.into_iter().map(shown).collect();

@@ -15,7 +15,7 @@ use crate::{
     cluster::{self, install},
     domain::world::World,
     engine::{self, Options, Prober, Telemetry},
-    probe::{self, Probed},
+    probe::{self, Probed, Via},
 };
 
 #[derive(Debug, Args)]
@@ -68,7 +68,7 @@ fn prober(worlds: watch::Receiver<World>) -> Prober {
     Arc::new(move |group, spec| {
         let worlds = worlds.clone();
         async move {
-            let probed = probe::run(&spec, &group, &worlds).await.map_err(|e| e.to_string())?;
+            let probed = probe::run(&spec, &group, &worlds, &Via::Entry).await.map_err(|e| e.to_string())?;
             Ok(probed.into_iter().map(|p| result(&spec, p)).collect())
         }
         .boxed()

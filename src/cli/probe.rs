@@ -16,7 +16,7 @@ use crate::{
     api::{ProbeSpec, Served},
     cluster::watch,
     domain::world::Link,
-    probe::{self, Probed},
+    probe::{self, Probed, Via},
 };
 
 /// How long the first picture of the cluster may take.
@@ -57,6 +57,8 @@ pub(super) async fn run(global: &Global, args: ProbeArgs) -> Result<()> {
         return Err(usage(format!("{:?} is no path: it starts with /", spec.path)));
     }
     let session = session::open(global).await?;
+    let via = session::via(global, &session::config(global)?)?;
+    let via = via.map_or(Via::Entry, |way| way.with(&session.client));
     let group = get::group(&session, args.group.as_deref()).await?.name_any();
     let stop = CancellationToken::new();
     let _stop = stop.clone().drop_guard();
@@ -66,7 +68,7 @@ pub(super) async fn run(global: &Global, args: ProbeArgs) -> Result<()> {
         let link = worlds.borrow().link.clone();
         bail!("the cluster did not tell how it stands within {} s: {link:?}", FIRST_WORLD.as_secs());
     }
-    let probed = probe::run(&spec, &group, &worlds).await?;
+    let probed = probe::run(&spec, &group, &worlds, &via).await?;
     output::print(&match args.output {
         Format::Json => {
             let lines = probed.iter().map(|p| Ok(serde_json::to_string(p)? + "\n"));

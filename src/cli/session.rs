@@ -8,6 +8,7 @@ use kube::Client;
 use super::{
     Global,
     output::{self, Format},
+    via::ViaArg,
 };
 use crate::{
     cluster::{
@@ -53,6 +54,13 @@ pub(super) fn config(global: &Global) -> Result<Config> {
     // A state folder on the command line beats a context in the file, and the other way round.
     config.context = if global.state.is_some() { None } else { global.context.clone().or(config.context) };
     Ok(config)
+}
+
+/// How probes get to the entry.
+pub(super) fn via(global: &Global, config: &Config) -> Result<Option<ViaArg>> {
+    let written = config.via.as_deref().map(str::parse::<ViaArg>).transpose();
+    let written = written.map_err(|why| usage(format!("via in the configuration: {why}")))?;
+    Ok(global.via.clone().or(written))
 }
 
 /// Where the API is.

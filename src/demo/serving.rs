@@ -39,7 +39,7 @@ async fn answered(worlds: &watch::Receiver<World>) {
         ..ProbeSpec::default()
     };
     loop {
-        match probe::run(&probe, GROUP, worlds).await {
+        match probe::run(&probe, GROUP, worlds, &probe::Via::Entry).await {
             Ok(probed) if probed.iter().all(probe::Probed::is_ok) => return,
             Ok(probed) => {
                 tracing::debug!(problems = ?probed.iter().flat_map(|p| &p.problems).collect::<Vec<_>>(), "not yet")

@@ -27,6 +27,7 @@ mod meta;
 mod patches;
 mod path;
 pub(crate) mod protobuf;
+mod proxy;
 mod query;
 mod read;
 pub(crate) mod registry;
@@ -68,6 +69,7 @@ struct Inner {
     logs: OnceLock<Arc<dyn LogSource>>,
     closing: CancellationToken,
     addresses: addresses::Addresses,
+    onward: proxy::Onward,
 }
 
 impl Drop for Inner {
@@ -111,6 +113,7 @@ impl ApiServer {
                 logs: OnceLock::new(),
                 closing: CancellationToken::new(),
                 addresses: addresses::Addresses::default(),
+                onward: proxy::client(),
             }),
         };
         terminate::start(&server);
@@ -256,19 +259,18 @@ impl ApiServer {
                 Method::PUT => self.update(&call, Some("finalize")).await,
                 _ => Err(ApiError::method_not_allowed()),
             },
+            Some(sub) if sub == "proxy" || sub.starts_with("proxy/") => {
+                if !call.resource.is("", "Pod") && !call.resource.is("", "Service") {
+                    return Err(ApiError::no_such_path());
+                }
+                self.proxy(parts, call).await
+            }
             Some(other) => {
                 let known = matches!(
                     other,
-                    "exec"
-                        | "attach"
-                        | "portforward"
-                        | "eviction"
-                        | "token"
-                        | "ephemeralcontainers"
-                        | "resize"
-                        | "proxy"
+                    "exec" | "attach" | "portforward" | "eviction" | "token" | "ephemeralcontainers" | "resize"
                 );
-                if known || other.starts_with("proxy/") {
+                if known {
                     let what = format!("the {other} subresource of {}", call.resource.qualified());
                     return Err(ApiError::not_served(&what));
                 }

@@ -1,20 +1,27 @@
 //! One request of a probe, with a trace of its own.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use futures::StreamExt;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use bytes::Bytes;
+use futures::{Stream, StreamExt, TryStreamExt, stream::BoxStream};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
+use http_body_util::BodyExt;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use uuid::Uuid;
 
 use super::{ProbeError, shown};
-use crate::domain::{request::RequestParts, text::Clean};
+use crate::{
+    cluster::proxy::Proxy,
+    domain::{request::RequestParts, text::Clean},
+};
 
 /// More of a body is not read.
 pub(super) const MOST_BYTES: usize = 64 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What people type and no request line may hold.
+const FOREIGN: &AsciiSet =
+    &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
 
 /// What came back.
 #[derive(Clone, Debug)]
@@ -30,29 +37,54 @@ pub(super) struct Answer {
     pub(super) error: Option<String>,
 }
 
+/// How it gets there.
+pub(super) enum Way {
+    /// To `http://HOST:PORT`.
+    Straight(reqwest::Client, String),
+    Proxy(Proxy),
+}
+
+impl Way {
+    pub(super) fn straight(to: &str) -> Result<Self, ProbeError> {
+        // Whoever was first stays; it is the same provider everywhere.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let built =
+            reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).timeout(TIMEOUT).build();
+        let client = built.map_err(|e| ProbeError::Http(format!("no HTTP client: {e}")))?;
+        Ok(Self::Straight(client, format!("http://{to}")))
+    }
+
+    /// The status, and the body as it comes.
+    async fn send(&self, request: Request<()>) -> Result<(u16, BoxStream<'static, Result<Bytes, String>>), String> {
+        match self {
+            Self::Straight(client, base) => {
+                let (parts, ()) = request.into_parts();
+                let sent = client.request(parts.method, format!("{base}{}", parts.uri)).headers(parts.headers).send();
+                let response = sent.await.map_err(|e| words(&e))?;
+                Ok((response.status().as_u16(), response.bytes_stream().map_err(|e| words(&e)).boxed()))
+            }
+            Self::Proxy(proxy) => {
+                let sent = tokio::time::timeout(TIMEOUT, proxy.send(request)).await;
+                let response = sent.map_err(|_| format!("no answer within {} s", TIMEOUT.as_secs()))??;
+                let status = response.status().as_u16();
+                let body = response.into_body().into_data_stream().map_err(|e| e.to_string());
+                Ok((status, body.boxed()))
+            }
+        }
+    }
+}
+
 pub(super) struct Sender {
-    client: reqwest::Client,
+    way: Way,
     method: Method,
-    url: String,
+    /// Path and query.
+    uri: Uri,
     headers: HeaderMap,
 }
 
 impl Sender {
-    pub(super) fn new(
-        to: SocketAddr,
-        host: Option<&str>,
-        request: &RequestParts,
-        written: &str,
-    ) -> Result<Self, ProbeError> {
-        // Whoever was first stays; it is the same provider everywhere.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+    pub(super) fn new(way: Way, host: Option<&str>, request: &RequestParts, written: &str) -> Result<Self, ProbeError> {
         let wrong = |e: &dyn std::fmt::Display| ProbeError::Http(format!("probe {written:?}: {e}"));
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(TIMEOUT)
-            .build()
-            .map_err(|e| wrong(&e))?;
         let mut headers = HeaderMap::new();
         for (name, value) in &request.headers {
             let name: HeaderName = name.parse().map_err(|e| wrong(&e))?;
@@ -64,8 +96,9 @@ impl Sender {
             headers.insert(header::HOST, HeaderValue::from_str(&host).map_err(|e| wrong(&e))?);
         }
         let query = if request.query.is_empty() { String::new() } else { format!("?{}", request.query) };
-        let url = format!("http://{to}{}{query}", request.path);
-        Ok(Self { client, method: request.method.parse().map_err(|e| wrong(&e))?, url, headers })
+        let path = format!("{}{query}", request.path);
+        let uri = utf8_percent_encode(&path, FOREIGN).to_string().parse().map_err(|e| wrong(&e))?;
+        Ok(Self { way, method: request.method.parse().map_err(|e| wrong(&e))?, uri, headers })
     }
 
     pub(super) async fn send(&self) -> Answer {
@@ -81,35 +114,45 @@ impl Sender {
             cut: false,
             error: None,
         };
-        let request = self.client.request(self.method.clone(), &self.url).headers(self.headers.clone());
-        let sent = request.header("traceparent", format!("00-{trace}-{span}-01")).send().await;
-        match sent {
-            Err(e) => answer.error = Some(words(&e)),
-            Ok(response) => {
+        let mut request = Request::new(());
+        *request.method_mut() = self.method.clone();
+        *request.headers_mut() = self.headers.clone();
+        if let Ok(value) = HeaderValue::from_str(&format!("00-{trace}-{span}-01")) {
+            request.headers_mut().insert("traceparent", value);
+        }
+        *request.uri_mut() = self.uri.clone();
+        match self.way.send(request).await {
+            Err(why) => answer.error = Some(why),
+            Ok((status, body)) => {
                 answer.reached = true;
-                answer.status = Some(response.status().as_u16());
-                let mut bytes = vec![];
-                let mut parts = response.bytes_stream();
-                while let Some(part) = parts.next().await {
-                    match part {
-                        Ok(part) => bytes.extend_from_slice(&part),
-                        Err(e) => {
-                            answer.error = Some(format!("the answer broke off: {}", words(&e)));
-                            break;
-                        }
-                    }
-                    if bytes.len() > MOST_BYTES {
-                        bytes.truncate(MOST_BYTES);
-                        answer.cut = true;
-                        break;
-                    }
-                }
+                answer.status = Some(status);
+                let bytes = read(body, &mut answer).await;
                 answer.body = shown(&bytes);
             }
         }
         answer.latency = start.elapsed();
         answer
     }
+}
+
+/// As much of a body as is shown.
+async fn read(mut body: impl Stream<Item = Result<Bytes, String>> + Unpin, answer: &mut Answer) -> Vec<u8> {
+    let mut bytes = vec![];
+    while let Some(part) = body.next().await {
+        match part {
+            Ok(part) => bytes.extend_from_slice(&part),
+            Err(why) => {
+                answer.error = Some(format!("the answer broke off: {why}"));
+                break;
+            }
+        }
+        if bytes.len() > MOST_BYTES {
+            bytes.truncate(MOST_BYTES);
+            answer.cut = true;
+            break;
+        }
+    }
+    bytes
 }
 
 fn words(error: &reqwest::Error) -> String {

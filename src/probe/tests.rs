@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, sync::Mutex};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Mutex};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -39,7 +39,10 @@ fn world(address: &str) -> World {
         ..LaneGroupSpec::default()
     };
     let mut group = LaneGroup::new("g", spec);
-    group.status = Some(LaneGroupStatus { addresses: vec![address.into()], ..LaneGroupStatus::default() });
+    group.status = Some(LaneGroupStatus {
+        addresses: Some(address).filter(|a| !a.is_empty()).map(str::to_owned).into_iter().collect(),
+        ..LaneGroupStatus::default()
+    });
     let all = vec![lanes::text::parse("parameter group == gray").unwrap()];
     let rule = LaneMatch { all, ..LaneMatch::default() };
     let lane =
@@ -60,7 +63,11 @@ async fn probed(answer: Vec<u8>, spec: &ProbeSpec) -> Probed {
     let (address, _) = entry(answer).await;
     let (_keep, worlds) = watch::channel(world(&address.to_string()));
     // No gateway reports here: waiting for hops ends with the patience.
-    tokio::time::timeout(Duration::from_secs(60), run(spec, "g", &worlds)).await.unwrap().unwrap().remove(0)
+    tokio::time::timeout(Duration::from_secs(60), run(spec, "g", &worlds, &Via::Entry))
+        .await
+        .unwrap()
+        .unwrap()
+        .remove(0)
 }
 
 #[tokio::test]
@@ -136,7 +143,7 @@ async fn hops_tell_the_chain_and_every_request_has_its_own_trace() {
         }
         worlds
     });
-    let told = run(&spec, "g", &receiver).await.unwrap();
+    let told = run(&spec, "g", &receiver, &Via::Entry).await.unwrap();
     reporter.await.unwrap();
     let heads = heads.lock().unwrap();
     assert!(
@@ -157,14 +164,18 @@ fn trace(head: &str) -> String {
 
 #[tokio::test]
 async fn what_cannot_be_sent_is_said() {
-    let (_keep, worlds) = watch::channel(world("not yet"));
-    let why = async |path: &str, group: &str| run(&spec(path, &[]), group, &worlds).await.unwrap_err().to_string();
+    let (_keep, worlds) = watch::channel(world(""));
+    let why = async |path: &str, group: &str| {
+        run(&spec(path, &[]), group, &worlds, &Via::Entry).await.unwrap_err().to_string()
+    };
     assert_eq!(why("/", "x").await, "there is no lane group \"x\"");
-    assert!(why("/", "g").await.contains("Gateway edge has no address yet"));
+    assert!(why("/", "g").await.contains("Gateway edge tells no address"));
     let refused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let (_keep, worlds) = watch::channel(world(&refused.to_string()));
-    assert!(run(&spec("no path", &[]), "g", &worlds).await.unwrap_err().to_string().contains("write a path"));
-    let told = run(&spec("/", &[]), "g", &worlds).await.unwrap().remove(0);
+    assert!(
+        run(&spec("no path", &[]), "g", &worlds, &Via::Entry).await.unwrap_err().to_string().contains("write a path")
+    );
+    let told = run(&spec("/", &[]), "g", &worlds, &Via::Entry).await.unwrap().remove(0);
     assert_eq!((told.verdict, told.status), (Outcome::Failed, None));
     assert!(told.problems[0].contains("refused"), "{:?}", told.problems);
 }

@@ -95,7 +95,7 @@ async fn play(guilty: bool) -> (Probed, Probed) {
     let send = async |path: &str, expect: [Served; 3]| {
         let expect = APPS.iter().map(|a| (*a).to_owned()).zip(expect).collect();
         let spec = ProbeSpec { path: path.into(), count: 1, expect, ..ProbeSpec::default() };
-        probe::run(&spec, "demo", &receiver).await.unwrap().remove(0)
+        probe::run(&spec, "demo", &receiver, &probe::Via::Entry).await.unwrap().remove(0)
     };
     let tagged = send("/A/a?group=gray", [Served::Gray, Served::Base, Served::Gray]).await;
     let untagged = send("/A/a", [Served::Base; 3]).await;

@@ -21,10 +21,26 @@ pub type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
 
 /// An answer that is no refusal.
 pub(crate) enum Reply {
-    Json { code: StatusCode, value: Value, warnings: Vec<String>, content_type: Option<&'static str> },
+    Json {
+        code: StatusCode,
+        value: Value,
+        warnings: Vec<String>,
+        content_type: Option<&'static str>,
+    },
     Text(String),
-    Bytes { content_type: &'static str, bytes: Bytes },
-    Stream { content_type: &'static str, stream: BoxStream<'static, std::result::Result<Bytes, BoxError>> },
+    Bytes {
+        content_type: &'static str,
+        bytes: Bytes,
+    },
+    /// What a pod or a Service answered.
+    HandedOn {
+        head: http::response::Parts,
+        stream: BoxStream<'static, std::result::Result<Bytes, BoxError>>,
+    },
+    Stream {
+        content_type: &'static str,
+        stream: BoxStream<'static, std::result::Result<Bytes, BoxError>>,
+    },
 }
 
 impl Reply {
@@ -50,6 +66,10 @@ impl Reply {
             }
             Reply::Bytes { content_type, bytes } => respond(StatusCode::OK, content_type, bytes),
             Reply::Text(text) => respond(StatusCode::OK, "text/plain; charset=utf-8", text.into()),
+            Reply::HandedOn { head, stream } => {
+                let body = StreamBody::new(stream.map(|chunk| chunk.map(Frame::data)));
+                Response::from_parts(head, body.boxed_unsync())
+            }
             Reply::Stream { content_type, stream } => {
                 let body = StreamBody::new(stream.map(|chunk| chunk.map(Frame::data)));
                 let mut response = Response::new(body.boxed_unsync());

@@ -1,0 +1,68 @@
+//! `--via`: how probes get to the entry.
+
+use std::str::FromStr;
+
+use kube::Client;
+
+use crate::{
+    cluster::proxy::{Target, TargetError},
+    probe::Via,
+};
+
+/// As it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ViaArg {
+    /// `entry`
+    Entry,
+    /// `proxy`, `proxy=NAMESPACE/SERVICE:PORT`
+    Proxy(Option<Target>),
+}
+
+/// Not a way.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ViaError {
+    /// Another word.
+    #[error("{0:?} is no way: write entry, proxy, or proxy=NAMESPACE/SERVICE:PORT")]
+    Unknown(String),
+    /// Not a Service.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+}
+
+impl FromStr for ViaArg {
+    type Err = ViaError;
+
+    fn from_str(text: &str) -> Result<Self, ViaError> {
+        match text.split_once('=') {
+            None if text == "entry" => Ok(Self::Entry),
+            None if text == "proxy" => Ok(Self::Proxy(None)),
+            Some(("proxy", target)) => Ok(Self::Proxy(Some(target.parse()?))),
+            _ => Err(ViaError::Unknown(text.into())),
+        }
+    }
+}
+
+impl ViaArg {
+    /// As probes take it.
+    pub(super) fn with(self, client: &Client) -> Via {
+        match self {
+            Self::Entry => Via::Entry,
+            Self::Proxy(target) => Via::Proxy(client.clone(), target),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ways_are_read_and_others_are_refused() {
+        assert_eq!("entry".parse(), Ok(ViaArg::Entry));
+        assert_eq!("proxy".parse(), Ok(ViaArg::Proxy(None)));
+        let target = Target { namespace: "t".into(), service: "s".into(), port: "web".into() };
+        assert_eq!("proxy=t/s:web".parse(), Ok(ViaArg::Proxy(Some(target))));
+        assert!("ssh".parse::<ViaArg>().unwrap_err().to_string().contains("is no way"));
+        assert!("proxy=s:80".parse::<ViaArg>().unwrap_err().to_string().contains("NAMESPACE/SERVICE:PORT"));
+    }
+}
