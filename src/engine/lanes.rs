@@ -45,7 +45,6 @@ use crate::{
 /// Said at a lane group.
 const NO_GATEWAY_API: &str = "this cluster does not serve the Gateway API (gateway.networking.k8s.io/v1), so no request is \
     coloured or routed: install its definitions and a gateway that follows them";
-
 /// How long a gateway of somebody else has to hear of new pods before it hears of their route. Times are whole
 /// seconds: twice this is waited at most.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -79,10 +78,9 @@ async fn group(
     let (planned, settling) = planned(cache, group, lanes, releases, apps, now);
 
     let mut problems_of_group = planned.problems;
-    if cache.routes.is_absent() || cache.gateways.is_absent() {
-        problems_of_group.insert(0, NO_GATEWAY_API.into());
-    }
-    if let Some(gateway) = planned.gateway {
+    // Without the kinds there is nobody who would follow a route: told below, at the group.
+    let absent = cache.routes.is_absent() || cache.gateways.is_absent();
+    if let Some(gateway) = planned.gateway.filter(|_| !absent) {
         problems_of_group.extend(keep_gateway(options, cache, told, gateway).await?);
     }
     let own = |labels: &BTreeMap<String, String>| labels.get(label::LANE_GROUP) == Some(&name);
@@ -90,9 +88,7 @@ async fn group(
         all.iter().filter(|r| r.namespace().as_deref() == Some(&options.namespace) && own(r.labels())).collect();
     let owner = group.controller_owner_ref(&());
     let mut wanted = BTreeSet::new();
-    // Without the kind there is nobody who would follow a route: told below, at the group.
-    let routes = if cache.routes.is_absent() { vec![] } else { planned.routes };
-    for mut route in routes {
+    for mut route in planned.routes.into_iter().filter(|_| !absent) {
         route.metadata.owner_references = owner.clone().map(|o| vec![o]);
         wanted.insert(route.name_any());
         let mut object = serde_json::to_value(&route).map_err(kube::Error::SerdeError)?;
@@ -114,7 +110,7 @@ async fn group(
     }
     let routes: Vec<RouteStatus> =
         live.iter().filter(|r| wanted.contains(&r.name_any())).map(|r| answered(r, now)).collect();
-    problems_of_group.extend(seen.words(now));
+    problems_of_group.extend(if absent { vec![NO_GATEWAY_API.to_owned()] } else { seen.words(now) });
     // It was asked for a moment ago: that it is not there yet is no news.
     let inside = inside.map(|name| Parent::of(cache, options, &name)).filter(|p| p.gateway.is_some());
     problems_of_group.extend(inside.iter().flat_map(|p| p.words(now)));
