@@ -208,6 +208,13 @@ async fn the_story_through_traefik() {
     for name in &releases {
         demo.wait(name, Some("proceed"), "Waiting").await;
     }
+    // Traefik says at once that it has taken a route, and follows it a moment later: what is awaited is the chain.
+    let follows = async {
+        while !demo.run(&["probe", TAGGED, "--count", "3", "--expect", ALL_GRAY]).await.status.success() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, follows).await.unwrap_or_else(|_| panic!("gray never serves: {}", log()));
     load.expect_only("BBB", "GBG").await;
     demo.ok(&["probe", TAGGED, "--count", "5", "--expect", ALL_GRAY]).await;
     demo.ok(&["probe", "/A/a", "--count", "5", "--expect", ALL_BASE]).await;
