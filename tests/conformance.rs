@@ -1,6 +1,8 @@
 //! The same cases on pocket and, where its binaries stand, on a real control plane. Wherever they differ, pocket is
 //! wrong.
 
+#![recursion_limit = "256"]
+
 #[path = "conformance/cluster.rs"]
 mod cluster;
 #[path = "support/control_plane.rs"]
@@ -8,7 +10,21 @@ mod cluster;
 mod control_plane;
 #[path = "support/fake_kubelet.rs"]
 mod fake_kubelet;
+#[path = "conformance/transcript.rs"]
+mod transcript;
 
+#[path = "conformance/applying.rs"]
+mod applying;
+#[path = "conformance/definitions.rs"]
+mod definitions;
+#[path = "conformance/deleting.rs"]
+mod deleting;
+#[path = "conformance/listing.rs"]
+mod listing;
+#[path = "conformance/objects.rs"]
+mod objects;
+#[path = "conformance/patching.rs"]
+mod patching;
 #[path = "conformance/rollouts.rs"]
 mod rollouts;
 #[path = "conformance/story.rs"]

@@ -51,7 +51,14 @@ where
         return Ok(None);
     };
     let patch = json!({"metadata": {"uid": object.uid()}, "status": change});
-    api.patch_status(&object.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await.map(Some)
+    match api.patch_status(&object.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await {
+        // A successor stands there: to whoever writes that is a conflict like any other.
+        Err(kube::Error::Api(mut status)) if status.code == 422 && status.message.contains("metadata.uid: ") => {
+            status.code = 409;
+            Err(kube::Error::Api(status))
+        }
+        written => written.map(Some),
+    }
 }
 
 pub fn is_code(error: &kube::Error, code: u16) -> bool {

@@ -64,9 +64,11 @@ impl ApiServer {
 
     /// A new Service gets an address, or the one that it names, if that is free.
     pub(super) fn assign_address(&self, resource: &Resource, object: &mut Value) -> Result<()> {
-        let Some(network) = self.inner.addresses.network.get().filter(|_| resource.is("", "Service")) else {
+        if !resource.is("", "Service") {
             return Ok(());
-        };
+        }
+        families(object);
+        let Some(network) = self.inner.addresses.network.get() else { return Ok(()) };
         if !needs_one(object) {
             return Ok(());
         }
@@ -119,6 +121,13 @@ impl ApiServer {
 
 /// A change that names no address keeps the old one; another one is refused.
 pub(super) fn keep(resource: &Resource, old: &Value, object: &mut Value) -> Result<()> {
+    if object["spec"]["type"] != "ExternalName" {
+        for field in ["ipFamilies", "ipFamilyPolicy"] {
+            if let Some(value) = old["spec"].get(field).filter(|_| object["spec"].get(field).is_none()) {
+                object["spec"][field] = value.clone();
+            }
+        }
+    }
     let Some(was) = old["spec"]["clusterIP"].as_str().filter(|t| !t.is_empty()) else { return Ok(()) };
     let is = object["spec"]["clusterIP"].as_str().unwrap_or_default();
     if is.is_empty() && object["spec"]["type"] != "ExternalName" {
@@ -134,6 +143,25 @@ pub(super) fn keep(resource: &Resource, old: &Value, object: &mut Value) -> Resu
     }
     let problem = FieldError::invalid("spec.clusterIPs[0]", &json!(is), "field is immutable");
     Err(ApiError::invalid(&resource.group, &resource.kind, meta::text(old, "name"), &[problem]))
+}
+
+/// What comes with an address. As in Kubernetes these fields are nobody's, for they are given after the owners are
+/// written down.
+fn families(service: &mut Value) {
+    let spec = &mut service["spec"];
+    if spec["type"] == "ExternalName" {
+        return;
+    }
+    let named = spec.get("clusterIP").filter(|ip| ip.as_str().is_some_and(|t| !t.is_empty())).cloned();
+    for (field, value) in [
+        ("clusterIPs", named.map(|ip| json!([ip]))),
+        ("ipFamilies", Some(json!(["IPv4"]))),
+        ("ipFamilyPolicy", Some("SingleStack".into())),
+    ] {
+        if let Some(value) = value.filter(|_| spec[field].is_null()) {
+            spec[field] = value;
+        }
+    }
 }
 
 fn needs_one(service: &Value) -> bool {

@@ -21,7 +21,7 @@ impl ApiServer {
             let problem = FieldError::required("target.name", "");
             return Err(ApiError::invalid("", "Binding", name, &[problem]));
         }
-        self.change(&call.resource, &call.key(name), call.query.dry_run()?, |current| {
+        self.change(&call.resource, &call.key(name), call.query.dry_run("CreateOptions")?, |current| {
             let old = current.ok_or_else(|| ApiError::not_found(&call.resource, name))?;
             let shown = convert::from_stored(&call.resource, &old.value);
             // Kubernetes says `pods/binding` here, the resource with its subresource.

@@ -17,7 +17,7 @@ impl ApiServer {
         let warnings = decode::decode(&call.resource, &mut object, Unknown::of(call)?)?;
         let generated = meta::text(&object, "name").is_empty() && !meta::text(&object, "generateName").is_empty();
         let object = self.prepare_new(call, object, true)?;
-        let dry_run = call.query.dry_run()?;
+        let dry_run = call.query.dry_run("CreateOptions")?;
         for attempt in 0.. {
             let mut object = object.clone();
             if attempt > 0 {
@@ -63,7 +63,8 @@ impl ApiServer {
         let text = |field: &str| metadata.get(field).and_then(Value::as_str);
         let name = text("name").unwrap_or_default().to_owned();
         let base = text("generateName").unwrap_or_default().to_owned();
-        if text("resourceVersion").is_some_and(|rv| !rv.is_empty()) {
+        // An apply may name the version of what is not there.
+        if owned && text("resourceVersion").is_some_and(|rv| !rv.is_empty()) {
             return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
         }
         let name = match (name.as_str(), base.as_str()) {
@@ -90,8 +91,10 @@ impl ApiServer {
         strategy::create(resource, &mut object)?;
         let (manager, now) = (&call.manager, meta::now());
         if owned {
-            object = patch::track_update(None, &object, manager, None, &now, &resource.lists);
+            let empty = empty_of(resource);
+            object = patch::track_update(empty.as_ref(), &object, manager, None, &now, &resource.lists);
         }
+        strategy::complete(resource, &mut object);
         self.assign_address(resource, &mut object)?;
         convert::to_stored(resource, &mut object);
         Ok(object)
@@ -122,6 +125,20 @@ impl ApiServer {
     }
 }
 
+/// What an object of the kind has when nothing is said: of these structs nobody is made the owner, only of what is in
+/// them.
+fn empty_of(resource: &super::Resource) -> Option<Value> {
+    let template = json!({"metadata": {}, "spec": {"containers": []}});
+    let spec = match (resource.group.as_str(), resource.kind.as_str()) {
+        ("apps", "Deployment") => json!({"strategy": {}, "template": template}),
+        ("apps" | "batch", _) => json!({"template": template}),
+        ("", "Pod") => json!({"containers": []}),
+        _ if resource.custom().is_some() => return Some(json!({"metadata": {}})),
+        _ => return None,
+    };
+    Some(json!({"metadata": {}, "spec": spec}))
+}
+
 /// The namespace of a body must be that of the path; left out, it is.
 pub(super) fn check_namespace(call: &Call, object: &mut Value) -> Result<()> {
     let given = meta::text(object, "namespace");
@@ -131,9 +148,9 @@ pub(super) fn check_namespace(call: &Call, object: &mut Value) -> Result<()> {
             meta::of(object).insert("namespace".into(), namespace.into());
             Ok(())
         }
-        Some(namespace) if given != namespace => Err(ApiError::bad_request(format!(
-            "the namespace of the provided object does not match the namespace sent on the request ({given} and {namespace})"
-        ))),
+        Some(namespace) if given != namespace => Err(ApiError::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        )),
         None if call.resource.namespaced => {
             Err(ApiError::bad_request("an empty namespace may not be set during creation"))
         }

@@ -40,10 +40,7 @@ pub(super) fn parse(call: &Call) -> Result<Value> {
             }
             other => ApiError::bad_request(format!("the body is no Kubernetes protobuf: {other}")),
         }),
-        other => Err(ApiError::unsupported_media_type(
-            other,
-            &["application/json", "application/yaml", protobuf::MEDIA_TYPE],
-        )),
+        _ => Err(ApiError::unsupported_media_type(&["application/json", "application/yaml", protobuf::MEDIA_TYPE])),
     }
 }
 
@@ -99,6 +96,7 @@ pub(super) fn decode(resource: &Resource, object: &mut Value, unknown: Unknown) 
             lost(&object["metadata"], &metadata, "metadata".into(), &mut dropped);
             object["metadata"] = metadata;
             schema::prune(&custom.schema, object, &mut dropped);
+            dropped.sort();
             schema::apply_defaults(&custom.schema, object);
         }
     }

@@ -112,18 +112,12 @@ fn service(spec: &mut Value) {
     let kind = spec["type"].as_str().unwrap_or_default().to_owned();
     if kind != "ExternalName" {
         absent(spec, "internalTrafficPolicy", "Cluster");
-        absent(spec, "ipFamilies", json!(["IPv4"]));
-        absent(spec, "ipFamilyPolicy", "SingleStack");
     }
     if matches!(kind.as_str(), "NodePort" | "LoadBalancer") {
         absent(spec, "externalTrafficPolicy", "Cluster");
     }
     if kind == "LoadBalancer" {
         absent(spec, "allocateLoadBalancerNodePorts", true);
-    }
-    if let Some(ip) = spec.get("clusterIP").filter(|ip| ip.as_str().is_some_and(|t| !t.is_empty())) {
-        let ips = json!([ip]);
-        absent(spec, "clusterIPs", ips);
     }
 }
 
@@ -202,7 +196,6 @@ mod tests {
     fn services_jobs_and_secrets() {
         let service = defaulted("Service", json!({"spec": {"ports": [{"port": 80}], "clusterIP": "None"}}));
         assert_eq!(service["spec"]["ports"][0], json!({"port": 80, "protocol": "TCP", "targetPort": 80}));
-        assert_eq!(service["spec"]["clusterIPs"], json!(["None"]));
         let job = defaulted("Job", json!({"spec": {"template": {"spec": {"containers": []}}}}));
         assert_eq!(job["spec"]["completions"], 1);
         assert_eq!(job["spec"]["template"]["spec"].get("restartPolicy"), None);

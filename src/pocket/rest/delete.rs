@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::change::{Decision, Outcome};
-use super::error::{ApiError, Result};
+use super::error::{ApiError, FieldError, Result};
 use super::registry::{CRDS, Resource};
 use super::reply::Reply;
 use super::{ApiServer, Call, convert, decode, meta};
@@ -47,7 +47,7 @@ impl Options {
         if let Some(policy) = call.query.get("propagationPolicy") {
             options.propagation_policy = Some(policy.to_owned());
         }
-        if call.query.dry_run()? {
+        if call.query.dry_run("DeleteOptions")? {
             options.dry_run = Some(vec!["All".into()]);
         }
         if options.orphan_dependents == Some(true) && options.propagation_policy.is_none() {
@@ -55,9 +55,11 @@ impl Options {
         }
         match options.propagation_policy.as_deref() {
             None | Some("Background" | "Foreground" | "Orphan") => Ok(options),
-            Some(other) => Err(ApiError::bad_request(format!(
-                "invalid deletion propagation policy {other:?}: it is Background, Foreground or Orphan"
-            ))),
+            Some(other) => {
+                let known = ["Foreground", "Background", "Orphan", "nil"];
+                let problem = FieldError::not_supported("propagationPolicy", &other.into(), &known);
+                Err(ApiError::bad_options("DeleteOptions", problem))
+            }
         }
     }
 
@@ -145,15 +147,17 @@ fn check_preconditions(resource: &Resource, old: &Stored, options: &Options) -> 
     let name = meta::text(&old.value, "name");
     let uid = meta::text(&old.value, "uid");
     if let Some(wanted) = wanted.uid.as_deref().filter(|w| *w != uid) {
-        let why = format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}");
-        return Err(ApiError::conflict(resource, name, &why));
+        let why = format!(
+            "the UID in the precondition ({wanted}) does not match the UID in record ({uid}). The object might have been deleted and then recreated"
+        );
+        return Err(ApiError::conflict_of_kind(resource, name, &why));
     }
     let rv = old.rv.to_string();
     if let Some(wanted) = wanted.resource_version.as_deref().filter(|w| *w != rv) {
         let why = format!(
-            "Precondition failed: ResourceVersion in precondition: {wanted}, ResourceVersion in object meta: {rv}"
+            "the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record ({rv}). The object might have been modified"
         );
-        return Err(ApiError::conflict(resource, name, &why));
+        return Err(ApiError::conflict_of_kind(resource, name, &why));
     }
     Ok(())
 }

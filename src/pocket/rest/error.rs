@@ -3,6 +3,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use super::meta;
 use super::registry::Resource;
 use crate::pocket::store::{TooOld, WriteError};
 
@@ -26,7 +27,9 @@ impl ApiError {
     /// The path leads nowhere.
     pub fn no_such_path() -> ApiError {
         let message = "the server could not find the requested resource";
-        ApiError::new(StatusCode::NOT_FOUND, "NotFound", message)
+        let mut error = ApiError::new(StatusCode::NOT_FOUND, "NotFound", message);
+        error.details = json!({});
+        error
     }
 
     pub fn not_found(resource: &Resource, name: &str) -> ApiError {
@@ -52,6 +55,18 @@ impl ApiError {
         error
     }
 
+    /// Where Kubernetes names the kind instead of the resource.
+    pub fn conflict_of_kind(resource: &Resource, name: &str, why: &str) -> ApiError {
+        let qualified = match resource.group.as_str() {
+            "" => resource.kind.clone(),
+            group => format!("{}.{group}", resource.kind),
+        };
+        let message = format!("Operation cannot be fulfilled on {qualified} \"{name}\": {why}");
+        let mut error = ApiError::new(StatusCode::CONFLICT, "Conflict", message).about(resource, name);
+        error.details["kind"] = resource.kind.as_str().into();
+        error
+    }
+
     pub fn modified(resource: &Resource, name: &str) -> ApiError {
         ApiError::conflict(
             resource,
@@ -73,6 +88,11 @@ impl ApiError {
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message)
     }
 
+    /// Of the options of a request, of that kind: `DeleteOptions`.
+    pub fn bad_options(kind: &str, problem: FieldError) -> ApiError {
+        ApiError::invalid("meta.k8s.io", kind, "", &[problem])
+    }
+
     /// Kubernetes has it, pocket does not.
     pub fn not_served(what: &str) -> ApiError {
         let message = format!("pocket does not serve {what}");
@@ -80,16 +100,15 @@ impl ApiError {
     }
 
     pub fn method_not_allowed() -> ApiError {
-        ApiError::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "MethodNotAllowed",
-            "the server does not allow this method on the requested resource",
-        )
+        let message = "the server does not allow this method on the requested resource";
+        let mut error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message);
+        error.details = json!({});
+        error
     }
 
-    pub fn unsupported_media_type(got: &str, wanted: &[&str]) -> ApiError {
+    pub fn unsupported_media_type(wanted: &[&str]) -> ApiError {
         let message = format!(
-            "the body of the request was in an unknown format - accepted media types include: {} (got {got:?})",
+            "the body of the request was in an unknown format - accepted media types include: {}",
             wanted.join(", ")
         );
         ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
@@ -117,6 +136,9 @@ impl ApiError {
             format!("{qualified} \"{name}\" is invalid: {list}"),
         );
         error.details = json!({"name": name, "kind": kind, "causes": causes});
+        if name.is_empty() {
+            meta::remove(&mut error.details, "name");
+        }
         if !group.is_empty() {
             error.details["group"] = group.into();
         }
@@ -192,6 +214,11 @@ impl FieldError {
         FieldError::new(field, "FieldValueInvalid", Some(value), detail)
     }
 
+    /// Of a whole object or list, which is not shown again.
+    pub fn invalid_whole(field: impl Into<String>, detail: impl Into<String>) -> FieldError {
+        FieldError::new(field, "FieldValueInvalid", None, detail)
+    }
+
     pub fn type_invalid(field: impl Into<String>, value: &Value, detail: impl Into<String>) -> FieldError {
         FieldError::new(field, "FieldValueTypeInvalid", Some(value), detail)
     }
@@ -247,6 +274,20 @@ impl FieldError {
             words += &self.detail;
         }
         words
+    }
+}
+
+impl FieldError {
+    /// With these nothing is asked of a schema's rules: what they look at may not be there, or too large to look at.
+    pub fn blocks_rules(&self) -> bool {
+        matches!(
+            self.reason,
+            "FieldValueNotSupported"
+                | "FieldValueRequired"
+                | "FieldValueTooLong"
+                | "FieldValueTooMany"
+                | "FieldValueTypeInvalid"
+        )
     }
 }
 

@@ -61,7 +61,6 @@ pub fn generate_name(base: &str) -> String {
 
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
-const LABEL_1035: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 
 pub fn is_label(text: &str) -> bool {
     let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
@@ -75,7 +74,6 @@ pub fn is_label(text: &str) -> bool {
 pub enum NameRule {
     Subdomain,
     Label,
-    Label1035,
 }
 
 pub fn check_name(field: &str, name: &str, rule: NameRule) -> Option<FieldError> {
@@ -88,7 +86,6 @@ pub fn check_name(field: &str, name: &str, rule: NameRule) -> Option<FieldError>
     let (fits, words) = match rule {
         NameRule::Subdomain => (name.split('.').all(is_label), SUBDOMAIN),
         NameRule::Label => (is_label(name), LABEL),
-        NameRule::Label1035 => (is_label(name) && name.starts_with(|c: char| c.is_ascii_lowercase()), LABEL_1035),
     };
     (!fits).then(|| FieldError::invalid(field, &value, words))
 }
@@ -139,7 +136,7 @@ mod tests {
         for name in ["", "A", "-a", "a-", "a..b", "a_b", ".a"] {
             assert!(bad(name, NameRule::Subdomain), "{name}");
         }
-        assert!(bad("a.b", NameRule::Label) && bad("1a", NameRule::Label1035));
+        assert!(bad("a.b", NameRule::Label));
         assert!(!bad("1a", NameRule::Label) && bad(&"a".repeat(64), NameRule::Label));
         let name = generate_name("web-");
         assert!(name.starts_with("web-") && name.len() == 9 && !bad(&name, NameRule::Subdomain));

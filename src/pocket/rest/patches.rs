@@ -27,15 +27,14 @@ impl Patch {
             "application/json-patch+json" => Ok(Patch::Json(body()?)),
             "application/strategic-merge-patch+json" if !custom => Ok(Patch::Strategic(body()?)),
             "application/apply-patch+yaml" => Ok(Patch::Apply(decode::yaml(&call.body)?)),
-            other => Err(ApiError::unsupported_media_type(
-                other,
-                &[
-                    "application/json-patch+json",
-                    "application/merge-patch+json",
-                    "application/apply-patch+yaml",
-                    "application/strategic-merge-patch+json (built-in kinds)",
-                ],
-            )),
+            _ => {
+                let mut known =
+                    vec!["application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml"];
+                if !custom {
+                    known.push("application/strategic-merge-patch+json");
+                }
+                Err(ApiError::unsupported_media_type(&known))
+            }
         }
     }
 

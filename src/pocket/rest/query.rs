@@ -2,7 +2,9 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::error::{ApiError, Result};
+use serde_json::json;
+
+use super::error::{ApiError, FieldError, Result};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query(Vec<(String, String)>);
@@ -35,12 +37,14 @@ impl Query {
         self.get(key).map(|v| v.parse().map_err(|_| bad(v))).transpose()
     }
 
-    pub fn dry_run(&self) -> Result<bool> {
+    /// `options` is the kind of options that it is one of: `CreateOptions`.
+    pub fn dry_run(&self, options: &str) -> Result<bool> {
         match self.get("dryRun") {
             None => Ok(false),
             Some("All") => Ok(true),
             Some(other) => {
-                Err(ApiError::bad_request(format!("dryRun: Unsupported value: {other:?}: supported values: \"All\"")))
+                let problem = FieldError::not_supported("dryRun", &json!([other]), &["All"]);
+                Err(ApiError::bad_options(options, problem))
             }
         }
     }
@@ -59,6 +63,6 @@ mod tests {
         assert!(query.flag("watch") && !query.flag("follow"));
         assert_eq!(query.get("x"), Some("a b"));
         assert!(query.number::<u64>("x").is_err());
-        assert!(Query::parse("dryRun=Some").dry_run().is_err());
+        assert!(Query::parse("dryRun=Some").dry_run("CreateOptions").is_err());
     }
 }

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use super::error::{ApiError, Result};
+use super::error::{ApiError, FieldError, Result};
 use super::registry::Resource;
 use super::reply::Reply;
 use super::selector::Selector;
@@ -55,7 +55,18 @@ impl ApiServer {
             Some(token) => Some(decode(token)?),
         };
         let asked: Option<u64> = call.query.number("resourceVersion")?;
-        let exact = call.query.get("resourceVersionMatch") == Some("Exact");
+        let exact = match (call.query.get("resourceVersionMatch"), asked) {
+            (None, _) | (Some("NotOlderThan"), Some(_)) => false,
+            (Some("Exact"), Some(asked)) if asked > 0 => true,
+            (Some(wanted), asked) => {
+                let why = match (wanted, asked) {
+                    (_, None) => "resourceVersionMatch is forbidden unless resourceVersion is provided",
+                    ("Exact", _) => "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
+                    _ => "supported values: \"Exact\", \"NotOlderThan\"",
+                };
+                return Err(ApiError::bad_options("ListOptions", FieldError::forbidden("resourceVersionMatch", why)));
+            }
+        };
         let (resource, namespace) = (&call.resource, call.namespace.as_deref());
         let listing = match (&from, asked) {
             (Some(from), _) => self

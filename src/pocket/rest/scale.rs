@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::error::{ApiError, Result};
+use super::error::{ApiError, FieldError, Result};
 use super::patches::Patch;
 use super::registry::{Resource, ScalePaths};
 use super::reply::Reply;
@@ -86,7 +86,7 @@ impl ApiServer {
         let paths = Self::paths(call)?;
         let name = call.name()?;
         let outcome = self
-            .change(&call.resource, &call.key(name), call.query.dry_run()?, |current| {
+            .change(&call.resource, &call.key(name), call.query.dry_run("UpdateOptions")?, |current| {
                 let old = current.ok_or_else(|| ApiError::not_found(&call.resource, name))?;
                 let shown = convert::from_stored(&call.resource, &old.value);
                 let scale = next(&scale_of(&shown, paths))?;
@@ -100,6 +100,11 @@ impl ApiServer {
                         n.as_i64().ok_or_else(|| ApiError::bad_request("spec.replicas of a Scale is a whole number"))?
                     }
                 };
+                if replicas < 0 {
+                    let words = "must be greater than or equal to 0";
+                    let problem = FieldError::invalid("spec.replicas", &replicas.into(), words);
+                    return Err(ApiError::invalid("autoscaling", "Scale", name, &[problem]));
+                }
                 let mut object = (*shown).clone();
                 set(&mut object, &paths.spec, replicas.into());
                 // Its version is the object's: a stale scale is refused like a stale object.

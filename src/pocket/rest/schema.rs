@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 mod rules;
 mod validate;
 
-pub(super) use rules::Rules;
+pub(super) use rules::{Rules, has_rules};
 pub(super) use validate::validate;
 
 /// Drops fields the schema does not know; their paths go to `dropped`.

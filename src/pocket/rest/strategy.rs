@@ -11,8 +11,7 @@ use super::{schema, validate};
 impl Resource {
     pub(super) fn name_rule(&self) -> NameRule {
         match (self.group.as_str(), self.kind.as_str()) {
-            ("", "Namespace") => NameRule::Label,
-            ("", "Service") => NameRule::Label1035,
+            ("", "Namespace" | "Service") => NameRule::Label,
             _ => NameRule::Subdomain,
         }
     }
@@ -38,14 +37,22 @@ pub(super) fn create(resource: &Resource, object: &mut Value) -> Result<()> {
         ("", "Pod") => object["status"] = json!({"phase": "Pending", "qosClass": "BestEffort"}),
         ("", "Service") => object["status"] = json!({"loadBalancer": {}}),
         ("apps" | "batch", _) => {
-            object["status"] = json!({});
-            if resource.is("batch", "Job") {
-                tie_job(object);
-            }
+            object["status"] = if resource.is("apps", "ReplicaSet") { json!({"replicas": 0}) } else { json!({}) };
         }
         _ => {}
     }
     finish(resource, object, None)
+}
+
+/// What the server adds by itself, after the owners of the fields are written down.
+pub(super) fn complete(resource: &Resource, object: &mut Value) {
+    if resource.is("batch", "Job") {
+        tie_job(object);
+        let labels = object["spec"]["template"]["metadata"]["labels"].clone();
+        if labels.is_object() && object["metadata"]["labels"].as_object().is_none_or(|own| own.is_empty()) {
+            object["metadata"]["labels"] = labels;
+        }
+    }
 }
 
 /// A Job's pods are its own by its uid.
@@ -104,6 +111,13 @@ pub(super) fn update(resource: &Resource, old: &Value, object: &mut Value, subre
 fn finish(resource: &Resource, object: &mut Value, old: Option<&Value>) -> Result<()> {
     let mut problems: Vec<FieldError> = Vec::new();
     problems.extend(meta::check_labels("metadata.labels", &object["metadata"]["labels"]));
+    for (key, _) in object["metadata"]["annotations"].as_object().into_iter().flatten() {
+        let problem = meta::check_key("metadata.annotations", &key.to_ascii_lowercase());
+        problems.extend(problem);
+    }
+    if old.is_none() {
+        problems.extend(finalizers(object));
+    }
     if &*resource.storage == CRDS {
         accept_definition(object);
     }
@@ -114,8 +128,11 @@ fn finish(resource: &Resource, object: &mut Value, old: Option<&Value>) -> Resul
     if let Some(custom) = resource.custom() {
         problems.extend(schema::validate(&custom.schema, object));
         // Rules may count on the types being right.
-        if problems.is_empty() {
+        if !problems.iter().any(FieldError::blocks_rules) {
             problems.extend(custom.rules.check(&custom.schema, object, old));
+        } else if schema::has_rules(&custom.schema) {
+            let words = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
+            problems.push(FieldError::invalid("<nil>", &Value::Null, words));
         }
     }
     if problems.is_empty() {
@@ -123,6 +140,15 @@ fn finish(resource: &Resource, object: &mut Value, old: Option<&Value>) -> Resul
     }
     let name = meta::text(object, "name");
     Err(ApiError::invalid(&resource.group, &resource.kind, name, &problems))
+}
+
+fn finalizers(object: &Value) -> Vec<FieldError> {
+    let all = meta::finalizers(object).into_iter().enumerate();
+    let odd = all.filter(|(_, name)| {
+        !name.contains('/') && !matches!(name.as_str(), "kubernetes" | "orphan" | "foregroundDeletion")
+    });
+    let words = "name is neither a standard finalizer name nor is it fully qualified";
+    odd.map(|(at, name)| FieldError::invalid(format!("metadata.finalizers[{at}]"), &name.into(), words)).collect()
 }
 
 /// The names of a definition are accepted and it is established at once: nothing runs between.

@@ -19,21 +19,16 @@ impl ApiServer {
         let mut body = decode::parse(call)?;
         let warnings = decode::decode(&call.resource, &mut body, Unknown::of(call)?)?;
         check_namespace(call, &mut body)?;
-        let given = meta::text(&body, "name");
-        if given != name {
-            return Err(ApiError::bad_request(format!(
-                "the name of the object ({given}) does not match the name on the URL ({name})"
-            )));
-        }
+        check_name(&body, name)?;
         let custom = call.resource.custom().is_some();
         if custom && meta::text(&body, "resourceVersion").is_empty() {
             let problem =
                 FieldError::invalid("metadata.resourceVersion", &Value::from(0), "must be specified for an update");
             let resource = &call.resource;
-            return Err(ApiError::invalid(&resource.group, &resource.kind, name, &[problem]));
+            return Err(ApiError::invalid(&resource.group, &resource.plural, name, &[problem]));
         }
         let outcome = self
-            .change(&call.resource, &call.key(name), call.query.dry_run()?, |current| {
+            .change(&call.resource, &call.key(name), call.query.dry_run("UpdateOptions")?, |current| {
                 let old = current.ok_or_else(|| ApiError::not_found(&call.resource, name))?;
                 self.replace(call, old, body.clone(), subresource, true)
             })
@@ -47,14 +42,30 @@ impl ApiServer {
             Patch::Apply(applied) => return self.apply(call, applied, subresource).await,
             patch => patch,
         };
+        if call.query.get("force").is_some() {
+            let problem = FieldError::forbidden("force", "may not be specified for non-apply patch");
+            return Err(ApiError::bad_options("PatchOptions", problem));
+        }
         let unknown = Unknown::of(call)?;
         let mut warnings = Vec::new();
         let outcome = self
-            .change(&call.resource, &call.key(name), call.query.dry_run()?, |current| {
+            .change(&call.resource, &call.key(name), call.query.dry_run("PatchOptions")?, |current| {
                 let old = current.ok_or_else(|| ApiError::not_found(&call.resource, name))?;
                 let shown = convert::from_stored(&call.resource, &old.value);
                 let mut object = patch.on(&call.resource, &shown)?;
-                warnings = decode::decode(&call.resource, &mut object, unknown)?;
+                if object["kind"] != shown["kind"] || object["apiVersion"] != shown["apiVersion"] {
+                    let words = "patch: Invalid value: the patch makes it an object of another kind";
+                    return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", words));
+                }
+                check_name(&object, name)?;
+                let (given, uid) = (meta::text(&object, "uid"), meta::text(&shown, "uid"));
+                let version = meta::text(&object, "resourceVersion");
+                // A stale version is told first.
+                if given != uid && (version.is_empty() || version == old.rv.to_string()) {
+                    let problem = FieldError::invalid("metadata.uid", &Value::from(given), "field is immutable");
+                    return Err(ApiError::invalid(&call.resource.group, &call.resource.kind, name, &[problem]));
+                }
+                warnings = decode::decode(&call.resource, &mut object, unknown).map_err(unfit)?;
                 self.replace(call, old, object, subresource, true)
             })
             .await?;
@@ -66,21 +77,21 @@ impl ApiServer {
         let name = call.name()?;
         let resource = &call.resource;
         if call.query.get("fieldManager").is_none() {
-            return Err(ApiError::bad_request(
-                "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
-            ));
+            let problem = FieldError::required("fieldManager", "is required for apply patch");
+            return Err(ApiError::bad_options("PatchOptions", problem));
+        }
+        let given = |field: &str| applied[field].as_str().unwrap_or_default();
+        if given("kind").is_empty() || given("apiVersion").is_empty() {
+            let (group, version) = given("apiVersion").split_once('/').unwrap_or(("", given("apiVersion")));
+            let words = format!("invalid object type: {group}/{version}, Kind={}", given("kind"));
+            return Err(ApiError::bad_request(words));
         }
         // Read once as it came: what the kind does not know is found here, and not taken over.
         let mut known = applied.clone();
         let warnings = decode::decode(resource, &mut known, Unknown::of(call)?)?;
-        if meta::text(&applied, "name") != name {
-            return Err(ApiError::bad_request(format!(
-                "the name of the object ({}) does not match the name on the URL ({name})",
-                meta::text(&applied, "name")
-            )));
-        }
+        check_name(&applied, name)?;
         let outcome = self
-            .change(resource, &call.key(name), call.query.dry_run()?, |current| {
+            .change(resource, &call.key(name), call.query.dry_run("PatchOptions")?, |current| {
                 let live = current.map(|old| convert::from_stored(resource, &old.value));
                 let mut object = patches::apply(call, live.as_deref(), &applied, subresource)?;
                 decode::decode(resource, &mut object, Unknown::Ignore)?;
@@ -160,6 +171,23 @@ impl ApiServer {
         convert::to_stored(resource, &mut object);
         Ok(if released { Decision::Remove(object) } else { Decision::Put(object) })
     }
+}
+
+/// A patch that leaves something that is no object of its kind: the body of the request itself was good.
+fn unfit(mut error: ApiError) -> ApiError {
+    if error.reason == "BadRequest" && !error.message.contains("strict decoding error") {
+        (error.code, error.reason) = (StatusCode::UNPROCESSABLE_ENTITY, "Invalid");
+    }
+    error
+}
+
+fn check_name(object: &Value, name: &str) -> Result<()> {
+    let given = meta::text(object, "name");
+    if given == name {
+        return Ok(());
+    }
+    let words = format!("the name of the object ({given}) does not match the name on the URL ({name})");
+    Err(ApiError::bad_request(words))
 }
 
 /// The part of an object whose changes `metadata.generation` counts: all but metadata and status.

@@ -31,10 +31,12 @@ impl Rules {
             .into_iter()
             .map(|error| {
                 let value = at(object, &error.field_path);
+                let path = if error.field_path.is_empty() { "<nil>".to_owned() } else { error.field_path };
                 match error.reason.as_deref() {
-                    Some("FieldValueForbidden") => FieldError::forbidden(error.field_path, error.message),
-                    Some("FieldValueRequired") => FieldError::required(error.field_path, error.message),
-                    _ => FieldError::invalid(error.field_path, value, error.message),
+                    Some("FieldValueForbidden") => FieldError::forbidden(path, error.message),
+                    Some("FieldValueRequired") => FieldError::required(path, error.message),
+                    _ if value.is_object() || value.is_array() => FieldError::invalid_whole(path, error.message),
+                    _ => FieldError::invalid(path, value, error.message),
                 }
             })
             .collect()
@@ -42,7 +44,7 @@ impl Rules {
 }
 
 /// Most schemas have none, and then nothing is compiled.
-fn has_rules(schema: &Value) -> bool {
+pub(crate) fn has_rules(schema: &Value) -> bool {
     match schema {
         Value::Object(map) => map.contains_key("x-kubernetes-validations") || map.values().any(has_rules),
         Value::Array(list) => list.iter().any(has_rules),

@@ -76,7 +76,10 @@ fn container(container: &Value, path: &str, volumes: &[&str], problems: &mut Vec
     let mut names = Vec::new();
     for (at, port) in array(&container["ports"]).iter().enumerate() {
         let path = format!("{path}.ports[{at}]");
-        self::port(&port["containerPort"], &format!("{path}.containerPort"), problems);
+        match port["containerPort"].as_i64() {
+            None | Some(0) => problems.push(FieldError::required(format!("{path}.containerPort"), "")),
+            Some(_) => self::port(&port["containerPort"], &format!("{path}.containerPort"), problems),
+        }
         if port["name"].is_string() && names.contains(&&port["name"]) {
             problems.push(FieldError::duplicate(format!("{path}.name"), &port["name"]));
         }

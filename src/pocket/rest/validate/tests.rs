@@ -39,7 +39,7 @@ fn deployments() {
         ("/spec/selector", json!({}), "spec.selector"),
         ("/spec/template/metadata", json!({"labels": {"app": "x"}}), "spec.template.metadata.labels"),
         ("/spec/progressDeadlineSeconds", json!(0), "spec.progressDeadlineSeconds"),
-        ("/spec/strategy", json!({"type": "Odd"}), "spec.strategy.type"),
+        ("/spec/strategy", json!({"type": "Odd"}), "spec.strategy"),
         ("/spec/strategy", json!({"type": "Recreate", "rollingUpdate": {}}), "spec.strategy.rollingUpdate"),
         (
             "/spec/strategy",

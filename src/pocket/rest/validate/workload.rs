@@ -26,7 +26,9 @@ pub(super) fn deployment(object: &Value, old: Option<&Value>, problems: &mut Vec
         Some("Recreate") => {}
         _ => {
             let known = ["Recreate", "RollingUpdate"];
-            problems.push(FieldError::not_supported("spec.strategy.type", &strategy["type"], &known));
+            // Kubernetes shows its own form of the whole.
+            let shown = serde_json::json!({"Type": strategy["type"], "RollingUpdate": strategy["rollingUpdate"]});
+            problems.push(FieldError::not_supported("spec.strategy", &shown, &known));
         }
     }
 }
