@@ -7,6 +7,7 @@
 mod act;
 mod adopted;
 mod cache;
+mod elsewhere;
 mod lanes;
 mod lease;
 mod look;
@@ -22,7 +23,10 @@ use futures::future::BoxFuture;
 use kube::Client;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::api::{ProbeResult, ProbeSpec};
+use crate::{
+    api::{ProbeResult, ProbeSpec},
+    cluster::clusters::Clusters,
+};
 
 pub use lease::identity;
 pub use serve::serve;
@@ -34,8 +38,10 @@ pub type Prober = Arc<dyn Fn(String, ProbeSpec) -> BoxFuture<'static, Result<Vec
 /// What an engine needs.
 #[derive(Clone)]
 pub struct Options {
-    /// The cluster.
+    /// The cluster of the Releases.
     pub client: Client,
+    /// That one, and those that environments name.
+    pub clusters: Clusters,
     /// Namespace of the Releases it carries out, and of its Lease.
     pub namespace: String,
     /// Who it is; two engines must not share one.

@@ -18,20 +18,31 @@ use std::{
 
 use door::{Door, Play};
 use graylane::{
-    api::App,
+    api::{App, ReleasePhase},
     cluster::{
+        clusters::Clusters,
         connect::{Connected, Source, prepare},
+        perform::perform,
         watch,
     },
-    domain::world::{Link, Trouble, World},
+    domain::{
+        intent::Intent,
+        world::{Link, Trouble, World},
+    },
+    engine,
+    pocket::controllers,
 };
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{
-    Api,
-    api::{DeleteParams, PostParams},
+    Api, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -217,7 +228,7 @@ async fn lists_are_paged_and_watches_want_bookmarks_in_the_namespaces_in_use_onl
     assert!(lists.len() >= 10 && lists.iter().all(|p| p.contains("limit=500")), "{lists:?}");
     let watches: Vec<&String> = asked.iter().filter(|p| p.contains("watch=true")).collect();
     assert!(watches.iter().all(|p| p.contains("allowWatchBookmarks=true")), "{watches:?}");
-    let wide = asked.iter().filter(|p| p.contains('?') && !p.contains("/namespaces/")).collect::<Vec<_>>();
+    let wide = lists.iter().chain(&watches).filter(|p| !p.contains("/namespaces/")).collect::<Vec<_>>();
     assert!(wide.is_empty(), "nothing is asked of the whole cluster: {wide:?}");
 }
 
@@ -388,4 +399,103 @@ async fn a_pocket_that_ends_and_comes_again_is_found_again() {
     let mut second = serve().await;
     view.until("live again", |w| w.link == Link::Live).await;
     second.kill().await.unwrap();
+}
+
+/// Pods run as soon as they are there.
+async fn kubelet(client: kube::Client) {
+    let pods: Api<Pod> = Api::all(client.clone());
+    loop {
+        for pod in pods.list(&ListParams::default()).await.map(|l| l.items).unwrap_or_default() {
+            let own: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace().unwrap());
+            if pod.metadata.deletion_timestamp.is_some() {
+                let _ = own.delete(&pod.name_any(), &DeleteParams::default().grace_period(0)).await;
+            } else if pod.status.as_ref().is_none_or(|s| s.pod_ip.is_none()) {
+                let status = json!({"status": {"phase": "Running", "podIP": "10.0.0.1",
+                    "conditions": [{"type": "Ready", "status": "True"}]}});
+                let _ = own.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(status)).await;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn deployments(door: &Door) -> Vec<String> {
+    let api: Api<Deployment> = Api::all(door.behind.clone());
+    api.list(&ListParams::default()).await.unwrap().items.iter().map(ResourceExt::name_any).collect()
+}
+
+/// A release goes through two clusters; the one that cannot be reached holds up its own environment only.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_environment_in_another_context_is_deployed_seen_and_torn_down_there() {
+    const MANIFEST: &str = "apiVersion: apps/v1
+kind: Deployment
+metadata: {name: 'a-{{ .AppStack.envName }}'}
+spec:
+  replicas: 1
+  selector: {matchLabels: {app: a}}
+  template: {metadata: {labels: {app: a}}, spec: {containers: [{name: c, image: '{{ .AppStack.image.backend }}'}]}}
+";
+    let (home, far) = (Door::open().await, Door::open().await);
+    let stop = CancellationToken::new();
+    let _ends = stop.clone().drop_guard();
+    for door in [&home, &far] {
+        controllers::spawn(door.behind.clone(), &TaskTracker::new(), &stop);
+        let (kubelet, stop) = (kubelet(door.behind.clone()), stop.clone());
+        tokio::spawn(async move { stop.run_until_cancelled(kubelet).await });
+    }
+    let app = json!({"apiVersion": "graylane.dev/v1alpha1", "kind": "App", "metadata": {"name": "a"}, "spec": {
+    "images": {"backend": {"repository": "a", "default": "a:v1"}},
+    "manifests": [{"name": "a.yaml", "template": MANIFEST}],
+    "environments": [{"name": "test", "namespace": "demo"}, {"name": "prod", "context": "far", "namespace": "demo"}],
+    "workflow": {"stages": [{"name": "go", "tasks": [
+        {"name": "deploy-test", "deploy": {"environment": "test"}},
+        {"name": "deploy-prod", "deploy": {"environment": "prod"}},
+    ]}]}}});
+    let apps: Api<App> = Api::namespaced(home.behind.clone(), "demo");
+    apps.create(&PostParams::default(), &serde_json::from_value(app).unwrap()).await.unwrap();
+    far.cut(true);
+    let file = far.kubeconfig("far", "", "{token: one}");
+    let clusters = Clusters::new(home.behind.clone(), None, Some(file), Arc::default());
+    let options = engine::Options {
+        client: home.behind.clone(),
+        clusters: clusters.clone(),
+        namespace: "demo".into(),
+        identity: "one".into(),
+        prober: Arc::new(|_, _| Box::pin(async { Ok(vec![]) })),
+        telemetry: engine::Telemetry::default(),
+    };
+    tokio::spawn(engine::run(options, stop.clone()));
+    let mut worlds = watch::spawn(clusters, "demo", stop.clone());
+    let mut until = async |what: &str, fact: &(dyn Fn(&World) -> bool + Sync)| {
+        let found = tokio::time::timeout(LIMIT, worlds.wait_for(|w| fact(w))).await;
+        found.unwrap_or_else(|_| panic!("never: {what}")).unwrap().clone()
+    };
+    let perform = async |intent| perform(&home.behind, "demo", "me", intent).await.unwrap();
+    let images = [("a".to_owned(), [("backend".to_owned(), "a:v1".to_owned())].into())].into();
+    let start =
+        Intent::StartRelease { apps: vec!["a".into()], stage: "go".into(), images, comment: None, window: None };
+    let done = perform(start).await;
+    let release = done.releases().next().unwrap().to_owned();
+    let told = |w: &World, words: &str| {
+        let status = w.releases.get(&release).and_then(|r| r.status.as_ref());
+        status.is_some_and(|s| s.tasks.iter().any(|t| t.message.as_ref().is_some_and(|m| m.contains(words))))
+    };
+    let world = until("that the far one is waited for", &|w| told(w, "waits for context far")).await;
+    assert_eq!(world.link, Link::Live, "home lives");
+    until("that the far one is offline", &|w| w.contexts.get("far").is_some_and(|l| l.stale().is_some())).await;
+    assert_eq!(deployments(&home).await, ["a-test"], "the environment at home went on");
+    far.calm();
+    let phase = |w: &World, name: &str| w.releases.get(name).and_then(|r| r.status.as_ref()).map(|s| s.phase);
+    until("its end", &|w| phase(w, &release) == Some(ReleasePhase::Succeeded)).await;
+    assert_eq!((deployments(&home).await, deployments(&far).await), (vec!["a-test".into()], vec!["a-prod".to_owned()]));
+    let world =
+        until("the far pod", &|w| w.pods_of("a", "prod").any(|p| p.ready) && w.contexts["far"] == Link::Live).await;
+    assert_eq!(world.pods_of("a", "prod").next().unwrap().key.place(), (Some("far"), "demo"));
+    let inventory = &world.apps["a"].status.as_ref().unwrap().environments["prod"].inventory;
+    assert_eq!((inventory[0].namespace.as_str(), inventory[0].uid.is_empty()), ("far/demo", false));
+    let down = Intent::Teardown { app: "a".into(), environment: "prod".into(), comment: None };
+    let down = perform(down).await;
+    let down = down.releases().next().unwrap().to_owned();
+    until("the end of the teardown", &|w| phase(w, &down) == Some(ReleasePhase::Succeeded)).await;
+    assert_eq!((deployments(&home).await, deployments(&far).await), (vec!["a-test".to_owned()], vec![]));
 }

@@ -116,6 +116,7 @@ impl Rig {
         let stop = self.stop.child_token();
         let options = Options {
             client: self.client.clone(),
+            clusters: self.client.clone().into(),
             namespace: HOME.into(),
             identity: identity.into(),
             prober: prober(self.client.clone()),

@@ -233,7 +233,7 @@ pub struct InventoryItem {
     pub api_version: String,
     /// `Deployment`.
     pub kind: String,
-    /// Empty for cluster-scoped kinds.
+    /// Empty for cluster-scoped kinds; of another context `CONTEXT/NAMESPACE`.
     #[serde(default)]
     pub namespace: String,
     /// `metadata.name`.

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Global, pocket, session};
 use crate::{
     api::{ProbeHop, ProbeResult, ProbeSpec},
-    cluster::{self, install},
+    cluster::{self, clusters::Clusters, install},
     domain::world::World,
     engine::{self, Options, Prober, Telemetry},
     probe::{self, Probed, Via},
@@ -40,13 +40,14 @@ pub(super) async fn run(global: &Global, args: EngineArgs) -> Result<()> {
     let stop = CancellationToken::new();
     let telemetry = Telemetry::default();
     let client = telemetry.metered(session.client);
+    let clusters = session.clusters.at_home(client);
     if let Some(address) = args.listen {
         let serving = engine::serve(address, telemetry.clone(), stop.clone()).await;
         let (address, serving) = serving.wrap_err_with(|| format!("--listen {address}"))?;
         tracing::info!("http://{address} answers /healthz, /readyz and /metrics");
         tokio::spawn(serving);
     }
-    let acting = tokio::spawn(act(client, session.namespace, telemetry, stop.clone()));
+    let acting = tokio::spawn(act(clusters, session.namespace, telemetry, stop.clone()));
     ended.await;
     stop.cancel();
     acting.await?;
@@ -55,13 +56,14 @@ pub(super) async fn run(global: &Global, args: EngineArgs) -> Result<()> {
 
 /// An engine with its own view of the cluster, until `stop`.
 pub(super) async fn until(client: Client, namespace: String, stop: CancellationToken) {
-    act(client, namespace, Telemetry::default(), stop).await;
+    act(client.into(), namespace, Telemetry::default(), stop).await;
 }
 
-async fn act(client: Client, namespace: String, telemetry: Telemetry, stop: CancellationToken) {
-    let worlds = cluster::watch::spawn(client.clone(), namespace.clone(), stop.clone());
+async fn act(clusters: Clusters, namespace: String, telemetry: Telemetry, stop: CancellationToken) {
+    let worlds = cluster::watch::spawn(clusters.clone(), namespace.clone(), stop.clone());
+    let client = clusters.home().clone();
     let (identity, prober) = (engine::identity(), prober(worlds));
-    engine::run(Options { client, namespace, identity, prober, telemetry }, stop).await;
+    engine::run(Options { client, clusters, namespace, identity, prober, telemetry }, stop).await;
 }
 
 fn prober(worlds: watch::Receiver<World>) -> Prober {

@@ -31,6 +31,12 @@ impl Clusters {
         Self { home, home_context, kubeconfig, others: Arc::default(), meter }
     }
 
+    /// The same, with another client for home.
+    #[must_use]
+    pub fn at_home(self, home: Client) -> Self {
+        Self { home, ..self }
+    }
+
     /// The cluster of our own resources.
     pub fn home(&self) -> &Client {
         &self.home

@@ -54,6 +54,8 @@ pub struct Observed<'a> {
     pub pods: &'a BTreeMap<String, u32>,
     /// Services that a lane's route sends requests to.
     pub routes: &'a RoutesSeen,
+    /// Contexts that cannot be looked at now, and why. Of their objects nothing is known.
+    pub away: &'a BTreeMap<String, String>,
     /// Jobs of this release, by name.
     pub jobs: &'a BTreeMap<String, JobSeen>,
     /// What the last probes of this release saw.

@@ -42,7 +42,8 @@ pub(super) async fn steps(
             }
             Step::Patch { deployment: (namespace, name), patch, why } => {
                 tracing::info!(release = release.name_any(), namespace, name, "{why}");
-                let api: Api<Deployment> = Api::namespaced(options.client.clone(), namespace);
+                let (client, inner) = cluster_of(options, namespace);
+                let api: Api<Deployment> = Api::namespaced(client, inner);
                 let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
                 let done = api.patch(name, &params, &Patch::Merge(patch)).await;
                 match done {
@@ -50,7 +51,16 @@ pub(super) async fn steps(
                     Err(kube::Error::Api(status)) if status.code == 409 => return Ok(()),
                     done => (
                         format!("Deployment {namespace}/{name}"),
-                        done.map(|written| cache.deployments.remember(written)),
+                        done.map(|written| match cache.elsewhere.of(namespace) {
+                            None => cache.deployments.remember(written),
+                            Some(_) => {
+                                cache
+                                    .elsewhere
+                                    .known(namespace)
+                                    .into_iter()
+                                    .for_each(|p| p.deployments.remember(written.clone()));
+                            }
+                        }),
                     ),
                 }
             }
@@ -88,11 +98,35 @@ fn named(item: &InventoryItem) -> String {
 
 fn api(options: &Options, item: &InventoryItem) -> Api<DynamicObject> {
     let resource = resource(item);
-    if item.namespace.is_empty() {
-        Api::all_with(options.client.clone(), &resource)
+    let (client, namespace) = cluster_of(options, &item.namespace);
+    if namespace.is_empty() {
+        Api::all_with(client, &resource)
     } else {
-        Api::namespaced_with(options.client.clone(), &item.namespace, &resource)
+        Api::namespaced_with(client, namespace, &resource)
     }
+}
+
+/// The cluster of a namespace, and what it is called there.
+fn cluster_of<'a>(options: &Options, namespace: &'a str) -> (kube::Client, &'a str) {
+    match namespace.rsplit_once('/') {
+        Some((context, namespace)) => (options.clusters.of(Some(context)), namespace),
+        None => (options.client.clone(), namespace),
+    }
+}
+
+/// As its own cluster knows it.
+fn at_place(object: &Value) -> Value {
+    let mut object = object.clone();
+    let place = object["metadata"]["namespace"].as_str().and_then(|n| n.rsplit_once('/'));
+    let namespace = place.map(|(_, namespace)| namespace.to_owned());
+    if let (Some(namespace), Some(meta)) = (namespace, object["metadata"].as_object_mut()) {
+        if namespace.is_empty() {
+            meta.remove("namespace");
+        } else {
+            meta.insert("namespace".into(), namespace.into());
+        }
+    }
+    object
 }
 
 /// The object, if it is there.
@@ -102,7 +136,7 @@ pub(super) async fn get(options: &Options, item: &InventoryItem) -> kube::Result
 
 /// Server-side apply. Other hands' fields are never taken; what our own patches of a rollout wrote is ours.
 pub(super) async fn apply(options: &Options, item: &InventoryItem, object: &Value) -> kube::Result<()> {
-    let (api, params) = (api(options, item), PatchParams::apply(FIELD_MANAGER));
+    let (api, params, object) = (api(options, item), PatchParams::apply(FIELD_MANAGER), &at_place(object));
     match api.patch(&item.name, &params, &Patch::Apply(object)).await {
         Err(kube::Error::Api(status)) if status.code == 409 && only_ours(&status) => {
             api.patch(&item.name, &params.force(), &Patch::Apply(object)).await.map(drop)
@@ -119,7 +153,7 @@ fn only_ours(status: &kube::core::Status) -> bool {
 }
 
 async fn create(options: &Options, item: &InventoryItem, object: &Value) -> kube::Result<()> {
-    let object: DynamicObject = serde_json::from_value(object.clone()).map_err(kube::Error::SerdeError)?;
+    let object: DynamicObject = serde_json::from_value(at_place(object)).map_err(kube::Error::SerdeError)?;
     let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
     match api(options, item).create(&params, &object).await {
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),

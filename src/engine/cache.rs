@@ -29,6 +29,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Options,
+    elsewhere::Elsewhere,
     wake::{Key, Wake, of_app, of_deployment, of_pod, of_route, of_set},
 };
 use crate::{
@@ -61,6 +62,7 @@ pub(super) struct Cache {
     pub(super) gateways: Optional<Gateway>,
     /// Everybody's: what others route at the same Gateway may take our requests.
     pub(super) routes: Optional<HttpRoute>,
+    pub(super) elsewhere: Elsewhere,
 }
 
 /// A kind that a cluster may not have (yet): then there are none, and nobody waits for them.
@@ -124,7 +126,7 @@ impl<K> Kept<K>
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
-    fn new(store: Store<K>) -> Self {
+    pub(super) fn new(store: Store<K>) -> Self {
         Self { store, own: Mutex::default() }
     }
 
@@ -230,6 +232,7 @@ impl Cache {
             jobs: w.store(Api::all(client.clone()), ours(), of_app),
             classes: w.optional(Api::all(client.clone()), all(), |_| vec![Key::Class]),
             gateways: w.optional(Api::namespaced(client.clone(), home), all(), |g| vec![Key::Gateway(g.name_any())]),
+            elsewhere: Elsewhere::new(options, wake, tasks, stop),
             routes: w.optional(Api::all(client.clone()), all(), of_route),
         }
     }

@@ -16,6 +16,7 @@ use crate::{
         gateway_api::{HttpRoute, RouteParentStatus},
         label,
     },
+    cluster::error,
     domain::{
         observe::{DeploymentSeen, deployment},
         workflow::{JobSeen, Name, ObjectSeen, Observed, ProbesSeen, RoutesSeen, Trouble, looked_at},
@@ -32,6 +33,7 @@ pub(super) struct Facts {
     routes: RoutesSeen,
     jobs: BTreeMap<String, JobSeen>,
     rolled: Vec<Name>,
+    away: BTreeMap<String, String>,
 }
 
 pub(super) async fn facts(options: &Options, cache: &Cache, release: &Release) -> kube::Result<Facts> {
@@ -40,7 +42,38 @@ pub(super) async fn facts(options: &Options, cache: &Cache, release: &Release) -
     let wanted = app.as_deref().map(|a| looked_at(release, a)).unwrap_or_default();
     let (sets, pods) = (cache.sets.state(), cache.pods.state());
     let (mut objects, mut deployments, mut rolled) = (BTreeMap::new(), BTreeMap::new(), vec![]);
+    let (mut away, mut places) = (BTreeMap::new(), BTreeMap::new());
     for item in wanted {
+        if let Some((context, namespace)) = cache.elsewhere.of(&item.namespace) {
+            if !namespace.is_empty() && !places.contains_key(&item.namespace) {
+                let place = cache.elsewhere.place(&item.namespace, context, namespace);
+                if let Some(why) = place.away() {
+                    away.entry(context.to_owned()).or_insert(why);
+                }
+                places.insert(item.namespace.clone(), place);
+            }
+            if away.contains_key(context) {
+                continue;
+            }
+            let name = (item.namespace.clone(), item.name.clone());
+            let place = places.get(&item.namespace).filter(|_| item.kind == "Deployment");
+            let live = place.and_then(|p| p.deployments.get(&ObjectRef::new(&item.name).within(namespace)));
+            if item.kind == "Deployment" {
+                rolled.push(name.clone());
+            }
+            if let (Some(live), Some(place)) = (live, place) {
+                let (sets, pods) = (place.sets.state(), place.pods.state());
+                deployments.insert(name, deployment(&live, sets.iter().map(|s| &**s), pods.iter().map(|p| &**p)));
+                objects.insert(item, object(live.meta()));
+                continue;
+            }
+            match act::get(options, &item).await {
+                Ok(Some(found)) => drop(objects.insert(item, object(&found.metadata))),
+                Ok(None) => {}
+                Err(why) => drop(away.insert(context.to_owned(), error::words(&why))),
+            }
+            continue;
+        }
         // Of Deployments the cache is asked: a patch carries the resourceVersion that was read.
         if item.kind == "Deployment" {
             rolled.push((item.namespace.clone(), item.name.clone()));
@@ -57,7 +90,8 @@ pub(super) async fn facts(options: &Options, cache: &Cache, release: &Release) -
         }
     }
     let mut alive = BTreeMap::new();
-    for pod in pods.iter().filter(|p| p.labels().get(label::APP) == Some(&release.spec.app)) {
+    let afar: Vec<_> = places.values().flat_map(|p| p.pods.state()).collect();
+    for pod in pods.iter().chain(&afar).filter(|p| p.labels().get(label::APP) == Some(&release.spec.app)) {
         if let Some(environment) = pod.labels().get(label::ENVIRONMENT) {
             *alive.entry(environment.clone()).or_insert(0) += 1;
         }
@@ -75,6 +109,7 @@ pub(super) async fn facts(options: &Options, cache: &Cache, release: &Release) -
         routes: routes(&cache.routes.state(), &groups_of(cache, &release.spec.app)),
         jobs: jobs.map(|j| (j.name_any(), job(j))).collect(),
         rolled,
+        away,
     })
 }
 
@@ -97,6 +132,7 @@ impl Facts {
             deployments: &self.deployments,
             pods: &self.pods,
             routes: &self.routes,
+            away: &self.away,
             jobs: &self.jobs,
             probes,
             trouble,

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 
 use super::{
     Step,
-    environment::{delete, drained, seen, set, told},
+    environment::{away, delete, drained, seen, set, told},
     gate,
     run::Run,
 };
@@ -90,6 +90,11 @@ fn deploy(run: &mut Run, index: usize) -> Result<Option<String>, String> {
     let name = task.environment.clone().unwrap_or_default();
     let Ok(app) = run.app() else { return Ok(Some("the App is gone: nothing was rolled back".into())) };
     let Some(environment) = app.spec.environment(&name) else { return Ok(None) };
+    if let Some(why) = away(run, app, &name) {
+        // Nobody is late by what could not be looked at.
+        run.status.tasks[index].started_at = Some(run.at());
+        return Err(why);
+    }
     let before = told(app, &name);
     let gray = environment.lane.is_some();
     let most = i64::from(environment.rollout.timeout_seconds) + i64::from(environment.rollout.drain_seconds);
@@ -174,6 +179,9 @@ fn clean_up(run: &mut Run, index: usize) -> Result<(), String> {
     // This release's own deploy there is undone as a whole.
     if deployed || app.spec.environment(&name).is_none() {
         return Ok(());
+    }
+    if let Some(why) = away(run, app, &name) {
+        return Err(why);
     }
     let before = told(app, &name);
     let whole = before.inventory.iter().all(|i| seen(run, &name, i).is_some_and(|s| !s.terminating));

@@ -1,7 +1,7 @@
 //! Takes an environment's resources down: routes first, then the drain, then exactly the inventory.
 
 use super::{
-    environment::{delete, drained, locked, set, told},
+    environment::{AWAY, away, delete, drained, locked, set, told},
     gate,
     run::{Flow, Run},
 };
@@ -28,6 +28,11 @@ fn clean_up(run: &mut Run, index: usize, task: &CleanUpTask) -> Result<Flow, Str
         }
         return Err(format!("app {} has no environment {name:?}", run.spec().app));
     };
+    if let Some(why) = away(run, app, name) {
+        run.set_phase(index, if begun { TaskPhase::Running } else { TaskPhase::Pending }, Some(why));
+        run.look_in(AWAY);
+        return Ok(Flow::Stay);
+    }
     if let Some(why) = locked(environment) {
         run.set_phase(index, TaskPhase::Waiting, Some(why));
         return Ok(Flow::Stay);

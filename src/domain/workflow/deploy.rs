@@ -8,9 +8,9 @@ use serde_json::Value;
 use super::{
     ObjectSeen, Step,
     build::datetime,
-    environment::{locked, set, told},
+    environment::{AWAY, away, locked, set, told},
     gate,
-    objects::{annotate, key, rendered},
+    objects::{annotate, key, placed},
     run::{Flow, Run},
 };
 use crate::{
@@ -44,6 +44,11 @@ pub(super) fn look(run: &mut Run, index: usize, held: bool) -> Flow {
 /// Some Deployment has left its old version by this task.
 pub(super) fn is_half_way(run: &Run, index: usize) -> bool {
     let task = &run.status.tasks[index].name;
+    let begun = run.status.tasks[index].started_at.is_some();
+    let name = run.status.tasks[index].environment.as_deref().unwrap_or_default();
+    if begun && run.app().is_ok_and(|app| away(run, app, name).is_some()) {
+        return true;
+    }
     run.o.deployments.values().any(|d| {
         let latched = Latch::of(&d.live).ok().flatten().is_some_and(|l| l.release_uid == run.uid() && l.task == *task);
         let by = Previous::of(&d.live).and_then(|p| p.by);
@@ -83,12 +88,21 @@ impl<'a> Deploy<'a> {
         let app = run.app()?;
         let environment =
             app.spec.environment(&name).ok_or_else(|| format!("app {} has no environment {name:?}", run.spec().app))?;
-        let objects = rendered(app, environment, &run.status.images).map_err(|all| all.join("\n"))?;
+        let objects = placed(app, environment, &run.status.images).map_err(|all| all.join("\n"))?;
         Ok(Some(Self { index, app, environment, objects }))
     }
 
     fn look(&self, run: &mut Run, held: bool) -> Result<Flow, String> {
         let index = self.index;
+        if let Some(why) = away(run, self.app, &self.environment.name) {
+            if !held {
+                let begun = run.status.tasks[index].started_at.is_some();
+                run.set_phase(index, if begun { TaskPhase::Running } else { TaskPhase::Pending }, Some(why));
+                run.restart_batch(index);
+                run.look_in(AWAY);
+            }
+            return Ok(Flow::Stay);
+        }
         let lock = locked(self.environment);
         if run.status.tasks[index].started_at.is_none() && !self.begin(run, held, lock.clone())? {
             return Ok(Flow::Stay);

@@ -13,6 +13,19 @@ pub(super) fn told(app: &App, environment: &str) -> EnvironmentStatus {
     app.status.as_ref().and_then(|s| s.environments.get(environment)).cloned().unwrap_or_default()
 }
 
+/// What cannot be reached is looked at again in.
+pub(super) const AWAY: SignedDuration = SignedDuration::from_secs(5);
+
+/// Why nothing is known of the environment now: its context, or one that it still has something in, is away.
+pub(super) fn away(run: &Run, app: &App, environment: &str) -> Option<String> {
+    let own = app.spec.environment(environment).and_then(|e| e.context.clone());
+    let before = told(app, environment);
+    let held = before.inventory.iter().filter_map(|i| Some(i.namespace.rsplit_once('/')?.0.to_owned()));
+    let contexts = own.into_iter().chain(held).collect::<Vec<_>>();
+    let (context, why) = contexts.iter().find_map(|c| run.o.away.get_key_value(c))?;
+    Some(format!("waits for context {}: {}", Clean::from_untrusted(context), Clean::from_untrusted(why)))
+}
+
 /// Makes the App's status say so; true when it does already.
 pub(super) fn set(run: &mut Run, app: &App, environment: &str, mut wanted: EnvironmentStatus) -> bool {
     let before = told(app, environment);

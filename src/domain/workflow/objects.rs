@@ -10,6 +10,7 @@ use crate::{
     domain::{
         batches::template::digest,
         template::{self, Context},
+        world::Key,
     },
 };
 
@@ -73,6 +74,24 @@ pub fn rendered(
         errors.push("the manifests make no object".into());
     }
     if errors.is_empty() { Ok(objects) } else { Err(errors) }
+}
+
+/// As [`rendered`], where they are to be: in another context's namespace `CONTEXT/NAMESPACE` (of what no namespace holds
+/// `CONTEXT/`). The digest that they are known by does not hang on it.
+pub(super) fn placed(
+    app: &App,
+    environment: &Environment,
+    images: &BTreeMap<String, String>,
+) -> Result<Vec<Value>, Vec<String>> {
+    let mut objects = rendered(app, environment, images)?;
+    if environment.context.is_some() {
+        for object in &mut objects {
+            let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
+            let place = Key::of(environment.context.as_deref(), namespace, "").namespace;
+            object["metadata"]["namespace"] = place.into();
+        }
+    }
+    Ok(objects)
 }
 
 fn ours(mut object: Value, app: &str, environment: &Environment) -> Result<Value, String> {
@@ -160,7 +179,7 @@ pub fn looked_at(release: &Release, app: &App) -> BTreeSet<InventoryItem> {
             images.entry(image.clone()).or_insert_with(|| format!("{image}:none"));
         }
         if let Some(environment) = app.spec.environment(name) {
-            all.extend(rendered(app, environment, &images).into_iter().flatten().map(|o| key(&o)));
+            all.extend(placed(app, environment, &images).into_iter().flatten().map(|o| key(&o)));
         }
     }
     all

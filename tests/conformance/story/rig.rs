@@ -88,6 +88,7 @@ impl Rig {
         let stop = self.stop.child_token();
         let options = Options {
             client: self.at.client.clone(),
+            clusters: self.at.client.clone().into(),
             namespace: self.at.namespace.clone(),
             identity: identity.into(),
             prober: prober(&self.at),

@@ -1,0 +1,166 @@
+//! Environments in other clusters: each of their namespaces is watched from the first time that a release concerns it.
+//! A cluster that cannot be reached holds up its own environments, in words, and nobody else's.
+//!
+//! Within the engine such a namespace is written `CONTEXT/NAMESPACE`, as [`crate::domain::world::Key`] does: what is
+//! decided is about names, and only what is asked and done goes to a cluster.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Debug,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use futures::{StreamExt, future};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, ReplicaSet},
+    core::v1::Pod,
+};
+use kube::{
+    Api, Client, Resource,
+    core::NamespaceResourceScope,
+    runtime::{
+        WatchStreamExt,
+        reflector::{self, Store},
+        watcher,
+    },
+};
+use serde::de::DeserializeOwned;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    Options,
+    cache::Kept,
+    wake::{Key, Wake, of_deployment, of_pod, of_set},
+};
+use crate::{cluster::clusters::Clusters, domain::world};
+
+/// The other clusters' namespaces that are watched.
+pub(super) struct Elsewhere {
+    clusters: Clusters,
+    wake: Arc<Wake>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    places: Mutex<BTreeMap<String, Arc<Place>>>,
+}
+
+/// One namespace of one of them.
+pub(super) struct Place {
+    pub(super) deployments: Kept<Deployment>,
+    pub(super) sets: Store<ReplicaSet>,
+    pub(super) pods: Store<Pod>,
+    /// By kind: what is wrong with its watch. In the beginning that nothing is known.
+    wrong: Arc<Mutex<BTreeMap<String, String>>>,
+}
+
+impl Place {
+    /// Why what is seen of it is not as it is now.
+    pub(super) fn away(&self) -> Option<String> {
+        self.wrong.lock().unwrap_or_else(PoisonError::into_inner).values().next().cloned()
+    }
+}
+
+impl Elsewhere {
+    pub(super) fn new(options: &Options, wake: &Arc<Wake>, tasks: &TaskTracker, stop: &CancellationToken) -> Self {
+        Self {
+            clusters: options.clusters.clone(),
+            wake: Arc::clone(wake),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+            places: Mutex::default(),
+        }
+    }
+
+    /// The context and namespace of such a name; none when it is at home.
+    pub(super) fn of<'a>(&self, namespace: &'a str) -> Option<(&'a str, &'a str)> {
+        let (context, namespace) = namespace.rsplit_once('/')?;
+        self.clusters.canonical(Some(context)).map(|context| (context, namespace))
+    }
+
+    /// What is seen there; watched from now on.
+    pub(super) fn place(&self, name: &str, context: &str, namespace: &str) -> Arc<Place> {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(places.entry(name.to_owned()).or_insert_with(|| Arc::new(self.watch(context, namespace))))
+    }
+
+    /// That place, when it is watched.
+    pub(super) fn known(&self, name: &str) -> Option<Arc<Place>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    fn watch(&self, context: &str, namespace: &str) -> Place {
+        let client = self.clusters.of(Some(context));
+        let wrong = Arc::<Mutex<BTreeMap<String, String>>>::default();
+        let at = (context, namespace);
+        Place {
+            deployments: Kept::new(self.store(&client, at, &wrong, of_deployment)),
+            sets: self.store(&client, at, &wrong, of_set),
+            pods: self.store(&client, at, &wrong, of_pod),
+            wrong,
+        }
+    }
+
+    fn store<K>(
+        &self,
+        client: &Client,
+        (context, namespace): (&str, &str),
+        wrong: &Arc<Mutex<BTreeMap<String, String>>>,
+        concerns: fn(&K) -> Vec<Key>,
+    ) -> Store<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + Sync
+            + 'static,
+    {
+        let kind = K::plural(&()).into_owned();
+        let unknown = format!("{kind} of {namespace} have not been listed yet");
+        wrong.lock().unwrap_or_else(PoisonError::into_inner).insert(kind.clone(), unknown);
+        let (store, writer) = reflector::store();
+        let (wake, wrong, context) = (Arc::clone(&self.wake), Arc::clone(wrong), context.to_owned());
+        // Deployments of the same name elsewhere are others.
+        let named = move |key: Key| match key {
+            Key::Workload(namespace, name) => {
+                Key::Workload(world::Key::of(Some(&context), &namespace, "").namespace, name)
+            }
+            key => key,
+        };
+        let api = Api::<K>::namespaced(client.clone(), namespace);
+        let stream = watcher(api, watcher::Config::default()).default_backoff().reflect(writer);
+        let stream = stream.for_each(move |event| {
+            let mut wrong = wrong.lock().unwrap_or_else(PoisonError::into_inner);
+            match event {
+                Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
+                Ok(watcher::Event::Apply(object) | watcher::Event::Delete(object)) => {
+                    wrong.remove(&kind);
+                    wake.add(concerns(&object).into_iter().map(&named));
+                }
+                Ok(watcher::Event::InitDone) => {
+                    wrong.remove(&kind);
+                    wake.add([Key::All]);
+                }
+                Err(why) => {
+                    let words = words(&why);
+                    tracing::warn!(kind, why = words, "the engine's watch in another cluster");
+                    if wrong.insert(kind.clone(), words).is_none() {
+                        wake.add([Key::All]);
+                    }
+                }
+            }
+            future::ready(())
+        });
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move { stop.run_until_cancelled(stream).await });
+        store
+    }
+}
+
+fn words(why: &watcher::Error) -> String {
+    use watcher::Error::{InitialListFailed, WatchFailed, WatchStartFailed};
+    match why {
+        InitialListFailed(why) | WatchStartFailed(why) | WatchFailed(why) => crate::cluster::error::words(why),
+        other => other.to_string(),
+    }
+}
