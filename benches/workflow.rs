@@ -44,6 +44,7 @@ fn decide_a_deploy(bencher: Bencher, others: usize) {
         deployments: &deployments,
         pods: &pods,
         routes: &routes,
+        away: &BTreeMap::new(),
         jobs: &jobs,
         probes: None,
         trouble: None,
