@@ -45,7 +45,7 @@ async fn serve() -> Result<(), Failure> {
     objects.groups.push(object(
         json!({"apiVersion": "graylane.dev/v1alpha1", "kind": "LaneGroup", "metadata": meta("g"), "spec": spec}),
     )?);
-    let condition = json!({"on": "parameter", "key": "group", "op": "==", "values": ["gray"]});
+    let condition = json!({"type": "parameter", "key": "group", "op": "==", "values": ["gray"]});
     let spec = json!({"group": "g", "tag": "gray", "enabled": true, "match": {"all": [condition]}});
     objects.lanes.push(object(
         json!({"apiVersion": "graylane.dev/v1alpha1", "kind": "Lane", "metadata": meta("gray"), "spec": spec}),

@@ -209,7 +209,7 @@ impl Rig {
             .await;
         self.make::<Lane>(json!({"apiVersion": "graylane.dev/v1alpha1", "kind": "Lane", "metadata": {"name": "gray"},
             "spec": {"group": "g", "tag": "gray", "enabled": true,
-                "match": {"all": [{"on": "parameter", "key": "group", "op": "==", "values": ["gray"]}]}}}))
+                "match": {"all": [{"type": "parameter", "key": "group", "op": "==", "values": ["gray"]}]}}}))
             .await;
     }
 

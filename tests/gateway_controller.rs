@@ -125,7 +125,7 @@ async fn traffic_follows_the_objects_and_statuses_say_so() {
         "entry": {"gateway": "edge", "routes": [{"path": "/A", "app": "a"}]}, "apps": [{"app": "a", "port": service.port()}],
     }})).await;
     f.create::<Lane>(json!({"metadata": {"name": "gray"}, "spec": {"group": "demo", "tag": "gray", "enabled": true,
-        "match": {"all": [{"on": "parameter", "key": "group", "op": "==", "values": ["gray"]}]}}}))
+        "match": {"all": [{"type": "parameter", "key": "group", "op": "==", "values": ["gray"]}]}}}))
         .await;
     f.create::<HttpRoute>(json!({"metadata": {"name": "entry"}, "spec": {
         "parentRefs": [{"name": "edge"}],

@@ -72,13 +72,13 @@ fn app() -> Value {
 }
 
 fn lane() -> Value {
-    let condition = |on: &str, op: &str, values: &[&str]| json!({"on": on, "key": "k", "op": op, "values": values});
+    let condition = |on: &str, op: &str, values: &[&str]| json!({"type": on, "key": "k", "op": op, "values": values});
     json!({"group": "g", "tag": "gray", "match": {"paths": ["/A"], "all": [
         condition("parameter", "==", &["gray"]),
         condition("header", "notIn", &["a", "b"]),
         condition("cookie", "percent", &["12.5"]),
-        {"on": "method", "op": "in", "values": ["GET"]},
-        {"on": "cookie", "key": "k", "op": "exists"},
+        {"type": "method", "op": "in", "values": ["GET"]},
+        {"type": "cookie", "key": "k", "op": "exists"},
     ]}})
 }
 
@@ -113,17 +113,25 @@ async fn refuses_what_the_cockpit_would_refuse(client: &Client) {
         ("Lane", json!({"share": 101}), "spec.share"),
         ("Lane", json!({"share": 10}), "a share stands instead of conditions"),
         ("Lane", json!({"match": {"paths": ["A"]}}), "spec.match.paths[0]"),
-        ("Lane", condition(json!({"on": "header", "op": "exists"})), "the name of the parameter, header or cookie"),
-        ("Lane", condition(json!({"on": "header", "key": "a b", "op": "exists"})), "cannot be the name of a header"),
+        ("Lane", condition(json!({"type": "header", "op": "exists"})), "the name of the parameter, header or cookie"),
+        ("Lane", condition(json!({"type": "header", "key": "a b", "op": "exists"})), "cannot be the name of a header"),
         (
             "Lane",
-            condition(json!({"on": "cookie", "key": "k", "op": "exists", "values": ["x"]})),
+            condition(json!({"type": "cookie", "key": "k", "op": "exists", "values": ["x"]})),
             "exists takes no value",
         ),
-        ("Lane", condition(json!({"on": "cookie", "key": "k", "op": "in"})), "at least one value"),
-        ("Lane", condition(json!({"on": "cookie", "key": "k", "op": "==", "values": ["a", "b"]})), "exactly one value"),
-        ("Lane", condition(json!({"on": "cookie", "key": "k", "op": "percent", "values": ["101"]})), "a percentage"),
-        ("Lane", condition(json!({"on": "cookie", "key": "k", "op": "like", "values": ["a"]})), "spec.match.all[0].op"),
+        ("Lane", condition(json!({"type": "cookie", "key": "k", "op": "in"})), "at least one value"),
+        (
+            "Lane",
+            condition(json!({"type": "cookie", "key": "k", "op": "==", "values": ["a", "b"]})),
+            "exactly one value",
+        ),
+        ("Lane", condition(json!({"type": "cookie", "key": "k", "op": "percent", "values": ["101"]})), "a percentage"),
+        (
+            "Lane",
+            condition(json!({"type": "cookie", "key": "k", "op": "like", "values": ["a"]})),
+            "spec.match.all[0].op",
+        ),
         (
             "App",
             json!({"environments": [{"name": "a", "namespace": "n"}, {"name": "a", "namespace": "n"}]}),

@@ -291,7 +291,8 @@ impl LaneMatch {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// What is looked at.
+    /// What is looked at. Not named `on`: YAML 1.1, as kubectl reads it, takes that word for a boolean.
+    #[serde(rename = "type")]
     pub on: ConditionOn,
     /// The parameter's, header's or cookie's name; none for the method.
     #[serde(default, skip_serializing_if = "Option::is_none")]

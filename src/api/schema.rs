@@ -225,11 +225,11 @@ fn condition() -> Vec<Value> {
     let percent = "^(100([.]0+)?|[0-9]{1,2}([.][0-9]+)?) ?%?$";
     vec![
         rule(
-            "self.on == 'method' || (has(self.key) && self.key != '')",
+            "self.type == 'method' || (has(self.key) && self.key != '')",
             "the name of the parameter, header or cookie is missing",
         ),
         rule(
-            &format!("self.on != 'header' || !has(self.key) || self.key == '' || self.key.matches(\"{TOKEN}\")"),
+            &format!("self.type != 'header' || !has(self.key) || self.key == '' || self.key.matches(\"{TOKEN}\")"),
             "this cannot be the name of a header",
         ),
         rule(&format!("self.op != 'exists' || ({count}) == 0"), "exists takes no value"),

@@ -139,7 +139,7 @@ async fn graylanes_own_kinds(at: Place) {
     let mut t = Transcript::new(&at);
     let lane = |spec: serde_json::Value| json!({"apiVersion": "graylane.dev/v1alpha1", "kind": "Lane", "metadata": {"name": "gray"}, "spec": spec});
     let lanes = "graylane.dev/v1alpha1 lanes";
-    let condition = |op: &str, values: serde_json::Value| json!({"group": "g", "tag": "gray", "enabled": true, "match": {"all": [{"on": "parameter", "key": "group", "op": op, "values": values}]}});
+    let condition = |op: &str, values: serde_json::Value| json!({"group": "g", "tag": "gray", "enabled": true, "match": {"all": [{"type": "parameter", "key": "group", "op": op, "values": values}]}});
     for spec in [
         json!({}),
         json!({"group": "g", "tag": "A b", "enabled": true}),

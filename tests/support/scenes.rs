@@ -259,7 +259,7 @@ fn yaml() -> Model {
     let mut model = after("4");
     let effects = press(&mut model, "Y");
     let text = "apiVersion: graylane.dev/v1alpha1\nkind: Lane\nmetadata:\n  name: gray\n  labels:\n    \"a b\": x\nspec:\n  \
-                group: mse-demo\n  match:\n    all:\n    - key: group\n      on: parameter\n      op: ==\n      values:\n      - gray";
+                group: mse-demo\n  match:\n    all:\n    - key: group\n      type: parameter\n      op: ==\n      values:\n      - gray";
     lines(&mut model, &effects, &text.lines().collect::<Vec<_>>());
     model
 }

@@ -143,7 +143,7 @@ spec:
         let told = check(&Object::of(&torn));
         assert!(told[0].starts_with("f:7: app/a: d.yaml:1:"), "{told:?}");
         let lane = "apiVersion: graylane.dev/v1alpha1\nkind: Lane\nmetadata: {name: l}\nspec:\n  group: g\n  tag: t\n  \
-            match:\n    all:\n    - on: header\n      key: k\n      op: regex\n      values: ['(']\n";
+            match:\n    all:\n    - type: header\n      key: k\n      op: regex\n      values: ['(']\n";
         let told = check(&Object::of(lane));
         assert!(told.len() == 1 && told[0].starts_with("f:9: lane/l: "), "{told:?}");
         let wrong = check(&Object::of(&APP.replace("- name: gray\n    namespace", "- name: gray\n    namspace")));

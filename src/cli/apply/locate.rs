@@ -107,13 +107,13 @@ spec:
 
   match:
     all:
-    - on: header
+    - type: header
       key: k
       op: x
     - key: z
       op: '=='
     any:
-      - {on: cookie, op: exists}
+      - {type: cookie, op: exists}
 ---
 kind: Other
 spec:

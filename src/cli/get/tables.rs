@@ -281,8 +281,8 @@ mod tests {
     #[test]
     fn a_rule_reads_as_a_sentence() {
         let spec = |v: Value| serde_json::from_value::<LaneSpec>(v).unwrap();
-        let one = json!({"on": "parameter", "key": "group", "op": "==", "values": ["gray"]});
-        let two = json!({"on": "cookie", "key": "u", "op": "exists"});
+        let one = json!({"type": "parameter", "key": "group", "op": "==", "values": ["gray"]});
+        let two = json!({"type": "cookie", "key": "u", "op": "exists"});
         assert_eq!(rule(&spec(json!({"group": "g", "tag": "t", "match": {"all": [one]}}))), "parameter group == gray");
         let any = spec(json!({"group": "g", "tag": "t", "match": {"paths": ["/A"], "any": [one, two]}}));
         assert_eq!(rule(&any), "/A and (parameter group == gray or cookie u exists)");

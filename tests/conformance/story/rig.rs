@@ -179,7 +179,7 @@ impl Rig {
         self.at.create::<LaneGroup>(group).await;
         let lane = json!({"apiVersion": "graylane.dev/v1alpha1", "kind": "Lane", "metadata": {"name": "gray"},
             "spec": {"group": "g", "tag": "gray", "enabled": true,
-                "match": {"all": [{"on": "parameter", "key": "group", "op": "==", "values": ["gray"]}]}}});
+                "match": {"all": [{"type": "parameter", "key": "group", "op": "==", "values": ["gray"]}]}}});
         self.at.create::<Lane>(lane).await;
     }
 
