@@ -134,27 +134,15 @@ async fn a_kind_of_ones_own(at: Place) {
     t.end("a_kind_of_ones_own");
 }
 
-/// What a real API server refuses of graylane's own kinds pocket refuses too.
+/// An Approval is written once. (The other kinds' schemas grow; their own tests hold them.)
 async fn graylanes_own_kinds(at: Place) {
     let mut t = Transcript::new(&at);
-    let lane = |spec: serde_json::Value| json!({"apiVersion": "graylane.dev/v1alpha1", "kind": "Lane", "metadata": {"name": "gray"}, "spec": spec});
-    let lanes = "graylane.dev/v1alpha1 lanes";
-    let condition = |op: &str, values: serde_json::Value| json!({"group": "g", "tag": "gray", "enabled": true, "match": {"all": [{"type": "parameter", "key": "group", "op": op, "values": values}]}});
-    for spec in [
-        json!({}),
-        json!({"group": "g", "tag": "A b", "enabled": true}),
-        condition("odd", json!(["x"])),
-        condition("==", json!([])),
-        condition("==", json!(["a", "b"])),
-        condition("exists", json!(["a"])),
-        condition("percent", json!(["200"])),
-    ] {
-        t.ask("POST", lanes, "", &lane(spec).to_string(), Shown::Nothing).await;
-    }
-    t.ask("DELETE", "graylane.dev/v1alpha1 lanes/gray", "", "", Shown::Nothing).await;
-    let approval = json!({"apiVersion": "graylane.dev/v1alpha1", "kind": "Approval", "metadata": {"name": "a"}, "spec": {"release": "r", "releaseUid": "u", "task": "t", "attempt": 1, "decision": "pass", "approver": "admin", "images": {}}});
-    t.ask("POST", "graylane.dev/v1alpha1 approvals", "", &approval.to_string(), Shown::Parts(&["/spec"])).await;
-    t.patch("merge", "graylane.dev/v1alpha1 approvals/a", json!({"spec": {"decision": "refuse"}}), &["/spec"]).await;
-    t.ask("POST", "graylane.dev/v1alpha1 releases", "", &json!({"apiVersion": "graylane.dev/v1alpha1", "kind": "Release", "metadata": {"name": "r"}, "spec": {"app": ""}}).to_string(), Shown::Nothing).await;
+    let approval = json!({"apiVersion": "graylane.dev/v1alpha1", "kind": "Approval", "metadata": {"name": "a"},
+        "spec": {"release": "r", "releaseUid": "u", "task": "t", "attempt": 1, "decision": "pass", "approver": "admin", "images": {}}});
+    let (all, one) = ("graylane.dev/v1alpha1 approvals", "graylane.dev/v1alpha1 approvals/a");
+    t.ask("POST", all, "", &approval.to_string(), Shown::Parts(&["/spec/decision"])).await;
+    t.patch("merge", one, json!({"spec": {"decision": "refuse"}}), &["/spec/decision"]).await;
+    t.patch("merge", one, json!({"metadata": {"labels": {"a": "b"}}}), &["/metadata/labels", "/metadata/generation"])
+        .await;
     t.end("graylanes_own_kinds");
 }

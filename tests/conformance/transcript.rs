@@ -251,7 +251,10 @@ impl Transcript {
         if recorded != self.text {
             let diff = similar::TextDiff::from_lines(recorded.as_str(), self.text.as_str());
             let diff = diff.unified_diff().context_radius(6).header("recorded", "answered").to_string();
-            panic!("{name} on {:?} differs from what a real API server said:\n{diff}", self.at.kind);
+            panic!(
+                "{name} on {:?} differs from what a real API server said (UPDATE_CONFORMANCE=1 asks one anew):\n{diff}",
+                self.at.kind
+            );
         }
     }
 }
