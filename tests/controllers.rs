@@ -6,12 +6,14 @@ use graylane::pocket::{controllers, network::Network, rest::ApiServer};
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
     batch::v1::Job,
-    core::v1::{Pod, Service},
+    core::v1::{ConfigMap, Pod, Service},
     discovery::v1::EndpointSlice,
 };
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    core::{ApiResource, DynamicObject, GroupVersionKind},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -153,6 +155,48 @@ async fn an_object_of_a_gone_owner_does_not_stay() {
     let made: Pod = f.create(json!({"metadata": {"name": "lost", "ownerReferences": owner}, "spec": spec})).await;
     assert!(made.metadata.deletion_timestamp.is_none());
     f.until::<Pod>("collected", |p| p.iter().all(|p| p.metadata.deletion_timestamp.is_some())).await;
+}
+
+/// A kind that nobody knew when the collector started, its objects in no namespace; they go with their definition.
+#[tokio::test(flavor = "multi_thread")]
+async fn kinds_that_come_later_own_and_go_too() {
+    let f = fixture().await;
+    let definition = |plural: &str, kind: &str| {
+        let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+        json!({"metadata": {"name": format!("{plural}.example.com")}, "spec": {
+            "group": "example.com", "scope": "Cluster", "names": {"plural": plural, "kind": kind},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}]}})
+    };
+    let definitions: Api<CustomResourceDefinition> = Api::all(f.client.clone());
+    for (plural, kind) in [("owners", "Owner"), ("parts", "Part")] {
+        let definition = serde_json::from_value(definition(plural, kind)).unwrap();
+        definitions.create(&PostParams::default(), &definition).await.unwrap();
+    }
+    let api = |kind: &str| -> Api<DynamicObject> {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("example.com", "v1", kind));
+        Api::all_with(f.client.clone(), &resource)
+    };
+    let make = async |kind: &str, name: &str, owners: Value| {
+        let object = json!({"apiVersion": "example.com/v1", "kind": kind,
+            "metadata": {"name": name, "ownerReferences": owners}});
+        let object = serde_json::from_value(object).unwrap();
+        api(kind).create(&PostParams::default(), &object).await.unwrap()
+    };
+    let of = |owner: &DynamicObject| json!([{"apiVersion": "example.com/v1", "kind": "Owner", "name": owner.name_any(), "uid": owner.uid()}]);
+    let (one, two) = (make("Owner", "one", json!([])).await, make("Owner", "two", json!([])).await);
+    make("Part", "one", of(&one)).await;
+    make("Part", "two", of(&two)).await;
+    for (name, owner) in [("one", &one), ("two", &two)] {
+        f.create::<ConfigMap>(json!({"metadata": {"name": name, "ownerReferences": of(owner)}})).await;
+    }
+    api("Owner").delete("one", &DeleteParams::default()).await.unwrap();
+    f.until::<ConfigMap>("a map gone", |m| m.iter().all(|m| m.name_any() != "one")).await;
+    let gone = async || while api("Part").get_opt("one").await.unwrap().is_some() {};
+    tokio::time::timeout(Duration::from_secs(60), gone()).await.expect("a part gone");
+    assert!(f.all::<ConfigMap>().await.iter().any(|m| m.name_any() == "two"));
+    assert!(api("Part").get_opt("two").await.unwrap().is_some());
+    definitions.delete("owners.example.com", &DeleteParams::default()).await.unwrap();
+    f.until::<ConfigMap>("with the definition", |m| m.iter().all(|m| m.name_any() != "two")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,8 @@
 //! The controllers of the embedded cluster: level-triggered, over `kube::Client` only.
 //!
 //! One shared watch a kind fills a `cache`; changes put keys in a `queue`; a look at a key compares what is wanted
-//! with what is, writes the difference, and says when to look again. Nothing else is remembered.
+//! with what is, writes the difference, and says when to look again. Nothing else is remembered. The garbage collector
+//! alone looks at every kind, and keeps who owns whom instead of the objects.
 
 use cache::{Cache, Key};
 use events::Recorder;
@@ -22,7 +23,7 @@ pub mod deployment;
 pub mod endpoints;
 pub mod events;
 mod expiry;
-pub mod garbage;
+mod garbage;
 pub mod job;
 pub mod pods;
 pub mod queue;
@@ -67,7 +68,7 @@ pub fn spawn(client: Client, tracker: &TaskTracker, stop: &CancellationToken) {
     start(&shared, tracker, stop, "replicaset", replicaset::watch, |s, k| Box::pin(replicaset::look(s, k)));
     start(&shared, tracker, stop, "endpoints", endpoints::watch, |s, k| Box::pin(endpoints::look(s, k)));
     start(&shared, tracker, stop, "job", job::watch, |s, k| Box::pin(job::look(s, k)));
-    start(&shared, tracker, stop, "garbage", garbage::watch, |s, k| Box::pin(garbage::look(s, k)));
+    garbage::spawn(client.clone(), tracker, stop);
     tracker.spawn(expiry::run(client.clone(), stop.clone()));
     tracker.spawn(shared.services.clone().run(Api::all(client.clone()), stop.clone()));
     tracker.spawn(shared.slices.clone().run(Api::all(client.clone()), stop.clone()));

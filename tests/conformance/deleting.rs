@@ -1,14 +1,19 @@
 //! What deleting means for an object, for what it owns, and for many at once.
 
+use graylane::api::gateway_api::HttpRoute;
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
-    core::v1::{Pod, Service},
+    core::v1::{ConfigMap, Pod, Service},
 };
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::{
+    Resource, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams},
+    core::NamespaceResourceScope,
+};
 use serde_json::json;
 
 use super::{
-    cluster::{Place, cases, eventually},
+    cluster::{Object, Place, cases, eventually},
     transcript::{Shown, Transcript},
 };
 
@@ -19,6 +24,7 @@ cases!(
     in_the_foreground,
     orphans,
     owners_that_are_gone,
+    owners_of_any_kind_wait,
     a_pod_is_given_its_grace
 );
 
@@ -130,21 +136,94 @@ async fn orphans(at: Place) {
     assert_eq!(there(&at).await.2, pods);
 }
 
+/// An owner as its dependents name it; each blocks its deletion.
+fn owned_by<K: Resource<DynamicType = ()>>(owners: &[&K]) -> serde_json::Value {
+    let reference = |o: &&K| {
+        json!({"apiVersion": K::api_version(&()), "kind": K::kind(&()), "name": o.meta().name, "uid": o.meta().uid,
+            "blockOwnerDeletion": true})
+    };
+    owners.iter().map(reference).collect()
+}
+
+async fn map(at: &Place, name: &str, owners: serde_json::Value) -> ConfigMap {
+    at.create(json!({"metadata": {"name": name, "ownerReferences": owners}})).await
+}
+
+async fn route(at: &Place, name: &str, owners: serde_json::Value) -> HttpRoute {
+    at.create(json!({"metadata": {"name": name, "ownerReferences": owners}, "spec": {}})).await
+}
+
+async fn names<K: Object + Resource<Scope = NamespaceResourceScope>>(at: &Place) -> Vec<String> {
+    let all = at.api::<K>().list(&ListParams::default()).await.unwrap().items;
+    all.iter().map(ResourceExt::name_any).filter(|n| n != "kube-root-ca.crt").collect()
+}
+
+/// Of every kind: built in, and by definition.
 async fn owners_that_are_gone(at: Place) {
-    let service = |name: &str| json!({"metadata": {"name": name}, "spec": {"ports": [{"port": 80}]}});
-    let owner: Service = at.create(service("owner")).await;
-    let uid = owner.metadata.uid.unwrap();
-    for (name, uid) in [("owned", uid.as_str()), ("stray", "00000000-0000-0000-0000-000000000001")] {
-        let mut body = service(name);
-        body["metadata"]["ownerReferences"] =
-            json!([{"apiVersion": "v1", "kind": "Service", "name": "owner", "uid": uid}]);
-        at.create::<Service>(body).await;
-    }
-    let services = at.api::<Service>();
-    eventually("of a namesake", async || services.get_opt("stray").await.unwrap().is_none().then_some(())).await;
-    assert!(services.get_opt("owned").await.unwrap().is_some());
-    services.delete("owner", &DeleteParams::default()).await.unwrap();
-    eventually("owned goes", async || services.get_opt("owned").await.unwrap().is_none().then_some(())).await;
+    let (owner, other) = (map(&at, "owner", json!([])).await, route(&at, "other", json!([])).await);
+    let mut namesake = owner.clone();
+    namesake.metadata.uid = Some("00000000-0000-0000-0000-000000000001".into());
+    map(&at, "stray", owned_by(&[&namesake])).await;
+    map(&at, "both", owned_by(&[&owner, &namesake])).await;
+    map(&at, "owned", owned_by(&[&owner])).await;
+    route(&at, "owned", owned_by(&[&owner])).await;
+    map(&at, "of-other", owned_by(&[&other])).await;
+    let service = json!({"metadata": {"name": "owned", "ownerReferences": owned_by(&[&owner])},
+        "spec": {"ports": [{"port": 80}]}});
+    at.create::<Service>(service).await;
+    eventually("of a namesake", async || (!names::<ConfigMap>(&at).await.contains(&"stray".into())).then_some(()))
+        .await;
+    let owners = async || at.api::<ConfigMap>().get("both").await.unwrap().owner_references().len();
+    eventually("the one that lives is left", async || (owners().await == 1).then_some(())).await;
+    assert_eq!(names::<ConfigMap>(&at).await, ["both", "of-other", "owned", "owner"]);
+    at.api::<ConfigMap>().delete("owner", &DeleteParams::default()).await.unwrap();
+    eventually("what it owned", async || (names::<ConfigMap>(&at).await == ["of-other"]).then_some(())).await;
+    eventually("of a kind by definition", async || (names::<HttpRoute>(&at).await == ["other"]).then_some(())).await;
+    eventually("a Service", async || names::<Service>(&at).await.is_empty().then_some(())).await;
+    at.api::<HttpRoute>().delete("other", &DeleteParams::default()).await.unwrap();
+    eventually("of an owner by definition", async || names::<ConfigMap>(&at).await.is_empty().then_some(())).await;
+}
+
+/// Until the collector has heard of all that is there: of a later one that it takes.
+async fn heard_of(at: &Place) {
+    let mut gone = ConfigMap::default();
+    gone.metadata.name = Some("gone".into());
+    gone.metadata.uid = Some("00000000-0000-0000-0000-000000000002".into());
+    map(at, "later", owned_by(&[&gone])).await;
+    route(at, "later", owned_by(&[&gone])).await;
+    let later = |names: Vec<String>| names.iter().any(|n| n == "later");
+    let none = async || !later(names::<ConfigMap>(at).await) && !later(names::<HttpRoute>(at).await);
+    eventually("heard of", async || none().await.then_some(())).await;
+}
+
+/// Deleted in the foreground an owner waits for whom it owns, whatever that is; orphaned they stay.
+async fn owners_of_any_kind_wait(at: Place) {
+    let owner = route(&at, "owner", json!([])).await;
+    let held = json!({"metadata": {"name": "owned", "finalizers": ["example.com/hold"],
+        "ownerReferences": owned_by(&[&owner])}});
+    let middle = at.create::<ConfigMap>(held).await;
+    route(&at, "leaf", owned_by(&[&middle])).await;
+    let mut free = owned_by(&[&owner]);
+    free[0]["blockOwnerDeletion"] = false.into();
+    map(&at, "free", free).await;
+    heard_of(&at).await;
+    at.api::<HttpRoute>().delete("owner", &DeleteParams::foreground()).await.unwrap();
+    eventually("the others", async || (names::<HttpRoute>(&at).await == ["owner"]).then_some(())).await;
+    eventually("and the free", async || (names::<ConfigMap>(&at).await == ["owned"]).then_some(())).await;
+    let waits = at.api::<HttpRoute>().get("owner").await.unwrap();
+    assert_eq!(waits.metadata.finalizers.as_deref(), Some(&["foregroundDeletion".to_owned()][..]));
+    let go = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    at.api::<ConfigMap>().patch("owned", &PatchParams::default(), &go).await.unwrap();
+    eventually("then the owner", async || names::<HttpRoute>(&at).await.is_empty().then_some(())).await;
+
+    let owner = map(&at, "owner", json!([])).await;
+    route(&at, "owned", owned_by(&[&owner])).await;
+    map(&at, "owned", owned_by(&[&owner])).await;
+    heard_of(&at).await;
+    at.api::<ConfigMap>().delete("owner", &DeleteParams::orphan()).await.unwrap();
+    eventually("gone", async || (names::<ConfigMap>(&at).await == ["owned"]).then_some(())).await;
+    let (map, route) = (at.api::<ConfigMap>().get("owned").await, at.api::<HttpRoute>().get("owned").await);
+    assert_eq!((map.unwrap().owner_references().len(), route.unwrap().owner_references().len()), (0, 0));
 }
 
 /// On somebody's node, whose kubelet never comes.

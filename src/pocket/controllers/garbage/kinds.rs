@@ -1,0 +1,145 @@
+//! Every kind that is served is watched, its metadata only; kinds come and go with their definitions.
+
+use super::Garbage;
+use futures::{FutureExt, StreamExt};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
+use kube::discovery::{Discovery, verbs};
+use kube::runtime::{WatchStreamExt, watcher, watcher::Event};
+use kube::{Api, ResourceExt};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// After an answer that was none.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Group and plural: a kind whatever its version.
+pub(super) type Id = (String, String);
+
+struct Watched {
+    resource: Arc<ApiResource>,
+    stop: CancellationToken,
+}
+
+/// What can be watched, deleted and let go; events come in great numbers and are owned by nobody.
+pub(super) fn watchable(served: &Discovery) -> BTreeMap<Id, Arc<ApiResource>> {
+    const NEEDED: [&str; 5] = [verbs::GET, verbs::LIST, verbs::WATCH, verbs::PATCH, verbs::DELETE];
+    let all = served.groups().flat_map(|group| group.resources_by_stability());
+    all.filter(|(resource, can)| resource.kind != "Event" && NEEDED.iter().all(|verb| can.supports_operation(verb)))
+        .map(|(resource, _)| ((resource.group.clone(), resource.plural.clone()), Arc::new(resource)))
+        .collect()
+}
+
+/// Until stopped.
+pub(super) async fn follow(garbage: Arc<Garbage>, tracker: TaskTracker, stop: CancellationToken) {
+    let definitions: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(garbage.client.clone());
+    let events = watcher(definitions, watcher::Config::default()).default_backoff();
+    let mut events = std::pin::pin!(events);
+    let mut watched = BTreeMap::new();
+    // Of each definition what it says; its status changes often and means nothing here.
+    let (mut known, mut changed): (HashMap<String, Option<i64>>, bool) = (HashMap::new(), false);
+    loop {
+        let Some(Some(event)) = stop.run_until_cancelled(events.next()).await else { return };
+        let mut next = Some(event);
+        while let Some(event) = next {
+            match event {
+                Ok(Event::Init) => known.clear(),
+                Ok(Event::InitApply(one) | Event::Apply(one)) => {
+                    let generation = one.metadata.generation;
+                    changed |= known.insert(one.name_any(), generation) != Some(generation);
+                }
+                Ok(Event::InitDone) => changed = true,
+                Ok(Event::Delete(one)) => changed |= known.remove(&one.name_any()).is_some(),
+                Err(error) => tracing::debug!(%error, "watching definitions"),
+            }
+            // Many that are made at once are one change.
+            next = events.next().now_or_never().flatten();
+        }
+        while changed {
+            match Discovery::new(garbage.client.clone()).run_aggregated().await {
+                Ok(served) => {
+                    changed = false;
+                    garbage.watch(served, &mut watched, &tracker, &stop);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "what is served is not known; will retry");
+                    if stop.run_until_cancelled(tokio::time::sleep(RETRY)).await.is_none() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Garbage {
+    fn watch(
+        self: &Arc<Self>,
+        served: Discovery,
+        watched: &mut BTreeMap<Id, Watched>,
+        tracker: &TaskTracker,
+        stop: &CancellationToken,
+    ) {
+        let kinds = watchable(&served);
+        self.state().served = Some(Arc::new(served));
+        watched.retain(|id, old| {
+            let now = kinds.get(id);
+            let same = now == Some(&old.resource);
+            if !same {
+                old.stop.cancel();
+                let mut state = self.state();
+                state.listing.remove(id);
+                if now.is_none() {
+                    let look = state.graph.is_unserved(&old.resource);
+                    self.add(look);
+                }
+            }
+            same
+        });
+        for (id, resource) in kinds {
+            if watched.contains_key(&id) {
+                continue;
+            }
+            self.state().listing.insert(id.clone());
+            let stop = stop.child_token();
+            let all = self.clone().run(id.clone(), resource.clone());
+            tracker.spawn(stop.clone().run_until_cancelled_owned(all));
+            watched.insert(id, Watched { resource, stop });
+        }
+    }
+
+    /// Tells the graph of all objects of a kind.
+    async fn run(self: Arc<Self>, id: Id, resource: Arc<ApiResource>) {
+        let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(self.client.clone(), &*resource);
+        let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
+        let mut listed = HashSet::new();
+        while let Some(event) = events.next().await {
+            let mut state = self.state();
+            let look = match event {
+                Ok(Event::Init) => {
+                    listed.clear();
+                    vec![]
+                }
+                Ok(Event::InitApply(one)) => {
+                    listed.extend(one.uid());
+                    state.graph.is(&resource, &one.metadata)
+                }
+                Ok(Event::InitDone) => {
+                    state.listing.remove(&id);
+                    state.graph.are_all(&resource, &std::mem::take(&mut listed))
+                }
+                Ok(Event::Apply(one)) => state.graph.is(&resource, &one.metadata),
+                Ok(Event::Delete(one)) => state.graph.is_not(&one.uid().unwrap_or_default()),
+                Err(error) => {
+                    tracing::debug!(kind = resource.kind, %error, "watch");
+                    vec![]
+                }
+            };
+            drop(state);
+            self.add(look);
+        }
+    }
+}
