@@ -175,4 +175,33 @@ mod tests {
         child.wait().unwrap();
         assert!(is_gone(&was));
     }
+
+    /// The holder of another machine, whose end nobody here can see.
+    #[tokio::test]
+    async fn a_holder_is_waited_for_fifteen_seconds_and_no_longer() {
+        let dir = tempfile::tempdir().unwrap();
+        let server = crate::pocket::rest::ApiServer::open(dir.path()).unwrap();
+        let lease = |identity: &str| Lease {
+            api: Api::namespaced(server.client(), "default"),
+            identity: identity.into(),
+            telemetry: Telemetry::default(),
+        };
+        let (there, here) = (lease("elsewhere/1/a"), lease("here/1/b"));
+        assert!(matches!(there.take().await, Ok(Taken::Ours)));
+        for (ago, ours) in [(0, false), (14, false), (16, true)] {
+            let mut object = here.api.get(ENGINE_LEASE).await.unwrap();
+            let spec = object.spec.as_mut().unwrap();
+            assert_eq!(spec.lease_duration_seconds, Some(15));
+            spec.renew_time = Some(MicroTime(Timestamp::now() - SignedDuration::from_secs(ago)));
+            here.api.replace(ENGINE_LEASE, &PostParams::default(), &object).await.unwrap();
+            let taken = here.take().await.unwrap();
+            assert_eq!(matches!(taken, Taken::Ours), ours, "renewed {ago} s ago");
+        }
+        assert!(matches!(there.take().await, Ok(Taken::By(by)) if by == "here/1/b"), "it learns that it has lost it");
+        let spec = here.api.get(ENGINE_LEASE).await.unwrap().spec.unwrap();
+        assert_eq!((spec.holder_identity.as_deref(), spec.lease_transitions), (Some("here/1/b"), Some(1)));
+        here.release().await;
+        assert!(matches!(there.take().await, Ok(Taken::Ours)), "given up, it is free at once");
+        server.close().await;
+    }
 }
