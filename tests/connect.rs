@@ -282,6 +282,9 @@ async fn a_login_plugin_never_draws_over_the_screen_and_its_words_are_told() {
     let screen = tokio::task::block_in_place(|| pty.see("please run: cloud sso login"));
     quiet(&screen);
     pty.press("\x1b");
+    // Until then what follows would be read as Alt and that key.
+    let shut = |s: &str| !s.contains("please run: cloud sso login");
+    tokio::task::block_in_place(|| pty.wait("the notices to be gone", shut));
     // Somebody logs in outside, and presses the key.
     std::fs::write(dir.join("logged-in"), "two").unwrap();
     pty.press("\x12");

@@ -15,7 +15,10 @@ use super::{
     output::{self, Format, Table},
     session::{self, Session, told},
 };
-use crate::api::{App, Approval, Lane, LaneGroup, Release, label};
+use crate::{
+    api::{App, Approval, Lane, LaneGroup, Release, label},
+    cluster::error,
+};
 
 #[derive(Debug, Args)]
 pub struct GetArgs {
@@ -197,8 +200,13 @@ async fn environments(session: &Session, name: Option<&str>, format: Format, now
         let api: Api<Deployment> = Api::namespaced(session.client.clone(), &environment.namespace);
         let deployments = match &environment.context {
             // Another cluster's workloads are not ours to ask from here.
-            Some(_) => vec![],
-            None => api.list(&ListParams::default().labels(&selector)).await.map_err(told("listing workloads"))?.items,
+            Some(_) => None,
+            None => match api.list(&ListParams::default().labels(&selector)).await {
+                Ok(all) => Some(all.items),
+                // One namespace that is not to be seen hides no other.
+                Err(e) if error::code(&e) == Some(403) => None,
+                Err(e) => return Err(told("listing workloads")(e)),
+            },
         };
         found.push(tables::EnvironmentRow { app, environment, deployments });
     }

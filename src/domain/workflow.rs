@@ -90,6 +90,17 @@ pub struct RoutesSeen {
     pub backends: std::collections::BTreeSet<Name>,
     /// Some route was written that its gateways have not answered yet.
     pub pending: bool,
+    /// By lane group: an enabled lane of it that does not lead to what this release has brought.
+    pub closed: BTreeMap<String, Closed>,
+}
+
+/// A lane that does not lead to a gray version that is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Closed {
+    /// In words, which one and why.
+    pub why: String,
+    /// It waits for other releases, for as long as those take.
+    pub waits: bool,
 }
 
 /// One Job.

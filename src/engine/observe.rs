@@ -12,14 +12,17 @@ use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
 use super::{Options, act, cache::Cache};
 use crate::{
     api::{
-        App, Approval, InventoryItem, Release,
+        App, Approval, EnvironmentState, InventoryItem, LaneMode, Release, Served,
         gateway_api::{HttpRoute, RouteParentStatus},
         label,
     },
     cluster::error,
     domain::{
         observe::{DeploymentSeen, deployment},
-        workflow::{JobSeen, Name, ObjectSeen, Observed, ProbesSeen, RoutesSeen, Trouble, looked_at},
+        text::Clean,
+        workflow::{
+            Closed, JobSeen, Name, ObjectSeen, Observed, ProbesSeen, RoutesSeen, Trouble, lane_open, looked_at,
+        },
     },
 };
 
@@ -100,13 +103,14 @@ pub(super) async fn facts(options: &Options, cache: &Cache, release: &Release) -
     approvals.retain(|a| a.spec.release == name);
     let jobs = cache.jobs.state();
     let jobs = jobs.iter().filter(|j| j.annotations().get(label::CREATED_BY) == Some(&uid));
+    let closed = closed(cache, release, app.as_deref());
     Ok(Facts {
         app,
         approvals,
         objects,
         deployments,
         pods: alive,
-        routes: routes(&cache.routes.state(), &groups_of(cache, &release.spec.app)),
+        routes: RoutesSeen { closed, ..routes(&cache.routes.state(), &groups_of(cache, &release.spec.app)) },
         jobs: jobs.map(|j| (j.name_any(), job(j))).collect(),
         rolled,
         away,
@@ -193,7 +197,44 @@ fn routes(all: &[Arc<HttpRoute>], groups: &BTreeSet<String>) -> RoutesSeen {
         let wanted = |p: &&RouteParentStatus| route.spec.parent_refs.contains(&p.parent_ref);
         pending |= route.status.iter().flat_map(|s| &s.parents).filter(wanted).any(late);
     }
-    RoutesSeen { backends, pending }
+    RoutesSeen { backends, pending, closed: BTreeMap::new() }
+}
+
+/// Enabled lanes that do not lead to the versions which this release has brought up, by their group.
+fn closed(cache: &Cache, release: &Release, app: Option<&App>) -> BTreeMap<String, Closed> {
+    let Some(app) = app else { return BTreeMap::new() };
+    let name = app.name_any();
+    let states = app.status.as_ref().map(|s| &s.environments);
+    let brought = |tag: &str| {
+        let environment = app.spec.environment_of_lane(tag)?;
+        let status = states?.get(&environment.name)?;
+        let ours = status.release.as_deref() == Some(&release.name_any());
+        (ours && status.state == EnvironmentState::Running).then_some(())
+    };
+    let apps = cache.apps.state();
+    let app_of = |name: &str| apps.iter().find(|a| a.name_any() == name).map(|a| &**a);
+    let releases = cache.releases.state();
+    let releases: Vec<&Release> = releases.iter().map(|r| &**r).collect();
+    let routed = |group: &str| {
+        let group = cache.groups.state().into_iter().find(|g| g.name_any() == group);
+        // Where services route themselves there is no route to wait for.
+        group.is_some_and(|g| g.spec.mode != LaneMode::Agent && g.spec.apps.iter().any(|a| a.app == name))
+    };
+    let mut all = BTreeMap::new();
+    for lane in cache.lanes.state() {
+        let (group, tag) = (&lane.spec.group, &lane.spec.tag);
+        if !lane.spec.enabled || brought(tag).is_none() || !routed(group) {
+            continue;
+        }
+        let told = lane.status.iter().flat_map(|s| &s.apps).find(|a| a.app == name);
+        if told.is_some_and(|a| a.served == Served::Gray) {
+            continue;
+        }
+        let reason = told.map_or("its routes are not written yet", |a| a.reason.as_str());
+        let why = format!("lane {} does not lead to {name} yet: {}", lane.name_any(), Clean::from_untrusted(reason));
+        all.insert(group.clone(), Closed { why, waits: lane_open(&name, tag, &app_of, &releases).is_err() });
+    }
+    all
 }
 
 fn job(job: &Job) -> JobSeen {

@@ -7,8 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The port of the API.
-pub const API_PORT: u16 = 6443;
+/// The port of the API. Not 6443: where a cluster's own API server listens on all addresses, that port is taken in
+/// every network at once.
+pub const API_PORT: u16 = 27443;
 /// The second octets that pockets share out among them; below are those that other programs use by hand.
 const OCTETS: std::ops::RangeInclusive<u8> = 64..=250;
 /// Third octets of pods.
@@ -20,7 +21,9 @@ const SERVICES: std::ops::RangeInclusive<u8> = 128..=250;
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
     /// All are in use.
-    #[error("every network from 127.64 to 127.250 is taken by another pocket")]
+    #[error(
+        "port {API_PORT} of every network from 127.64 to 127.250 is taken, by other pockets or by one program on all addresses"
+    )]
     Taken,
     /// The system has only 127.0.0.1.
     #[error("this system has no loopback addresses but 127.0.0.1 ({0}); pocket needs 127.0.0.0/8, as Linux has it")]

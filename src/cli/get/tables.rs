@@ -18,7 +18,8 @@ use crate::{
 pub(super) struct EnvironmentRow<'a> {
     pub(super) app: &'a App,
     pub(super) environment: &'a Environment,
-    pub(super) deployments: Vec<Deployment>,
+    /// None: not known from here, or not to be seen by this user.
+    pub(super) deployments: Option<Vec<Deployment>>,
 }
 
 impl EnvironmentRow<'_> {
@@ -28,14 +29,15 @@ impl EnvironmentRow<'_> {
     }
 
     /// Ready pods and wanted pods.
-    fn pods(&self) -> (i32, i32) {
-        let ready = self.deployments.iter().filter_map(|d| d.status.as_ref()?.ready_replicas).sum();
-        let wanted = self.deployments.iter().filter_map(|d| d.spec.as_ref()?.replicas).sum();
-        (ready, wanted)
+    fn pods(&self) -> Option<(i32, i32)> {
+        let all = self.deployments.as_ref()?;
+        let ready = all.iter().filter_map(|d| d.status.as_ref()?.ready_replicas).sum();
+        let wanted = all.iter().filter_map(|d| d.spec.as_ref()?.replicas).sum();
+        Some((ready, wanted))
     }
 
     pub(super) fn data(&self) -> Result<Value> {
-        let (ready, replicas) = self.pods();
+        let (ready, replicas) = self.pods().unzip();
         Ok(json!({
             "app": self.app.name_any(),
             "name": self.environment.name,
@@ -104,7 +106,7 @@ pub(super) fn environments(items: &[EnvironmentRow], wide: bool, now: Timestamp)
     });
     for item in items {
         let status = item.status();
-        let (ready, wanted) = item.pods();
+        let ready = item.pods().map_or_else(|| "?".into(), |(ready, wanted)| format!("{ready}/{wanted}"));
         let state = if item.environment.lock.is_some() {
             format!("{:?},Locked", status.state)
         } else {
@@ -115,7 +117,7 @@ pub(super) fn environments(items: &[EnvironmentRow], wide: bool, now: Timestamp)
             item.environment.name.clone(),
             item.environment.lane.clone().unwrap_or_default(),
             state,
-            format!("{ready}/{wanted}"),
+            ready,
             images(&status.images),
             age(status.changed_at.as_deref().and_then(|t| t.parse().ok()), now),
         ];

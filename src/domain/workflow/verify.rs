@@ -15,6 +15,12 @@ use crate::{
 const PAUSE: i64 = 1;
 
 pub(super) fn look(run: &mut Run, index: usize, task: &VerifyTask) -> Flow {
+    // A lane that is not open promises the baseline: probes would agree, and prove nothing of what is new.
+    let closed = run.o.routes.closed.get(&task.lane_group);
+    if let Some(closed) = closed.filter(|c| c.waits && run.status.tasks[index].started_at.is_none()) {
+        run.set_phase(index, TaskPhase::Pending, Some(closed.why.clone()));
+        return Flow::Stay;
+    }
     run.start(index);
     let told = run.status.tasks[index].clone();
     let mine = run.o.probes.filter(|p| p.task == told.name && p.attempt == told.attempt);
@@ -22,6 +28,7 @@ pub(super) fn look(run: &mut Run, index: usize, task: &VerifyTask) -> Flow {
     let last = mine.and_then(|p| p.last.as_ref());
     let mut words = "probes are on their way".to_owned();
     match last {
+        _ if closed.is_some() => words = closed.map(|c| c.why.clone()).unwrap_or_default(),
         Some((_, Ok(results))) if !results.is_empty() && results.iter().all(|r| r.passed) => {
             run.status.tasks[index].probes.clone_from(results);
             run.set_phase(index, TaskPhase::Succeeded, None);
@@ -45,7 +52,7 @@ pub(super) fn look(run: &mut Run, index: usize, task: &VerifyTask) -> Flow {
     run.set_phase(index, TaskPhase::Running, Some(words));
     run.look_in(SignedDuration::from_secs(left.min(PAUSE)));
     let rested = last.is_none_or(|(at, _)| run.o.now.duration_since(*at) >= SignedDuration::from_secs(PAUSE));
-    if rested && !mine.is_some_and(|p| p.running) {
+    if rested && closed.is_none() && !mine.is_some_and(|p| p.running) {
         run.steps.push(Step::RunProbes {
             task: told.name,
             attempt: told.attempt,

@@ -4,17 +4,28 @@ use ratatui::layout::Rect;
 
 use super::{apps::title, words};
 use crate::{
+    api::{LaneGroup, gateway_api::LANE_GATEWAY},
     domain::{
         chain::{Chain, Verdict},
         text::duration,
     },
     ui::{
         facts,
+        keymap::{Action, Context},
         model::{Model, Pane},
         theme::Role,
         widget::{Canvas, Rich, wrap},
     },
 };
+
+/// All entries are served by gateways of others, which tell nobody what they did.
+fn silent(model: &Model) -> bool {
+    let foreign = |g: &LaneGroup| {
+        let seen = g.status.as_ref().and_then(|s| s.gateway.as_ref());
+        seen.and_then(|s| s.controller.as_deref()).is_some_and(|c| c != LANE_GATEWAY)
+    };
+    !model.world.groups.is_empty() && model.world.groups.values().all(|g| foreign(g))
+}
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
     let chains = model.chains();
@@ -29,6 +40,10 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
     let inner = canvas.pane(area, &head, &counters(model, usize::from(area.width)), focused);
     if rows == 0 {
         let words = match (model.facts.chains.is_empty(), model.only_wrong) {
+            (true, _) if silent(model) => {
+                let key = model.key(Context::Global, Action::Probe);
+                &format!("this gateway reports no requests; {key} probes, and shows the chain")
+            }
             (true, _) => "no requests seen yet",
             (false, true) => "nothing wrong among the requests seen",
             (false, false) => "nothing passes the filter",

@@ -226,3 +226,44 @@ fn a_teardown_is_a_release_of_its_own() {
     assert_eq!(c.environment("gray").state, EnvironmentState::Cleaned);
     assert!(c.objects.contains_key(&conf) && !c.sims.contains_key(&name(GRAY)));
 }
+
+/// While a lane leads nowhere, its promise is the baseline: probes that agree with that would prove nothing.
+#[test]
+fn nothing_is_verified_before_its_lane_is_open() {
+    let mut c = Cluster::new(serde_json::json!([
+        {"name": "deploy-gray", "deploy": {"environment": "gray"}},
+        {"name": "verify", "verify": {"laneGroup": "g", "probes": [{"path": "/"}], "timeoutSeconds": 60}},
+    ]));
+    let closed = |waits| BTreeMap::from([("g".to_owned(), Closed { why: "waits for c".into(), waits })]);
+    c.routes.closed = closed(true);
+    let until = |c: &mut Cluster, seconds: i64| {
+        for _ in 0..seconds {
+            let decision = c.look();
+            c.take(&decision, usize::MAX);
+            c.tick();
+            c.sims.values_mut().for_each(|sim| sim.settle());
+        }
+    };
+    until(&mut c, 300);
+    let task = c.task("verify");
+    assert_eq!(
+        (task.phase, task.message.as_deref()),
+        (TaskPhase::Pending, Some("waits for c")),
+        "others take their time"
+    );
+    assert!(c.probes.is_none());
+    // The window is open, the route is not: that is in a gateway's hands, and has a limit.
+    c.routes.closed = closed(false);
+    until(&mut c, 30);
+    assert_eq!(c.task("verify").phase, TaskPhase::Running);
+    assert!(c.probes.is_none());
+    c.routes.closed.clear();
+    until(&mut c, 1);
+    assert!(c.probes.is_some(), "{:?}", c.task("verify"));
+    c.probes = None;
+    c.routes.closed = closed(false);
+    until(&mut c, 40);
+    let task = c.task("verify");
+    assert_eq!(task.phase, TaskPhase::Failed);
+    assert_eq!(task.message.as_deref(), Some("not as expected within 60 s: waits for c"));
+}
