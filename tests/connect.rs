@@ -1,6 +1,9 @@
 //! Between the cockpit and a cluster: each kind of trouble is told as what it is, nothing is blanked, one watch's trouble
 //! is not the others', and all of it ends by itself.
 
+#[path = "connect/authority.rs"]
+#[expect(unreachable_pub, reason = "part of this test")]
+mod authority;
 #[path = "connect/door.rs"]
 #[expect(unreachable_pub, reason = "part of this test")]
 mod door;
@@ -16,6 +19,7 @@ use std::{
     time::Duration,
 };
 
+use authority::Authority;
 use door::{Door, Play};
 use graylane::{
     api::{App, ReleasePhase},
@@ -308,45 +312,6 @@ async fn a_command_tells_what_the_plugin_said_and_ends() {
     let told = String::from_utf8(out.stderr).unwrap();
     assert_eq!(out.status.code(), Some(1));
     assert!(told.contains("no valid credentials for door") && told.contains("please run: cloud sso login"), "{told}");
-}
-
-/// An authority, and certificates of it.
-struct Authority(rcgen::Issuer<'static, rcgen::KeyPair>, String);
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = rcgen::CertificateParams::new(vec![]).unwrap();
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let key = rcgen::KeyPair::generate().unwrap();
-        let pem = params.self_signed(&key).unwrap().pem();
-        Self(rcgen::Issuer::new(params, key), pem)
-    }
-
-    /// Certificate and key, as PEM.
-    fn sign(&self, name: &str, until: i32, server: bool) -> (String, String) {
-        let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
-        params.not_after = rcgen::date_time_ymd(until, 1, 1);
-        params.extended_key_usages = vec![if server {
-            rcgen::ExtendedKeyUsagePurpose::ServerAuth
-        } else {
-            rcgen::ExtendedKeyUsagePurpose::ClientAuth
-        }];
-        let key = rcgen::KeyPair::generate().unwrap();
-        (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
-    }
-
-    fn acceptor(&self) -> tokio_rustls::TlsAcceptor {
-        use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(self.1.as_bytes()).unwrap()).unwrap();
-        let clients = rustls::server::WebPkiClientVerifier::builder(Arc::new(roots)).build().unwrap();
-        let (certificate, key) = self.sign("127.0.0.1", 2200, true);
-        let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
-        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
-        let config = rustls::ServerConfig::builder().with_client_cert_verifier(clients).with_single_cert(chain, key);
-        Arc::new(config.unwrap()).into()
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

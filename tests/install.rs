@@ -31,8 +31,12 @@ use tokio::{
 #[expect(dead_code, reason = "the conformance suite uses all of it")]
 #[path = "support/control_plane.rs"]
 mod control_plane;
+#[path = "install/specs.rs"]
+#[expect(unreachable_pub, reason = "part of this test")]
+mod specs;
 
 use control_plane::ControlPlane;
+use specs::{app, approval, group, lane};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const HOME: &str = "demo";
@@ -55,45 +59,6 @@ async fn namespace(client: &Client, name: &str) {
     let object = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
     let api: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
     api.create(&PostParams::default(), &object).await.unwrap();
-}
-
-fn app() -> Value {
-    json!({
-        "images": {"backend": {"repository": "a"}},
-        "manifests": [{"name": "d.yaml", "template": "x"}],
-        "environments": [
-            {"name": "gray", "namespace": "demo", "lane": "gray", "rollout": {"batches": [1, "50%", "100%"]}},
-            {"name": "prod", "namespace": "demo"},
-        ],
-        "workflow": {"stages": [{"name": "production", "tasks": [
-            {"name": "approve", "approval": {}}, {"name": "go", "proceed": {}}, {"name": "up", "deploy": {"environment": "gray"}},
-        ]}]},
-    })
-}
-
-fn lane() -> Value {
-    let condition = |on: &str, op: &str, values: &[&str]| json!({"type": on, "key": "k", "op": op, "values": values});
-    json!({"group": "g", "tag": "gray", "match": {"paths": ["/A"], "all": [
-        condition("parameter", "==", &["gray"]),
-        condition("header", "notIn", &["a", "b"]),
-        condition("cookie", "percent", &["12.5"]),
-        {"type": "method", "op": "in", "values": ["GET"]},
-        {"type": "cookie", "key": "k", "op": "exists"},
-    ]}})
-}
-
-fn group() -> Value {
-    json!({
-        "entry": {"gateway": "edge", "routes": [{"path": "/A", "app": "a", "rewrite": "/"}]},
-        "apps": [{"app": "a", "port": 80}, {"app": "b", "service": "b-svc", "port": 81}],
-    })
-}
-
-fn approval() -> Value {
-    json!({
-        "release": "a-1", "releaseUid": "u", "task": "approve", "attempt": 1, "decision": "pass", "approver": "admin",
-        "images": {"backend": "sha256:1"},
-    })
 }
 
 /// What is right is taken; with one thing changed it is not, and the words say what is wrong.

@@ -231,6 +231,9 @@ fn failed(name: &str, why: &kube::Error) -> InstallError {
     if error::code(why) == Some(409) {
         words += "; --force-conflicts takes these fields over";
     }
+    if error::code(why) == Some(404) && words.starts_with("namespaces ") {
+        words += "; make it first: kubectl create namespace NAME";
+    }
     InstallError { name: name.into(), why: words }
 }
 

@@ -86,7 +86,9 @@ fn state(model: &Model, room: usize) -> Rich {
         Some(engine) => {
             let late = engine.renewed.is_some_and(|at| model.now.duration_since(at).as_secs() > 30);
             let (role, word) = if late { (Role::Warn, "engine late ") } else { (Role::Muted, "engine ") };
-            parts.push(Rich::of(role, word).add(Role::Text, &*engine.holder));
+            // `POD/PROCESS/RUN`: where it runs is enough here.
+            let place = engine.holder.split('/').next().unwrap_or_default();
+            parts.push(Rich::of(role, word).add(Role::Text, place));
         }
         None if world.link == Link::Live => parts.push(Rich::of(Role::Warn, format!("{} no engine", glyphs.warn))),
         None => {}
