@@ -2,7 +2,7 @@
 
 use std::error::Error as Cause;
 
-use kube::client::AuthError;
+use kube::{client::AuthError, core::Status, runtime::watcher};
 use rustls::AlertDescription;
 
 use super::connect::ConnectError;
@@ -63,6 +63,42 @@ pub fn trouble_of(code: u16) -> Trouble {
         410 => Trouble::Expired,
         429 => Trouble::Throttled,
         _ => Trouble::Failing,
+    }
+}
+
+/// The words of a broken watch.
+pub fn words_of_watch(error: &watcher::Error) -> String {
+    match of_watch(error) {
+        Some(Ok(error)) => words(error),
+        Some(Err(status)) => words(&kube::Error::Api(Box::new(status.clone()))),
+        None => error.to_string(),
+    }
+}
+
+/// The HTTP status by which a list or watch was refused.
+pub fn code_of_watch(error: &watcher::Error) -> Option<u16> {
+    match of_watch(error)? {
+        Ok(error) => code(error),
+        Err(status) => Some(status.code),
+    }
+}
+
+/// What kind of trouble a broken watch is.
+pub fn trouble_of_watch(error: &watcher::Error) -> Trouble {
+    match of_watch(error) {
+        Some(Ok(error)) => trouble(error),
+        Some(Err(status)) => trouble_of(status.code),
+        None => Trouble::Failing,
+    }
+}
+
+/// What broke a watch: an error of a request, or what the server said amid the stream.
+fn of_watch(error: &watcher::Error) -> Option<Result<&kube::Error, &Status>> {
+    use watcher::Error::{InitialListFailed, NoResourceVersion, WatchError, WatchFailed, WatchStartFailed};
+    match error {
+        InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error) => Some(Ok(error)),
+        WatchError(status) => Some(Err(status)),
+        NoResourceVersion => None,
     }
 }
 
@@ -136,8 +172,6 @@ fn root(error: &(dyn Cause + 'static)) -> String {
 
 #[cfg(test)]
 mod tests {
-    use kube::core::Status;
-
     use super::*;
 
     #[test]

@@ -100,17 +100,6 @@ where
     }
 }
 
-/// The list or watch was answered with: no such resource.
-fn is_unknown(why: &watcher::Error) -> bool {
-    use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
-    let code = match why {
-        InitialListFailed(why) | WatchStartFailed(why) | WatchFailed(why) => error::code(why),
-        WatchError(status) => Some(status.code),
-        watcher::Error::NoResourceVersion => None,
-    };
-    code == Some(404)
-}
-
 /// A watched kind of which our own writes count at once: a decision made from before them could let two releases
 /// into one environment, or miss what an inventory has just noted.
 pub(super) struct Kept<K>
@@ -185,7 +174,8 @@ impl Watches<'_> {
         let (store, writer) = reflector::store();
         let wake = Arc::clone(self.wake);
         let stream = watcher(api, config).default_backoff().reflect(writer).for_each(move |event| {
-            let is_absent = event.as_ref().is_err_and(is_unknown);
+            // The list or watch was answered with: no such resource.
+            let is_absent = event.as_ref().is_err_and(|why| error::code_of_watch(why) == Some(404));
             if (event.is_ok() || is_absent) && unknown.send_replace(is_absent) != is_absent {
                 wake.add([Key::All]);
             }

@@ -314,24 +314,7 @@ fn slept(wall: Duration, clock: Duration) -> Option<Duration> {
 }
 
 fn lost(error: &watcher::Error) -> Lost {
-    let trouble = match error {
-        watcher::Error::InitialListFailed(e) | watcher::Error::WatchStartFailed(e) | watcher::Error::WatchFailed(e) => {
-            error::trouble(e)
-        }
-        watcher::Error::WatchError(status) => error::trouble_of(status.code),
-        watcher::Error::NoResourceVersion => Trouble::Failing,
-    };
-    Lost { trouble, why: words(error) }
-}
-
-fn words(error: &watcher::Error) -> String {
-    match error {
-        watcher::Error::InitialListFailed(e) | watcher::Error::WatchStartFailed(e) | watcher::Error::WatchFailed(e) => {
-            error::words(e)
-        }
-        watcher::Error::WatchError(status) => status.message.clone(),
-        other => other.to_string(),
-    }
+    Lost { trouble: error::trouble_of_watch(error), why: error::words_of_watch(error) }
 }
 
 #[cfg(test)]
