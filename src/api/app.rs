@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use kube::CustomResource;
+use kube::{
+    CustomResource,
+    core::{ApiResource, GroupVersionKind},
+};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -241,6 +244,14 @@ pub struct InventoryItem {
     /// `metadata.uid`: a namesake made by somebody else is not ours.
     #[serde(default)]
     pub uid: String,
+}
+
+impl InventoryItem {
+    /// Its kind, as the API server's paths name it.
+    pub fn resource(&self) -> ApiResource {
+        let (group, version) = self.api_version.split_once('/').unwrap_or(("", &self.api_version));
+        ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &self.kind))
+    }
 }
 
 fn any_map(_: &mut SchemaGenerator) -> Schema {

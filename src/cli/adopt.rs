@@ -4,7 +4,10 @@
 mod find;
 mod written;
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, IsTerminal, Write},
+};
 
 use clap::Args;
 use color_eyre::eyre::{Result, WrapErr, bail};
@@ -81,7 +84,7 @@ pub(super) async fn run(global: &Global, args: AdoptArgs) -> Result<()> {
     for note in &adoption.notes {
         text.push_str(&format!("\nNote: {note}"));
     }
-    let labelled: Vec<String> = adoption.objects.iter().map(words).collect();
+    let labelled: Vec<String> = adoption.objects.iter().map(written::words).collect();
     text.push_str(&format!(
         "\nAdopting creates App {app} and labels {} as its own; no pod restarts.\n",
         labelled.join(" and ")
@@ -97,11 +100,8 @@ pub(super) async fn run(global: &Global, args: AdoptArgs) -> Result<()> {
 /// Adds a gray version to an App that is there.
 async fn beside(session: &Session, args: &AdoptArgs, mut app: App, found: &adopt::Found, name: &str) -> Result<()> {
     let images = images_of(&app, &args.environment);
-    let Some(environment) = app.spec.environment(&args.environment).cloned() else {
-        let known: Vec<String> = app.spec.environments.iter().map(|e| e.name.clone()).collect();
-        bail!("app {} has no environment {}; there {}", app.name_any(), args.environment, get::names(&known));
-    };
-    let objects = rendered(&app, &environment, &images).map_err(|all| color_eyre::Report::msg(all.join("\n")))?;
+    let environment = get::environment(&app, &args.environment)?;
+    let objects = rendered(&app, environment, &images).map_err(|all| color_eyre::Report::msg(all.join("\n")))?;
     if !objects.iter().any(|o| o["kind"] == "Deployment" && o["metadata"]["name"] == name) {
         bail!("app {} makes no Deployment {name} in {}: it is another app's", app.name_any(), args.environment);
     }
@@ -125,12 +125,7 @@ async fn beside(session: &Session, args: &AdoptArgs, mut app: App, found: &adopt
 }
 
 /// The spec with gray, if that would stand apart from everything here.
-fn with_gray(
-    app: &App,
-    args: &AdoptArgs,
-    images: &std::collections::BTreeMap<String, String>,
-    found: &adopt::Found,
-) -> Result<AppSpec> {
+fn with_gray(app: &App, args: &AdoptArgs, images: &BTreeMap<String, String>, found: &adopt::Found) -> Result<AppSpec> {
     let gray = Gray { beside: &args.environment, environment: &args.gray, tag: &args.gray };
     let spec = adopt::add_gray(&app.spec, &gray).map_err(color_eyre::Report::msg)?;
     let mut with = app.clone();
@@ -140,10 +135,7 @@ fn with_gray(
         rendered(&with, &environment, images).map_err(|all| color_eyre::Report::msg(all.join("\n")))
     };
     let mut old = objects(&args.environment).wrap_err_with(|| format!("rendering {}", args.environment))?;
-    old.extend(found.others.iter().cloned().map(|mut o| {
-        o["kind"] = "Service".into();
-        o
-    }));
+    old.extend(found.others.iter().cloned());
     let new = objects(&args.gray).wrap_err_with(|| format!("rendering {}", args.gray))?;
     let problems = adopt::overlaps(&old, &new, &gray);
     if !problems.is_empty() {
@@ -153,7 +145,7 @@ fn with_gray(
 }
 
 /// What runs, else what a release would take, else a word: names do not hang on images.
-fn images_of(app: &App, environment: &str) -> std::collections::BTreeMap<String, String> {
+fn images_of(app: &App, environment: &str) -> BTreeMap<String, String> {
     let known = app.status.as_ref().and_then(|s| s.environments.get(environment));
     let mut images = known.map(|e| e.images.clone()).unwrap_or_default();
     for (name, source) in &app.spec.images {
@@ -209,11 +201,6 @@ fn told_app(name: &str, spec: &AppSpec) -> String {
         text.push_str(&format!("  stage {}: {}\n", stage.name, tasks.join(", ")));
     }
     text
-}
-
-fn words(object: &serde_json::Value) -> String {
-    let item = key(object);
-    format!("{} {}", item.kind, item.name)
 }
 
 fn sure(args: &AdoptArgs, question: &str) -> Result<bool> {

@@ -16,7 +16,7 @@ use super::{
     session::{self, Session, told},
 };
 use crate::{
-    api::{App, Approval, Lane, LaneGroup, Release, label},
+    api::{App, Approval, Environment, Lane, LaneGroup, Release, label},
     cluster::error,
 };
 
@@ -120,6 +120,13 @@ pub(super) async fn group(session: &Session, name: Option<&str>) -> Result<LaneG
     }
     let known: Vec<String> = all.iter().map(ResourceExt::name_any).collect();
     Err(session::usage(format!("which lane group? Name it with --group; there {}", names(&known))))
+}
+
+/// One of an App's environments.
+pub(super) fn environment<'a>(app: &'a App, name: &str) -> Result<&'a Environment> {
+    let known = || names(&app.spec.environments.iter().map(|e| e.name.clone()).collect::<Vec<_>>());
+    let found = app.spec.environment(name);
+    found.ok_or_else(|| eyre!("app {} has no environment {name}; there {}", app.name_any(), known()))
 }
 
 /// `is none`, or the names, not too many.

@@ -72,10 +72,7 @@ pub(super) async fn run(global: &Global, args: RenderArgs) -> Result<()> {
 }
 
 fn context(app: &App, args: &RenderArgs) -> Result<Context> {
-    let Some(environment) = app.spec.environment(&args.environment) else {
-        let known: Vec<String> = app.spec.environments.iter().map(|e| e.name.clone()).collect();
-        bail!("app {} has no environment {}; there {}", args.app, args.environment, get::names(&known));
-    };
+    let environment = get::environment(app, &args.environment)?;
     let defaults = app.spec.images.iter().filter_map(|(name, source)| Some((name.clone(), source.default.clone()?)));
     let mut images: BTreeMap<String, String> = defaults.collect();
     let status = app.status.as_ref().and_then(|s| s.environments.get(&args.environment));
@@ -90,12 +87,5 @@ fn context(app: &App, args: &RenderArgs) -> Result<Context> {
         }
         images.insert(name.into(), reference.into());
     }
-    Ok(Context {
-        app: args.app.clone(),
-        environment: environment.name.clone(),
-        namespace: environment.namespace.clone(),
-        images,
-        values: environment.values.clone(),
-        ..Context::default()
-    })
+    Ok(Context::of(&args.app, environment, images))
 }

@@ -46,10 +46,7 @@ pub struct TeardownArgs {
 pub(super) async fn run(global: &Global, args: TeardownArgs) -> Result<()> {
     let session = session::open(global).await?;
     let app: App = get::one(&session, &args.app).await?;
-    if app.spec.environment(&args.environment).is_none() {
-        let known: Vec<String> = app.spec.environments.iter().map(|e| e.name.clone()).collect();
-        bail!("app {} has no environment {}; there {}", args.app, args.environment, get::names(&known));
-    }
+    get::environment(&app, &args.environment)?;
     if !args.yes {
         ask(&app, &args)?;
     }

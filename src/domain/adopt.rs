@@ -197,14 +197,7 @@ fn render(
     images: &BTreeMap<String, String>,
 ) -> Result<Vec<Value>, String> {
     let found = spec.environment(environment).ok_or_else(|| format!("there is no environment {environment}"))?;
-    let context = Context {
-        app: app.into(),
-        environment: environment.into(),
-        namespace: found.namespace.clone(),
-        images: images.clone(),
-        values: found.values.clone(),
-        ..Context::default()
-    };
+    let context = Context::of(app, found, images.clone());
     let mut all = vec![];
     for manifest in &spec.manifests {
         match template::manifests(&manifest.name, &manifest.template, &context) {

@@ -22,7 +22,7 @@ pub use check::{check, introduced};
 pub use colour::{Coloured, MOST_MATCHES, MOST_RULES, Tag, coloured, group_problems};
 pub use decide::{Decision, Rules};
 pub use explain::{Explained, Move, Reason, explain, preview};
-pub use means::Means;
+pub use means::{METHODS, Means, PARAMETERS};
 pub use others::{others, taken_before};
 
 /// How bad a problem is.

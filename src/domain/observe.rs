@@ -116,6 +116,12 @@ pub fn deployment<'a>(
     seen
 }
 
+/// Whether it is an App's and its template is from before: the pods that it makes do not say whose they are.
+pub fn from_before(live: &Deployment) -> bool {
+    let template = live.spec.as_ref().and_then(|s| s.template.metadata.as_ref());
+    labelled(&live.metadata) && !template.is_some_and(labelled)
+}
+
 /// Pods of an adopted Deployment that do not say whose they are: their template is from before. Namespaces and names
 /// of those that still run.
 pub fn unlabelled<'a>(
@@ -123,8 +129,7 @@ pub fn unlabelled<'a>(
     sets: impl IntoIterator<Item = &'a ReplicaSet>,
     pods: impl IntoIterator<Item = &'a Pod>,
 ) -> Vec<(String, String)> {
-    let template = live.spec.as_ref().and_then(|s| s.template.metadata.as_ref());
-    if !labelled(&live.metadata) || template.is_some_and(labelled) {
+    if !from_before(live) {
         return vec![];
     }
     let own: Vec<&ReplicaSet> = sets.into_iter().filter(|rs| owned_by(&rs.metadata, &live.metadata)).collect();

@@ -18,6 +18,7 @@ mod value;
 pub use placeholders::{Placeholder, placeholders};
 
 use super::yaml;
+use crate::api::Environment;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -40,6 +41,18 @@ pub struct Context {
 }
 
 impl Context {
+    /// What an App's templates can ask for in one of its environments.
+    pub fn of(app: &str, environment: &Environment, images: BTreeMap<String, String>) -> Self {
+        Self {
+            app: app.into(),
+            environment: environment.name.clone(),
+            namespace: environment.namespace.clone(),
+            images,
+            values: environment.values.clone(),
+            build: BTreeMap::new(),
+        }
+    }
+
     fn data(&self) -> Value {
         let mut values: Map<String, Value> = Map::new();
         values.insert("namespace".into(), self.namespace.as_str().into());

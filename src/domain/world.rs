@@ -30,10 +30,15 @@ impl Key {
 
     /// The context (none: home), and the namespace within it.
     pub fn place(&self) -> (Option<&str>, &str) {
-        match self.namespace.rsplit_once('/') {
-            Some((context, namespace)) => (Some(context), namespace),
-            None => (None, &self.namespace),
-        }
+        place(&self.namespace)
+    }
+}
+
+/// Takes a [`Key::namespace`] apart: the context (none: home), and the namespace within it.
+pub fn place(namespace: &str) -> (Option<&str>, &str) {
+    match namespace.rsplit_once('/') {
+        Some((context, namespace)) => (Some(context), namespace),
+        None => (None, namespace),
     }
 }
 

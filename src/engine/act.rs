@@ -8,11 +8,14 @@ use kube::{
 };
 use serde_json::Value;
 
-use super::{Options, cache::Cache, observe::resource, probes::Probes};
+use super::{Options, cache::Cache, probes::Probes};
 use crate::{
     api::{App, EnvironmentStatus, FIELD_MANAGER, InventoryItem, Release},
     cluster::error,
-    domain::workflow::{Step, Trouble, key},
+    domain::{
+        workflow::{Step, Trouble, key},
+        world::place,
+    },
 };
 
 /// Writes again after somebody else's write came in between, this often.
@@ -51,15 +54,10 @@ pub(super) async fn steps(
                     Err(kube::Error::Api(status)) if status.code == 409 => return Ok(()),
                     done => (
                         format!("Deployment {namespace}/{name}"),
-                        done.map(|written| match cache.elsewhere.of(namespace) {
-                            None => cache.deployments.remember(written),
-                            Some(_) => {
-                                cache
-                                    .elsewhere
-                                    .known(namespace)
-                                    .into_iter()
-                                    .for_each(|p| p.deployments.remember(written.clone()));
-                            }
+                        done.map(|written| match (cache.elsewhere.of(namespace), cache.elsewhere.known(namespace)) {
+                            (None, _) => cache.deployments.remember(written),
+                            (Some(_), Some(place)) => place.deployments.remember(written),
+                            (Some(_), None) => {}
                         }),
                     ),
                 }
@@ -97,7 +95,7 @@ fn named(item: &InventoryItem) -> String {
 }
 
 fn api(options: &Options, item: &InventoryItem) -> Api<DynamicObject> {
-    let resource = resource(item);
+    let resource = item.resource();
     let (client, namespace) = cluster_of(options, &item.namespace);
     if namespace.is_empty() {
         Api::all_with(client, &resource)
@@ -108,18 +106,18 @@ fn api(options: &Options, item: &InventoryItem) -> Api<DynamicObject> {
 
 /// The cluster of a namespace, and what it is called there.
 fn cluster_of<'a>(options: &Options, namespace: &'a str) -> (kube::Client, &'a str) {
-    match namespace.rsplit_once('/') {
-        Some((context, namespace)) => (options.clusters.of(Some(context)), namespace),
-        None => (options.client.clone(), namespace),
+    match place(namespace) {
+        (None, namespace) => (options.client.clone(), namespace),
+        (context, namespace) => (options.clusters.of(context), namespace),
     }
 }
 
 /// As its own cluster knows it.
 fn at_place(object: &Value) -> Value {
     let mut object = object.clone();
-    let place = object["metadata"]["namespace"].as_str().and_then(|n| n.rsplit_once('/'));
-    let namespace = place.map(|(_, namespace)| namespace.to_owned());
-    if let (Some(namespace), Some(meta)) = (namespace, object["metadata"].as_object_mut()) {
+    let Some((Some(_), namespace)) = object["metadata"]["namespace"].as_str().map(place) else { return object };
+    let namespace = namespace.to_owned();
+    if let Some(meta) = object["metadata"].as_object_mut() {
         if namespace.is_empty() {
             meta.remove("namespace");
         } else {

@@ -15,12 +15,17 @@ use super::{Options, cache::Cache, wake::Key};
 use crate::{
     api::{FIELD_MANAGER, label},
     cluster::error,
-    domain::observe::unlabelled,
+    domain::observe::{from_before, unlabelled},
 };
 
 pub(super) async fn look(options: &Options, cache: &Cache, changed: &BTreeSet<Key>) {
-    for live in concerned(options, cache, changed) {
-        let (sets, pods) = (cache.sets.state(), cache.pods.state());
+    let mut adopted = concerned(options, cache, changed);
+    adopted.retain(|live| from_before(live));
+    if adopted.is_empty() {
+        return;
+    }
+    let (sets, pods) = (cache.sets.state(), cache.pods.state());
+    for live in adopted {
         let own = |key: &str| live.labels().get(key).cloned();
         let labels = json!({label::APP: own(label::APP), label::ENVIRONMENT: own(label::ENVIRONMENT)});
         for (namespace, name) in unlabelled(&live, sets.iter().map(|s| &**s), pods.iter().map(|p| &**p)) {

@@ -32,7 +32,10 @@ use super::{
     cache::Kept,
     wake::{Key, Wake, of_deployment, of_pod, of_set},
 };
-use crate::{cluster::clusters::Clusters, domain::world};
+use crate::{
+    cluster::{clusters::Clusters, error},
+    domain::world,
+};
 
 /// The other clusters' namespaces that are watched.
 pub(super) struct Elsewhere {
@@ -72,8 +75,8 @@ impl Elsewhere {
 
     /// The context and namespace of such a name; none when it is at home.
     pub(super) fn of<'a>(&self, namespace: &'a str) -> Option<(&'a str, &'a str)> {
-        let (context, namespace) = namespace.rsplit_once('/')?;
-        self.clusters.canonical(Some(context)).map(|context| (context, namespace))
+        let (context, namespace) = world::place(namespace);
+        self.clusters.canonical(context).map(|context| (context, namespace))
     }
 
     /// What is seen there; watched from now on.
@@ -142,7 +145,7 @@ impl Elsewhere {
                     wake.add([Key::All]);
                 }
                 Err(why) => {
-                    let words = words(&why);
+                    let words = error::words_of_watch(&why);
                     tracing::warn!(kind, why = words, "the engine's watch in another cluster");
                     if wrong.insert(kind.clone(), words).is_none() {
                         wake.add([Key::All]);
@@ -154,13 +157,5 @@ impl Elsewhere {
         let stop = self.stop.clone();
         self.tasks.spawn(async move { stop.run_until_cancelled(stream).await });
         store
-    }
-}
-
-fn words(why: &watcher::Error) -> String {
-    use watcher::Error::{InitialListFailed, WatchFailed, WatchStartFailed};
-    match why {
-        InitialListFailed(why) | WatchStartFailed(why) | WatchFailed(why) => crate::cluster::error::words(why),
-        other => other.to_string(),
     }
 }

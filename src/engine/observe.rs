@@ -12,7 +12,7 @@ use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
 use super::{Options, act, cache::Cache};
 use crate::{
     api::{
-        App, Approval, EnvironmentState, InventoryItem, LaneMode, Release, Served,
+        App, Approval, Environment, EnvironmentState, EnvironmentStatus, InventoryItem, LaneMode, Release, Served,
         gateway_api::{HttpRoute, RouteParentStatus},
         label,
     },
@@ -110,7 +110,7 @@ pub(super) async fn facts(options: &Options, cache: &Cache, release: &Release) -
         objects,
         deployments,
         pods: alive,
-        routes: RoutesSeen { closed, ..routes(&cache.routes.state(), &groups_of(cache, &release.spec.app)) },
+        routes: routes(&cache.routes.state(), &groups_of(cache, &release.spec.app), closed),
         jobs: jobs.map(|j| (j.name_any(), job(j))).collect(),
         rolled,
         away,
@@ -176,7 +176,7 @@ fn groups_of(cache: &Cache, app: &str) -> BTreeSet<String> {
 
 /// Which Services the lanes' routes name, and whether every gateway has answered to what was written last for these
 /// groups.
-fn routes(all: &[Arc<HttpRoute>], groups: &BTreeSet<String>) -> RoutesSeen {
+fn routes(all: &[Arc<HttpRoute>], groups: &BTreeSet<String>, closed: BTreeMap<String, Closed>) -> RoutesSeen {
     let mut backends = BTreeSet::new();
     let mut pending = false;
     // Routes of others are not in a lane's hands.
@@ -197,33 +197,36 @@ fn routes(all: &[Arc<HttpRoute>], groups: &BTreeSet<String>) -> RoutesSeen {
         let wanted = |p: &&RouteParentStatus| route.spec.parent_refs.contains(&p.parent_ref);
         pending |= route.status.iter().flat_map(|s| &s.parents).filter(wanted).any(late);
     }
-    RoutesSeen { backends, pending, closed: BTreeMap::new() }
+    RoutesSeen { backends, pending, closed }
 }
 
 /// Enabled lanes that do not lead to the versions which this release has brought up, by their group.
 fn closed(cache: &Cache, release: &Release, app: Option<&App>) -> BTreeMap<String, Closed> {
     let Some(app) = app else { return BTreeMap::new() };
     let name = app.name_any();
-    let states = app.status.as_ref().map(|s| &s.environments);
-    let brought = |tag: &str| {
-        let environment = app.spec.environment_of_lane(tag)?;
-        let status = states?.get(&environment.name)?;
-        let ours = status.release.as_deref() == Some(&release.name_any());
-        (ours && status.state == EnvironmentState::Running).then_some(())
+    let ours = |status: &EnvironmentStatus| {
+        status.state == EnvironmentState::Running && status.release.as_deref() == Some(&release.name_any())
     };
+    let brought = |environment: &Environment| {
+        let status = app.status.as_ref().and_then(|s| s.environments.get(&environment.name));
+        environment.lane.is_some() && status.is_some_and(ours)
+    };
+    // Most looks are at releases that have no gray version up.
+    if !app.spec.environments.iter().any(brought) {
+        return BTreeMap::new();
+    }
     let apps = cache.apps.state();
     let app_of = |name: &str| apps.iter().find(|a| a.name_any() == name).map(|a| &**a);
     let releases = cache.releases.state();
     let releases: Vec<&Release> = releases.iter().map(|r| &**r).collect();
-    let routed = |group: &str| {
-        let group = cache.groups.state().into_iter().find(|g| g.name_any() == group);
-        // Where services route themselves there is no route to wait for.
-        group.is_some_and(|g| g.spec.mode != LaneMode::Agent && g.spec.apps.iter().any(|a| a.app == name))
-    };
+    let mut routed = cache.groups.state();
+    // Where services route themselves there is no route to wait for.
+    routed.retain(|g| g.spec.mode != LaneMode::Agent && g.spec.apps.iter().any(|a| a.app == name));
     let mut all = BTreeMap::new();
     for lane in cache.lanes.state() {
         let (group, tag) = (&lane.spec.group, &lane.spec.tag);
-        if !lane.spec.enabled || brought(tag).is_none() || !routed(group) {
+        let up = app.spec.environment_of_lane(tag).is_some_and(brought);
+        if !lane.spec.enabled || !up || !routed.iter().any(|g| g.name_any() == *group) {
             continue;
         }
         let told = lane.status.iter().flat_map(|s| &s.apps).find(|a| a.app == name);
@@ -261,10 +264,4 @@ fn job(job: &Job) -> JobSeen {
         failed: condition("Failed").map(words),
         message: (running > 0).then(|| format!("{running} pod at work")),
     }
-}
-
-/// The kind of an inventory item, named as the API server's paths name it.
-pub(super) fn resource(item: &InventoryItem) -> kube::core::ApiResource {
-    let (group, version) = item.api_version.split_once('/').unwrap_or(("", &item.api_version));
-    kube::core::ApiResource::from_gvk(&kube::core::GroupVersionKind::gvk(group, version, &item.kind))
 }

@@ -4,7 +4,7 @@ use color_eyre::eyre::Result;
 use kube::{
     Api,
     api::{Patch, PatchParams},
-    core::{ApiResource, DynamicObject, GroupVersionKind},
+    core::DynamicObject,
 };
 use serde_json::{Value, json};
 use similar::TextDiff;
@@ -60,14 +60,12 @@ fn plain(object: &DynamicObject) -> Result<String> {
     output::data(&value, Format::Yaml)
 }
 
-fn words(object: &Value) -> String {
+/// `Deployment checkout`.
+pub(super) fn words(object: &Value) -> String {
     let item = key(object);
     format!("{} {}", item.kind, item.name)
 }
 
 fn api(session: &Session, object: &Value) -> Api<DynamicObject> {
-    let item = key(object);
-    let (group, version) = item.api_version.split_once('/').unwrap_or(("", &item.api_version));
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &item.kind));
-    Api::namespaced_with(session.client.clone(), &session.namespace, &resource)
+    Api::namespaced_with(session.client.clone(), &session.namespace, &key(object).resource())
 }

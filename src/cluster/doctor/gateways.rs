@@ -8,12 +8,15 @@ use kube::{
 use serde_json::Value;
 
 use super::{Findings, Level};
-use crate::{api::gateway_api::LANE_GATEWAY, cluster::error};
+use crate::{
+    api::gateway_api::LANE_GATEWAY,
+    cluster::error,
+    domain::lanes::{METHODS, PARAMETERS},
+};
 
 const GROUP: &str = "gateway.networking.k8s.io";
 /// What the usual lanes ask of a class, as it tells that in `status.supportedFeatures`.
-const WANTED: [(&str, &str); 2] =
-    [("HTTPRouteQueryParamMatching", "query parameters"), ("HTTPRouteMethodMatching", "methods")];
+const WANTED: [(&str, &str); 2] = [(PARAMETERS, "query parameters"), (METHODS, "methods")];
 
 pub(super) async fn look(client: &Client, all: &mut Findings) {
     const CHECK: &str = "gateway classes";

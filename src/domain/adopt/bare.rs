@@ -159,6 +159,7 @@ fn drop_default(map: &mut Map<String, Value>, key: &str, default: &Value) {
     }
 }
 
-fn items(list: Option<&mut Value>) -> impl Iterator<Item = &mut Map<String, Value>> {
+/// The objects of a list.
+pub(super) fn items(list: Option<&mut Value>) -> impl Iterator<Item = &mut Map<String, Value>> {
     list.and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut)
 }

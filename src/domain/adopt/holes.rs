@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::{LANE, SUFFIX, keys::of_environment};
+use super::{LANE, SUFFIX, bare::items, keys::of_environment};
 use crate::{api::label, domain::yaml};
 
 pub(super) struct Holes {
@@ -114,7 +114,7 @@ impl Holes {
     fn images(&mut self, object: &mut Value) -> BTreeMap<String, String> {
         let mut images: BTreeMap<String, String> = BTreeMap::new();
         let Some(pod) = object.pointer_mut("/spec/template/spec") else { return images };
-        let main: Vec<(String, String)> = containers(pod.get_mut("containers"))
+        let main: Vec<(String, String)> = items(pod.get_mut("containers"))
             .map(|c| (text(c, "name"), text(c, "image")))
             .filter(|(_, image)| !image.is_empty())
             .collect();
@@ -127,7 +127,7 @@ impl Holes {
             images.insert(if main.len() == 1 { "backend".into() } else { word }, image.clone());
         }
         for kind in ["containers", "initContainers"] {
-            for container in containers(pod.get_mut(kind)) {
+            for container in items(pod.get_mut(kind)) {
                 let image = text(container, "image");
                 if let Some((name, _)) = images.iter().find(|(_, i)| **i == image) {
                     container.insert("image".into(), self.hole(format!("{{{{ .AppStack.image.{name} }}}}")).into());
@@ -178,10 +178,6 @@ impl Holes {
         }
         Ok(out.replace(&self.quote(), "\""))
     }
-}
-
-fn containers(list: Option<&mut Value>) -> impl Iterator<Item = &mut Map<String, Value>> {
-    list.and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut)
 }
 
 fn text(map: &Map<String, Value>, key: &str) -> String {

@@ -7,7 +7,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time
 use crate::{
     api::{
         GatewaySeen, RouteStatus,
-        gateway_api::{Gateway, GatewayClass, HttpRoute, HttpRouteSpec},
+        gateway_api::{
+            Gateway, GatewayClass, HttpRoute, HttpRouteSpec, ParentRef, PathMatch, RouteMatch, RouteParentStatus,
+        },
     },
     domain::text::Clean,
 };
@@ -71,10 +73,8 @@ pub fn gateway_words(
 /// What a route's controllers say of it: the worst counts.
 pub fn answered(route: &HttpRoute, now: Timestamp) -> RouteStatus {
     let parents = route.status.iter().flat_map(|s| &s.parents);
-    let wanted = |p: &&crate::api::gateway_api::RouteParentStatus| {
-        let same = |r: &crate::api::gateway_api::ParentRef| {
-            r.name == p.parent_ref.name && r.is_gateway() == p.parent_ref.is_gateway()
-        };
+    let wanted = |p: &&RouteParentStatus| {
+        let same = |r: &ParentRef| r.name == p.parent_ref.name && r.is_gateway() == p.parent_ref.is_gateway();
         route.spec.parent_refs.iter().any(same)
     };
     let told: Vec<_> = parents.filter(wanted).collect();
@@ -122,15 +122,11 @@ pub fn same(a: &HttpRouteSpec, b: &HttpRouteSpec) -> bool {
 fn normal(spec: &HttpRouteSpec) -> HttpRouteSpec {
     let mut spec = spec.clone();
     for rule in &mut spec.rules {
-        for m in &mut rule.matches {
-            m.path.get_or_insert_with(|| crate::api::gateway_api::PathMatch {
-                kind: "PathPrefix".into(),
-                value: "/".into(),
-            });
-        }
         if rule.matches.is_empty() {
-            let path = crate::api::gateway_api::PathMatch { kind: "PathPrefix".into(), value: "/".into() };
-            rule.matches.push(crate::api::gateway_api::RouteMatch { path: Some(path), ..Default::default() });
+            rule.matches.push(RouteMatch::default());
+        }
+        for m in &mut rule.matches {
+            m.path.get_or_insert_with(|| PathMatch { kind: "PathPrefix".into(), value: "/".into() });
         }
         for backend in &mut rule.backend_refs {
             backend.group.get_or_insert_default();

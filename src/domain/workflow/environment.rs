@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use super::{ObjectSeen, Step, run::Run};
 use crate::{
     api::{App, Environment, EnvironmentStatus, InventoryItem},
-    domain::text::Clean,
+    domain::{text::Clean, world::place},
 };
 
 /// As the App's status has it.
@@ -20,7 +20,7 @@ pub(super) const AWAY: SignedDuration = SignedDuration::from_secs(5);
 pub(super) fn away(run: &Run, app: &App, environment: &str) -> Option<String> {
     let own = app.spec.environment(environment).and_then(|e| e.context.clone());
     let before = told(app, environment);
-    let held = before.inventory.iter().filter_map(|i| Some(i.namespace.rsplit_once('/')?.0.to_owned()));
+    let held = before.inventory.iter().filter_map(|i| place(&i.namespace).0.map(str::to_owned));
     let contexts = own.into_iter().chain(held).collect::<Vec<_>>();
     let (context, why) = contexts.iter().find_map(|c| run.o.away.get_key_value(c))?;
     Some(format!("waits for context {}: {}", Clean::from_untrusted(context), Clean::from_untrusted(why)))

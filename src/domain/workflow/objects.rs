@@ -38,14 +38,7 @@ pub fn rendered(
     images: &BTreeMap<String, String>,
 ) -> Result<Vec<Value>, Vec<String>> {
     let name = app.metadata.name.clone().unwrap_or_default();
-    let context = Context {
-        app: name.clone(),
-        environment: environment.name.clone(),
-        namespace: environment.namespace.clone(),
-        images: images.clone(),
-        values: environment.values.clone(),
-        ..Context::default()
-    };
+    let context = Context::of(&name, environment, images.clone());
     let mut manifests: Vec<_> = app.spec.manifests.iter().collect();
     manifests.sort_by_key(|m| m.priority);
     let (mut objects, mut errors, mut known) = (vec![], vec![], BTreeSet::new());

@@ -26,24 +26,23 @@ pub(super) fn look(run: &mut Run, index: usize, task: &VerifyTask) -> Flow {
     let mine = run.o.probes.filter(|p| p.task == told.name && p.attempt == told.attempt);
     // A round from before this attempt began (or before the engine did) proves nothing.
     let last = mine.and_then(|p| p.last.as_ref());
-    let mut words = "probes are on their way".to_owned();
-    match last {
-        _ if closed.is_some() => words = closed.map(|c| c.why.clone()).unwrap_or_default(),
-        Some((_, Ok(results))) if !results.is_empty() && results.iter().all(|r| r.passed) => {
+    let words = match (closed, last) {
+        (Some(closed), _) => closed.why.clone(),
+        (None, Some((_, Ok(results)))) if !results.is_empty() && results.iter().all(|r| r.passed) => {
             run.status.tasks[index].probes.clone_from(results);
             run.set_phase(index, TaskPhase::Succeeded, None);
             return Flow::Next;
         }
-        Some((_, Ok(results))) => {
+        (None, Some((_, Ok(results)))) => {
             let wrong = results.iter().find(|r| !r.passed);
             let why = wrong.and_then(|r| r.message.as_deref()).unwrap_or("no probe was sent");
             let path = wrong.map_or("", |r| r.probe.path.as_str());
-            words = format!("{}: {}", Clean::from_untrusted(path), Clean::from_untrusted(why));
             run.status.tasks[index].probes.clone_from(results);
+            format!("{}: {}", Clean::from_untrusted(path), Clean::from_untrusted(why))
         }
-        Some((_, Err(why))) => words = Clean::from_untrusted(why).to_string(),
-        None => {}
-    }
+        (None, Some((_, Err(why)))) => Clean::from_untrusted(why).to_string(),
+        (None, None) => "probes are on their way".to_owned(),
+    };
     let left = i64::from(task.timeout_seconds) - run.spent(told.started_at.as_deref()).unwrap_or(0);
     if left <= 0 {
         run.fail(index, format!("not as expected within {} s: {words}", task.timeout_seconds));

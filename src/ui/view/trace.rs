@@ -4,9 +4,9 @@ use ratatui::layout::Rect;
 
 use super::{apps::title, words};
 use crate::{
-    api::{LaneGroup, gateway_api::LANE_GATEWAY},
     domain::{
         chain::{Chain, Verdict},
+        lanes::Means,
         text::duration,
     },
     ui::{
@@ -20,11 +20,7 @@ use crate::{
 
 /// All entries are served by gateways of others, which tell nobody what they did.
 fn silent(model: &Model) -> bool {
-    let foreign = |g: &LaneGroup| {
-        let seen = g.status.as_ref().and_then(|s| s.gateway.as_ref());
-        seen.and_then(|s| s.controller.as_deref()).is_some_and(|c| c != LANE_GATEWAY)
-    };
-    !model.world.groups.is_empty() && model.world.groups.values().all(|g| foreign(g))
+    !model.world.groups.is_empty() && model.world.groups.values().all(|g| Means::of(g).is_some())
 }
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
