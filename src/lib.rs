@@ -33,7 +33,7 @@
 //! | [`cli`] | one file a command group; sees everything, as does `main` |
 //!
 //! Arrows: `api ← domain ← cluster, engine, gateway, probe, ui`; `pocket` uses `gateway`, never `engine` or
-//! `ui`; `ui` sends intents and never holds a client. `tests/layers.rs` keeps them.
+//! `ui`; `ui` sends intents and never holds a client. `tests/parts/layers.rs` keeps them.
 //!
 //! # A day in the life of a key
 //!

@@ -39,7 +39,7 @@ fn is_there() -> bool {
     let found = std::process::Command::new("kubectl").args(["version", "--client"]).output();
     let there = found.is_ok_and(|o| o.status.success());
     if !there {
-        eprintln!("SKIPPED: there is no kubectl on PATH, so nothing of tests/kubectl.rs was run");
+        eprintln!("SKIPPED: there is no kubectl on PATH, so nothing of tests/stories/kubectl.rs was run");
     }
     there
 }

@@ -213,7 +213,7 @@ fn signs_are_narrow_and_different() {
 #[test]
 fn ascii_mode_draws_only_ascii() {
     let mut screens: Vec<_> = NAMES.iter().map(|name| (*name, scene(name).2)).collect();
-    let mut hostile = fixture::model_of(crate::hostile::world());
+    let mut hostile = fixture::model_of(super::hostile::world());
     crate::screen::press(&mut hostile, "5");
     screens.push(("hostile", hostile));
     for (name, mut model) in screens {

@@ -1,16 +1,14 @@
 //! The pictures of the README: a fixed world through the real `view`. Drift fails; `UPDATE_SCREENSHOTS=1` accepts it.
 
-#[path = "support/screen.rs"]
-mod screen;
-#[path = "support/svg.rs"]
-mod svg;
-
+use crate::{
+    screen::{draw, press, see},
+    svg::svg,
+};
 use graylane::ui::{Model, fixture};
-use screen::{draw, press, see};
 
 fn picture(name: &str, title: &str, model: &mut Model, (width, height): (u16, u16)) {
     let (buffer, cursor) = draw(model, width, height);
-    let made = svg::svg(&buffer, cursor, title);
+    let made = svg(&buffer, cursor, title);
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("screenshots").join(format!("{name}.svg"));
     if std::env::var_os("UPDATE_SCREENSHOTS").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -2,19 +2,10 @@
 //! (`cargo insta review`, or `INSTA_UPDATE=always cargo test --test screens`). Of what lies on top of the panes only
 //! that part is kept; `cursor` tells where letters go.
 
-#[path = "support/screen.rs"]
-mod screen;
-#[expect(dead_code, reason = "not all of its worlds are shown here")]
-#[path = "support/worlds.rs"]
-mod worlds;
-
-#[path = "support/scenes.rs"]
-mod scenes;
-
+use crate::scenes::{NAMES, Part, after, leaking, scene};
+use crate::screen::draw;
 use graylane::ui::{Model, theme::Theme};
 use ratatui::{buffer::Buffer, style::Color};
-use scenes::{NAMES, Part, after, leaking, scene};
-use screen::draw;
 
 const SIZES: [(u16, u16); 3] = [(120, 36), (80, 24), (60, 20)];
 
@@ -97,7 +88,7 @@ fn screens() {
 /// A screen that is no longer drawn leaves no file behind.
 #[test]
 fn every_kept_screen_is_drawn() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/screens/snapshots");
     for entry in std::fs::read_dir(folder).expect("a folder") {
         let name = entry.expect("an entry").file_name().to_string_lossy().into_owned();
         if let Some(name) = name.strip_suffix(".snap") {

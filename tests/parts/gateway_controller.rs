@@ -2,10 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-#[path = "gateway/rig.rs"]
-#[expect(dead_code, reason = "only its upstreams and requests are used here")]
-mod rig;
-
+use super::gateway::rig::{Upstream, free, get};
 use graylane::{
     api::{
         Lane, LaneGroup,
@@ -23,7 +20,6 @@ use kube::{
     Api, Client,
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
-use rig::{Upstream, free, get};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 

@@ -1,10 +1,7 @@
 //! The data plane over real sockets: objects in, requests through, hops out.
 
-#[path = "gateway/churn.rs"]
 mod churn;
-#[path = "gateway/rig.rs"]
-mod rig;
-#[path = "gateway/story.rs"]
+pub mod rig;
 mod story;
 
 use std::time::Duration;

@@ -1,15 +1,8 @@
 //! Between the cockpit and a cluster: each kind of trouble is told as what it is, nothing is blanked, one watch's trouble
 //! is not the others', and all of it ends by itself.
 
-#[path = "connect/authority.rs"]
-#[expect(unreachable_pub, reason = "part of this test")]
 mod authority;
-#[path = "connect/door.rs"]
-#[expect(unreachable_pub, reason = "part of this test")]
 mod door;
-#[path = "support/pty.rs"]
-#[expect(dead_code, unreachable_pub, reason = "shared with other tests")]
-mod pty;
 
 use std::{
     os::unix::fs::PermissionsExt,
@@ -19,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use crate::support::pty::Pty;
 use authority::Authority;
 use door::{Door, Play};
 use graylane::{
@@ -264,7 +258,7 @@ async fn a_login_plugin_never_draws_over_the_screen_and_its_words_are_told() {
     door.token("one");
     let args = ["--kubeconfig", file.to_str().unwrap(), "--context", "door"];
     let env = [("XDG_CONFIG_HOME", dir.to_str().unwrap()), ("GRAYLANE_USER", "mia")];
-    let mut pty = pty::Pty::start(Path::new(env!("CARGO_BIN_EXE_graylane")), &args, &env, 36, 120);
+    let mut pty = Pty::start(Path::new(env!("CARGO_BIN_EXE_graylane")), &args, &env, 36, 120);
     let quiet = |screen: &str| assert!(!screen.contains("SCRIBBLE"), "{screen}");
     let screen = tokio::task::block_in_place(|| {
         pty.wait("the app, live", |s| s.contains("a-very-own-name") && s.contains("live"))

@@ -1,13 +1,10 @@
 //! The story of the design, played through the command line on a fresh state folder while a load runs: every
 //! response is checked for its status and for the right chain of its tag.
 
-#[expect(dead_code, reason = "another test uses the rest")]
-mod support;
-
 use std::collections::BTreeSet;
 
+use crate::support::{demo::Demo, load::Load, rollout::Watched};
 use serde_json::Value;
-use support::{demo::Demo, load::Load, rollout::Watched};
 
 const TAGGED: &str = "/A/a?group=gray";
 const ALL_GRAY: &str = "spring-cloud-a=gray,spring-cloud-b=base,spring-cloud-c=gray";

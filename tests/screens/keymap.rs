@@ -1,19 +1,13 @@
 //! The one table of keys, from outside: every action can be reached and is explained, no key means two things, what
 //! the screen hints at is what the table says, and the README shows the table that `graylane keys` prints.
 
-#[path = "support/scenes.rs"]
-mod scenes;
-#[path = "support/screen.rs"]
-mod screen;
-#[expect(dead_code, reason = "not all of its worlds are shown here")]
-#[path = "support/worlds.rs"]
-mod worlds;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     process::Command,
 };
 
+use crate::scenes::{NAMES, scene};
+use crate::screen::{draw, press};
 use graylane::ui::{
     Model, fixture,
     keymap::{Action, Context, Keymap, parse, show},
@@ -22,8 +16,6 @@ use graylane::ui::{
     update::can,
 };
 use ratatui::{buffer::Buffer, style::Color};
-use scenes::{NAMES, scene};
-use screen::{draw, press};
 
 /// A keys file that gives every action of every context another key than it has.
 fn all_others() -> String {
@@ -187,7 +179,7 @@ fn the_readme_shows_what_graylane_keys_prints() {
         std::fs::write(path, format!("{head}```text graylane keys\n{printed}```{tail}")).unwrap();
         return;
     }
-    assert!(shown == printed, "the keys have changed: UPDATE_README=1 cargo test --test keymap");
+    assert!(shown == printed, "the keys have changed: UPDATE_README=1 cargo test --test screens keymap");
 }
 
 /// What it prints as JSON is a keys file in all but form: read back it gives the very same table.

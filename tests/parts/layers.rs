@@ -89,7 +89,7 @@ fn layers_use_only_what_the_arrows_allow() {
         let from = layer(&src, &file);
         let shown = file.strip_prefix(&src).expect("under src").display().to_string();
         let Some(may) = allowed.get(from.as_str()) else {
-            broken.push(format!("{shown}: no layer {from}; say in tests/layers.rs where it belongs"));
+            broken.push(format!("{shown}: no layer {from}; say in tests/parts/layers.rs where it belongs"));
             continue;
         };
         // Only tests see these files.

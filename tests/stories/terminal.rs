@@ -1,16 +1,13 @@
 //! The story of the design in a real terminal, by keys alone: what to press next is read off the screen.
 
-#[path = "support/pty.rs"]
-mod pty;
-
 use std::{path::Path, sync::Arc};
 
+use crate::support::pty::Pty;
 use futures::{future::BoxFuture, stream::BoxStream};
 use graylane::{
     domain::intent::Intent,
     ui::{Answer, Ask, Done, Fault, Outside, fixture, terminal::cockpit},
 };
-use pty::Pty;
 use tokio_util::sync::CancellationToken;
 
 const ENTER: &str = "\r";
@@ -150,7 +147,7 @@ fn the_story_by_keys() {
 fn the_terminal_is_given_back() {
     let me = std::env::current_exe().unwrap();
     for (way, key) in [("SIGTERM", ""), ("SIGHUP", ""), ("a panic", "Y"), ("quitting", "q")] {
-        let args = ["--exact", "a_cockpit_whose_outside_panics", "--ignored", "--nocapture"];
+        let args = ["--exact", "terminal::a_cockpit_whose_outside_panics", "--ignored", "--nocapture"];
         let mut pty = Pty::start(&me, &args, &[], 36, 120);
         pty.see("3 Rollout");
         assert!(pty.alternate(), "{way}");
@@ -171,7 +168,7 @@ fn the_terminal_is_given_back() {
 #[test]
 fn a_terminal_too_small_says_so() {
     let me = std::env::current_exe().unwrap();
-    let args = ["--exact", "a_cockpit_whose_outside_panics", "--ignored", "--nocapture"];
+    let args = ["--exact", "terminal::a_cockpit_whose_outside_panics", "--ignored", "--nocapture"];
     let mut pty = Pty::start(&me, &args, &[], 36, 120);
     pty.see("3 Rollout");
     pty.resize(12, 50);

@@ -26,7 +26,8 @@ use proptest::{
 };
 use ratatui::{buffer::Buffer, layout::Rect};
 
-use crate::{hostile, worlds};
+use super::hostile;
+use crate::worlds;
 
 type Checked = Result<(), TestCaseError>;
 

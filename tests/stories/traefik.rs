@@ -4,9 +4,6 @@
 //! Traefik is looked for at `$TRAEFIK`, in `target/peers/bin` (where `.ci/run` puts it), on `PATH`; without it the
 //! story is not played, and that is said.
 
-#[expect(dead_code, reason = "another test uses the rest")]
-mod support;
-
 use std::{
     collections::BTreeSet,
     net::TcpListener,
@@ -15,6 +12,10 @@ use std::{
     time::Duration,
 };
 
+use crate::support::{
+    demo::{Demo, command},
+    load::Load,
+};
 use base64::Engine;
 use graylane::{
     cluster::{
@@ -24,10 +25,6 @@ use graylane::{
     demo::samples::{SAMPLES, TRAFFIC},
 };
 use serde_json::{Value, json};
-use support::{
-    demo::{Demo, command},
-    load::Load,
-};
 use tokio::process::Child;
 
 const TAGGED: &str = "/A/a?group=gray";

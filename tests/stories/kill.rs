@@ -1,9 +1,6 @@
 //! kill -9 of the whole process at one instant of the story after the other; each time it is started again on the
 //! same state and goes on. Nothing is done twice, nothing is skipped, no batch goes back or too far.
 
-#[expect(dead_code, reason = "another test uses the rest")]
-mod support;
-
 use std::{
     collections::BTreeSet,
     sync::{
@@ -13,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use crate::support::demo::Demo;
 use graylane::{
     api::{BatchPhase, Release, ReleasePhase, ReleaseStatus, TaskPhase, label},
     cluster::connect::{Source, connect},
@@ -20,7 +18,6 @@ use graylane::{
 use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::Pod};
 use kube::{Api, api::ListParams};
 use serde_json::Value;
-use support::demo::Demo;
 use tokio::task::JoinHandle;
 
 const A: &str = "spring-cloud-a";

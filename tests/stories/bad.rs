@@ -1,11 +1,9 @@
 //! Bad inputs on a running demo: each gives a clear error at its place, the baseline goes on serving, and the way
 //! forward or back stays open.
 
-#[expect(dead_code, reason = "another test uses the rest")]
-mod support;
-
 use std::{process::Stdio, time::Duration};
 
+use crate::support::demo::{Demo, command};
 use graylane::{
     api::{App, Release, ReleasePhase, ReleaseStatus, TaskPhase},
     pocket::images::{GRAYLANE, Images, Manifest},
@@ -15,7 +13,6 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use serde_json::{Value, json};
-use support::demo::{Demo, command};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
 const LIMIT: Duration = Duration::from_secs(120);

@@ -1,0 +1,8 @@
+//! The cockpit's promises, over anything that may happen to it.
+
+mod bytes;
+mod flow;
+mod hostile;
+mod logs;
+mod looks;
+mod properties;

@@ -1,0 +1,11 @@
+//! The cockpit without a terminal: what it draws, and what keys and worlds make of it.
+
+mod scenes;
+mod screen;
+mod svg;
+mod worlds;
+
+mod cockpit;
+mod keymap;
+mod pictures;
+mod screenshots;

@@ -1,0 +1,17 @@
+//! What is told by whole processes: it waits more than it works, so it shares one binary and runs side by side.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod adopt;
+mod bad;
+mod connect;
+mod engine;
+mod kill;
+mod kubectl;
+mod story;
+mod takeover;
+mod terminal;
+mod traefik;
+mod verbs;
+mod world;
