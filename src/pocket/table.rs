@@ -10,6 +10,7 @@ mod age;
 mod cluster;
 mod json_path;
 mod pods;
+mod stateful;
 mod workloads;
 
 /// One column: its name, its type (with a format after a colon), and whether only `-o wide` shows it.
@@ -42,6 +43,8 @@ fn layout(resource: &Resource) -> Layout<'_> {
     }
     let builtin = match (resource.group.as_str(), resource.kind.as_str()) {
         ("", "Pod") => Some(pods::layout()),
+        ("apps", "StatefulSet") => Some(stateful::sets()),
+        ("apps", "ControllerRevision") => Some(stateful::revisions()),
         ("apps" | "batch", kind) => workloads::layout(kind),
         (_, kind) => cluster::layout(kind),
     };

@@ -94,6 +94,7 @@ impl ApiServer {
             let empty = empty_of(resource);
             object = patch::track_update(empty.as_ref(), &object, manager, None, &now, &resource.lists);
         }
+        strategy::drop_disabled(resource, &mut object);
         strategy::complete(resource, &mut object);
         self.assign_address(resource, &mut object)?;
         convert::to_stored(resource, &mut object);
@@ -130,7 +131,9 @@ impl ApiServer {
 fn empty_of(resource: &super::Resource) -> Option<Value> {
     let template = json!({"metadata": {}, "spec": {"containers": []}});
     let spec = match (resource.group.as_str(), resource.kind.as_str()) {
+        ("apps", "ControllerRevision") => return Some(json!({"metadata": {}, "revision": 0})),
         ("apps", "Deployment") => json!({"strategy": {}, "template": template}),
+        ("apps", "StatefulSet") => json!({"serviceName": "", "updateStrategy": {}, "template": template}),
         ("apps" | "batch", _) => json!({"template": template}),
         ("", "Pod") => json!({"containers": []}),
         _ if resource.custom().is_some() => return Some(json!({"metadata": {}})),

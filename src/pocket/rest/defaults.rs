@@ -33,6 +33,7 @@ pub(super) fn apply(resource: &Resource, object: &mut Value) {
             absent(&mut object["spec"], "replicas", 1);
             pod::spec(&mut object["spec"]["template"]["spec"]);
         }
+        ("apps", "StatefulSet") => stateful_set(&mut object["spec"]),
         ("batch", "Job") => job(&mut object["spec"]),
         ("apiextensions.k8s.io", _) => definition(&mut object["spec"]),
         _ => {}
@@ -42,6 +43,13 @@ pub(super) fn apply(resource: &Resource, object: &mut Value) {
 /// Sets a field that is missing or null.
 fn absent(object: &mut Value, field: &str, value: impl Into<Value>) {
     if object.is_object() && object[field].is_null() {
+        object[field] = value.into();
+    }
+}
+
+/// Sets a text that is missing or empty.
+fn empty(object: &mut Value, field: &str, value: &str) {
+    if object.is_object() && object[field].as_str().unwrap_or_default().is_empty() {
         object[field] = value.into();
     }
 }
@@ -69,6 +77,37 @@ fn deployment(spec: &mut Value) {
         absent(strategy, "rollingUpdate", json!({}));
         absent(&mut strategy["rollingUpdate"], "maxUnavailable", "25%");
         absent(&mut strategy["rollingUpdate"], "maxSurge", "25%");
+    }
+    pod::spec(&mut spec["template"]["spec"]);
+}
+
+fn stateful_set(spec: &mut Value) {
+    if !spec.is_object() {
+        return;
+    }
+    absent(spec, "replicas", 1);
+    absent(spec, "revisionHistoryLimit", 10);
+    absent(spec, "serviceName", "");
+    empty(spec, "podManagementPolicy", "OrderedReady");
+    absent(spec, "updateStrategy", json!({}));
+    absent(spec, "persistentVolumeClaimRetentionPolicy", json!({}));
+    let retention = &mut spec["persistentVolumeClaimRetentionPolicy"];
+    empty(retention, "whenDeleted", "Retain");
+    empty(retention, "whenScaled", "Retain");
+    let strategy = &mut spec["updateStrategy"];
+    // Only who names no strategy gets one whole.
+    if strategy["type"].as_str().unwrap_or_default().is_empty() {
+        strategy["type"] = "RollingUpdate".into();
+        absent(strategy, "rollingUpdate", json!({}));
+    }
+    if strategy["type"] == "RollingUpdate" && strategy.get("rollingUpdate").is_some() {
+        absent(&mut strategy["rollingUpdate"], "partition", 0);
+    }
+    if spec.get("ordinals").is_some() {
+        absent(&mut spec["ordinals"], "start", 0);
+    }
+    if spec.get("minReadySeconds").is_some_and(|n| *n == 0) {
+        spec.as_object_mut().map(|spec| spec.shift_remove("minReadySeconds"));
     }
     pod::spec(&mut spec["template"]["spec"]);
 }

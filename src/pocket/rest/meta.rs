@@ -85,6 +85,7 @@ pub fn check_name(field: &str, name: &str, rule: NameRule) -> Option<FieldError>
     }
     let (fits, words) = match rule {
         NameRule::Subdomain => (name.split('.').all(is_label), SUBDOMAIN),
+        NameRule::Label if name.contains('.') && name.split('.').all(is_label) => (false, "must not contain dots"),
         NameRule::Label => (is_label(name), LABEL),
     };
     (!fits).then(|| FieldError::invalid(field, &value, words))

@@ -11,7 +11,7 @@ use super::{schema, validate};
 impl Resource {
     pub(super) fn name_rule(&self) -> NameRule {
         match (self.group.as_str(), self.kind.as_str()) {
-            ("", "Namespace" | "Service") => NameRule::Label,
+            ("", "Namespace" | "Service") | ("apps", "StatefulSet") => NameRule::Label,
             _ => NameRule::Subdomain,
         }
     }
@@ -36,9 +36,9 @@ pub(super) fn create(resource: &Resource, object: &mut Value) -> Result<()> {
         }
         ("", "Pod") => object["status"] = json!({"phase": "Pending", "qosClass": "BestEffort"}),
         ("", "Service") => object["status"] = json!({"loadBalancer": {}}),
-        ("apps" | "batch", _) => {
-            object["status"] = if resource.is("apps", "ReplicaSet") { json!({"replicas": 0}) } else { json!({}) };
-        }
+        ("apps", "ReplicaSet") => object["status"] = json!({"replicas": 0}),
+        ("apps", "StatefulSet") => object["status"] = json!({"replicas": 0, "availableReplicas": 0}),
+        ("apps", "Deployment") | ("batch", _) => object["status"] = json!({}),
         _ => {}
     }
     finish(resource, object, None)
@@ -52,6 +52,15 @@ pub(super) fn complete(resource: &Resource, object: &mut Value) {
         if labels.is_object() && object["metadata"]["labels"].as_object().is_none_or(|own| own.is_empty()) {
             object["metadata"]["labels"] = labels;
         }
+    }
+}
+
+/// Fields behind a gate that is shut in Kubernetes by default go without a word; who sent them owns them all the same.
+pub(super) fn drop_disabled(resource: &Resource, object: &mut Value) {
+    if resource.is("apps", "StatefulSet")
+        && let Some(rolling) = object["spec"]["updateStrategy"].get_mut("rollingUpdate")
+    {
+        meta::remove(rolling, "maxUnavailable");
     }
 }
 

@@ -157,6 +157,7 @@ impl ApiServer {
             let (manager, now) = (&call.manager, meta::now());
             object = patch::track_update(Some(&shown), &object, manager, subresource, &now, &resource.lists);
         }
+        strategy::drop_disabled(resource, &mut object);
         if object == *shown {
             return Ok(Decision::Keep(old.value.clone()));
         }

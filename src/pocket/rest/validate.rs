@@ -9,6 +9,7 @@ use super::registry::Resource;
 mod definition;
 mod pod;
 mod service;
+mod stateful;
 mod workload;
 
 const NOT_NEGATIVE: &str = "must be greater than or equal to 0";
@@ -23,6 +24,8 @@ pub(super) fn check(resource: &Resource, object: &Value, old: Option<&Value>) ->
         ("", "ConfigMap" | "Secret") => data(object, old, &mut problems),
         ("apps", "Deployment") => workload::deployment(object, old, &mut problems),
         ("apps", "ReplicaSet") => workload::replica_set(object, old, &mut problems),
+        ("apps", "StatefulSet") => stateful::set(object, old, &mut problems),
+        ("apps", "ControllerRevision") => stateful::revision(object, old, &mut problems),
         ("batch", "Job") => workload::job(object, old, &mut problems),
         ("", "Node") => node(object, &mut problems),
         ("apiextensions.k8s.io", _) => definition::check(object, &mut problems),

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::authorization::v1::{SelfSubjectAccessReview, SelfSubjectRulesReview};
 use k8s_openapi::api::batch::v1::Job;
@@ -183,6 +183,15 @@ pub static ALL: &[Builtin] = &[
     },
     Builtin {
         group: "apps",
+        plural: "controllerrevisions",
+        singular: "controllerrevision",
+        kind: "ControllerRevision",
+        storage: "controllerrevisions.apps",
+        typed: typed::<ControllerRevision>,
+        ..PLAIN
+    },
+    Builtin {
+        group: "apps",
         plural: "deployments",
         singular: "deployment",
         kind: "Deployment",
@@ -208,6 +217,20 @@ pub static ALL: &[Builtin] = &[
         selectable_fields: &["status.replicas"],
         storage: "replicasets.apps",
         typed: typed::<ReplicaSet>,
+        ..PLAIN
+    },
+    Builtin {
+        group: "apps",
+        plural: "statefulsets",
+        singular: "statefulset",
+        kind: "StatefulSet",
+        short_names: &["sts"],
+        categories: &["all"],
+        status: true,
+        scale: true,
+        generation: true,
+        storage: "statefulsets.apps",
+        typed: typed::<StatefulSet>,
         ..PLAIN
     },
     Builtin {

@@ -115,3 +115,49 @@ fn the_words_are_kubernetes_words() {
         "Deployment.apps \"web\" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0"
     );
 }
+
+#[test]
+fn stateful_sets_and_revisions() {
+    let good = set(deployment(), "/spec/serviceName", json!("web"));
+    assert_eq!(refused("StatefulSet", &good, Some(&good)), Vec::<String>::new());
+    let cases = [
+        ("/spec/podManagementPolicy", json!("Odd"), "spec.podManagementPolicy"),
+        ("/spec/updateStrategy", json!({"type": "Odd"}), "spec.updateStrategy"),
+        ("/spec/updateStrategy", json!({"type": "OnDelete", "rollingUpdate": {}}), "spec.updateStrategy.rollingUpdate"),
+        (
+            "/spec/updateStrategy",
+            json!({"rollingUpdate": {"partition": -1}}),
+            "spec.updateStrategy.rollingUpdate.partition",
+        ),
+        ("/spec/ordinals", json!({"start": -1}), "spec.ordinals.start"),
+        ("/spec/serviceName", json!("a.b"), "spec.serviceName"),
+        ("/spec/selector/matchLabels", json!({"app": "x"}), "spec.template.metadata.labels"),
+        ("/spec/volumeClaimTemplates", json!([{"metadata": {"name": "d"}, "spec": {}}]), "spec.volumeClaimTemplates"),
+    ];
+    for (pointer, value, field) in cases {
+        assert_eq!(refused("StatefulSet", &set(good.clone(), pointer, value), None), [field]);
+    }
+    for (pointer, value) in [
+        ("/spec/serviceName", json!("x")),
+        ("/spec/podManagementPolicy", json!("Parallel")),
+        ("/spec/volumeClaimTemplates", json!([{"metadata": {"name": "d"}}])),
+    ] {
+        assert_eq!(refused("StatefulSet", &set(good.clone(), pointer, value), Some(&good)), ["spec"]);
+    }
+    for (pointer, value) in [
+        ("/spec/replicas", json!(7)),
+        ("/spec/ordinals", json!({"start": 3})),
+        ("/spec/updateStrategy", json!({"type": "OnDelete"})),
+    ] {
+        let changed = refused("StatefulSet", &set(good.clone(), pointer, value), Some(&good));
+        assert_eq!(changed, Vec::<String>::new());
+    }
+    let revision = json!({"metadata": {"name": "web-1"}, "data": {"a": 1}, "revision": 1});
+    assert_eq!(refused("ControllerRevision", &json!({"metadata": {}, "revision": -1}), None), ["revision", "data"]);
+    let renumbered = set(revision.clone(), "/revision", json!(2));
+    assert_eq!(refused("ControllerRevision", &renumbered, Some(&revision)), Vec::<String>::new());
+    assert_eq!(
+        refused("ControllerRevision", &set(revision.clone(), "/data", json!({"a": 2})), Some(&revision)),
+        ["data"]
+    );
+}

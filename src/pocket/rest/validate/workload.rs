@@ -76,6 +76,15 @@ pub(super) fn replica_set(object: &Value, old: Option<&Value>, problems: &mut Ve
 fn replicated(object: &Value, old: Option<&Value>, kind: &str, problems: &mut Vec<FieldError>) {
     not_negative(object, "spec.replicas", problems);
     not_negative(object, "spec.minReadySeconds", problems);
+    template(object, kind, problems);
+    let selector = &object["spec"]["selector"];
+    if old.is_some_and(|old| old["spec"]["selector"] != *selector) {
+        problems.push(FieldError::invalid("spec.selector", selector, IMMUTABLE));
+    }
+}
+
+/// The selector and the template it has to choose.
+pub(super) fn template(object: &Value, kind: &str, problems: &mut Vec<FieldError>) {
     let (selector, template) = (&object["spec"]["selector"], &object["spec"]["template"]);
     let is_empty = |field: &str| match &selector[field] {
         Value::Object(map) => map.is_empty(),
@@ -94,9 +103,6 @@ fn replicated(object: &Value, old: Option<&Value>, kind: &str, problems: &mut Ve
     let policy = &template["spec"]["restartPolicy"];
     if policy.as_str().is_some_and(|p| p != "Always") {
         problems.push(FieldError::not_supported("spec.template.spec.restartPolicy", policy, &["Always"]));
-    }
-    if old.is_some_and(|old| old["spec"]["selector"] != *selector) {
-        problems.push(FieldError::invalid("spec.selector", selector, IMMUTABLE));
     }
 }
 

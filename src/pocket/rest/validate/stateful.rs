@@ -1,0 +1,103 @@
+//! StatefulSets, and the revisions their controller keeps.
+
+use serde_json::{Value, json};
+
+use super::super::error::FieldError;
+use super::super::meta::{NameRule, check_name};
+use super::{IMMUTABLE, not_negative, workload};
+
+/// The fields of a spec that may change, as the refusal names them.
+const CHANGEABLE: [&str; 7] = [
+    "replicas",
+    "ordinals",
+    "template",
+    "updateStrategy",
+    "revisionHistoryLimit",
+    "persistentVolumeClaimRetentionPolicy",
+    "minReadySeconds",
+];
+const RETENTION: &str = "spec.persistentVolumeClaimRetentionPolicy";
+
+pub(super) fn set(object: &Value, old: Option<&Value>, problems: &mut Vec<FieldError>) {
+    let spec = &object["spec"];
+    let policy = &spec["podManagementPolicy"];
+    if *policy != "OrderedReady" && *policy != "Parallel" {
+        let words = "must be 'OrderedReady' or 'Parallel'";
+        problems.push(FieldError::invalid("spec.podManagementPolicy", policy, words));
+    }
+    update_strategy(object, problems);
+    for field in ["whenDeleted", "whenScaled"] {
+        let policy = &spec["persistentVolumeClaimRetentionPolicy"][field];
+        if *policy != "Retain" && *policy != "Delete" {
+            problems.push(FieldError::not_supported(format!("{RETENTION}.{field}"), policy, &["Retain", "Delete"]));
+        }
+    }
+    for field in ["spec.replicas", "spec.minReadySeconds", "spec.ordinals.start"] {
+        not_negative(object, field, problems);
+    }
+    let service = spec["serviceName"].as_str().unwrap_or_default();
+    if !service.is_empty() && old.is_none() {
+        problems.extend(check_name("spec.serviceName", service, NameRule::Label));
+    }
+    workload::template(object, "statefulset", problems);
+    if !spec["template"]["spec"]["activeDeadlineSeconds"].is_null() {
+        let words = "activeDeadlineSeconds in StatefulSet is not Supported";
+        problems.push(FieldError::forbidden("spec.template.spec.activeDeadlineSeconds", words));
+    }
+    match old {
+        None if !super::array(&spec["volumeClaimTemplates"]).is_empty() => {
+            let words = "pocket serves no PersistentVolumeClaims: use a volume of the pod template";
+            problems.push(FieldError::forbidden("spec.volumeClaimTemplates", words));
+        }
+        Some(old) if frozen(&old["spec"]) != frozen(spec) => {
+            let (last, rest) = CHANGEABLE.split_last().expect("there are some");
+            let words = format!(
+                "updates to statefulset spec for fields other than '{}' and '{last}' are forbidden",
+                rest.join("', '")
+            );
+            problems.push(FieldError::forbidden("spec", words));
+        }
+        _ => {}
+    }
+}
+
+fn update_strategy(object: &Value, problems: &mut Vec<FieldError>) {
+    const PATH: &str = "spec.updateStrategy";
+    let strategy = &object["spec"]["updateStrategy"];
+    // Kubernetes shows its own form of the whole.
+    let rolling = match &strategy["rollingUpdate"] {
+        Value::Null => Value::Null,
+        rolling => json!({"Partition": rolling["partition"].as_i64().unwrap_or(0), "MaxUnavailable": null}),
+    };
+    match strategy["type"].as_str() {
+        Some("RollingUpdate") => not_negative(object, "spec.updateStrategy.rollingUpdate.partition", problems),
+        Some("OnDelete") if rolling.is_null() => {}
+        Some("OnDelete") => {
+            let words = "only allowed for updateStrategy 'RollingUpdate'";
+            problems.push(FieldError::invalid(format!("{PATH}.rollingUpdate"), &rolling, words));
+        }
+        _ => {
+            let shown = json!({"Type": strategy["type"], "RollingUpdate": rolling});
+            problems.push(FieldError::invalid(PATH, &shown, "must be 'RollingUpdate' or 'OnDelete'"));
+        }
+    }
+}
+
+/// What must stay as it was created.
+fn frozen(spec: &Value) -> Value {
+    let mut spec = spec.clone();
+    if let Some(map) = spec.as_object_mut() {
+        map.retain(|field, _| !CHANGEABLE.contains(&field.as_str()));
+    }
+    spec
+}
+
+pub(super) fn revision(object: &Value, old: Option<&Value>, problems: &mut Vec<FieldError>) {
+    not_negative(object, "revision", problems);
+    if object["data"].is_null() {
+        problems.push(FieldError::required("data", "data is mandatory"));
+    }
+    if old.is_some_and(|old| old["data"] != object["data"]) {
+        problems.push(FieldError::invalid("data", &object["data"], IMMUTABLE));
+    }
+}
