@@ -199,7 +199,8 @@ where
 }
 
 fn fault(why: &PerformError) -> Fault {
-    Fault { moved_on: matches!(why, PerformError::Stale { .. }), ..Fault::new(&why.to_string()) }
+    let moved_on = matches!(why, PerformError::Stale { .. } | PerformError::Outrun { .. });
+    Fault { moved_on, ..Fault::new(&why.to_string()) }
 }
 
 fn shown(probed: Probed) -> Shown {

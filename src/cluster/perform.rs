@@ -3,6 +3,7 @@
 //! A wish is checked against the objects as they are now, not as a screen showed them: what moved on meanwhile
 //! is told and not overrun. Every write carries the resourceVersion that was read.
 
+mod decision;
 mod lane;
 mod release;
 mod start;
@@ -42,6 +43,14 @@ pub enum PerformError {
     /// The world moved on since the person looked.
     #[error("{what} has changed since you looked: {why}. Nothing was done; look again")]
     Stale {
+        /// Which object.
+        what: String,
+        /// In words.
+        why: String,
+    },
+    /// It was done, and somebody else's contrary wish was quicker or outweighs it.
+    #[error("{what}: {why}")]
+    Outrun {
         /// Which object.
         what: String,
         /// In words.

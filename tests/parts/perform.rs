@@ -1,5 +1,7 @@
 //! Intents against a cluster: what is written, what is refused, who wins when two act at once.
 
+mod races;
+
 use std::collections::BTreeMap;
 
 use graylane::{
@@ -143,14 +145,18 @@ async fn wishes_become_levels_and_the_last_one_is_told() {
     f.status("a-1", waiting()).await;
     f.about("bob", "a-1", ReleaseWish::Pause, Some("lunch")).await.unwrap();
     f.about("ann", "a-1", ReleaseWish::Allow { task: "prod".into(), batch: 2 }, None).await.unwrap();
-    f.about("ann", "a-1", ReleaseWish::Allow { task: "prod".into(), batch: 1 }, None).await.unwrap();
+    for batch in [1, 2] {
+        let again = ReleaseWish::Allow { task: "prod".into(), batch };
+        let told = f.about("cat", "a-1", again, None).await.unwrap_err().to_string();
+        assert!(told.contains("let through already (allow batch 2 of prod by ann)"), "{told}");
+    }
     for _ in 0..2 {
         f.about("ann", "a-1", ReleaseWish::Retry { task: "prod".into() }, None).await.unwrap();
         f.about("ann", "a-1", ReleaseWish::Skip { task: "gate".into() }, None).await.unwrap();
     }
     let control = f.release("a-1").await.spec.control;
     assert!(control.paused && !control.abort);
-    assert_eq!(control.allow["prod"], 2, "an allowance is never taken back by a smaller one");
+    assert_eq!(control.allow["prod"], 2, "an allowance is never given twice, nor taken back by a smaller one");
     assert_eq!(control.retry["prod"], 2, "said twice, it is one retry");
     assert_eq!(control.skip, ["gate"]);
     let last = control.last.unwrap();

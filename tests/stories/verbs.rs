@@ -10,7 +10,7 @@ use graylane::{
 };
 use kube::{
     Api, Client,
-    api::{Patch, PatchParams},
+    api::{Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -56,9 +56,13 @@ async fn fixture() -> Fixture {
 
 impl Fixture {
     async fn run(&self, args: &[&str]) -> Output {
+        self.run_as("ann", args).await
+    }
+
+    async fn run_as(&self, by: &str, args: &[&str]) -> Output {
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_graylane"));
         command.arg("--state").arg(self.dir.path()).args(args);
-        command.env("XDG_CONFIG_HOME", self.dir.path()).env("GRAYLANE_USER", "ann").env_remove("KUBECONFIG");
+        command.env("XDG_CONFIG_HOME", self.dir.path()).env("GRAYLANE_USER", by).env_remove("KUBECONFIG");
         command.output().await.expect("the program starts")
     }
 
@@ -173,6 +177,35 @@ async fn a_release_is_started_shown_waited_for_and_decided() {
     assert!(told.contains("Aborted"), "{told}");
     let told = f.refused(2, &["pause", name, "--batch", "2"]).await;
     assert!(told.contains("--batch goes with proceed"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_programs_that_let_the_same_batch_go_one_says_done_and_the_other_who_did() {
+    let f = fixture().await;
+    let release = |name: String| {
+        json!({"apiVersion": "graylane.dev/v1alpha1", "kind": "Release", "metadata": {"name": name},
+            "spec": {"app": "spring-cloud-a", "stage": "production", "requester": "ann"}})
+    };
+    let api: Api<Release> = Api::namespaced(f.client.clone(), "demo");
+    for n in 0..3 {
+        let name = format!("r-{n}");
+        let made = serde_json::from_value(release(name.clone())).unwrap();
+        api.create(&PostParams::default(), &made).await.unwrap();
+        let held = json!({"phase": "Waiting", "task": "deploy-prod", "tasks": [
+            {"name": "deploy-prod", "kind": "deploy", "phase": "Waiting", "attempt": 1, "batches": [
+                {"number": 1, "target": 1, "phase": "Done"}, {"number": 2, "target": 2, "phase": "Pending"},
+                {"number": 3, "target": 4, "phase": "Pending"}]}]});
+        f.status(&name, held).await;
+        let args = ["proceed", name.as_str()];
+        let (ann, bob) = tokio::join!(f.run_as("ann", &args), f.run_as("bob", &args));
+        let codes = [ann.status.code(), bob.status.code()];
+        let (lost, winner) = if codes[0] == Some(0) { (&bob, "ann") } else { (&ann, "bob") };
+        let told = String::from_utf8_lossy(&lost.stderr);
+        assert!(codes.contains(&Some(0)) && codes.contains(&Some(1)), "{codes:?}: {told}");
+        let who = format!("let through already (allow batch 2 of deploy-prod by {winner})");
+        assert!(told.contains(&who) && told.contains("Nothing was done"), "{told}");
+        assert_eq!(api.get(&name).await.unwrap().spec.control.allow["deploy-prod"], 2, "one batch, not two");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use kube::{
 use super::{Outcome, PerformError, Place, Result, TRIES, check, is_conflict, told};
 use crate::{
     api::{self, Lane, LaneGroup, LaneSpec},
-    cluster::gateways,
+    cluster::{error, gateways},
     domain::{
         intent::Seen,
         lanes::{self, Severity},
@@ -32,7 +32,7 @@ pub(super) async fn set(at: &Place<'_>, name: &str, seen: Option<&Seen>, spec: L
 }
 
 pub(super) async fn enable(at: &Place<'_>, name: &str, seen: Option<&Seen>, enabled: bool) -> Result<Outcome> {
-    let lane = get(at, name).await?;
+    let lane = get(at, name, seen).await?;
     if enabled {
         sound(at, name, &LaneSpec { enabled, ..lane.spec }).await?;
     }
@@ -42,17 +42,31 @@ pub(super) async fn enable(at: &Place<'_>, name: &str, seen: Option<&Seen>, enab
 
 pub(super) async fn delete(at: &Place<'_>, name: &str, seen: Option<&Seen>) -> Result<Outcome> {
     let what = format!("lane {name}");
-    let lane = get(at, name).await?;
+    let lane = get(at, name, seen).await?;
     check(&what, seen, &lane)?;
-    let preconditions = Preconditions { uid: lane.uid(), resource_version: None };
+    // Whoever looked at a version deletes that one, not what somebody has made of it since.
+    let version = seen.and_then(|s| s.version.as_ref()).and_then(|_| lane.resource_version());
+    let preconditions = Preconditions { uid: lane.uid(), resource_version: version };
     let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-    at.api::<Lane>().delete(name, &params).await.map_err(told(&what))?;
+    at.api::<Lane>().delete(name, &params).await.map_err(gone(&what))?;
     Ok(Outcome::one("Lane", name, format!("{what} was deleted")))
 }
 
-async fn get(at: &Place<'_>, name: &str) -> Result<Lane> {
+async fn get(at: &Place<'_>, name: &str, seen: Option<&Seen>) -> Result<Lane> {
     let found = at.api::<Lane>().get_opt(name).await.map_err(told(format!("lane {name}")))?;
-    found.ok_or_else(|| PerformError::refused(format!("there is no lane {name} in namespace {}", at.namespace)))
+    found.ok_or_else(|| match seen {
+        Some(_) => PerformError::Stale { what: format!("lane {name}"), why: "it was deleted".into() },
+        None => PerformError::refused(format!("there is no lane {name} in namespace {}", at.namespace)),
+    })
+}
+
+/// As [`told`]; what is not there any more was there when it was read.
+fn gone(what: &str) -> impl FnOnce(kube::Error) -> PerformError {
+    let what = what.to_owned();
+    move |e| match error::code(&e) {
+        Some(404) => PerformError::Stale { what, why: "it was deleted".into() },
+        _ => told(what)(e),
+    }
 }
 
 fn params() -> PostParams {
@@ -69,14 +83,14 @@ async fn edit(
 ) -> Result<Outcome> {
     let what = format!("lane {name}");
     for _ in 0..TRIES {
-        let mut lane = get(at, name).await?;
+        let mut lane = get(at, name, seen).await?;
         check(&what, seen, &lane)?;
         change(&mut lane);
         let written = at.api::<Lane>().replace(name, &params(), &lane).await;
         if is_conflict(&written) {
             continue;
         }
-        return written.map(|_| Outcome::one("Lane", name, message)).map_err(told(&what));
+        return written.map(|_| Outcome::one("Lane", name, message)).map_err(gone(&what));
     }
     Err(PerformError::Stale { what, why: "it is being written too often".into() })
 }

@@ -3,16 +3,13 @@
 use jiff::Timestamp;
 use kube::{
     ResourceExt,
-    api::{ListParams, Patch, PatchParams, PostParams},
-    core::ObjectMeta,
+    api::{ListParams, Patch, PatchParams},
 };
 use serde_json::json;
 
-use super::{Outcome, PerformError, Place, Result, TRIES, check, is_conflict, told};
+use super::{Outcome, PerformError, Place, Result, TRIES, check, decision::decide, is_conflict, told};
 use crate::{
-    api::{
-        self, App, Approval, ApprovalSpec, Control, Decision, EnvironmentLock, Release, ReleasePhase, TaskPhase, Wish,
-    },
+    api::{self, App, Control, EnvironmentLock, Release, ReleasePhase, TaskPhase, Wish},
     domain::intent::{ReleaseWish, Seen, meaning},
 };
 
@@ -30,7 +27,7 @@ pub(super) async fn wish(
         let release = found.ok_or_else(|| PerformError::refused(format!("there is no {what}")))?;
         check(&what, seen, &release)?;
         if seen.and_then(|s| s.meaning.as_ref()).is_some_and(|m| *m != meaning(&release)) {
-            return Err(PerformError::Stale { what, why: "it stands elsewhere, or somebody wished something".into() });
+            return Err(PerformError::Stale { what, why: moved(&release) });
         }
         if let ReleaseWish::Decide { task, attempt, decision } = &wish {
             return decide(at, &release, task, *attempt, *decision, comment).await;
@@ -48,6 +45,13 @@ pub(super) async fn wish(
         return Ok(Outcome::one("Release", name, format!("{what}: {action}")));
     }
     Err(PerformError::Stale { what, why: "it is being written too often".into() })
+}
+
+/// What may have happened since somebody looked.
+fn moved(release: &Release) -> String {
+    let last = release.spec.control.last.as_ref();
+    let wish = last.map_or_else(String::new, |w| format!(" ({} by {})", w.action, w.by));
+    format!("it stands elsewhere, or somebody wished something{wish}")
 }
 
 async fn write(at: &Place<'_>, release: &Release, control: &Control) -> Result<Release, kube::Error> {
@@ -113,7 +117,15 @@ fn apply(release: &Release, wish: &ReleaseWish, control: &mut Control) -> Result
                 return Err(PerformError::refused(format!("task {of} has {last} batches, not {batch}")));
             }
             let level = control.allow.entry(of.clone()).or_default();
-            *level = (*level).max(*batch);
+            if *level >= *batch {
+                // Two people at one gate: the second one is told that it was not he.
+                let what =
+                    if task.kind == "proceed" { format!("{of} of {name}") } else { format!("batch {batch} of {of}") };
+                let last = control.last.as_ref();
+                let wish = last.map_or_else(String::new, |w| format!(" ({} by {})", w.action, w.by));
+                return Err(PerformError::Stale { what, why: format!("it is let through already{wish}") });
+            }
+            *level = *batch;
             if task.kind == "proceed" { format!("proceed with {of}") } else { format!("allow batch {batch} of {of}") }
         }
         ReleaseWish::Retry { task: of } => {
@@ -137,69 +149,6 @@ fn apply(release: &Release, wish: &ReleaseWish, control: &mut Control) -> Result
         }
         ReleaseWish::Decide { .. } => return Err(PerformError::refused("a decision is an Approval of its own")),
     })
-}
-
-/// One person's yes or no, as an object of its own, for these images only.
-async fn decide(
-    at: &Place<'_>,
-    release: &Release,
-    of: &str,
-    attempt: u32,
-    decision: Decision,
-    comment: Option<String>,
-) -> Result<Outcome> {
-    let name = release.name_any();
-    let status = release.status.clone().unwrap_or_default();
-    let task = status.tasks.iter().find(|t| t.name == of && t.kind == "approval");
-    let task = task.ok_or_else(|| PerformError::refused(format!("release {name} has no approval task {of:?}")))?;
-    let what = format!("task {of} of release {name}");
-    if task.phase != TaskPhase::Waiting || status.phase.is_final() {
-        return Err(PerformError::refused(format!("{what} does not wait for an approval: it is {:?}", task.phase)));
-    }
-    if task.attempt != attempt {
-        return Err(PerformError::Stale { what, why: format!("it is at attempt {}, not {attempt}", task.attempt) });
-    }
-    let spec = ApprovalSpec {
-        release: name.clone(),
-        release_uid: release.uid().unwrap_or_default(),
-        task: of.into(),
-        attempt,
-        decision,
-        approver: at.by.into(),
-        comment,
-        images: if status.digests.is_empty() { status.images.clone() } else { status.digests.clone() },
-    };
-    let made = approval_name(&name, of, attempt, at.by);
-    let metadata = ObjectMeta { name: Some(made.clone()), ..ObjectMeta::default() };
-    let params = PostParams { field_manager: Some(api::FIELD_MANAGER.into()), ..PostParams::default() };
-    let created = at.api::<Approval>().create(&params, &Approval { metadata, spec: spec.clone() }).await;
-    if is_conflict(&created) {
-        // The same release's: a namesake release's approval has another uid, and is not in the way for long.
-        let old = at.api::<Approval>().get(&made).await.map_err(told(&made))?.spec;
-        let said = if old.decision == Decision::Pass { "approved" } else { "refused" };
-        return Err(PerformError::refused(format!("{} {said} {what} already", at.by)));
-    }
-    created.map_err(told(format!("approval of {what}")))?;
-    let said = if decision == Decision::Pass { "approved" } else { "refused" };
-    let message = format!("release {name}: {said} {of}");
-    Ok(Outcome { message, objects: vec![("Release".into(), name), ("Approval".into(), made)] })
-}
-
-/// One approval for each person, task and attempt: the name makes the second one a conflict.
-fn approval_name(release: &str, task: &str, attempt: u32, by: &str) -> String {
-    let plain = |text: &str| -> String {
-        let lower = text.to_lowercase();
-        lower.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect()
-    };
-    let person = plain(by);
-    // What was not plain is told apart by its hash.
-    let person = if person == by {
-        person
-    } else {
-        format!("{person}-{:08x}", xxhash_rust::xxh3::xxh3_64(by.as_bytes()) as u32)
-    };
-    let name = format!("{}-{}-{attempt}-{person}", plain(release), plain(task));
-    name.trim_matches('-').chars().take(253).collect()
 }
 
 /// Holds every release that is under way.
@@ -268,18 +217,4 @@ pub(super) async fn lock(
         return written.map(|_| Outcome::one("App", name, message)).map_err(told(&what));
     }
     Err(PerformError::Stale { what, why: "it is being written too often".into() })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_name_for_one_persons_say() {
-        assert_eq!(approval_name("a-1", "gate", 1, "ann"), "a-1-gate-1-ann");
-        let (one, two) = (approval_name("a-1", "gate", 1, "an.n"), approval_name("a-1", "gate", 1, "an_n"));
-        assert_ne!(one, two);
-        assert!(one.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'), "{one}");
-        assert!(approval_name("a-1", "gate", 1, "灰度").ends_with(|c: char| c.is_ascii_hexdigit()));
-    }
 }

@@ -6,69 +6,32 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    rows::Row,
-    source::{self, Change, Kind, Lost, Message, SourceId},
-    table::Table,
-};
+use super::source::{self, Change, Kind, Lost, Message, SourceId};
 use crate::{
-    api::{App, Approval, Lane, LaneGroup, Release},
     cluster::{clusters::Clusters, trace::HopInbox},
     domain::{
         hop::Hop,
         rights::Rights,
         text::Clean,
-        world::{Engine, Event, Gap, Key, Link, Pod, Route, Trouble, Workload, World},
+        world::{Link, World},
     },
 };
+use links::{Server, SourceState, is_news};
+use tables::Tables;
+
+mod links;
+mod tables;
 
 /// The shortest time between two worlds.
 const GAP: Duration = Duration::from_millis(50);
 /// Hops that a world holds.
 pub(crate) const HOPS: usize = 2000;
-/// Events that a world holds.
-const EVENTS: usize = 500;
-
-#[derive(Default)]
-struct SourceState {
-    listed: bool,
-    broken: Option<(Timestamp, Lost)>,
-    /// Nothing is seen of it, though the server answers.
-    barred: Option<(Timestamp, Lost)>,
-    stop: CancellationToken,
-}
-
-/// One cluster, by its context; none is home.
-#[derive(Default)]
-struct Server {
-    lost: Option<(Timestamp, Lost)>,
-    /// It answers again; what was seen before is old until all is listed anew.
-    anew: Option<(Timestamp, Lost)>,
-    was_live: bool,
-    stop: CancellationToken,
-}
-
-#[derive(Default)]
-struct Tables {
-    apps: Table<String, Arc<App>>,
-    releases: Table<String, Arc<Release>>,
-    approvals: Table<String, Arc<Approval>>,
-    groups: Table<String, Arc<LaneGroup>>,
-    lanes: Table<String, Arc<Lane>>,
-    workloads: Table<Key, Workload>,
-    pods: Table<Key, Pod>,
-    routes: Table<Key, Route>,
-    events: Table<Key, Event>,
-    engine: Table<Key, Engine>,
-}
-
 /// The one task that owns the rows.
 pub(super) struct Hub {
     clusters: Clusters,
@@ -283,43 +246,6 @@ impl Hub {
         }
     }
 
-    /// How it stands with a cluster.
-    fn link(&mut self, context: &Option<String>) -> Link {
-        let Some(server) = self.servers.get_mut(context) else { return Link::Connecting };
-        let own = || self.sources.iter().filter(|(id, _)| id.context == *context).map(|(_, state)| state);
-        let all_listed = own().all(|s| s.listed);
-        if all_listed {
-            server.anew = None;
-        }
-        let broken = own().filter_map(|s| s.broken.as_ref()).chain(&server.lost).chain(&server.anew);
-        let since = broken.clone().map(|(since, _)| *since).min();
-        // The most telling one: a refused credential makes a watch fail and a connection end.
-        if let (Some(since), Some((_, lost))) = (since, broken.min_by_key(|(_, lost)| rank(lost.trouble))) {
-            return Link::Stale { since, trouble: lost.trouble, why: Clean::from_untrusted(&lost.why) };
-        }
-        server.was_live |= all_listed;
-        if server.was_live { Link::Live } else { Link::Connecting }
-    }
-
-    fn gaps(&self) -> Arc<Vec<Gap>> {
-        let told = self.sources.iter().filter(|(id, _)| !(id.kind == Kind::Route || id.kind == Kind::Engine));
-        let gaps: Vec<Gap> = told
-            .filter_map(|(id, state)| {
-                let (since, lost) = state.barred.as_ref()?;
-                Some(Gap {
-                    context: id.context.clone(),
-                    resource: id.kind.resource(),
-                    namespace: id.namespace.clone(),
-                    trouble: lost.trouble,
-                    since: *since,
-                    why: Clean::from_untrusted(&lost.why),
-                })
-            })
-            .collect();
-        let old = &self.out.borrow().gaps;
-        if **old == gaps { Arc::clone(old) } else { Arc::new(gaps) }
-    }
-
     fn publish(&mut self, hops_dropped: u64) {
         self.revision += 1;
         let link = self.link(&None);
@@ -365,135 +291,5 @@ impl Hub {
             engine: t.engine.rows().values().next().cloned(),
             rights: self.rights.clone(),
         });
-    }
-}
-
-/// Notes what is wrong; whether that is something new. Since when stays.
-fn is_news(place: &mut Option<(Timestamp, Lost)>, lost: Lost) -> bool {
-    match place {
-        Some((_, old)) if *old == lost => false,
-        Some((_, old)) => {
-            *old = lost;
-            true
-        }
-        None => {
-            *place = Some((Timestamp::now(), lost));
-            true
-        }
-    }
-}
-
-/// The lower, the more it says of why the others are there.
-const fn rank(trouble: Trouble) -> u8 {
-    match trouble {
-        Trouble::Unauthorized => 0,
-        Trouble::Missing => 1,
-        Trouble::Throttled => 2,
-        Trouble::Failing => 3,
-        Trouble::Slept => 4,
-        Trouble::Offline => 5,
-        Trouble::Expired | Trouble::Forbidden => 6,
-    }
-}
-
-impl Tables {
-    fn begin(&mut self, id: &SourceId) {
-        let ns = &id.place();
-        match id.kind {
-            Kind::App => self.apps.begin(ns),
-            Kind::Release => self.releases.begin(ns),
-            Kind::Approval => self.approvals.begin(ns),
-            Kind::Group => self.groups.begin(ns),
-            Kind::Lane => self.lanes.begin(ns),
-            Kind::Workload => self.workloads.begin(ns),
-            Kind::Pod => self.pods.begin(ns),
-            Kind::Route => self.routes.begin(ns),
-            Kind::Event => self.events.begin(ns),
-            Kind::Engine => self.engine.begin(ns),
-        }
-    }
-
-    fn listed(&mut self, ns: &str, key: Key, row: Row) {
-        match row {
-            Row::App(row) => self.apps.listed(ns, key.name, row),
-            Row::Release(row) => self.releases.listed(ns, key.name, row),
-            Row::Approval(row) => self.approvals.listed(ns, key.name, row),
-            Row::Group(row) => self.groups.listed(ns, key.name, row),
-            Row::Lane(row) => self.lanes.listed(ns, key.name, row),
-            Row::Workload(row) => self.workloads.listed(ns, key, row),
-            Row::Pod(row) => self.pods.listed(ns, key, row),
-            Row::Route(row) => self.routes.listed(ns, key, row),
-            Row::Event(row) => self.events.listed(ns, key, row),
-            Row::Engine(row) => self.engine.listed(ns, key, row),
-        }
-    }
-
-    fn ready(&mut self, id: &SourceId) {
-        let place = id.place();
-        let ns = place.as_str();
-        let of = |key: &Key| key.namespace == ns;
-        match id.kind {
-            Kind::App => self.apps.ready(ns, |_| true),
-            Kind::Release => self.releases.ready(ns, |_| true),
-            Kind::Approval => self.approvals.ready(ns, |_| true),
-            Kind::Group => self.groups.ready(ns, |_| true),
-            Kind::Lane => self.lanes.ready(ns, |_| true),
-            Kind::Workload => self.workloads.ready(ns, of),
-            Kind::Pod => self.pods.ready(ns, of),
-            Kind::Route => self.routes.ready(ns, of),
-            Kind::Event => self.events.ready(ns, of),
-            Kind::Engine => self.engine.ready(ns, of),
-        }
-    }
-
-    fn set(&mut self, key: Key, row: Row) -> bool {
-        match row {
-            Row::App(row) => self.apps.set(key.name, row),
-            Row::Release(row) => self.releases.set(key.name, row),
-            Row::Approval(row) => self.approvals.set(key.name, row),
-            Row::Group(row) => self.groups.set(key.name, row),
-            Row::Lane(row) => self.lanes.set(key.name, row),
-            Row::Workload(row) => self.workloads.set(key, row),
-            Row::Pod(row) => self.pods.set(key, row),
-            Row::Route(row) => self.routes.set(key, row),
-            Row::Event(row) => self.events.set(key, row),
-            Row::Engine(row) => self.engine.set(key, row),
-        }
-    }
-
-    fn gone(&mut self, kind: Kind, key: &Key) -> bool {
-        match kind {
-            Kind::App => self.apps.gone(&key.name),
-            Kind::Release => self.releases.gone(&key.name),
-            Kind::Approval => self.approvals.gone(&key.name),
-            Kind::Group => self.groups.gone(&key.name),
-            Kind::Lane => self.lanes.gone(&key.name),
-            Kind::Workload => self.workloads.gone(key),
-            Kind::Pod => self.pods.gone(key),
-            Kind::Route => self.routes.gone(key),
-            Kind::Event => self.events.gone(key),
-            Kind::Engine => self.engine.gone(key),
-        }
-    }
-
-    fn forget(&mut self, namespace: &str) {
-        let elsewhere = |key: &Key| key.namespace != namespace;
-        self.workloads.retain(|k, _| elsewhere(k));
-        self.pods.retain(|k, _| elsewhere(k));
-        self.routes.retain(|k, _| elsewhere(k));
-        self.events.retain(|k, _| elsewhere(k));
-    }
-
-    /// The newest events, oldest first; older ones are forgotten for good.
-    fn newest_events(&mut self) -> Arc<Vec<Event>> {
-        let mut all: Vec<(&Key, &Event)> = self.events.rows().iter().collect();
-        all.sort_by_key(|(key, e)| (e.time, (*key).clone()));
-        let old = all.len().saturating_sub(EVENTS);
-        let forget: BTreeSet<Key> = all[..old].iter().map(|(k, _)| (*k).clone()).collect();
-        let newest = all[old..].iter().map(|(_, e)| (*e).clone()).collect();
-        if !forget.is_empty() {
-            self.events.retain(|k, _| !forget.contains(k));
-        }
-        Arc::new(newest)
     }
 }

@@ -1,0 +1,131 @@
+//! Decisions: each person's is an Approval of its own, bound to the release, the attempt and the images.
+//!
+//! Nobody holds a gate for himself (who approves may write nothing but Approvals), so two may decide at the same
+//! moment. Whoever comes second is told: before he has said anything where that is known, else right after.
+
+use kube::{
+    ResourceExt,
+    api::{ListParams, PostParams},
+    core::ObjectMeta,
+};
+
+use super::{Outcome, PerformError, Place, Result, is_conflict, told};
+use crate::api::{self, Approval, ApprovalSpec, Decision, Release, TaskPhase};
+
+/// One person's yes or no, as an object of its own, for these images only.
+pub(super) async fn decide(
+    at: &Place<'_>,
+    release: &Release,
+    of: &str,
+    attempt: u32,
+    decision: Decision,
+    comment: Option<String>,
+) -> Result<Outcome> {
+    let name = release.name_any();
+    let status = release.status.clone().unwrap_or_default();
+    let task = status.tasks.iter().find(|t| t.name == of && t.kind == "approval");
+    let task = task.ok_or_else(|| PerformError::refused(format!("release {name} has no approval task {of:?}")))?;
+    let what = format!("task {of} of release {name}");
+    if task.phase != TaskPhase::Waiting || status.phase.is_final() {
+        return Err(PerformError::refused(format!("{what} does not wait for an approval: it is {:?}", task.phase)));
+    }
+    if task.attempt != attempt {
+        return Err(PerformError::Stale { what, why: format!("it is at attempt {}, not {attempt}", task.attempt) });
+    }
+    let spec = ApprovalSpec {
+        release: name.clone(),
+        release_uid: release.uid().unwrap_or_default(),
+        task: of.into(),
+        attempt,
+        decision,
+        approver: at.by.into(),
+        comment,
+        images: if status.digests.is_empty() { status.images.clone() } else { status.digests.clone() },
+    };
+    let made = approval_name(&name, of, attempt, at.by);
+    let metadata = ObjectMeta { name: Some(made.clone()), ..ObjectMeta::default() };
+    let params = PostParams { field_manager: Some(api::FIELD_MANAGER.into()), ..PostParams::default() };
+    let created = at.api::<Approval>().create(&params, &Approval { metadata, spec: spec.clone() }).await;
+    if is_conflict(&created) {
+        // The same release's: a namesake release's approval has another uid, and is not in the way for long.
+        let old = at.api::<Approval>().get(&made).await.map_err(told(&made))?.spec;
+        let said = if old.decision == Decision::Pass { "approved" } else { "refused" };
+        return Err(PerformError::refused(format!("{} {said} {what} already", at.by)));
+    }
+    created.map_err(told(format!("approval of {what}")))?;
+    let said = if decision == Decision::Pass { "approved" } else { "refused" };
+    let mut message = format!("release {name}: {said} {of}");
+    let (same, against) = others(at, &spec).await;
+    if !against.is_empty() {
+        let (they, also) = (against.join(", "), at.api::<Release>().get_opt(&name).await.ok().flatten());
+        let phase = also.as_ref().and_then(|r| r.status.as_ref()?.tasks.iter().find(|t| t.name == of)).map(|t| t.phase);
+        let outrun = |why: String| Err(PerformError::Outrun { what: what.clone(), why });
+        match decision {
+            Decision::Pass if phase != Some(TaskPhase::Succeeded) => {
+                return outrun(format!(
+                    "your yes is recorded, but {they} refused it, and a refusal outweighs a yes; look at the release"
+                ));
+            }
+            Decision::Refuse if phase.is_some_and(TaskPhase::is_passed) => {
+                return outrun(format!(
+                    "your no is recorded, but {they} approved it a moment before and it has gone on; \
+                     `graylane abort {name}` rolls it back"
+                ));
+            }
+            Decision::Pass => message += &format!(", before {they} refused it"),
+            Decision::Refuse => message += &format!(", which {they} approved"),
+        }
+    } else if !same.is_empty() {
+        message += &format!("; so did {}", same.join(", "));
+    }
+    Ok(Outcome { message, objects: vec![("Release".into(), name), ("Approval".into(), made)] })
+}
+
+/// Who else has said the same about this gate, and who the contrary. Of two that decide at once at least one sees the
+/// other: each looks after he has spoken.
+async fn others(at: &Place<'_>, mine: &ApprovalSpec) -> (Vec<String>, Vec<String>) {
+    // Whoever may not list approvals has decided all the same.
+    let all = at.api::<Approval>().list(&ListParams::default()).await.map(|l| l.items).unwrap_or_default();
+    let same_gate = |a: &ApprovalSpec| {
+        a.release_uid == mine.release_uid
+            && a.task == mine.task
+            && a.attempt == mine.attempt
+            && a.images == mine.images
+            && a.approver != mine.approver
+    };
+    let (same, against): (Vec<_>, Vec<_>) =
+        all.into_iter().map(|a| a.spec).filter(same_gate).partition(|a| a.decision == mine.decision);
+    let names = |all: Vec<ApprovalSpec>| all.into_iter().map(|a| a.approver).collect();
+    (names(same), names(against))
+}
+
+/// One approval for each person, task and attempt: the name makes the second one a conflict.
+fn approval_name(release: &str, task: &str, attempt: u32, by: &str) -> String {
+    let plain = |text: &str| -> String {
+        let lower = text.to_lowercase();
+        lower.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect()
+    };
+    let person = plain(by);
+    // What was not plain is told apart by its hash.
+    let person = if person == by {
+        person
+    } else {
+        format!("{person}-{:08x}", xxhash_rust::xxh3::xxh3_64(by.as_bytes()) as u32)
+    };
+    let name = format!("{}-{}-{attempt}-{person}", plain(release), plain(task));
+    name.trim_matches('-').chars().take(253).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_name_for_one_persons_say() {
+        assert_eq!(approval_name("a-1", "gate", 1, "ann"), "a-1-gate-1-ann");
+        let (one, two) = (approval_name("a-1", "gate", 1, "an.n"), approval_name("a-1", "gate", 1, "an_n"));
+        assert_ne!(one, two);
+        assert!(one.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'), "{one}");
+        assert!(approval_name("a-1", "gate", 1, "灰度").ends_with(|c: char| c.is_ascii_hexdigit()));
+    }
+}

@@ -1,0 +1,132 @@
+//! The rows of all kinds: each message goes to the table of its kind, each under its own key.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::super::{
+    rows::Row,
+    source::{Kind, SourceId},
+    table::Table,
+};
+use crate::{
+    api::{App, Approval, Lane, LaneGroup, Release},
+    domain::world::{Engine, Event, Key, Pod, Route, Workload},
+};
+
+/// Events that a world holds.
+const EVENTS: usize = 500;
+
+#[derive(Default)]
+pub(super) struct Tables {
+    pub(super) apps: Table<String, Arc<App>>,
+    pub(super) releases: Table<String, Arc<Release>>,
+    pub(super) approvals: Table<String, Arc<Approval>>,
+    pub(super) groups: Table<String, Arc<LaneGroup>>,
+    pub(super) lanes: Table<String, Arc<Lane>>,
+    pub(super) workloads: Table<Key, Workload>,
+    pub(super) pods: Table<Key, Pod>,
+    pub(super) routes: Table<Key, Route>,
+    pub(super) events: Table<Key, Event>,
+    pub(super) engine: Table<Key, Engine>,
+}
+
+impl Tables {
+    pub(super) fn begin(&mut self, id: &SourceId) {
+        let ns = &id.place();
+        match id.kind {
+            Kind::App => self.apps.begin(ns),
+            Kind::Release => self.releases.begin(ns),
+            Kind::Approval => self.approvals.begin(ns),
+            Kind::Group => self.groups.begin(ns),
+            Kind::Lane => self.lanes.begin(ns),
+            Kind::Workload => self.workloads.begin(ns),
+            Kind::Pod => self.pods.begin(ns),
+            Kind::Route => self.routes.begin(ns),
+            Kind::Event => self.events.begin(ns),
+            Kind::Engine => self.engine.begin(ns),
+        }
+    }
+
+    pub(super) fn listed(&mut self, ns: &str, key: Key, row: Row) {
+        match row {
+            Row::App(row) => self.apps.listed(ns, key.name, row),
+            Row::Release(row) => self.releases.listed(ns, key.name, row),
+            Row::Approval(row) => self.approvals.listed(ns, key.name, row),
+            Row::Group(row) => self.groups.listed(ns, key.name, row),
+            Row::Lane(row) => self.lanes.listed(ns, key.name, row),
+            Row::Workload(row) => self.workloads.listed(ns, key, row),
+            Row::Pod(row) => self.pods.listed(ns, key, row),
+            Row::Route(row) => self.routes.listed(ns, key, row),
+            Row::Event(row) => self.events.listed(ns, key, row),
+            Row::Engine(row) => self.engine.listed(ns, key, row),
+        }
+    }
+
+    pub(super) fn ready(&mut self, id: &SourceId) {
+        let place = id.place();
+        let ns = place.as_str();
+        let of = |key: &Key| key.namespace == ns;
+        match id.kind {
+            Kind::App => self.apps.ready(ns, |_| true),
+            Kind::Release => self.releases.ready(ns, |_| true),
+            Kind::Approval => self.approvals.ready(ns, |_| true),
+            Kind::Group => self.groups.ready(ns, |_| true),
+            Kind::Lane => self.lanes.ready(ns, |_| true),
+            Kind::Workload => self.workloads.ready(ns, of),
+            Kind::Pod => self.pods.ready(ns, of),
+            Kind::Route => self.routes.ready(ns, of),
+            Kind::Event => self.events.ready(ns, of),
+            Kind::Engine => self.engine.ready(ns, of),
+        }
+    }
+
+    pub(super) fn set(&mut self, key: Key, row: Row) -> bool {
+        match row {
+            Row::App(row) => self.apps.set(key.name, row),
+            Row::Release(row) => self.releases.set(key.name, row),
+            Row::Approval(row) => self.approvals.set(key.name, row),
+            Row::Group(row) => self.groups.set(key.name, row),
+            Row::Lane(row) => self.lanes.set(key.name, row),
+            Row::Workload(row) => self.workloads.set(key, row),
+            Row::Pod(row) => self.pods.set(key, row),
+            Row::Route(row) => self.routes.set(key, row),
+            Row::Event(row) => self.events.set(key, row),
+            Row::Engine(row) => self.engine.set(key, row),
+        }
+    }
+
+    pub(super) fn gone(&mut self, kind: Kind, key: &Key) -> bool {
+        match kind {
+            Kind::App => self.apps.gone(&key.name),
+            Kind::Release => self.releases.gone(&key.name),
+            Kind::Approval => self.approvals.gone(&key.name),
+            Kind::Group => self.groups.gone(&key.name),
+            Kind::Lane => self.lanes.gone(&key.name),
+            Kind::Workload => self.workloads.gone(key),
+            Kind::Pod => self.pods.gone(key),
+            Kind::Route => self.routes.gone(key),
+            Kind::Event => self.events.gone(key),
+            Kind::Engine => self.engine.gone(key),
+        }
+    }
+
+    pub(super) fn forget(&mut self, namespace: &str) {
+        let elsewhere = |key: &Key| key.namespace != namespace;
+        self.workloads.retain(|k, _| elsewhere(k));
+        self.pods.retain(|k, _| elsewhere(k));
+        self.routes.retain(|k, _| elsewhere(k));
+        self.events.retain(|k, _| elsewhere(k));
+    }
+
+    /// The newest events, oldest first; older ones are forgotten for good.
+    pub(super) fn newest_events(&mut self) -> Arc<Vec<Event>> {
+        let mut all: Vec<(&Key, &Event)> = self.events.rows().iter().collect();
+        all.sort_by_key(|(key, e)| (e.time, (*key).clone()));
+        let old = all.len().saturating_sub(EVENTS);
+        let forget: BTreeSet<Key> = all[..old].iter().map(|(k, _)| (*k).clone()).collect();
+        let newest = all[old..].iter().map(|(_, e)| (*e).clone()).collect();
+        if !forget.is_empty() {
+            self.events.retain(|k, _| !forget.contains(k));
+        }
+        Arc::new(newest)
+    }
+}
