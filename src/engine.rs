@@ -15,6 +15,7 @@ mod observe;
 mod probes;
 mod serve;
 mod telemetry;
+mod trim;
 mod wake;
 
 use std::sync::Arc;

@@ -30,6 +30,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Options,
     elsewhere::Elsewhere,
+    trim,
     wake::{Key, Wake, of_app, of_deployment, of_pod, of_route, of_set},
 };
 use crate::{
@@ -163,17 +164,31 @@ impl Watches<'_> {
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
-        self.optional(api, config, concerns).store
+        self.light(api, config, |_| {}, concerns).store
     }
 
     fn optional<K>(&self, api: Api<K>, config: watcher::Config, concerns: fn(&K) -> Vec<Key>) -> Optional<K>
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
+        self.light(api, config, |_| {}, concerns)
+    }
+
+    /// Without what `trim` takes off before it is kept.
+    fn light<K>(
+        &self,
+        api: Api<K>,
+        config: watcher::Config,
+        trim: fn(&mut K),
+        concerns: fn(&K) -> Vec<Key>,
+    ) -> Optional<K>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    {
         let (unknown, absent) = watch::channel(false);
         let (store, writer) = reflector::store();
         let wake = Arc::clone(self.wake);
-        let stream = watcher(api, config).default_backoff().reflect(writer).for_each(move |event| {
+        let stream = watcher(api, config).default_backoff().modify(trim).reflect(writer).for_each(move |event| {
             // The list or watch was answered with: no such resource.
             let is_absent = event.as_ref().is_err_and(|why| error::code_of_watch(why) == Some(404));
             if (event.is_ok() || is_absent) && unknown.send_replace(is_absent) != is_absent {
@@ -211,15 +226,17 @@ impl Cache {
             lanes: w.store(Api::namespaced(client.clone(), home), all(), |l| vec![Key::Group(l.spec.group.clone())]),
             // Unlabelled ones too: an App may take over what runs already, and that is rolled, not replaced.
             deployments: Kept::new(w.store(Api::all(client.clone()), all(), of_deployment)),
-            sets: w.store(Api::all(client.clone()), all(), of_set),
-            pods: w.store(Api::all(client.clone()), all(), of_pod),
+            sets: w.light(Api::all(client.clone()), all(), trim::writers, of_set).store,
+            pods: w.light(Api::all(client.clone()), all(), trim::pod, of_pod).store,
             services: w.store(Api::namespaced(client.clone(), home), all(), |s| {
                 [vec![Key::Service(s.name_any())], of_app(s)].concat()
             }),
-            slices: w.store(Api::namespaced(client.clone(), home), all(), |s| {
-                s.labels().get(SERVICE).cloned().map(Key::Service).into_iter().collect()
-            }),
-            jobs: w.store(Api::all(client.clone()), ours(), of_app),
+            slices: w
+                .light(Api::namespaced(client.clone(), home), all(), trim::writers, |s: &EndpointSlice| {
+                    s.labels().get(SERVICE).cloned().map(Key::Service).into_iter().collect()
+                })
+                .store,
+            jobs: w.light(Api::all(client.clone()), ours(), trim::writers, of_app).store,
             classes: w.optional(Api::all(client.clone()), all(), |_| vec![Key::Class]),
             gateways: w.optional(Api::namespaced(client.clone(), home), all(), |g| vec![Key::Gateway(g.name_any())]),
             elsewhere: Elsewhere::new(options, wake, tasks, stop),

@@ -1,0 +1,88 @@
+//! Which version of an App stands behind which Service, by what the endpoints say.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
+use kube::{ResourceExt, runtime::reflector::ObjectRef};
+
+use crate::{
+    api::{App, EnvironmentState, LaneApp, LaneGroup, label},
+    domain::{lanes::Means, routes::LaneVersion},
+    engine::cache::{Cache, SERVICE},
+};
+
+/// How long a gateway of somebody else has to hear of new pods before it hears of their route. Times are whole
+/// seconds: twice this is waited at most.
+pub(super) const SETTLE: Duration = Duration::from_secs(1);
+
+/// A baseline that also takes in gray pods: whoever asks for it may meet them.
+pub(super) fn mixed(cache: &Cache, group: &LaneGroup) -> Vec<String> {
+    let home = group.namespace().unwrap_or_default();
+    let slices = cache.slices.state();
+    let of_baseline = |app: &LaneApp| {
+        let own = |s: &&Arc<EndpointSlice>| {
+            s.namespace().as_deref() == Some(&home)
+                && s.labels().get(SERVICE).map(String::as_str) == Some(app.service())
+        };
+        let pods = slices.iter().filter(own).flat_map(|s| &s.endpoints);
+        let gray = pods.filter_map(|e| e.target_ref.as_ref()?.name.clone()).find_map(|pod| {
+            let pod = cache.pods.get(&ObjectRef::new(&pod).within(&home))?;
+            Some((pod.name_any(), pod.labels().get(label::SERVICE_TAG)?.clone()))
+        });
+        let (pod, tag) = gray?;
+        let service = app.service();
+        Some(format!(
+            "Service {service} also selects pods with a tag ({pod}: {tag}): untagged requests may meet them. \
+             Make its selector fit the baseline only"
+        ))
+    };
+    group.spec.apps.iter().filter_map(of_baseline).collect()
+}
+
+/// What is seen of an App's version with a lane's tag. A pod counts when the Service's endpoints say that it
+/// serves: what they do not know, no gateway can reach.
+/// A gateway that is not ours learns of pods by a watch of its own: for it they count a moment later, so that no
+/// route comes to it before its endpoints. The answer's other half: some are in that moment.
+pub(super) fn version(
+    cache: &Cache,
+    group: &LaneGroup,
+    app: Option<&App>,
+    name: &str,
+    tag: &str,
+    opens: Option<Timestamp>,
+) -> (LaneVersion, bool) {
+    let Some(member) = group.spec.apps.iter().find(|a| a.app == name) else { return (LaneVersion::default(), false) };
+    let service = member.lane_service(tag);
+    let home = group.namespace().unwrap_or_default();
+    let environment = app.and_then(|a| {
+        let environment = a.spec.environment_of_lane(tag)?;
+        a.status.as_ref()?.environments.get(&environment.name)
+    });
+    let there = cache.services.get(&ObjectRef::new(&service).within(&home));
+    let slices = cache.slices.state();
+    let own =
+        slices.iter().filter(|s| s.namespace().as_deref() == Some(&home) && s.labels().get(SERVICE) == Some(&service));
+    let ready = own.flat_map(|s| s.endpoints.iter()).filter(|e| {
+        let c = e.conditions.clone().unwrap_or_default();
+        c.ready.unwrap_or(true) && c.terminating != Some(true)
+    });
+    let opens = opens.filter(|_| Means::of(group).is_some());
+    let young =
+        |at: Option<Timestamp>| opens.zip(at).is_some_and(|(now, t)| now.duration_since(t).unsigned_abs() < 2 * SETTLE);
+    let pods = &cache.pods;
+    let settled = |e: &Endpoint| {
+        let pod = e.target_ref.as_ref().and_then(|r| pods.get(&ObjectRef::new(r.name.as_deref()?).within(&home)));
+        let conditions = pod.as_ref().and_then(|p| p.status.as_ref()?.conditions.as_deref()).unwrap_or_default();
+        let at = conditions.iter().find(|c| c.type_ == "Ready").and_then(|c| c.last_transition_time.as_ref());
+        !young(at.map(|t| t.0))
+    };
+    let made = there.as_ref().and_then(|s| s.metadata.creation_timestamp.as_ref()).map(|t| t.0);
+    let (old, new): (Vec<&Endpoint>, Vec<&Endpoint>) = ready.partition(|e| settled(e) && !young(made));
+    let version = LaneVersion {
+        expected: new.is_empty() && environment.is_some_and(|e| e.state == EnvironmentState::Running),
+        service: there.is_some_and(|s| s.metadata.deletion_timestamp.is_none()),
+        ready: u32::try_from(old.len()).unwrap_or(u32::MAX),
+    };
+    (version, !new.is_empty())
+}
