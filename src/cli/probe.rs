@@ -66,7 +66,12 @@ pub(super) async fn run(global: &Global, args: ProbeArgs) -> Result<()> {
     let live = worlds.wait_for(|w| w.link == Link::Live && w.groups.contains_key(&group));
     if !matches!(tokio::time::timeout(FIRST_WORLD, live).await, Ok(Ok(_))) {
         let link = worlds.borrow().link.clone();
-        bail!("the cluster did not tell how it stands within {} s: {link:?}", FIRST_WORLD.as_secs());
+        let why = match &link {
+            Link::Stale { why, .. } => why.as_str(),
+            Link::Connecting => "not all has been listed yet",
+            Link::Live => "it does not show that lane group any more",
+        };
+        bail!("the cluster did not tell how it stands within {} s: {why}", FIRST_WORLD.as_secs());
     }
     let probed = probe::run(&spec, &group, &worlds, &via).await?;
     output::print(&match args.output {

@@ -89,7 +89,7 @@ impl Wire {
             let elsewhere = self.roams && answer.is_err();
             if elsewhere
                 && !fresh
-                && self.renew(&client).await.is_ok()
+                && self.dial_anew(Some(&client)).await.is_ok()
                 && let Some(again) = again
             {
                 fresh = true;
@@ -98,7 +98,7 @@ impl Wire {
             }
             if refused && !fresh && self.dial.is_some() {
                 fresh = true;
-                match (self.renew(&client).await, again) {
+                match (self.dial_anew(Some(&client)).await, again) {
                     (Ok(()), Some(again)) => request = again,
                     // Why there are no new credentials says more than that the old ones are refused.
                     (Err(why), _) => return Err(kube::Error::Service(Box::new(why))),
@@ -141,10 +141,6 @@ impl Wire {
     }
 
     /// A new connection instead of `old`, unless somebody made one meanwhile.
-    async fn renew(&self, old: &Arc<Client>) -> Result<(), ConnectError> {
-        self.dial_anew(Some(old)).await
-    }
-
     async fn dial_anew(&self, old: Option<&Arc<Client>>) -> Result<(), ConnectError> {
         let Some(dial) = &self.dial else { return Ok(()) };
         let mut renewed = self.renewed.lock().await;
