@@ -68,6 +68,10 @@ pub struct Control {
     /// Task name to the number of retries asked for; the task's attempt follows it (attempt = retries + 1).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub retry: BTreeMap<String, u32>,
+    /// Task name to the attempt that may take fields from another manager, where an apply conflicts. Nothing else is
+    /// ever forced.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub take_over: BTreeMap<String, u32>,
     /// Failed or waiting tasks to go past.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skip: Vec<String>,

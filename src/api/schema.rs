@@ -153,6 +153,7 @@ fn wishes() -> Vec<Constraint> {
     vec![
         ("control.allow", json!({"maxProperties": 64})),
         ("control.retry", json!({"maxProperties": 64})),
+        ("control.takeOver", json!({"maxProperties": 64})),
         ("control.skip", items(64)),
         ("control.last.by", text(1024)),
         ("control.last.comment", text(4096)),

@@ -45,6 +45,9 @@ pub struct WishArgs {
     /// For proceed: the batch up to which it may go [default: the next]
     #[arg(long, value_name = "N")]
     batch: Option<u32>,
+    /// For retry: take fields that another manager has, where the apply conflicted
+    #[arg(long)]
+    force_conflicts: bool,
     /// Why
     #[arg(long, short)]
     comment: Option<String>,
@@ -79,6 +82,9 @@ pub(super) async fn run(global: &Global, command: WishCommand) -> Result<()> {
     let args = command.args().clone();
     if args.batch.is_some() && !matches!(command, WishCommand::Proceed(_)) {
         return Err(usage(format!("--batch goes with proceed, not with {}", command.verb())));
+    }
+    if args.force_conflicts && !matches!(command, WishCommand::Retry(_)) {
+        return Err(usage(format!("--force-conflicts goes with retry, not with {}", command.verb())));
     }
     let session = session::open(global).await?;
     let release: Release = get::one(&session, &args.name).await?;
@@ -128,7 +134,7 @@ fn resolve(command: &WishCommand, release: &Release) -> Result<ReleaseWish, Unre
         }
         WishCommand::Retry(_) => {
             let task = pick("that failed", &|t| t.phase == TaskPhase::Failed)?;
-            Ok(ReleaseWish::Retry { task: task.name })
+            Ok(ReleaseWish::Retry { task: task.name, force: args.force_conflicts })
         }
         WishCommand::Skip(_) => {
             let task = pick("that failed or waits", &|t| waits(t) || t.phase == TaskPhase::Failed)?;

@@ -136,6 +136,8 @@ pub enum ReleaseWish {
     Retry {
         /// The task.
         task: String,
+        /// Take fields that another manager has.
+        force: bool,
     },
     /// Go past a failed or waiting task.
     Skip {

@@ -151,7 +151,12 @@ pub enum Step {
         status: Box<EnvironmentStatus>,
     },
     /// Server-side-apply the whole object.
-    Apply(Value),
+    Apply {
+        /// What.
+        object: Value,
+        /// Also fields that another manager has: somebody asked for it.
+        force: bool,
+    },
     /// One merge patch of a Deployment, with the resourceVersion it was made from.
     Patch {
         /// Which.

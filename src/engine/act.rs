@@ -4,7 +4,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
-    core::DynamicObject,
+    core::{DynamicObject, Status, response::StatusCause},
 };
 use serde_json::Value;
 
@@ -35,13 +35,13 @@ pub(super) async fn steps(
                 (format!("App {}", release.spec.app), done)
             }
             // Never applied over one that is there: that would roll it at once.
-            Step::Apply(object) if object["kind"] == "Deployment" => {
+            Step::Apply { object, .. } if object["kind"] == "Deployment" => {
                 let item = key(object);
                 (named(&item), create(options, &item, object).await)
             }
-            Step::Apply(object) => {
+            Step::Apply { object, force } => {
                 let item = key(object);
-                (named(&item), apply(options, &item, object).await)
+                (named(&item), apply(options, &item, object, *force).await)
             }
             Step::Patch { deployment: (namespace, name), patch, why } => {
                 tracing::info!(release = release.name_any(), namespace, name, "{why}");
@@ -79,8 +79,14 @@ pub(super) async fn steps(
         };
         options.telemetry.step(step, done.is_err());
         if let Err(why) = done {
-            let permanent = error::code(&why).is_some_and(|code| matches!(code, 400 | 403 | 405 | 415 | 422));
-            return Err(Trouble { message: format!("{what}: {}", error::words(&why)), permanent });
+            let mut message = format!("{what}: {}", error::words(&why));
+            // What another hand has it keeps, until a person decides.
+            let kept = matches!(&why, kube::Error::Api(status) if conflicts(status));
+            if kept {
+                message += "; `graylane retry RELEASE --force-conflicts` takes these fields over";
+            }
+            let permanent = kept || error::code(&why).is_some_and(|code| matches!(code, 400 | 403 | 405 | 415 | 422));
+            return Err(Trouble { message, permanent });
         }
     }
     Ok(())
@@ -132,11 +138,12 @@ pub(super) async fn get(options: &Options, item: &InventoryItem) -> kube::Result
     api(options, item).get_opt(&item.name).await
 }
 
-/// Server-side apply. Other hands' fields are never taken; what our own patches of a rollout wrote is ours.
-pub(super) async fn apply(options: &Options, item: &InventoryItem, object: &Value) -> kube::Result<()> {
+/// Server-side apply. Other hands' fields are taken only where somebody has asked for it; what our own patches of a
+/// rollout wrote is ours.
+pub(super) async fn apply(options: &Options, item: &InventoryItem, object: &Value, force: bool) -> kube::Result<()> {
     let (api, params, object) = (api(options, item), PatchParams::apply(FIELD_MANAGER), &at_place(object));
     match api.patch(&item.name, &params, &Patch::Apply(object)).await {
-        Err(kube::Error::Api(status)) if status.code == 409 && only_ours(&status) => {
+        Err(kube::Error::Api(status)) if force && conflicts(&status) || only_ours(&status) => {
             api.patch(&item.name, &params.force(), &Patch::Apply(object)).await.map(drop)
         }
         done => done.map(drop),
@@ -144,10 +151,18 @@ pub(super) async fn apply(options: &Options, item: &InventoryItem, object: &Valu
 }
 
 /// Every conflict of an apply is with ourselves: a patch is another *operation*, and so another owner.
-fn only_ours(status: &kube::core::Status) -> bool {
-    let causes = status.details.as_ref().map(|d| d.causes.as_slice()).unwrap_or_default();
+fn only_ours(status: &Status) -> bool {
     let us = format!("conflict with \"{FIELD_MANAGER}\"");
-    !causes.is_empty() && causes.iter().all(|c| c.message.starts_with(&us))
+    conflicts(status) && causes(status).iter().all(|c| c.message.starts_with(&us))
+}
+
+/// Another manager has a field of the apply.
+fn conflicts(status: &Status) -> bool {
+    status.code == 409 && causes(status).iter().any(|c| c.reason == "FieldManagerConflict")
+}
+
+fn causes(status: &Status) -> &[StatusCause] {
+    status.details.as_ref().map(|d| d.causes.as_slice()).unwrap_or_default()
 }
 
 async fn create(options: &Options, item: &InventoryItem, object: &Value) -> kube::Result<()> {

@@ -93,7 +93,7 @@ async fn group(
             continue;
         }
         object["metadata"]["annotations"][label::APPLIED] = Value::from(digest);
-        act::apply(options, &key(&object), &object).await?;
+        act::apply(options, &key(&object), &object, false).await?;
     }
     for route in live.iter().filter(|r| !wanted.contains(&r.name_any())) {
         delete::<HttpRoute>(options, &route.name_any()).await?;
@@ -225,7 +225,7 @@ async fn keep_gateway(
     });
     if applied.as_ref() != Some(&digest) || !as_wanted {
         object["metadata"]["annotations"][label::APPLIED] = Value::from(digest);
-        act::apply(options, &key(&object), &object).await?;
+        act::apply(options, &key(&object), &object, false).await?;
     }
     Ok(None)
 }

@@ -2,7 +2,7 @@
 //! time has come. It asks for more rather than less: a look too many changes nothing.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -42,8 +42,8 @@ pub(super) struct Looker {
     cache: Cache,
     probes: Probes,
     wake: Arc<Wake>,
-    /// By release uid: what went wrong at the last try, and when it is tried again.
-    troubles: HashMap<String, (Trouble, Duration, Instant)>,
+    /// By release uid: what went wrong at the last try.
+    troubles: HashMap<String, Wrong>,
     /// Looking since then without a gap, and the last look.
     awake: (Timestamp, Timestamp),
     /// When each release (by uid) and each lane group is looked at again though nothing has changed.
@@ -51,6 +51,17 @@ pub(super) struct Looker {
     groups_due: HashMap<String, Instant>,
     /// Deployments that a release rolls, to its App.
     rolled: HashMap<Name, String>,
+}
+
+/// What went wrong at the last try of a release's steps.
+#[derive(Clone)]
+struct Wrong {
+    trouble: Trouble,
+    /// When they are tried again, and how long that is from the try.
+    at: Instant,
+    pause: Duration,
+    /// As they were asked for then: a person who asks for another try gets one.
+    retries: BTreeMap<String, u32>,
 }
 
 /// Whom a look concerns.
@@ -203,8 +214,9 @@ impl Looker {
 
     async fn release(&mut self, release: &Release, others: &[&Release]) -> Instant {
         let uid = release.uid().unwrap_or_default();
-        let trouble = self.troubles.get(&uid).cloned();
-        let told = trouble.as_ref().map(|t| &t.0);
+        let retries = &release.spec.control.retry;
+        let wrong = self.troubles.get(&uid).filter(|w| w.retries == *retries).cloned();
+        let told = wrong.as_ref().map(|w| &w.trouble);
         let decision = match self.decided(release, others, told).await {
             // Nothing fails by an App that has been mended meanwhile: watches do not tell in the order of writes.
             Ok(decision) if fails(release, &decision) && self.app_moved_on(release).await => {
@@ -233,8 +245,8 @@ impl Looker {
                 return Instant::now() + AGAIN.0;
             }
         }
-        if let Some((_, _, at)) = trouble.as_ref().filter(|t| t.2 > Instant::now()) {
-            return next.min(*at);
+        if let Some(wrong) = wrong.as_ref().filter(|w| w.at > Instant::now()) {
+            return next.min(wrong.at);
         }
         match act::steps(&self.options, &self.cache, &self.probes, release, &decision.steps).await {
             Ok(()) => {
@@ -246,11 +258,11 @@ impl Looker {
                     next = next.min(Instant::now() + AGAIN.0);
                 }
             }
-            Err(wrong) => {
-                tracing::warn!(release = release.name_any(), "{}", wrong.message);
-                let pause = trouble.map_or(AGAIN.0, |t| (t.1 * 2).min(AGAIN.1));
+            Err(trouble) => {
+                tracing::warn!(release = release.name_any(), "{}", trouble.message);
+                let pause = wrong.map_or(AGAIN.0, |w| (w.pause * 2).min(AGAIN.1));
                 let at = Instant::now() + pause;
-                self.troubles.insert(uid, (wrong, pause, at));
+                self.troubles.insert(uid, Wrong { trouble, at, pause, retries: retries.clone() });
                 // Once at once, so that the status tells it.
                 next = Instant::now() + GATHER;
             }

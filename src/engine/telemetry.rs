@@ -141,7 +141,7 @@ impl Telemetry {
         let kind = Kind {
             step: match step {
                 Step::SetEnvironment { .. } => "setEnvironment",
-                Step::Apply(_) => "apply",
+                Step::Apply { .. } => "apply",
                 Step::Patch { .. } => "patch",
                 Step::CreateJob(_) => "createJob",
                 Step::Delete(_) => "delete",

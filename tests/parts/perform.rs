@@ -151,7 +151,7 @@ async fn wishes_become_levels_and_the_last_one_is_told() {
         assert!(told.contains("let through already (allow batch 2 of prod by ann)"), "{told}");
     }
     for _ in 0..2 {
-        f.about("ann", "a-1", ReleaseWish::Retry { task: "prod".into() }, None).await.unwrap();
+        f.about("ann", "a-1", ReleaseWish::Retry { task: "prod".into(), force: false }, None).await.unwrap();
         f.about("ann", "a-1", ReleaseWish::Skip { task: "gate".into() }, None).await.unwrap();
     }
     let control = f.release("a-1").await.spec.control;
@@ -165,7 +165,7 @@ async fn wishes_become_levels_and_the_last_one_is_told() {
     for (wish, part) in [
         (ReleaseWish::Allow { task: "prod".into(), batch: 9 }, "has 2 batches"),
         (ReleaseWish::Allow { task: "gate".into(), batch: 1 }, "approval"),
-        (ReleaseWish::Retry { task: "gate".into() }, "nothing to retry"),
+        (ReleaseWish::Retry { task: "gate".into(), force: false }, "nothing to retry"),
         (ReleaseWish::Skip { task: "nil".into() }, "no task \"nil\""),
     ] {
         let told = f.about("ann", "a-1", wish, None).await.unwrap_err().to_string();

@@ -391,7 +391,7 @@ async fn what_is_wrong_is_told_at_its_task_and_a_foreign_hand_is_named() {
         "{why}"
     );
     apps.patch("a", &PatchParams::default(), &Patch::Merge(&whole)).await.unwrap();
-    rig.wish(&name, ReleaseWish::Retry { task: "deploy".into() }).await;
+    rig.wish(&name, ReleaseWish::Retry { task: "deploy".into(), force: false }).await;
     rig.phase(&name, "deploy", TaskPhase::Waiting).await;
     // Somebody sets an image while the latch holds: the next batch would roll what nobody approved.
     let foreign = json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "a:evil"}]}}}});
@@ -402,7 +402,7 @@ async fn what_is_wrong_is_told_at_its_task_and_a_foreign_hand_is_named() {
     let why = failed.status.unwrap().tasks[0].message.clone().unwrap();
     assert!(why.contains("a:evil") && why.contains("kubectl-set"), "{why}");
     assert_eq!(rig.pods("a-prod", "a:evil").await, 0);
-    rig.wish(&name, ReleaseWish::Retry { task: "deploy".into() }).await;
+    rig.wish(&name, ReleaseWish::Retry { task: "deploy".into(), force: false }).await;
     rig.ends(&name, ReleasePhase::Succeeded).await;
     assert_eq!(rig.pods("a-prod", "a:v2").await, 4);
     // A stage that is not there, made past the command line's own check.
@@ -410,6 +410,32 @@ async fn what_is_wrong_is_told_at_its_task_and_a_foreign_hand_is_named() {
     let made = rig.api::<Release>().create(&PostParams::default(), &Release::new("odd", spec)).await.unwrap();
     let odd = rig.ends(&made.name_any(), ReleasePhase::Failed).await;
     assert!(odd.status.unwrap().message.unwrap().contains("it has baseline, production"));
+}
+
+/// What another manager has is told with its name, and taken only by the attempt for which somebody asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_of_another_manager_are_taken_only_when_asked() {
+    let rig = Rig::new().await;
+    rig.engine("one");
+    let theirs = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a-prod"}, "data": {"env": "x"}});
+    let maps = rig.api::<ConfigMap>();
+    maps.patch("a-prod", &PatchParams::apply("gitops"), &Patch::Apply(&theirs)).await.unwrap();
+    let name = rig.start("baseline", "a:v1").await;
+    let is_theirs = async || maps.get("a-prod").await.unwrap().data.unwrap()["env"] == "x";
+    for (attempt, force) in [(1, false), (2, true)] {
+        let fails = |r: &Release| {
+            r.status.as_ref().and_then(|s| s.tasks.first()).is_some_and(|t| {
+                let why = t.message.as_deref().unwrap_or_default();
+                let told = ["ConfigMap demo/a-prod", "\"gitops\"", ".data.env", "--force-conflicts"];
+                t.attempt == attempt && t.phase == TaskPhase::Failed && told.iter().all(|w| why.contains(w))
+            })
+        };
+        rig.until(&name, "the conflict", fails).await;
+        assert!(is_theirs().await);
+        rig.wish(&name, ReleaseWish::Retry { task: "deploy".into(), force }).await;
+    }
+    rig.ends(&name, ReleasePhase::Succeeded).await;
+    assert!(!is_theirs().await);
 }
 
 /// Two releases begun in one instant: exactly one takes the environment.

@@ -128,14 +128,18 @@ fn apply(release: &Release, wish: &ReleaseWish, control: &mut Control) -> Result
             *level = *batch;
             if task.kind == "proceed" { format!("proceed with {of}") } else { format!("allow batch {batch} of {of}") }
         }
-        ReleaseWish::Retry { task: of } => {
+        ReleaseWish::Retry { task: of, force } => {
             let task = task(of)?;
             if task.phase != TaskPhase::Failed {
                 return Err(ends(task, "retry"));
             }
             // As many retries as there were attempts: said twice, it is one.
-            control.retry.insert(of.clone(), task.attempt.max(1));
-            format!("retry {of}")
+            let retries = task.attempt.max(1);
+            control.retry.insert(of.clone(), retries);
+            if *force {
+                control.take_over.insert(of.clone(), retries + 1);
+            }
+            format!("retry {of}{}", if *force { ", taking over what conflicts" } else { "" })
         }
         ReleaseWish::Skip { task: of } => {
             let task = task(of)?;

@@ -231,7 +231,8 @@ impl<'a> Deploy<'a> {
             waits.push(format!("waits for the old {} {} to be gone", item.kind, item.name));
         } else if !hold {
             waits.push(format!("applies {} {}", item.kind, item.name));
-            run.steps.push(Step::Apply(marked(run, object, seen)));
+            let object = marked(run, object, seen);
+            run.steps.push(Step::Apply { object, force: run.takes_over(self.index) });
         }
         false
     }
@@ -303,7 +304,7 @@ impl<'a> Deploy<'a> {
             match next {
                 Move::Create => {
                     looked.waits.push(told(format!("makes Deployment {}", item.name)));
-                    steps.push(Step::Apply(marked.clone()));
+                    steps.push(Step::Apply { object: marked.clone(), force: false });
                 }
                 Move::Patch(patch, why) => {
                     looked.waits.push(told(why.into()));

@@ -266,6 +266,12 @@ impl<'a> Run<'a> {
         self.history("engine", format!("attempt {attempt}"), Some(&name), None);
     }
 
+    /// Somebody has asked that this attempt takes fields of other managers.
+    pub(super) fn takes_over(&self, index: usize) -> bool {
+        let task = &self.status.tasks[index];
+        self.spec().control.take_over.get(&task.name) == Some(&task.attempt)
+    }
+
     /// The time it was held does not count against a batch.
     fn resumed(&mut self, index: usize) {
         let at = self.at();

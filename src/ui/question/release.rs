@@ -262,7 +262,7 @@ fn failed<'a>(model: &'a Model, name: &str, release: &'a Release, word: &str) ->
 pub(super) fn retry(model: &Model) -> Asked {
     let (name, release) = selected(model)?;
     let task = failed(model, name, release, "retry")?;
-    let retry = ReleaseWish::Retry { task: task.name.clone() };
+    let retry = ReleaseWish::Retry { task: task.name.clone(), force: false };
     let mut question = wish(model, name, format!("Try {} of {name} again?", task.name), "Retry", retry, "retry sent");
     question.fact("task", format!("{}, attempt {}", task.name, task.attempt));
     if let Some(message) = &task.message {

@@ -59,7 +59,7 @@ fn check(c: &Cluster, step: &Step) {
     let approved = c.approvals.iter().any(|a| a.spec.task == "gate" && a.spec.decision == Pass);
     let ours = |item: &InventoryItem| item.name.starts_with(GRAY);
     match step {
-        Step::Apply(object) => {
+        Step::Apply { object, .. } => {
             assert!(passed("gate") && approved, "applied without approval: {object}");
             if object["metadata"]["name"].as_str().is_some_and(|n| n.starts_with(PROD)) {
                 assert!(passed("go"), "production before somebody said so");

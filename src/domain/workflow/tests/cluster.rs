@@ -161,7 +161,7 @@ impl Cluster {
                 let all = &mut self.app.status.as_mut().unwrap().environments;
                 all.insert(environment.clone(), (**status).clone());
             }
-            Step::Apply(object) => self.apply(object),
+            Step::Apply { object, .. } => self.apply(object),
             Step::Patch { deployment, patch, .. } => {
                 let sim = self.sims.get_mut(deployment).expect("patched what is not there");
                 if sim.patch(patch).is_ok() {
