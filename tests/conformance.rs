@@ -27,5 +27,7 @@ mod objects;
 mod patching;
 #[path = "conformance/rollouts.rs"]
 mod rollouts;
+#[path = "conformance/statefulsets.rs"]
+mod statefulsets;
 #[path = "conformance/story.rs"]
 mod story;

@@ -7,7 +7,7 @@
 use cache::{Cache, Key};
 use events::Recorder;
 use futures::future::BoxFuture;
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -28,6 +28,7 @@ pub mod job;
 pub mod pods;
 pub mod queue;
 pub mod replicaset;
+mod statefulset;
 pub mod write;
 
 /// What all controllers share.
@@ -35,6 +36,8 @@ pub struct Shared {
     pub client: Client,
     pub deployments: Cache<Deployment>,
     pub sets: Cache<ReplicaSet>,
+    pub stateful: Cache<StatefulSet>,
+    pub revisions: Cache<ControllerRevision>,
     pub pods: Cache<Pod>,
     pub services: Cache<Service>,
     pub slices: Cache<EndpointSlice>,
@@ -49,7 +52,8 @@ impl Shared {
     }
 }
 
-const COMPONENTS: [&str; 3] = ["deployment-controller", "replicaset-controller", "job-controller"];
+const COMPONENTS: [&str; 4] =
+    ["deployment-controller", "replicaset-controller", "statefulset-controller", "job-controller"];
 
 /// Start all controllers; they end soon after `stop` (wait for them on `tracker`).
 pub fn spawn(client: Client, tracker: &TaskTracker, stop: &CancellationToken) {
@@ -58,6 +62,8 @@ pub fn spawn(client: Client, tracker: &TaskTracker, stop: &CancellationToken) {
         client: client.clone(),
         deployments: Cache::default(),
         sets: Cache::default(),
+        stateful: Cache::default(),
+        revisions: Cache::default(),
         pods: Cache::default(),
         services: Cache::default(),
         slices: Cache::default(),
@@ -66,6 +72,7 @@ pub fn spawn(client: Client, tracker: &TaskTracker, stop: &CancellationToken) {
     });
     start(&shared, tracker, stop, "deployment", deployment::watch, |s, k| Box::pin(deployment::look(s, k)));
     start(&shared, tracker, stop, "replicaset", replicaset::watch, |s, k| Box::pin(replicaset::look(s, k)));
+    start(&shared, tracker, stop, "statefulset", statefulset::watch, |s, k| Box::pin(statefulset::look(s, k)));
     start(&shared, tracker, stop, "endpoints", endpoints::watch, |s, k| Box::pin(endpoints::look(s, k)));
     start(&shared, tracker, stop, "job", job::watch, |s, k| Box::pin(job::look(s, k)));
     garbage::spawn(client.clone(), tracker, stop);
@@ -75,6 +82,8 @@ pub fn spawn(client: Client, tracker: &TaskTracker, stop: &CancellationToken) {
     tracker.spawn(shared.jobs.clone().run(Api::all(client.clone()), stop.clone()));
     tracker.spawn(shared.deployments.clone().run(Api::all(client.clone()), stop.clone()));
     tracker.spawn(shared.sets.clone().run(Api::all(client.clone()), stop.clone()));
+    tracker.spawn(shared.stateful.clone().run(Api::all(client.clone()), stop.clone()));
+    tracker.spawn(shared.revisions.clone().run(Api::all(client.clone()), stop.clone()));
     tracker.spawn(shared.pods.clone().run(Api::all(client), stop.clone()));
 }
 
@@ -94,6 +103,8 @@ fn start(
         let all = async {
             shared.deployments.ready().await;
             shared.sets.ready().await;
+            shared.stateful.ready().await;
+            shared.revisions.ready().await;
             shared.pods.ready().await;
             shared.services.ready().await;
             shared.slices.ready().await;

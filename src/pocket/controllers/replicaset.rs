@@ -172,7 +172,7 @@ async fn manage(shared: &Shared, rs: &ReplicaSet, api: &Api<Pod>) -> Option<kube
     failed
 }
 
-fn ending(error: &kube::Error) -> bool {
+pub(super) fn ending(error: &kube::Error) -> bool {
     let cause = |s: &Status| s.message.contains("being terminated") || s.code == 404;
     matches!(error, kube::Error::Api(s) if cause(s))
 }

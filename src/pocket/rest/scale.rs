@@ -39,6 +39,11 @@ fn selector_text(selector: &Value) -> String {
 
 fn scale_of(object: &Value, paths: &ScalePaths) -> Value {
     let metadata = &object["metadata"];
+    // Zero is not said of what is wanted.
+    let wanted = match at(object, &paths.spec).as_i64().unwrap_or(0) {
+        0 => json!({}),
+        n => json!({"replicas": n}),
+    };
     let mut scale = json!({
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
@@ -49,7 +54,7 @@ fn scale_of(object: &Value, paths: &ScalePaths) -> Value {
             "resourceVersion": metadata["resourceVersion"],
             "creationTimestamp": metadata["creationTimestamp"],
         },
-        "spec": {"replicas": at(object, &paths.spec).as_i64().unwrap_or(0)},
+        "spec": wanted,
         "status": {"replicas": at(object, &paths.status).as_i64().unwrap_or(0)},
     });
     let selector = match &paths.selector {

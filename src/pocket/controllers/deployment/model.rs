@@ -138,18 +138,19 @@ pub fn same_template(a: &PodTemplateSpec, b: &PodTemplateSpec) -> bool {
     canonical(a) == canonical(b)
 }
 
-/// The template's hash in the alphabet of Kubernetes' safe names; `collisions` salts it.
+/// The template's hash; `collisions` salts it.
 pub fn template_hash(template: &PodTemplateSpec, collisions: i32) -> String {
+    let text = canonical(template).to_string();
+    let salt = collisions.to_le_bytes();
+    safe_hash(&[text.as_bytes(), if collisions > 0 { &salt } else { &[] }])
+}
+
+/// A hash in the alphabet of Kubernetes' safe names.
+pub fn safe_hash(parts: &[&[u8]]) -> String {
     const SAFE: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     let mut hash: u32 = 0x811c_9dc5;
-    let mut eat = |bytes: &[u8]| {
-        for byte in bytes {
-            hash = (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
-        }
-    };
-    eat(canonical(template).to_string().as_bytes());
-    if collisions > 0 {
-        eat(&collisions.to_le_bytes());
+    for byte in parts.iter().copied().flatten() {
+        hash = (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
     }
     hash.to_string().bytes().map(|b| char::from(SAFE[usize::from(b) % SAFE.len()])).collect()
 }

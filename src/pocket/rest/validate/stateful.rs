@@ -98,6 +98,8 @@ pub(super) fn revision(object: &Value, old: Option<&Value>, problems: &mut Vec<F
         problems.push(FieldError::required("data", "data is mandatory"));
     }
     if old.is_some_and(|old| old["data"] != object["data"]) {
-        problems.push(FieldError::invalid("data", &object["data"], IMMUTABLE));
+        let mut shown = object["data"].clone();
+        shown.sort_all_objects();
+        problems.push(FieldError::invalid("data", &shown, IMMUTABLE));
     }
 }

@@ -1,0 +1,181 @@
+//! StatefulSets: pods with names that stay, made and replaced one after the other. `history` says which two templates
+//! are in play, `plan` what to do about the pods; this file reads and writes.
+
+use super::Shared;
+use super::cache::{Key, key};
+use super::events::about;
+use super::pods::{controlled_by, controller, selects};
+use super::queue::{Outcome, Queue};
+use super::write;
+use futures::future::join_all;
+use history::{Pair, Step};
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::{Api, ResourceExt};
+use plan::{Action, Input};
+use serde_json::json;
+use std::sync::Arc;
+
+mod claim;
+mod history;
+mod model;
+mod plan;
+
+#[cfg(test)]
+mod simulator;
+#[cfg(test)]
+mod tests;
+
+const COMPONENT: &str = "statefulset-controller";
+/// Of one look: each collision of names takes one.
+const TRIES: usize = 10;
+
+pub(super) fn watch(shared: &Shared, queue: Queue) {
+    let q = queue.clone();
+    shared.stateful.on_change(move |old, new| q.add(key(&new.or(old).expect("a change has an object").metadata)));
+    let sets = shared.stateful.clone();
+    shared.pods.on_change(move |old, new| {
+        for pod in [old, new].into_iter().flatten() {
+            let namespace = pod.namespace().unwrap_or_default();
+            match controller(&pod.metadata) {
+                Some(owner) if owner.kind == "StatefulSet" => queue.add((namespace, owner.name.clone())),
+                Some(_) => {}
+                None => sets
+                    .list(&namespace)
+                    .iter()
+                    .filter(|set| set.spec.as_ref().is_some_and(|s| selects(&s.selector, &pod.metadata)))
+                    .for_each(|set| queue.add(key(&set.metadata))),
+            }
+        }
+    });
+}
+
+pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
+    let Some(set) = shared.stateful.get(&at) else {
+        return Ok(None);
+    };
+    if set.metadata.deletion_timestamp.is_none() {
+        claim::all(&shared, &set).await?;
+    }
+    let mut collisions = set.status.as_ref().and_then(|s| s.collision_count).unwrap_or(0);
+    let Some(pair) = revisions(&shared, &set, &mut collisions).await? else {
+        return Ok(None);
+    };
+    let pods = own_pods(&shared, &set);
+    let plan = plan::plan(&Input { set: &set, pair: &pair, collisions, pods: &pods, now: Timestamp::now() });
+    let api: Api<Pod> = Api::namespaced(shared.client.clone(), &at.0);
+    let done = join_all(plan.actions.into_iter().map(|action| act(&shared, &set, &api, action))).await;
+    let failed = done.into_iter().find_map(Result::err);
+    let sets: Api<StatefulSet> = Api::namespaced(shared.client.clone(), &at.0);
+    let written = write::status(&sets, &*set, set.status.as_ref(), &plan.status).await;
+    if let Some(set) = write::gone_is_fine(written)?.flatten() {
+        shared.stateful.remember(&set);
+    }
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    forget_old(&shared, &set, &pair, &pods).await?;
+    Ok(plan.requeue)
+}
+
+fn own_pods(shared: &Shared, set: &StatefulSet) -> Vec<Arc<Pod>> {
+    let mut pods = shared.pods.list(&set.namespace().unwrap_or_default());
+    pods.retain(|p| controlled_by(&p.metadata, set.metadata.uid.as_deref()));
+    pods
+}
+
+fn own_revisions(shared: &Shared, set: &StatefulSet) -> Vec<ControllerRevision> {
+    let all = shared.revisions.list(&set.namespace().unwrap_or_default());
+    let own = all.iter().filter(|r| controlled_by(&r.metadata, set.metadata.uid.as_deref()));
+    let mut own: Vec<ControllerRevision> = own.map(|r| (**r).clone()).collect();
+    history::sort(&mut own);
+    own
+}
+
+/// The two templates in play, written down where they are not yet. None of a set that goes before it had any.
+async fn revisions(shared: &Shared, set: &StatefulSet, collisions: &mut i32) -> Result<Option<Pair>, kube::Error> {
+    let api: Api<ControllerRevision> = Api::namespaced(shared.client.clone(), &set.namespace().unwrap_or_default());
+    let mut last = None;
+    for _ in 0..TRIES {
+        let known = own_revisions(shared, set);
+        match history::next(set, &known, *collisions) {
+            Step::Known(pair) => return Ok(Some(*pair)),
+            _ if set.metadata.deletion_timestamp.is_some() => return Ok(None),
+            Step::Create(new) => match api.create(&PostParams::default(), &new).await {
+                Ok(made) => shared.revisions.remember(&made),
+                Err(error) if write::is_code(&error, 409) => {
+                    match api.get_opt(&new.name_any()).await? {
+                        Some(other) if history::same(&other, &new) => shared.revisions.remember(&other),
+                        // Another template of the same name: the next hash needs more salt.
+                        Some(_) => *collisions += 1,
+                        None => {}
+                    }
+                    last = Some(error);
+                }
+                Err(error) => return Err(error),
+            },
+            Step::Renumber { name, resource_version, revision } => {
+                let patch = json!({"metadata": {"resourceVersion": resource_version}, "revision": revision});
+                let changed = api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+                shared.revisions.remember(&changed);
+            }
+        }
+    }
+    last.map_or(Ok(None), Err)
+}
+
+/// Revisions that nothing stands on, beyond the limit; the lowest first.
+async fn forget_old(shared: &Shared, set: &StatefulSet, pair: &Pair, pods: &[Arc<Pod>]) -> Result<(), kube::Error> {
+    if set.metadata.deletion_timestamp.is_some() {
+        return Ok(());
+    }
+    let api: Api<ControllerRevision> = Api::namespaced(shared.client.clone(), &set.namespace().unwrap_or_default());
+    for old in history::superfluous(set, own_revisions(shared, set), pair, pods) {
+        let uid = Preconditions { uid: old.uid(), resource_version: None };
+        let params = DeleteParams::default().preconditions(uid);
+        write::gone_is_fine(api.delete(&old.name_any(), &params).await)?;
+        shared.revisions.forget(&old);
+    }
+    Ok(())
+}
+
+async fn act(shared: &Shared, set: &StatefulSet, api: &Api<Pod>, action: Action) -> Result<(), kube::Error> {
+    let (verb, name, done) = match action {
+        Action::Create(pod) => {
+            let made = api.create(&PostParams::default(), &pod).await;
+            (Some("Create"), pod.name_any(), made.map(|pod| shared.pods.remember(&pod)))
+        }
+        Action::Delete(pod) => {
+            let uid = Preconditions { uid: pod.uid(), resource_version: None };
+            let answer = api.delete(&pod.name_any(), &DeleteParams::default().preconditions(uid)).await;
+            let done = write::gone_is_fine(answer.map(|answer| answer.left())).map(|left| match left.flatten() {
+                Some(dying) if dying.metadata.deletion_timestamp.is_some() => shared.pods.remember(&dying),
+                _ => shared.pods.forget(&pod),
+            });
+            (Some("Delete"), pod.name_any(), done)
+        }
+        Action::Name { pod, labels } => {
+            let patch = json!({"metadata": {"uid": pod.uid(), "labels": labels}});
+            let done = api.patch(&pod.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await;
+            let done = write::gone_is_fine(done).map(|pod| pod.into_iter().for_each(|pod| shared.pods.remember(&pod)));
+            (None, pod.name_any(), done)
+        }
+    };
+    let events = shared.events(COMPONENT);
+    match (&done, verb) {
+        (Ok(()), Some(verb)) => {
+            let text = format!("{verb} Pod {name} in StatefulSet {} successful", set.name_any());
+            events.normal(about(set), &format!("Successful{verb}"), text);
+        }
+        // A namespace on its way out takes nothing new, and that is no news.
+        (Err(error), _) if super::replicaset::ending(error) => return Ok(()),
+        (Err(error), Some(verb)) if !write::is_code(error, 409) => {
+            let text = format!("{verb} Pod {name} in StatefulSet {} failed error: {error}", set.name_any());
+            events.warning(about(set), &format!("Failed{verb}"), text);
+        }
+        _ => {}
+    }
+    done
+}

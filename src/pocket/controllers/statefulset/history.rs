@@ -1,0 +1,135 @@
+//! A set's templates, past and present, as ControllerRevisions: which is current, which is being rolled out, which may
+//! be forgotten.
+
+use super::super::deployment::model::safe_hash;
+use super::model;
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
+use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
+use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
+use kube::ResourceExt;
+use kube::api::ObjectMeta;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+const HASH: &str = "controller.kubernetes.io/hash";
+/// Of a set's name within a revision's.
+const LONGEST: usize = 223;
+
+/// A template and the name of its revision.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Revision {
+    pub name: String,
+    pub template: PodTemplateSpec,
+}
+
+/// What the pods are, and what they shall be.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Pair {
+    pub current: Revision,
+    pub update: Revision,
+}
+
+#[derive(Debug)]
+pub(super) enum Step {
+    /// All is written down.
+    Known(Box<Pair>),
+    Create(Box<ControllerRevision>),
+    /// An old template is wanted again: its revision gets the highest number.
+    Renumber {
+        name: String,
+        resource_version: Option<String>,
+        revision: i64,
+    },
+}
+
+/// The oldest first; times and names settle what numbers cannot.
+pub(super) fn sort(revisions: &mut [ControllerRevision]) {
+    let made = |r: &ControllerRevision| r.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |t| t.0);
+    revisions.sort_by_key(|r| (r.revision, made(r), r.metadata.name.clone()));
+}
+
+/// A patch that brings the template back, as `kubectl rollout undo` sends it.
+fn data(template: &PodTemplateSpec) -> Value {
+    let mut template = serde_json::to_value(template).unwrap_or_default();
+    template["$patch"] = "replace".into();
+    let mut data = json!({"spec": {"template": template}});
+    data.sort_all_objects();
+    data
+}
+
+fn data_of(revision: &ControllerRevision) -> Option<&Value> {
+    revision.data.as_ref().map(|raw| &raw.0)
+}
+
+/// Do they say the same?
+pub(super) fn same(a: &ControllerRevision, b: &ControllerRevision) -> bool {
+    data_of(a) == data_of(b)
+}
+
+fn read(revision: &ControllerRevision) -> Revision {
+    let mut template = data_of(revision).map_or(Value::Null, |data| data["spec"]["template"].clone());
+    template.as_object_mut().map(|template| template.shift_remove("$patch"));
+    Revision { name: revision.name_any(), template: serde_json::from_value(template).unwrap_or_default() }
+}
+
+/// A revision of the template as it stands; `collisions` salts its name.
+fn new(set: &StatefulSet, number: i64, collisions: i32) -> ControllerRevision {
+    let template = set.spec.as_ref().map(|s| s.template.clone()).unwrap_or_default();
+    let data = data(&template);
+    let hash = safe_hash(&[data.to_string().as_bytes(), collisions.to_string().as_bytes()]);
+    let mut labels = template.metadata.and_then(|m| m.labels).unwrap_or_default();
+    labels.insert(HASH.into(), hash.clone());
+    let parent: String = set.name_any().chars().take(LONGEST).collect();
+    ControllerRevision {
+        metadata: ObjectMeta {
+            name: Some(format!("{parent}-{hash}")),
+            namespace: set.namespace(),
+            labels: Some(labels),
+            annotations: set.metadata.annotations.clone(),
+            owner_references: Some(vec![model::owner(set)]),
+            ..ObjectMeta::default()
+        },
+        data: Some(RawExtension(data)),
+        revision: number,
+    }
+}
+
+/// `known` is sorted.
+pub(super) fn next(set: &StatefulSet, known: &[ControllerRevision], collisions: i32) -> Step {
+    let number = known.last().map_or(1, |last| last.revision + 1);
+    let wanted = new(set, number, collisions);
+    let Some(last) = known.last() else {
+        return Step::Create(Box::new(wanted));
+    };
+    match known.iter().rfind(|r| same(r, &wanted)) {
+        None => Step::Create(Box::new(wanted)),
+        Some(equal) if same(equal, last) => {
+            let update = read(last);
+            let current = set.status.as_ref().and_then(|s| s.current_revision.as_deref());
+            let current = known.iter().find(|r| r.metadata.name.as_deref() == current).map(read);
+            Step::Known(Box::new(Pair { current: current.unwrap_or_else(|| update.clone()), update }))
+        }
+        Some(equal) => {
+            Step::Renumber { name: equal.name_any(), resource_version: equal.resource_version(), revision: number }
+        }
+    }
+}
+
+/// Those beyond the limit that no pod and neither of the two is of; `known` is sorted.
+pub(super) fn superfluous(
+    set: &StatefulSet,
+    known: Vec<ControllerRevision>,
+    pair: &Pair,
+    pods: &[Arc<Pod>],
+) -> Vec<ControllerRevision> {
+    let live = |name: &str| {
+        name == pair.current.name || name == pair.update.name || pods.iter().any(|p| model::revision(p) == name)
+    };
+    let mut past: Vec<_> = known.into_iter().filter(|r| !live(&r.name_any())).collect();
+    let limit = set.spec.as_ref().and_then(|s| s.revision_history_limit).unwrap_or(10);
+    // A negative limit is none.
+    let keep = usize::try_from(limit).unwrap_or(usize::MAX);
+    past.truncate(past.len().saturating_sub(keep));
+    past
+}

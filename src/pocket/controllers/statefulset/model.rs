@@ -1,0 +1,133 @@
+//! What the controller reads off a StatefulSet and its pods, and the pods it makes.
+
+use super::super::pods::{available_in, phase, ready};
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetUpdateStrategy};
+use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::ResourceExt;
+use kube::api::ObjectMeta;
+use std::collections::BTreeMap;
+
+pub(super) const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
+pub(super) const POD_INDEX: &str = "apps.kubernetes.io/pod-index";
+pub(super) const REVISION: &str = "controller-revision-hash";
+
+pub(super) fn replicas(set: &StatefulSet) -> i32 {
+    set.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1)
+}
+
+/// The first ordinal.
+pub(super) fn start(set: &StatefulSet) -> i32 {
+    set.spec.as_ref().and_then(|s| s.ordinals.as_ref()).and_then(|o| o.start).unwrap_or(0)
+}
+
+pub(super) fn min_ready(set: &StatefulSet) -> i32 {
+    set.spec.as_ref().and_then(|s| s.min_ready_seconds).unwrap_or(0)
+}
+
+/// One after the other, each available before the next.
+pub(super) fn ordered(set: &StatefulSet) -> bool {
+    set.spec.as_ref().and_then(|s| s.pod_management_policy.as_deref()) != Some("Parallel")
+}
+
+fn strategy(set: &StatefulSet) -> Option<&StatefulSetUpdateStrategy> {
+    set.spec.as_ref()?.update_strategy.as_ref()
+}
+
+pub(super) fn on_delete(set: &StatefulSet) -> bool {
+    strategy(set).and_then(|s| s.type_.as_deref()) == Some("OnDelete")
+}
+
+fn rolling(set: &StatefulSet) -> Option<&RollingUpdateStatefulSetStrategy> {
+    strategy(set)?.rolling_update.as_ref()
+}
+
+/// How many pods, from the first, an update leaves alone.
+pub(super) fn partition(set: &StatefulSet) -> i32 {
+    rolling(set).and_then(|r| r.partition).unwrap_or(0)
+}
+
+/// Whether a pod that is missing is made as it was before the update.
+pub(super) fn made_as_before(set: &StatefulSet, ordinal: i32) -> bool {
+    let below = match rolling(set) {
+        Some(rolling) => rolling.partition.unwrap_or(0),
+        None if on_delete(set) => 0,
+        // Without a partition: as many as were counted as not updated yet.
+        None => set.status.as_ref().and_then(|s| s.current_replicas).unwrap_or(0),
+    };
+    ordinal < start(set).saturating_add(below)
+}
+
+/// A pod's place, by its name, if it bears this set's name.
+pub(super) fn ordinal(set: &StatefulSet, pod: &Pod) -> Option<i32> {
+    let name = pod.metadata.name.as_deref()?;
+    let (parent, digits) = name.rsplit_once('-')?;
+    let number = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten();
+    number.filter(|_| Some(parent) == set.metadata.name.as_deref())
+}
+
+pub(super) fn revision(pod: &Pod) -> &str {
+    pod.metadata.labels.as_ref().and_then(|l| l.get(REVISION)).map_or("", String::as_str)
+}
+
+pub(super) fn terminating(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_some()
+}
+
+pub(super) fn running_and_ready(pod: &Pod) -> bool {
+    phase(pod) == "Running" && ready(pod)
+}
+
+/// Running, and Ready for as long as asked.
+pub(super) fn running_and_available(set: &StatefulSet, pod: &Pod, now: Timestamp) -> bool {
+    let wait = min_ready(set);
+    running_and_ready(pod) && (wait == 0 || available_in(pod, wait, now).is_some_and(|left| left.is_zero()))
+}
+
+pub(super) fn unavailable(set: &StatefulSet, pod: &Pod, now: Timestamp) -> bool {
+    terminating(pod) || !running_and_available(set, pod, now)
+}
+
+pub(super) fn owner(set: &StatefulSet) -> OwnerReference {
+    OwnerReference {
+        api_version: "apps/v1".into(),
+        kind: "StatefulSet".into(),
+        name: set.name_any(),
+        uid: set.uid().unwrap_or_default(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    }
+}
+
+/// The labels that tell a pod's place.
+pub(super) fn identity(set: &StatefulSet, ordinal: i32) -> BTreeMap<String, String> {
+    let name = format!("{}-{ordinal}", set.name_any());
+    [(POD_NAME.into(), name), (POD_INDEX.into(), ordinal.to_string())].into()
+}
+
+pub(super) fn new_pod(set: &StatefulSet, template: &PodTemplateSpec, revision: &str, ordinal: i32) -> Pod {
+    let meta = template.metadata.clone().unwrap_or_default();
+    let name = format!("{}-{ordinal}", set.name_any());
+    let mut labels = meta.labels.unwrap_or_default();
+    labels.extend(identity(set, ordinal));
+    labels.insert(REVISION.into(), revision.into());
+    let service = set.spec.as_ref().and_then(|s| s.service_name.clone());
+    let mut spec = template.spec.clone().unwrap_or_default();
+    spec.hostname = Some(name.clone());
+    spec.subdomain = service.filter(|name| !name.is_empty());
+    Pod {
+        metadata: ObjectMeta {
+            name: Some(name),
+            generate_name: Some(format!("{}-", set.name_any())),
+            namespace: set.namespace(),
+            labels: Some(labels),
+            annotations: meta.annotations,
+            finalizers: meta.finalizers,
+            owner_references: Some(vec![owner(set)]),
+            ..ObjectMeta::default()
+        },
+        spec: Some(spec),
+        status: None,
+    }
+}

@@ -1,0 +1,210 @@
+//! One look at a set: which pods to make or delete, what to tell. No I/O; Kubernetes' algorithm, step for step.
+
+use super::super::pods::{available_in, phase};
+use super::history::Pair;
+use super::model::{self, running_and_available, running_and_ready, terminating, unavailable};
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
+use k8s_openapi::api::core::v1::Pod;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) struct Input<'a> {
+    pub set: &'a StatefulSet,
+    pub pair: &'a Pair,
+    pub collisions: i32,
+    /// The set's own, in no order.
+    pub pods: &'a [Arc<Pod>],
+    pub now: Timestamp,
+}
+
+#[derive(Debug)]
+pub(super) enum Action {
+    Create(Box<Pod>),
+    Delete(Arc<Pod>),
+    /// Labels that tell its place were lost.
+    Name {
+        pod: Arc<Pod>,
+        labels: BTreeMap<String, String>,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub actions: Vec<Action>,
+    pub status: StatefulSetStatus,
+    /// When the next pod becomes available by time alone.
+    pub requeue: Option<Duration>,
+}
+
+/// Something must happen first: in an ordered set nothing else is done.
+struct Wait;
+type Go = Result<(), Wait>;
+
+struct Look<'a> {
+    input: &'a Input<'a>,
+    ordered: bool,
+    /// One place for each ordinal.
+    places: Vec<Option<&'a Arc<Pod>>>,
+    /// Those without a place, the highest first.
+    condemned: Vec<&'a Arc<Pod>>,
+    actions: Vec<Action>,
+}
+
+pub(super) fn plan(input: &Input) -> Plan {
+    let set = input.set;
+    let count = usize::try_from(model::replicas(set)).unwrap_or(0);
+    let mut look =
+        Look { input, ordered: model::ordered(set), places: vec![None; count], condemned: vec![], actions: vec![] };
+    for pod in input.pods {
+        let Some(ordinal) = model::ordinal(set, pod) else { continue };
+        let at = usize::try_from(ordinal - model::start(set)).ok();
+        match at.and_then(|at| look.places.get_mut(at)) {
+            Some(place) => *place = Some(pod),
+            None => look.condemned.push(pod),
+        }
+    }
+    look.condemned.sort_by_key(|pod| std::cmp::Reverse(model::ordinal(set, pod)));
+    let mut status = counts(input);
+    if set.metadata.deletion_timestamp.is_none() {
+        let replaced = look.fill().and_then(|()| look.scale_down()).map(|()| look.update());
+        if matches!(replaced, Ok(true)) {
+            // The pod that goes counts no more as one that is still current.
+            status.current_replicas = status.current_replicas.map(|n| n - 1).filter(|n| *n > 0);
+        }
+    }
+    complete(set, &mut status);
+    Plan { actions: look.actions, status, requeue: alarm(input) }
+}
+
+impl Look<'_> {
+    fn is_unavailable(&self, pod: &Pod) -> bool {
+        unavailable(self.input.set, pod, self.input.now)
+    }
+
+    fn is_available(&self, pod: &Pod) -> bool {
+        running_and_available(self.input.set, pod, self.input.now)
+    }
+
+    fn waits(&self, reason: bool) -> Go {
+        if reason && self.ordered { Err(Wait) } else { Ok(()) }
+    }
+
+    /// Every place has a pod; in an ordered set each is available before the next is looked at.
+    fn fill(&mut self) -> Go {
+        for at in 0..self.places.len() {
+            self.place(at)?;
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, at: usize) -> Go {
+        let Input { set, pair, .. } = self.input;
+        let ordinal = model::start(set).saturating_add(i32::try_from(at).unwrap_or(i32::MAX));
+        let Some(pod) = self.places[at] else {
+            let of = if model::made_as_before(set, ordinal) { &pair.current } else { &pair.update };
+            let new = model::new_pod(set, &of.template, &of.name, ordinal);
+            self.actions.push(Action::Create(Box::new(new)));
+            return self.waits(true);
+        };
+        if matches!(phase(pod), "Failed" | "Succeeded") {
+            if !terminating(pod) {
+                self.actions.push(Action::Delete(pod.clone()));
+            }
+            return self.waits(true);
+        }
+        self.waits(terminating(pod) || !self.is_available(pod))?;
+        let labels = pod.metadata.labels.clone().unwrap_or_default();
+        let identity = model::identity(set, ordinal);
+        if identity.iter().any(|(key, value)| labels.get(key) != Some(value)) {
+            self.actions.push(Action::Name { pod: pod.clone(), labels: identity });
+        }
+        Ok(())
+    }
+
+    /// Pods without a place go, in an ordered set one after the other from the highest.
+    fn scale_down(&mut self) -> Go {
+        let first_unavailable = match self.places.iter().flatten().find(|p| self.is_unavailable(p)) {
+            Some(pod) => Some(*pod),
+            None => self.condemned.iter().rev().find(|p| self.is_unavailable(p)).copied(),
+        };
+        for pod in self.condemned.clone() {
+            if terminating(pod) {
+                self.waits(true)?;
+                continue;
+            }
+            let first = first_unavailable.is_some_and(|first| Arc::ptr_eq(first, pod));
+            self.waits(!self.is_available(pod) && !first)?;
+            self.actions.push(Action::Delete(pod.clone()));
+            self.waits(true)?;
+        }
+        Ok(())
+    }
+
+    /// The highest pod that is not as it shall be goes, if all above it are available. Whether one did.
+    fn update(&mut self) -> bool {
+        if model::on_delete(self.input.set) {
+            return false;
+        }
+        let from = usize::try_from(model::partition(self.input.set)).unwrap_or(0);
+        for place in self.places.iter().skip(from).rev() {
+            // One that is only just being made is waited for.
+            let Some(pod) = *place else { return false };
+            if model::revision(pod) != self.input.pair.update.name && !terminating(pod) {
+                let going = self.actions.iter().any(|a| matches!(a, Action::Delete(p) if Arc::ptr_eq(p, pod)));
+                if !going {
+                    self.actions.push(Action::Delete(pod.clone()));
+                }
+                return true;
+            }
+            if self.is_unavailable(pod) {
+                return false;
+            }
+        }
+        false
+    }
+}
+
+fn counts(input: &Input) -> StatefulSetStatus {
+    let Input { set, pair, pods, now, .. } = input;
+    let count = |wanted: &dyn Fn(&Pod) -> bool| {
+        i32::try_from(pods.iter().filter(|pod| wanted(pod)).count()).unwrap_or(i32::MAX)
+    };
+    // Zero is not said.
+    let some = |n: i32| (n > 0).then_some(n);
+    let of = |name: &str| some(count(&|pod| !terminating(pod) && model::revision(pod) == name));
+    StatefulSetStatus {
+        replicas: count(&|_| true),
+        ready_replicas: some(count(&running_and_ready)),
+        available_replicas: Some(count(&|pod| running_and_available(set, pod, *now))),
+        current_replicas: of(&pair.current.name),
+        updated_replicas: of(&pair.update.name),
+        current_revision: Some(pair.current.name.clone()),
+        update_revision: Some(pair.update.name.clone()),
+        observed_generation: set.metadata.generation,
+        collision_count: Some(input.collisions),
+        conditions: None,
+    }
+}
+
+/// All pods are updated and ready: what was being rolled out is what they are.
+fn complete(set: &StatefulSet, status: &mut StatefulSetStatus) {
+    let all = model::replicas(set);
+    let is_all = |n: Option<i32>| n.unwrap_or(0) == all;
+    if !model::on_delete(set)
+        && status.replicas == all
+        && is_all(status.updated_replicas)
+        && is_all(status.ready_replicas)
+    {
+        status.current_replicas = status.updated_replicas;
+        status.current_revision.clone_from(&status.update_revision);
+    }
+}
+
+fn alarm(input: &Input) -> Option<Duration> {
+    let wait = model::min_ready(input.set);
+    let left = input.pods.iter().filter_map(|pod| available_in(pod, wait, input.now)).filter(|left| !left.is_zero());
+    // What takes a month needs no alarm.
+    left.min().map(|left| left + Duration::from_millis(1)).filter(|left| *left < Duration::from_secs(86_400 * 30))
+}
