@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 #[kube(derive = "Default", derive = "PartialEq", category = "graylane")]
 #[kube(printcolumn(name = "Release", type_ = "string", json_path = ".spec.release"))]
 #[kube(printcolumn(name = "Task", type_ = "string", json_path = ".spec.task"))]
+#[kube(printcolumn(name = "Attempt", type_ = "integer", json_path = ".spec.attempt"))]
 #[kube(printcolumn(name = "Decision", type_ = "string", json_path = ".spec.decision"))]
 #[kube(printcolumn(name = "Approver", type_ = "string", json_path = ".spec.approver"))]
 #[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]

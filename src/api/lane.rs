@@ -21,6 +21,7 @@ use super::{Served, gateway_api::RouteMatch};
 #[kube(status = "LaneGroupStatus", derive = "Default", derive = "PartialEq", category = "graylane")]
 #[kube(printcolumn(name = "Gateway", type_ = "string", json_path = ".spec.entry.gateway"))]
 #[kube(printcolumn(name = "Apps", type_ = "string", json_path = ".spec.apps[*].app"))]
+#[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
 #[serde(rename_all = "camelCase")]
 pub struct LaneGroupSpec {
     /// Where requests come in.
@@ -225,6 +226,7 @@ pub struct RouteStatus {
 #[kube(printcolumn(name = "Tag", type_ = "string", json_path = ".spec.tag"))]
 #[kube(printcolumn(name = "Enabled", type_ = "boolean", json_path = ".spec.enabled"))]
 #[kube(printcolumn(name = "Priority", type_ = "integer", json_path = ".spec.priority"))]
+#[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
 #[serde(rename_all = "camelCase")]
 pub struct LaneSpec {
     /// The LaneGroup's name.

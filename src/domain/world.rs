@@ -286,8 +286,8 @@ pub struct Pod {
     pub images: Vec<Clean>,
     /// Names of its containers.
     pub containers: Vec<Clean>,
-    /// `status.startTime`.
-    pub started: Option<Timestamp>,
+    /// `metadata.creationTimestamp`, as kubectl counts a pod's age.
+    pub born: Option<Timestamp>,
     /// Why it is not ready.
     pub message: Option<Clean>,
 }

@@ -292,7 +292,7 @@ fn pods(world: &mut Pods, app: &str, side: &Side<'_>) {
             ready,
             images: vec![Clean::from(side.image.as_str())],
             containers: vec![Clean::from("app"), Clean::from("proxy")],
-            started: Some(ago(if ready { 3000 + i64::from(i) * 7 } else { 3 })),
+            born: Some(ago(if ready { 3000 + i64::from(i) * 7 } else { 3 })),
             ..Pod::default()
         };
         world.insert(pod.key.clone(), pod);

@@ -1,7 +1,9 @@
 //! The real kubectl on pocket: looked up on PATH, and skipped, loudly, where there is none.
 
+mod agree;
+
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::{Output, Stdio},
     time::Duration,
 };
@@ -32,7 +34,8 @@ spec: {selector: {app: web}, ports: [{port: 80}]}
 
 struct Kubectl {
     dir: tempfile::TempDir,
-    _pocket: Child,
+    state: PathBuf,
+    _pocket: Option<Child>,
 }
 
 fn is_there() -> bool {
@@ -47,9 +50,10 @@ fn is_there() -> bool {
 impl Kubectl {
     async fn new() -> Kubectl {
         let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state");
         let mut pocket = Command::new(env!("CARGO_BIN_EXE_graylane"))
             .arg("--state")
-            .arg(dir.path().join("state"))
+            .arg(&state)
             .args(["pocket", "serve"])
             .env("XDG_CONFIG_HOME", dir.path())
             .env_remove("KUBECONFIG")
@@ -61,13 +65,18 @@ impl Kubectl {
         let mut lines = BufReader::new(pocket.stdout.take().unwrap()).lines();
         let ready = async { while lines.next_line().await.unwrap().expect("it goes on") != "ready" {} };
         tokio::time::timeout(LIMIT, ready).await.expect("ready in time");
-        Kubectl { dir, _pocket: pocket }
+        Kubectl { dir, state, _pocket: Some(pocket) }
+    }
+
+    /// At a pocket that somebody else runs.
+    fn of(state: &Path) -> Kubectl {
+        Kubectl { dir: tempfile::tempdir().unwrap(), state: state.into(), _pocket: None }
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let path = |name: &str| Path::new(self.dir.path()).join(name);
         let mut command = Command::new("kubectl");
-        command.arg("--kubeconfig").arg(path("state/kubeconfig")).arg("--cache-dir").arg(path("cache"));
+        command.arg("--kubeconfig").arg(self.state.join("kubeconfig"));
+        command.arg("--cache-dir").arg(self.dir.path().join("cache"));
         command.args(args).env("HOME", self.dir.path()).stdin(Stdio::null()).kill_on_drop(true);
         command
     }
@@ -97,7 +106,7 @@ impl Kubectl {
         let manifest = serde_json::json!({"entrypoint": ["sh", "-c", script]});
         std::fs::write(folder.join("image.yaml"), manifest.to_string()).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_graylane"));
-        command.arg("--state").arg(self.dir.path().join("state")).args(["pocket", "build"]);
+        command.arg("--state").arg(&self.state).args(["pocket", "build"]);
         let done = command.arg(&folder).args(["-t", &format!("tick:{tag}")]).stdin(Stdio::null()).output().await;
         assert!(done.unwrap().status.success());
     }

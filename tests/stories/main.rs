@@ -1,5 +1,7 @@
 //! What is told by whole processes: it waits more than it works, so it shares one binary and runs side by side.
 
+#[path = "../screens/screen.rs"]
+mod screen;
 #[path = "../support/mod.rs"]
 mod support;
 

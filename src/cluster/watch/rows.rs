@@ -155,7 +155,7 @@ pub(super) fn pod(object: &core::Pod) -> Pod {
         restarts: words.restarts,
         images: containers.iter().filter_map(|c| c.image.as_deref()).map(clean).collect(),
         containers: containers.iter().map(|c| clean(&c.name)).collect(),
-        started: status.and_then(|s| s.start_time.as_ref()).map(|t| t.0),
+        born: object.metadata.creation_timestamp.as_ref().map(|t| t.0),
         message: words.message.as_deref().map(clean),
     }
 }

@@ -27,7 +27,7 @@ pub fn split<'a>(task: Option<&TaskStatus>, workloads: &[&Workload], pods: impl 
     let youngest = pods
         .iter()
         .filter(|p| workloads.iter().any(|w| w.images == p.images))
-        .max_by_key(|p| p.started)
+        .max_by_key(|p| p.born)
         .and_then(|p| p.hash.clone());
     let is_new = |p: &Pod| match by_images {
         Some(task) => p.images.iter().any(|i| task.new_images.values().any(|n| n.as_str() == &**i)),

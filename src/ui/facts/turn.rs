@@ -83,10 +83,10 @@ impl Turn<'_> {
         }
     }
 
-    /// In a few letters, for a column.
+    /// In a few letters, for a column: what it waits for or does, else its phase as kubectl has it.
     pub fn word(self) -> String {
         match self {
-            Self::Pending => "starting".into(),
+            Self::Pending => "pending".into(),
             Self::Busy(Some(task)) => match task.kind.as_str() {
                 "build" => "building".into(),
                 "verify" => "verifying".into(),
@@ -95,13 +95,13 @@ impl Turn<'_> {
                 _ => "deploying".into(),
             },
             Self::Busy(None) => "running".into(),
-            Self::Aborting => "rolling back".into(),
+            Self::Aborting => "aborting".into(),
             Self::Approve(_) => "approve?".into(),
             Self::Batch(task, n) => format!("batch {n}/{}?", task.batches.len().max(1)),
             Self::Proceed(_) => "go on?".into(),
             Self::Held => "paused".into(),
             Self::Failed(_) => "FAILED".into(),
-            Self::Succeeded => "done".into(),
+            Self::Succeeded => "succeeded".into(),
             Self::Aborted => "aborted".into(),
         }
     }

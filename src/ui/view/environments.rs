@@ -210,7 +210,7 @@ fn pod_row(model: &Model, pod: &Pod, name: usize, roomy: bool) -> Rich {
     // Names of pods are told apart by their ends.
     let shown = crate::domain::text::middle_ellipsis(&pod.key.name, name);
     let mut line = Rich::of(role, sign).add(Role::Text, " ").col(Role::Text, shown.as_ref(), name).add(Role::Text, " ");
-    let born = pod.started.map(|at| age(model.now, at)).unwrap_or_default();
+    let born = pod.born.map(|at| age(model.now, at)).unwrap_or_default();
     line = line.right(Role::Muted, born, 5).add(Role::Text, " ");
     line = line.col(Role::Text, pod.address.as_deref().unwrap_or("-"), 14);
     if roomy {

@@ -69,14 +69,14 @@ pub(super) fn environment(glyphs: &Glyphs, state: EnvironmentState, lane: bool) 
     }
 }
 
-/// An environment's state in a word.
+/// An environment's state, as kubectl has it.
 pub(super) const fn state(state: EnvironmentState) -> &'static str {
     match state {
-        EnvironmentState::New => "new",
-        EnvironmentState::Deploying => "deploying",
-        EnvironmentState::Running => "running",
-        EnvironmentState::Error => "error",
-        EnvironmentState::Cleaned => "cleaned",
+        EnvironmentState::New => "New",
+        EnvironmentState::Deploying => "Deploying",
+        EnvironmentState::Running => "Running",
+        EnvironmentState::Error => "Error",
+        EnvironmentState::Cleaned => "Cleaned",
     }
 }
 

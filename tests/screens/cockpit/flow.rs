@@ -296,7 +296,7 @@ async fn a_flood_of_keys_is_taken_whole_and_drawn_once() {
 #[tokio::test(start_paused = true)]
 async fn an_idle_cockpit_draws_nothing() {
     play(worlds::quiet(), None, |mut rig| async move {
-        rig.see("done").await;
+        rig.see("succeeded").await;
         sleep(Duration::from_secs(5)).await;
         let (frames, cells) = rig.drawn();
         sleep(Duration::from_secs(600)).await;
@@ -329,7 +329,7 @@ async fn a_busy_cockpit_turns_its_spinner() {
 #[tokio::test(start_paused = true)]
 async fn a_key_is_seen_in_the_next_frame() {
     play(worlds::quiet(), None, |mut rig| async move {
-        rig.see("done").await;
+        rig.see("succeeded").await;
         for (key, words) in [("?", "Keys"), ("<esc>", "1 Apps"), ("4", "n new lane"), (":", "Do or go to")] {
             sleep(Duration::from_millis(700)).await;
             let (before, pressed) = (rig.drawn().0, Instant::now());
@@ -426,7 +426,7 @@ async fn a_log_is_followed_until_it_is_closed() {
 #[tokio::test(start_paused = true)]
 async fn a_stop_and_a_repaint_draw_everything_anew() {
     play(worlds::quiet(), None, |mut rig| async move {
-        rig.see("done").await;
+        rig.see("succeeded").await;
         for (keys, stops) in [("<ctrl-z>", 1), ("<ctrl-l>", 1)] {
             sleep(Duration::from_secs(1)).await;
             let before = rig.drawn();

@@ -1,0 +1,194 @@
+//! kubectl and the cockpit agree on everything shown: at several moments of the story what kubectl says, field by
+//! field and as it prints it, is what the watched world holds, what the panes draw and what `graylane get` prints.
+
+mod facts;
+mod printed;
+mod shown;
+
+use std::time::Duration;
+
+use graylane::{
+    cluster::watch,
+    domain::{rights::Right, world::World},
+    ui::{
+        Model,
+        options::{Options, Wanted},
+    },
+};
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::{Kubectl, LIMIT, is_there};
+use crate::support::demo::Demo;
+
+/// All that the cockpit shows something of.
+const KINDS: &str = "apps.graylane.dev,releases.graylane.dev,approvals.graylane.dev,lanegroups.graylane.dev,\
+                     lanes.graylane.dev,deployments.apps,pods,httproutes.gateway.networking.k8s.io,leases,events";
+
+struct Rig {
+    demo: Demo,
+    kubectl: Kubectl,
+    worlds: tokio::sync::watch::Receiver<World>,
+    model: Model,
+    _stop: DropGuard,
+}
+
+impl Rig {
+    async fn start() -> Self {
+        let demo = Demo::start().await;
+        let kubectl = Kubectl::of(demo.state());
+        let stop = CancellationToken::new();
+        let worlds = watch::spawn(demo.client.clone(), "demo", stop.clone());
+        let wanted = Wanted { me: "captain".into(), ..Wanted::default() };
+        let model = Model::new(Options::resolve(&wanted, |_| None), Timestamp::now());
+        Self { demo, kubectl, worlds, model, _stop: stop.drop_guard() }
+    }
+
+    /// What kubectl says now.
+    async fn objects(&self) -> Vec<Value> {
+        let text = self.kubectl.ok(&["-n", "demo", "get", KINDS, "-o", "json"]).await;
+        let list: Value = serde_json::from_str(&text).unwrap();
+        list["items"].as_array().unwrap().clone()
+    }
+
+    /// They may see a change one after the other, but not go on seeing two different things.
+    async fn agree(&mut self, moment: &str) {
+        let end = tokio::time::Instant::now() + LIMIT;
+        loop {
+            let objects = self.objects().await;
+            let world = self.worlds.borrow().clone();
+            assert!(objects.len() > 40, "{moment}: kubectl has only {} objects", objects.len());
+            let mut differs = facts::differ(&objects, &world);
+            if differs.is_empty() {
+                differs = printed::differ(&self.demo, &self.kubectl, &objects).await;
+            }
+            if differs.is_empty() {
+                differs = shown::differ(&mut self.model, &objects, &self.kubectl, world).await;
+            }
+            if differs.is_empty() {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < end, "{moment}: they differ:\n{}", differs.join("\n"));
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    fn pods(&self, environment: &str) -> Vec<String> {
+        let world = self.worlds.borrow();
+        world.pods_of("spring-cloud-a", environment).map(|p| p.key.name.clone()).collect()
+    }
+
+    async fn may(&self) {
+        let world = self.worlds.borrow().rights.clone();
+        for right in Right::HOME {
+            let (verb, group, resource, sub) = right.parts();
+            let resource = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
+            let sub = format!("--subresource={sub}");
+            let said = self.kubectl.run(&["-n", "demo", "auth", "can-i", verb, &resource, &sub], "").await;
+            let said = String::from_utf8_lossy(&said.stdout).starts_with("yes");
+            assert_eq!(said, world.missing(right, "demo").is_none(), "{right}");
+        }
+        let who = self.kubectl.ok(&["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"]).await;
+        assert_eq!(world.who.as_deref(), Some(who.as_str()));
+    }
+
+    /// One may have been read a moment later.
+    async fn logs(&self) {
+        for pod in self.pods("prod").iter().take(1) {
+            let kubectl = self.kubectl.ok(&["-n", "demo", "logs", pod]).await;
+            let own = self.demo.ok(&["logs", &format!("demo/{pod}")]).await;
+            assert!(!kubectl.is_empty() && own.starts_with(&kubectl), "{pod}: {kubectl}\n---\n{own}");
+        }
+    }
+
+    /// How a Deployment of production stands, in kubectl's own words and in the world.
+    async fn status(&self, app: &str) -> (String, (u32, u32)) {
+        let name = format!("deployment/{app}-prod");
+        let told = self.kubectl.ok(&["-n", "demo", "rollout", "status", &name, "--watch=false"]).await;
+        let world = self.worlds.borrow();
+        let workload = world.workloads_of(app, "prod").next().unwrap();
+        (told, (workload.updated, workload.replicas))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kubectl_and_the_cockpit_agree_through_the_story() {
+    if !is_there() {
+        return;
+    }
+    let mut rig = Rig::start().await;
+    rig.agree("the baseline").await;
+    rig.may().await;
+    rig.logs().await;
+
+    let images =
+        ["--image", "spring-cloud-a/backend=spring-cloud-a:v2", "--image", "spring-cloud-c/backend=spring-cloud-c:v2"];
+    let start = ["release", "start", "spring-cloud-a", "spring-cloud-c", "--stage", "production"];
+    let told = rig.demo.ok(&[&start[..], &images].concat()).await;
+    let names: Vec<String> = told.lines().map(str::to_owned).collect();
+    let (a, c) = (names[0].as_str(), names[1].as_str());
+    for name in [a, c] {
+        rig.demo.wait(name, Some("approve"), "Waiting").await;
+    }
+    rig.agree("both wait to be approved").await;
+    for name in [a, c] {
+        rig.demo.ok(&["approve", name]).await;
+    }
+    for name in [a, c] {
+        rig.demo.wait(name, Some("proceed"), "Waiting").await;
+        rig.demo.ok(&["proceed", name]).await;
+    }
+    for name in [a, c] {
+        rig.demo.wait(name, Some("deploy-prod"), "Waiting").await;
+    }
+    rig.agree("gray is up, its lane open, a batch held").await;
+    let (told, split) = rig.status("spring-cloud-a").await;
+    assert_eq!(split, (1, 4));
+    assert!(told.contains("1 out of 4 new replicas have been updated"), "{told}");
+    rig.other_hands(c).await;
+
+    // Two people at the same batch: one lets it go.
+    let proceed = ["proceed", a];
+    let both = tokio::join!(rig.demo.run(&proceed), rig.demo.run(&proceed));
+    let mut codes = [both.0.status.code(), both.1.status.code()];
+    codes.sort_unstable();
+    let told = String::from_utf8_lossy(&both.0.stderr) + String::from_utf8_lossy(&both.1.stderr);
+    assert_eq!(codes, [Some(0), Some(1)], "{told}");
+    for name in [a, c] {
+        let phase = if name == a { "Succeeded" } else { "Aborted" };
+        rig.demo.wait(name, None, phase).await;
+    }
+    rig.agree("production is done, gray is cleaned").await;
+    let (told, split) = rig.status("spring-cloud-a").await;
+    assert_eq!(split, (4, 4));
+    assert!(told.contains("successfully rolled out"), "{told}");
+    rig.demo.stop().await;
+}
+
+impl Rig {
+    /// Between batches other hands are kept off, and one that changes the image all the same is seen before the next.
+    async fn other_hands(&self, release: &str) {
+        let rollout = async |verb: &str| {
+            self.kubectl.refused(&["-n", "demo", "rollout", verb, "deployment/spring-cloud-c-prod"], "").await
+        };
+        let told = rollout("undo").await;
+        assert!(told.contains("cannot rollback a paused deployment"), "{told}");
+        let told = rollout("restart").await;
+        assert!(told.contains("can't restart paused deployment"), "{told}");
+        let path = "jsonpath={.spec.template.spec.containers[0].name}";
+        let container = self.kubectl.ok(&["-n", "demo", "get", "deployment", "spring-cloud-c-prod", "-o", path]).await;
+        let image = format!("{container}=spring-cloud-c:v1");
+        self.kubectl.ok(&["-n", "demo", "set", "image", "deployment/spring-cloud-c-prod", &image]).await;
+        self.demo.run(&["proceed", release]).await;
+        let stopped = |w: &World| {
+            let status = w.releases[release].status.clone().unwrap_or_default();
+            let told = status.tasks.iter().find(|t| t.name == "deploy-prod").and_then(|t| t.message.clone());
+            told.is_some_and(|m| m.contains("spec.template was changed") && m.contains("by kubectl-set"))
+        };
+        let mut worlds = self.worlds.clone();
+        let seen = tokio::time::timeout(LIMIT, worlds.wait_for(stopped)).await.is_ok();
+        assert!(seen, "{}", self.demo.ok(&["release", "show", release]).await);
+        self.demo.ok(&["abort", release]).await;
+    }
+}
