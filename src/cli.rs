@@ -19,6 +19,7 @@ mod lock;
 mod logging;
 mod logs;
 mod output;
+mod places;
 mod pocket;
 mod probe;
 mod release;

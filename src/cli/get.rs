@@ -204,16 +204,18 @@ async fn environments(session: &Session, name: Option<&str>, format: Format, now
     let mut found = vec![];
     for (app, environment) in rows {
         let selector = format!("{}={},{}={}", label::APP, app.name_any(), label::ENVIRONMENT, environment.name);
-        let api: Api<Deployment> = Api::namespaced(session.client.clone(), &environment.namespace);
-        let deployments = match &environment.context {
-            // Another cluster's workloads are not ours to ask from here.
-            Some(_) => None,
-            None => match api.list(&ListParams::default().labels(&selector)).await {
-                Ok(all) => Some(all.items),
-                // One namespace that is not to be seen hides no other.
-                Err(e) if error::code(&e) == Some(403) => None,
-                Err(e) => return Err(told("listing workloads")(e)),
-            },
+        let context = session.clusters.canonical(environment.context.as_deref());
+        let api: Api<Deployment> = Api::namespaced(session.clusters.of(context), &environment.namespace);
+        let deployments = match (api.list(&ListParams::default().labels(&selector)).await, context) {
+            (Ok(all), _) => Some(all.items),
+            // One namespace that is not to be seen hides no other.
+            (Err(e), _) if error::code(&e) == Some(403) => None,
+            (Err(e), None) => return Err(told("listing workloads")(e)),
+            // Nor does one cluster.
+            (Err(e), Some(context)) => {
+                eprintln!("warning: {}/{}: context {context}: {}", app.name_any(), environment.name, error::words(&e));
+                None
+            }
         };
         found.push(tables::EnvironmentRow { app, environment, deployments });
     }

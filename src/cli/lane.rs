@@ -12,11 +12,11 @@ use super::{
     session::{self, Session, usage},
 };
 use crate::{
-    api::{Lane, LaneGroup, LaneSpec, OnLoss},
+    api::{App, Lane, LaneGroup, LaneSpec, OnLoss},
     cluster::gateways,
     domain::{
         intent::{Intent, Seen},
-        lanes::{self, Severity, text},
+        lanes::{self, Problem, Severity, text},
     },
 };
 
@@ -158,7 +158,10 @@ async fn set(session: &Session, args: SetArgs) -> Result<()> {
         Some(group) => Some(gateways::as_now(&session.client, group).await),
         None => None,
     };
-    let problems = lanes::introduced(&spec.group, group.as_ref(), &before, &after, &args.name);
+    let mut problems = lanes::introduced(&spec.group, group.as_ref(), &before, &after, &args.name);
+    if let (Some(group), Some(lane)) = (&group, after.last()) {
+        problems.extend(elsewhere(session, group, lane).await?);
+    }
     let (errors, warnings): (Vec<_>, Vec<_>) = problems.iter().partition(|p| p.severity == Severity::Error);
     let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
     if !errors.is_empty() {
@@ -170,6 +173,14 @@ async fn set(session: &Session, args: SetArgs) -> Result<()> {
     }
     let intent = Intent::SetLane { name: args.name, seen: old.as_ref().map(seen), spec };
     session.perform(intent, args.output).await.map(drop)
+}
+
+/// What of a lane would run in other clusters, where no lane leads.
+pub(super) async fn elsewhere(session: &Session, group: &LaneGroup, lane: &Lane) -> Result<Vec<Problem>> {
+    let apps: Vec<App> = get::list(session).await?;
+    let app_of = |name: &str| apps.iter().find(|a| a.name_any() == name);
+    let away = |context: &str| session.clusters.canonical(Some(context)).is_some();
+    Ok(lanes::elsewhere(group, lane, &app_of, &away))
 }
 
 /// The old spec with what was named on the command line over it.

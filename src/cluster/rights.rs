@@ -1,5 +1,6 @@
 //! Asks the cluster who we are and what we may do. One review of all rules a namespace, and where that answer is
-//! incomplete (authorizers by webhook do not list their rules), one question for each right that it did not show.
+//! incomplete (authorizers by webhook do not list their rules), one question for each right that it did not show. Each
+//! cluster is asked about its own namespaces.
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 
@@ -13,17 +14,29 @@ use k8s_openapi::api::{
 use kube::{Api, Client, api::PostParams};
 use tokio::sync::{Notify, watch};
 
-use crate::domain::{
-    rights::{Right, Rights},
-    text::Clean,
-    world::World,
+use super::clusters::Clusters;
+use crate::{
+    api::Environment,
+    domain::{
+        rights::{Right, Rights},
+        text::Clean,
+        world::{Key, World},
+    },
 };
 
 /// Rights change seldom.
 const EVERY: Duration = Duration::from_secs(60);
+/// How soon a cluster that did not answer is asked again.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// Namespaces that are asked about.
 const MOST: usize = 32;
+
+/// How long another cluster has to answer.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// A context (none: home), and a namespace of it.
+type Spot = (Option<String>, String);
 
 /// Somebody was refused although it seemed permitted: rights are asked for anew.
 static REFUSED: Notify = Notify::const_new();
@@ -153,7 +166,7 @@ fn grants(rule: &ResourceRule, needed: &Needed) -> bool {
 
 /// Tells the rights now, each minute, when somebody was refused, and when a namespace comes into use.
 pub(super) async fn keep<F: Future<Output = bool>>(
-    client: Client,
+    clusters: Clusters,
     mut worlds: watch::Receiver<World>,
     tell: impl Fn(Rights) -> F,
 ) {
@@ -161,16 +174,19 @@ pub(super) async fn keep<F: Future<Output = bool>>(
     loop {
         let (home, places) = {
             let world = worlds.borrow_and_update();
-            (world.namespace.clone(), namespaces(&world))
+            (world.namespace.clone(), namespaces(&clusters, &world))
         };
-        match all(&client, &home, &places).await {
-            Ok(rights) if known.as_ref() != Some(&rights) => {
-                known = Some(rights.clone());
-                if !tell(rights).await {
-                    return;
+        let mut again = EVERY;
+        match all(&clusters, &home, &places).await {
+            Ok((rights, whole)) => {
+                again = if whole { EVERY } else { AGAIN };
+                if known.as_ref() != Some(&rights) {
+                    known = Some(rights.clone());
+                    if !tell(rights).await {
+                        return;
+                    }
                 }
             }
-            Ok(_) => {}
             Err(why) => tracing::debug!(%why, "rights are not known"),
         }
         let more = async {
@@ -182,38 +198,51 @@ pub(super) async fn keep<F: Future<Output = bool>>(
                 let world = worlds.borrow_and_update();
                 if !std::sync::Arc::ptr_eq(&world.apps, &apps) {
                     apps = world.apps.clone();
-                    if !namespaces(&world).is_subset(&places) {
+                    if !namespaces(&clusters, &world).is_subset(&places) {
                         return;
                     }
                 }
             }
         };
         tokio::select! {
-            () = tokio::time::sleep(EVERY) => {}
+            () = tokio::time::sleep(again) => {}
             () = REFUSED.notified() => {}
             () = more => {}
         }
     }
 }
 
-/// Ours, and those of the environments of this cluster.
-fn namespaces(world: &World) -> BTreeSet<String> {
+/// Those of the environments beside ours, each with its context (none: home).
+fn namespaces(clusters: &Clusters, world: &World) -> BTreeSet<Spot> {
     let environments = world.apps.values().flat_map(|a| &a.spec.environments);
-    let away = environments.filter(|e| e.context.is_none()).map(|e| e.namespace.clone());
-    away.chain([world.namespace.clone()]).collect()
+    let spot = |e: &Environment| (clusters.canonical(e.context.as_deref()).map(str::to_owned), e.namespace.clone());
+    environments.map(spot).filter(|(context, name)| context.is_some() || *name != world.namespace).collect()
 }
 
-async fn all(client: &Client, home: &str, places: &BTreeSet<String>) -> kube::Result<Rights> {
+/// The answer's other half: every cluster has answered.
+async fn all(clusters: &Clusters, home: &str, places: &BTreeSet<Spot>) -> kube::Result<(Rights, bool)> {
+    let client = clusters.home();
     let who = who(client).await.ok().map(|name| Clean::from_untrusted(&name));
-    let mut all = BTreeSet::new();
+    let found = lacking(client, home, &Right::HOME).await?;
+    let mut all: BTreeSet<_> = found.into_iter().map(|right| (home.to_owned(), right)).collect();
     // A workspace of a thousand namespaces does not need a thousand reviews a minute.
-    let away = places.iter().map(String::as_str).filter(|p| *p != home).take(MOST);
-    for place in std::iter::once(home).chain(away) {
-        let rights: &[Right] = if place == home { &Right::HOME } else { &Right::AWAY };
-        let found = lacking(client, place, rights).await?;
-        all.extend(found.into_iter().map(|right| (place.to_owned(), right)));
+    let away = places.iter().take(MOST).map(async |(context, namespace)| {
+        let client = clusters.of(context.as_deref());
+        let place = Key::of(context.as_deref(), namespace, "").namespace;
+        match (tokio::time::timeout(ANSWER, lacking(&client, namespace, &Right::AWAY)).await, context) {
+            (Ok(Ok(found)), _) => Ok(Some(found.into_iter().map(|right| (place.clone(), right)).collect::<Vec<_>>())),
+            (Ok(Err(why)), None) => Err(why),
+            // One cluster that does not answer leaves the rights in the others known.
+            _ => Ok(None),
+        }
+    });
+    let mut whole = true;
+    for found in futures::future::join_all(away).await {
+        let found = found?;
+        whole &= found.is_some();
+        all.extend(found.into_iter().flatten());
     }
-    Ok(Rights { who, lacking: all })
+    Ok((Rights { who, lacking: all }, whole))
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ pub fn spawn(
     let (messages, inbox) = mpsc::channel(1024);
     let hops = super::trace::spawn(&clusters, stop.clone());
     let (told, until) = (messages.clone(), stop.clone());
-    let keep = super::rights::keep(clusters.home().clone(), worlds.clone(), move |rights| {
+    let keep = super::rights::keep(clusters.clone(), worlds.clone(), move |rights| {
         let told = told.clone();
         async move { told.send(source::Message::Rights(rights)).await.is_ok() }
     });

@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, fmt};
 use super::{
     intent::{Intent, ReleaseWish},
     text::Clean,
+    world::place,
 };
 use crate::api::GROUP;
 
@@ -73,9 +74,14 @@ impl Right {
         })
     }
 
-    /// What is told to whom it lacks.
+    /// What is told to whom it lacks; of another context than home the namespace is as [`super::world::Key`] has it.
     pub fn refusal(self, namespace: &str) -> String {
-        format!("not permitted: needs {self} in namespace {namespace}")
+        match place(namespace) {
+            (None, namespace) => format!("not permitted: needs {self} in namespace {namespace}"),
+            (Some(context), namespace) => {
+                format!("not permitted: needs {self} in namespace {namespace} of context {context}")
+            }
+        }
     }
 }
 
@@ -96,7 +102,7 @@ impl fmt::Display for Right {
 pub struct Rights {
     /// Whom the cluster takes us for; none when it does not say.
     pub who: Option<Clean>,
-    /// By namespace.
+    /// By namespace, of another context than home as [`super::world::Key`] has it.
     pub lacking: BTreeSet<(String, Right)>,
 }
 

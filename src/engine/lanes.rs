@@ -31,7 +31,7 @@ use crate::{
     },
     domain::{
         batches::template::digest,
-        lanes::{check, others},
+        lanes::{check, elsewhere, others},
         routes::{
             Inputs, NEWS, Plan, answered, carry_since, gateway_seen, gateway_words, internal_gateway, plan, same,
         },
@@ -109,7 +109,12 @@ async fn group(
     let inside = inside.map(|name| Parent::of(cache, options, &name)).filter(|p| p.gateway.is_some());
     problems_of_group.extend(inside.iter().flat_map(|p| p.words(now)));
     problems_of_group.extend(mixed(cache, group));
-    let problems = check(&name, Some(group), lanes);
+    let mut problems = check(&name, Some(group), lanes);
+    let app_of = |name: &str| apps.iter().find(|a| a.name_any() == name).map(|a| &**a);
+    let away = |context: &str| options.clusters.canonical(Some(context)).is_some();
+    for lane in lanes.iter().filter(|l| l.spec.group == name) {
+        problems.extend(elsewhere(group, lane, &app_of, &away));
+    }
     let status = LaneGroupStatus {
         problems: problems_of_group,
         addresses: seen.addresses(),

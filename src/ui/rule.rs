@@ -44,7 +44,14 @@ pub fn check(world: &World, name: &str, spec: &LaneSpec) -> Vec<Problem> {
     let after = lanes_with(world, name, Some(spec));
     let before: Vec<Lane> = world.lanes.values().map(|l| (**l).clone()).collect();
     let group = world.groups.get(&spec.group).map(Arc::as_ref);
-    lanes::introduced(&spec.group, group, &before, &after, name)
+    let mut problems = lanes::introduced(&spec.group, group, &before, &after, name);
+    let app_of = |app: &str| world.apps.get(app).map(Arc::as_ref);
+    let away = |context: &str| world.contexts.contains_key(context);
+    let own = after.last().filter(|l| l.metadata.name.as_deref() == Some(name));
+    if let (Some(group), Some(lane)) = (group, own) {
+        problems.extend(lanes::elsewhere(group, lane, &app_of, &away));
+    }
+    problems
 }
 
 /// The newest requests at the entry of a group, one of each form.

@@ -16,7 +16,7 @@ use crate::support::pty::Pty;
 use authority::Authority;
 use door::{Door, Play};
 use graylane::{
-    api::{App, ReleasePhase},
+    api::{App, ReleasePhase, label},
     cluster::{
         clusters::Clusters,
         connect::{Connected, Source, prepare},
@@ -24,7 +24,9 @@ use graylane::{
         watch,
     },
     domain::{
+        batches::Latch,
         intent::Intent,
+        rights::Right,
         world::{Link, Trouble, World},
     },
     engine,
@@ -389,6 +391,9 @@ async fn deployments(door: &Door) -> Vec<String> {
 /// A release goes through two clusters; the one that cannot be reached holds up its own environment only.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_environment_in_another_context_is_deployed_seen_and_torn_down_there() {
+    /// What somebody may who may nothing.
+    const NOTHING: &str = r#"{"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "metadata": {},
+        "spec": {}, "status": {"resourceRules": [], "nonResourceRules": [], "incomplete": false}}"#;
     const MANIFEST: &str = "apiVersion: apps/v1
 kind: Deployment
 metadata: {name: 'a-{{ .AppStack.envName }}'}
@@ -447,6 +452,7 @@ spec:
     until("that the far one is offline", &|w| w.contexts.get("far").is_some_and(|l| l.stale().is_some())).await;
     assert_eq!(deployments(&home).await, ["a-test"], "the environment at home went on");
     far.calm();
+    far.play("selfsubjectrulesreviews", Play::Tell(NOTHING));
     let phase = |w: &World, name: &str| w.releases.get(name).and_then(|r| r.status.as_ref()).map(|s| s.phase);
     until("its end", &|w| phase(w, &release) == Some(ReleasePhase::Succeeded)).await;
     assert_eq!((deployments(&home).await, deployments(&far).await), (vec!["a-test".into()], vec!["a-prod".to_owned()]));
@@ -455,6 +461,49 @@ spec:
     assert_eq!(world.pods_of("a", "prod").next().unwrap().key.place(), (Some("far"), "demo"));
     let inventory = &world.apps["a"].status.as_ref().unwrap().environments["prod"].inventory;
     assert_eq!((inventory[0].namespace.as_str(), inventory[0].uid.is_empty()), ("far/demo", false));
+
+    // Rights, logs, tables and what stands half-way are that cluster's too.
+    let logs = |w: &World, namespace: &str| w.rights.missing(Right::Logs, namespace);
+    let world = until("that its logs are not permitted", &|w| logs(w, "far/demo").is_some()).await;
+    assert_eq!(logs(&world, "demo"), None, "at home they are");
+    assert_eq!(logs(&world, "far/demo").unwrap(), "not permitted: needs get pods/log in namespace demo of context far");
+    far.calm();
+    far.play("/log?", Play::Tell("words from afar\n"));
+    home.play("/log?", Play::Tell("words from home\n"));
+    let pods = [("test", "words from home\n"), ("prod", "words from afar\n")];
+    let files = [home.kubeconfig("home", "", "{token: one}"), far.dir.path().join("far.yaml")];
+    let files = std::env::join_paths(files).unwrap();
+    let run = async |args: &[&str]| {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_graylane"));
+        command.args(["--context", "home"]).args(args).env("KUBECONFIG", &files);
+        command.env("XDG_CONFIG_HOME", home.dir.path()).stdin(Stdio::null()).kill_on_drop(true);
+        let out = tokio::time::timeout(LIMIT, command.output()).await.unwrap().unwrap();
+        (String::from_utf8(out.stdout).unwrap(), String::from_utf8(out.stderr).unwrap())
+    };
+    for (environment, words) in pods {
+        let pod = world.pods_of("a", environment).next().unwrap().key.clone();
+        let full = format!("{}/{}", pod.namespace, pod.name);
+        for name in [&pod.name, &full] {
+            let (out, told) = run(&["logs", name]).await;
+            assert_eq!(out, words, "{name}: {told}");
+        }
+    }
+    let (out, told) = run(&["get", "environments", "a/prod", "-o", "json"]).await;
+    let row: serde_json::Value = serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {told}"));
+    assert_eq!((&row["ready"], &row["replicas"]), (&json!(1), &json!(1)));
+    let latch = Latch { release: "gone".into(), release_uid: "u".into(), task: "t".into(), ..Latch::default() };
+    let mut latch = serde_json::to_value(latch).unwrap();
+    latch["before"]["template"] = json!({"metadata": {"labels": {"app": "a"}}});
+    let latched = json!({"metadata": {"annotations": {label::LATCH: latch.to_string()}}});
+    let there: Api<Deployment> = Api::namespaced(far.behind.clone(), "demo");
+    there.patch("a-prod", &PatchParams::default(), &Patch::Merge(latched)).await.unwrap();
+    let (out, told) = run(&["rescue"]).await;
+    let way = "graylane rescue far/demo/a-prod --finish";
+    assert!(out.contains(way) && out.contains("kubectl --context 'far' -n demo patch"), "{out}{told}");
+    let (out, told) = run(&["rescue", "far/demo/a-prod", "--finish"]).await;
+    assert!(out.contains("goes on to its end"), "{out}{told}");
+    assert_eq!(run(&["rescue"]).await.0, "no Deployment is half-way\n");
+
     let down = Intent::Teardown { app: "a".into(), environment: "prod".into(), comment: None };
     let down = perform(down).await;
     let down = down.releases().next().unwrap().to_owned();

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use super::files::Object;
 use crate::{
     api::{self, Lane, LaneGroup},
-    cli::{get, session::Session},
+    cli::{get, lane, session::Session},
     cluster::gateways,
     domain::lanes::{self, Means, Severity},
 };
@@ -49,6 +49,12 @@ pub(super) async fn check(session: &Session, objects: &[Object]) -> Result<Vec<S
                 }
                 None if old.contains(problem) => {}
                 None => problems.push(problem.to_string()),
+            }
+        }
+        for (object, lane) in lanes.iter().filter(|(_, lane)| lane.spec.group == name) {
+            for warning in lane::elsewhere(session, &group, lane).await.unwrap_or_default() {
+                let place = object.place(&format!("spec.{}", warning.place));
+                eprintln!("warning: {place}: {}: {}", object.words(), warning.text);
             }
         }
         if let (Some((object, _)), Some(means)) = (ours, Means::of(&group)) {

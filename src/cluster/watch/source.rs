@@ -1,4 +1,18 @@
 //! One kind in one namespace, watched for good: list, watch, and after a break wait and list again.
+//!
+//! No kind is fetched as metadata only, because of none is only that shown:
+//!
+//! | kind | what is shown beside its metadata | what narrows it |
+//! |---|---|---|
+//! | App, Release, Approval, LaneGroup, Lane | spec and status, whole: questions compare them | our namespace |
+//! | Deployment | replicas, images, paused; the counts and conditions of its status | labels of App *and* environment |
+//! | Pod | images, containers; address, state, restarts, readiness | labels of App *and* environment |
+//! | HTTPRoute | what its parents say of it | label of the lane group, our namespace |
+//! | Event | all of it is words (an API server can select by what it is about, but only by one kind) | namespace |
+//! | Lease | holder and last renewal | one by its name, our namespace |
+//!
+//! ReplicaSets, Services, Jobs and EndpointSlices, which the engine watches, are shown nowhere and not asked for. A row
+//! keeps of each object what is shown, and nothing else is held.
 
 use std::{sync::Arc, time::Duration};
 
@@ -137,7 +151,8 @@ pub(super) async fn run(
     stop: CancellationToken,
 ) {
     let plain = watcher::Config::default;
-    let ours = || plain().labels(label::APP);
+    // A build's pods have an App and no environment: they stand in no pane.
+    let ours = || plain().labels(&format!("{},{}", label::APP, label::ENVIRONMENT));
     let (kind, namespace) = (id.kind, id.namespace.clone());
     let to = Reports { id, out, meter };
     let task = async {

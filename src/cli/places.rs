@@ -1,0 +1,55 @@
+//! Where things of a workspace run: the namespace of our resources, and those of the environments, each in its cluster.
+
+use std::collections::BTreeSet;
+
+use color_eyre::eyre::Result;
+use kube::Client;
+
+use super::{get, session::Session};
+use crate::{
+    api::App,
+    domain::world::{Key, place},
+};
+
+/// A namespace of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    /// None is home.
+    pub(super) context: Option<String>,
+    pub(super) namespace: String,
+}
+
+impl Place {
+    pub(super) fn client(&self, session: &Session) -> Client {
+        session.clusters.of(self.context.as_deref())
+    }
+
+    /// `NAMESPACE/NAME` or `CONTEXT/NAMESPACE/NAME`.
+    pub(super) fn full(&self, name: &str) -> String {
+        format!("{}/{name}", Key::of(self.context.as_deref(), &self.namespace, "").namespace)
+    }
+}
+
+/// A name as it was said, and where it is said to be; a bare name says nothing of that.
+pub(super) fn said<'a>(session: &Session, text: &'a str) -> (Option<Place>, &'a str) {
+    let Some((namespace, name)) = text.rsplit_once('/') else { return (None, text) };
+    let (context, namespace) = place(namespace);
+    let context = session.clusters.canonical(context).map(str::to_owned);
+    (Some(Place { context, namespace: namespace.to_owned() }), name)
+}
+
+/// Ours first, then those of the environments.
+pub(super) async fn all(session: &Session) -> Result<Vec<Place>> {
+    let home = Place { context: None, namespace: session.namespace.clone() };
+    // What is not installed has no environments.
+    let apps: Vec<App> = get::list(session).await.unwrap_or_default();
+    let environments = apps.iter().flat_map(|a| &a.spec.environments);
+    let others: BTreeSet<Place> = environments
+        .map(|e| Place {
+            context: session.clusters.canonical(e.context.as_deref()).map(str::to_owned),
+            namespace: e.namespace.clone(),
+        })
+        .filter(|p| *p != home)
+        .collect();
+    Ok([home].into_iter().chain(others).collect())
+}
