@@ -413,7 +413,9 @@ spec:
     let app = json!({"apiVersion": "graylane.dev/v1alpha1", "kind": "App", "metadata": {"name": "a"}, "spec": {
     "images": {"backend": {"repository": "a", "default": "a:v1"}},
     "manifests": [{"name": "a.yaml", "template": MANIFEST}],
-    "environments": [{"name": "test", "namespace": "demo"}, {"name": "prod", "context": "far", "namespace": "demo"}],
+    "environments": [{"name": "test", "namespace": "demo"},
+        {"name": "gray", "context": "far", "namespace": "demo", "lane": "gray"},
+        {"name": "prod", "context": "far", "namespace": "demo"}],
     "workflow": {"stages": [{"name": "go", "tasks": [
         {"name": "deploy-test", "deploy": {"environment": "test"}},
         {"name": "deploy-prod", "deploy": {"environment": "prod"}},
@@ -503,6 +505,22 @@ spec:
     let (out, told) = run(&["rescue", "far/demo/a-prod", "--finish"]).await;
     assert!(out.contains("goes on to its end"), "{out}{told}");
     assert_eq!(run(&["rescue"]).await.0, "no Deployment is half-way\n");
+
+    // No lane leads there: told when it is applied, and by its status for good.
+    let file = home.dir.path().join("lanes.yaml");
+    let lanes = "apiVersion: graylane.dev/v1alpha1\nkind: LaneGroup\nmetadata: {name: g}\nspec:\n  \
+        entry: {gateway: edge, routes: [{path: /A, app: a}]}\n  apps: [{app: a, port: 80}]\n---\n\
+        apiVersion: graylane.dev/v1alpha1\nkind: Lane\nmetadata: {name: gray}\nspec:\n  group: g\n  tag: gray\n  \
+        match: {all: [{type: parameter, key: group, op: '==', values: [gray]}]}\n";
+    std::fs::write(&file, lanes).unwrap();
+    let (out, told) = run(&["apply", "-f", file.to_str().unwrap()]).await;
+    const AWAY: &str = "environment gray of a is in context far";
+    assert!(out.contains("lane/gray created") && told.contains(AWAY), "{out}{told}");
+    until("that the lane says so", &|w| {
+        let status = w.lanes.get("gray").and_then(|l| l.status.as_ref());
+        status.is_some_and(|s| s.problems.iter().any(|p| p.contains(AWAY)))
+    })
+    .await;
 
     let down = Intent::Teardown { app: "a".into(), environment: "prod".into(), comment: None };
     let down = perform(down).await;

@@ -21,7 +21,7 @@ const WIDE: (u16, u16) = (220, 60);
 /// The whole screen, with nothing of its frames.
 fn lines(model: &mut Model) -> Vec<String> {
     let (buffer, _) = draw(model, WIDE.0, WIDE.1);
-    let row = |y| (0..WIDE.0).map(|x| buffer[(x, y)].symbol()).collect::<String>().replace('│', " ").replace('▌', " ");
+    let row = |y| (0..WIDE.0).map(|x| buffer[(x, y)].symbol()).collect::<String>().replace(['│', '▌'], " ");
     (0..WIDE.1).map(row).collect()
 }
 
