@@ -35,6 +35,7 @@ cases!(
     stateful_failed_pods_and_other_ordinals,
     stateful_deleted_in_the_background,
     stateful_orphans,
+    stateful_names_that_collide,
 );
 
 async fn stateful_pods_in_order(at: Place) {
@@ -96,8 +97,9 @@ async fn stateful_pods_lost(at: Place) {
     set.release("v2").await;
     let now = "0:v1 1:v1 2:v2 3:v2";
     set.stands(now).await;
-    for ordinal in [0, 3, 1, 2] {
-        set.lose(ordinal).await;
+    for [below, above] in [[0, 3], [1, 2]] {
+        set.lose(below).await;
+        set.lose(above).await;
         assert_eq!(set.stands(now).await.split(), (2, 2));
     }
     set.change(json!({"replicas": 5})).await;
@@ -217,12 +219,13 @@ async fn stateful_on_delete(at: Place) {
     set.stands("0:v1 1:v1 2:v1").await;
     set.release("v2").await;
     assert_eq!(set.stands("0:v1 1:v1 2:v1").await.split(), (3, 0));
-    for (ordinal, pods) in [(1, "0:v1 1:v2 2:v1"), (2, "0:v1 1:v2 2:v2"), (0, "0:v2 1:v2 2:v2")] {
-        set.lose(ordinal).await;
-        let numbers = set.stands(pods).await;
-        // Nothing says that it is over.
-        assert!(!numbers.done);
-    }
+    set.lose(1).await;
+    assert_eq!(set.stands("0:v1 1:v2 2:v1").await.split(), (2, 1));
+    set.lose(2).await;
+    set.lose(0).await;
+    let numbers = set.stands("0:v2 1:v2 2:v2").await;
+    // Nothing says that it is over.
+    assert_eq!((numbers.split(), numbers.done), ((0, 3), false));
     set.end().await;
 }
 
@@ -275,5 +278,22 @@ async fn stateful_orphans(at: Place) {
     assert_eq!(set.revisions().await, revisions);
     let now = set.pods().await;
     assert!(pods.iter().all(|(name, pod)| now[name] == *pod), "{now:?}");
+    set.end().await;
+}
+
+/// Another's revision bears the name: the next hash is salted, and the status tells.
+async fn stateful_names_that_collide(at: Place) {
+    let set = Set::start(&at, 1, json!({})).await;
+    assert_eq!(set.stands("0:v1").await.collisions, 0);
+    let name = set.revisions().await[0].1.clone();
+    at.api::<StatefulSet>().delete("web", &DeleteParams::default()).await.unwrap();
+    let gone = async || (set.pods().await.is_empty() && set.revisions().await.is_empty()).then_some(());
+    eventually("all is gone", gone).await;
+    let other = json!({"metadata": {"name": name}, "revision": 1, "data": {"spec": {}}});
+    at.create::<ControllerRevision>(other).await;
+    at.create::<StatefulSet>(manifest(1, json!({}))).await;
+    assert_eq!(set.stands("0:v1").await.collisions, 1);
+    let names: Vec<String> = set.revisions().await.into_iter().map(|(_, name)| name).collect();
+    assert!(names.len() == 2 && names.contains(&name), "{names:?}");
     set.end().await;
 }

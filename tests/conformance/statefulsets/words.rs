@@ -62,6 +62,22 @@ pub async fn stateful_sets(at: Place) {
     ] {
         t.patch("merge", web, json!({"spec": spec}), &parts).await;
     }
+    t.say("other patches, and who owns what");
+    let image = json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "web:v2"}]}}}});
+    t.patch("strategic", web, image, &["/spec/template/spec/containers"]).await;
+    let back = json!({"spec": {"template": {"$patch": "replace", "metadata": {"labels": {"app": "web"}},
+        "spec": {"containers": [{"name": "d", "image": "web:v3"}]}}}});
+    t.patch("strategic", web, back, &["/spec/template/spec/containers"]).await;
+    let applied = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "applied"}, "spec": {
+        "replicas": 0, "selector": {"matchLabels": {"app": "web"}}, "ordinals": {"start": 1},
+        "updateStrategy": {"rollingUpdate": {"partition": 2}}, "template": template("v1")}});
+    let place = "apps/v1 statefulsets/applied?fieldManager=one";
+    let parts = ["/spec/updateStrategy", "/metadata/generation", "/metadata/managedFields/0"];
+    t.patch("apply", place, applied.clone(), &parts).await;
+    let mut other = applied;
+    other["spec"]["updateStrategy"]["rollingUpdate"]["partition"] = 0.into();
+    other["spec"]["replicas"] = 1.into();
+    t.patch("apply", "apps/v1 statefulsets/applied?fieldManager=two", other, &parts).await;
     t.say("its scale");
     let parts = ["/kind", "/spec", "/status/selector"];
     t.ask("GET", "apps/v1 statefulsets/web/scale", "", "", Shown::Parts(&parts)).await;
