@@ -8,11 +8,15 @@ mod shown;
 use std::time::Duration;
 
 use graylane::{
-    cluster::watch,
+    cluster::{
+        perform::{Outcome, PerformError, perform},
+        watch,
+    },
     domain::{rights::Right, world::World},
     ui::{
-        Model,
+        Done, Effect, Fault, Model, Msg,
         options::{Options, Wanted},
+        update,
     },
 };
 use jiff::Timestamp;
@@ -20,11 +24,19 @@ use serde_json::Value;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Kubectl, LIMIT, is_there};
-use crate::support::demo::Demo;
+use crate::{
+    screen::{press, see},
+    support::demo::Demo,
+};
 
 /// All that the cockpit shows something of.
 const KINDS: &str = "apps.graylane.dev,releases.graylane.dev,approvals.graylane.dev,lanegroups.graylane.dev,\
                      lanes.graylane.dev,deployments.apps,pods,httproutes.gateway.networking.k8s.io,leases,events";
+
+fn cockpit(by: &str) -> Model {
+    let wanted = Wanted { me: by.into(), ..Wanted::default() };
+    Model::new(Options::resolve(&wanted, |_| None), Timestamp::now())
+}
 
 struct Rig {
     demo: Demo,
@@ -40,9 +52,7 @@ impl Rig {
         let kubectl = Kubectl::of(demo.state());
         let stop = CancellationToken::new();
         let worlds = watch::spawn(demo.client.clone(), "demo", stop.clone());
-        let wanted = Wanted { me: "captain".into(), ..Wanted::default() };
-        let model = Model::new(Options::resolve(&wanted, |_| None), Timestamp::now());
-        Self { demo, kubectl, worlds, model, _stop: stop.drop_guard() }
+        Self { demo, kubectl, worlds, model: cockpit("captain"), _stop: stop.drop_guard() }
     }
 
     /// What kubectl says now.
@@ -119,6 +129,7 @@ async fn kubectl_and_the_cockpit_agree_through_the_story() {
     }
     let mut rig = Rig::start().await;
     rig.agree("the baseline").await;
+    rig.demo.set_pause("spring-cloud-a", "every").await;
     rig.may().await;
     rig.logs().await;
 
@@ -148,13 +159,11 @@ async fn kubectl_and_the_cockpit_agree_through_the_story() {
     assert!(told.contains("1 out of 4 new replicas have been updated"), "{told}");
     rig.other_hands(c).await;
 
-    // Two people at the same batch: one lets it go.
-    let proceed = ["proceed", a];
-    let both = tokio::join!(rig.demo.run(&proceed), rig.demo.run(&proceed));
-    let mut codes = [both.0.status.code(), both.1.status.code()];
-    codes.sort_unstable();
-    let told = String::from_utf8_lossy(&both.0.stderr) + String::from_utf8_lossy(&both.1.stderr);
-    assert_eq!(codes, [Some(0), Some(1)], "{told}");
+    rig.two_cockpits().await;
+    rig.demo.wait_batch(a, "deploy-prod", 2).await;
+    rig.demo.wait(a, Some("deploy-prod"), "Waiting").await;
+    assert_eq!(rig.demo.split("spring-cloud-a", "v2").await, (2, 2), "exactly one batch further");
+    rig.demo.ok(&["proceed", a]).await;
     for name in [a, c] {
         let phase = if name == a { "Succeeded" } else { "Aborted" };
         rig.demo.wait(name, None, phase).await;
@@ -167,6 +176,46 @@ async fn kubectl_and_the_cockpit_agree_through_the_story() {
 }
 
 impl Rig {
+    /// The same question in two cockpits, answered with yes in both at once: one lets the batch go, the other is told.
+    async fn two_cockpits(&self) {
+        let objects = self.objects().await;
+        let tag = |pod: &Value| facts::at(pod, "spec/containers/0/image").as_str().is_some_and(|i| i.ends_with(":v2"));
+        let mine = |o: &&Value| facts::at(o, "metadata/labels/graylane.dev~1app") == "spring-cloud-a";
+        let prod = |o: &&Value| facts::at(o, "metadata/labels/graylane.dev~1environment") == "prod";
+        let (new, old): (Vec<_>, Vec<_>) =
+            facts::of_kind(&objects, "Pod").filter(mine).filter(prod).partition(|p| tag(p));
+        let deployment = facts::of_kind(&objects, "Deployment").filter(mine).find(prod).unwrap();
+        let (new, old, wanted) = (new.len(), old.len(), facts::at(deployment, "spec/replicas"));
+        let question = format!("{new} new ready, {old} old, {wanted} wanted");
+
+        let mut seats = vec![];
+        for by in ["ann", "bob"] {
+            let mut model = cockpit(by);
+            update(&mut model, Msg::Tick(Timestamp::now()));
+            see(&mut model, self.worlds.borrow().clone());
+            press(&mut model, "1gc");
+            let drawn = shown::lines(&mut model).join("\n");
+            assert!(drawn.contains(&question), "kubectl has {question}:\n{drawn}");
+            let effects = press(&mut model, "prod<enter>");
+            let [Effect::Perform(ticket, intent)] = effects.as_slice() else { panic!("{effects:?}") };
+            let (ticket, intent) = (*ticket, intent.clone());
+            seats.push((by, model, ticket, intent));
+        }
+        let wish = |at: usize| perform(&self.demo.client, "demo", seats[at].0, seats[at].3.clone());
+        let told = tokio::join!(wish(0), wish(1));
+        assert!(told.0.is_ok() != told.1.is_ok(), "{told:?}");
+        for ((by, mut model, ticket, _), told) in seats.into_iter().zip([told.0, told.1]) {
+            let moved_on = matches!(told, Err(PerformError::Stale { .. }));
+            let words = if told.is_ok() { "allow batch 2 of deploy-prod" } else { "has changed since you looked" };
+            assert!(told.is_ok() || moved_on, "{told:?}");
+            let done = |done: Outcome| Done { text: done.message.as_str().into(), ..Done::default() };
+            let fault = |why: PerformError| Fault { moved_on, ..Fault::new(&why.to_string()) };
+            update(&mut model, Msg::Settled(ticket, told.map(done).map_err(fault)));
+            let drawn = shown::lines(&mut model).join("\n");
+            assert!(drawn.contains(words), "{by}:\n{drawn}");
+        }
+    }
+
     /// Between batches other hands are kept off, and one that changes the image all the same is seen before the next.
     async fn other_hands(&self, release: &str) {
         let rollout = async |verb: &str| {

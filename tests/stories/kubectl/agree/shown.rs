@@ -19,7 +19,7 @@ use crate::screen::{draw, press, see};
 const WIDE: (u16, u16) = (220, 60);
 
 /// The whole screen, with nothing of its frames.
-fn lines(model: &mut Model) -> Vec<String> {
+pub(super) fn lines(model: &mut Model) -> Vec<String> {
     let (buffer, _) = draw(model, WIDE.0, WIDE.1);
     let row = |y| (0..WIDE.0).map(|x| buffer[(x, y)].symbol()).collect::<String>().replace(['│', '▌'], " ");
     (0..WIDE.1).map(row).collect()
