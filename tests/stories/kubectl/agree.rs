@@ -20,7 +20,7 @@ use graylane::{
     },
 };
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Kubectl, LIMIT, is_there};
@@ -71,10 +71,9 @@ impl Rig {
             assert!(objects.len() > 40, "{moment}: kubectl has only {} objects", objects.len());
             let mut differs = facts::differ(&objects, &world);
             if differs.is_empty() {
-                differs = printed::differ(&self.demo, &self.kubectl, &objects).await;
-            }
-            if differs.is_empty() {
-                differs = shown::differ(&mut self.model, &objects, &self.kubectl, world).await;
+                let printed = printed::tables(&self.kubectl).await;
+                differs = shown::differ(&mut self.model, &objects, &printed, world);
+                differs.extend(printed::differ(&self.demo, &printed, &objects).await);
             }
             if differs.is_empty() {
                 return;
@@ -91,12 +90,14 @@ impl Rig {
 
     async fn may(&self) {
         let world = self.worlds.borrow().rights.clone();
-        for right in Right::HOME {
+        let asked = Right::HOME.map(async |right| {
             let (verb, group, resource, sub) = right.parts();
             let resource = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
             let sub = format!("--subresource={sub}");
             let said = self.kubectl.run(&["-n", "demo", "auth", "can-i", verb, &resource, &sub], "").await;
-            let said = String::from_utf8_lossy(&said.stdout).starts_with("yes");
+            (right, String::from_utf8_lossy(&said.stdout).starts_with("yes"))
+        });
+        for (right, said) in futures::future::join_all(asked).await {
             assert_eq!(said, world.missing(right, "demo").is_none(), "{right}");
         }
         let who = self.kubectl.ok(&["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"]).await;
@@ -129,6 +130,7 @@ async fn kubectl_and_the_cockpit_agree_through_the_story() {
     }
     let mut rig = Rig::start().await;
     rig.agree("the baseline").await;
+    rig.would_tell().await;
     rig.demo.set_pause("spring-cloud-a", "every").await;
     rig.may().await;
     rig.logs().await;
@@ -142,7 +144,6 @@ async fn kubectl_and_the_cockpit_agree_through_the_story() {
     for name in [a, c] {
         rig.demo.wait(name, Some("approve"), "Waiting").await;
     }
-    rig.agree("both wait to be approved").await;
     for name in [a, c] {
         rig.demo.ok(&["approve", name]).await;
     }
@@ -176,6 +177,46 @@ async fn kubectl_and_the_cockpit_agree_through_the_story() {
 }
 
 impl Rig {
+    /// Had kubectl said anything else, it would have been told.
+    async fn would_tell(&mut self) {
+        let objects = self.objects().await;
+        let printed = printed::tables(&self.kubectl).await;
+        let world = self.worlds.borrow().clone();
+        let mut drawn = objects.clone();
+        for (kind, place, other) in [
+            ("Pod", "/status/podIP", json!("10.9.9.9")),
+            ("Pod", "/metadata/name", json!("stranger")),
+            ("Deployment", "/status/readyReplicas", json!(9)),
+            ("HTTPRoute", "/status/parents/0/conditions/0/status", json!("False")),
+            ("Event", "/message", json!("something else")),
+            ("Lease", "/spec/holderIdentity", json!("nobody")),
+            ("App", "/status/environments/prod/images/backend", json!("other:v9")),
+            ("LaneGroup", "/spec/entry/gateway", json!("other")),
+            ("Lane", "/status/apps/0/served", json!("gray")),
+            ("Release", "/status/tasks/0/phase", json!("Failed")),
+        ] {
+            let mut said = objects.clone();
+            for objects in [&mut said, &mut drawn] {
+                let mine = |o: &Value| kind != "Pod" || o["metadata"]["labels"]["graylane.dev/app"].is_string();
+                let mut all = objects.iter_mut().filter(|o| o["kind"] == kind && mine(o));
+                let at = all.find_map(|o| o.pointer_mut(place)).unwrap_or_else(|| panic!("no {kind} has {place}"));
+                *at = other.clone();
+            }
+            assert!(!facts::differ(&said, &world).is_empty(), "{kind} {place}");
+        }
+        let seen = shown::differ(&mut self.model, &drawn, &printed, world.clone()).join("\n");
+        for part in ["stranger, it is not drawn", "/prod image: kubectl prints \"v9\"", "● is not drawn", "has Failed"]
+        {
+            assert!(seen.contains(part), "{part}:\n{seen}");
+        }
+        let mut other = printed.clone();
+        other.iter_mut().flatten().filter(|(head, _)| head != "NAME").for_each(|(_, cell)| *cell = "other".into());
+        let seen = shown::differ(&mut self.model, &objects, &other, world).join("\n");
+        for part in ["READY", "STATUS", "IP", "RESTARTS", "PRIORITY", "ENABLED", "kubectl prints other, drawn is"] {
+            assert!(seen.contains(part), "{part}:\n{seen}");
+        }
+    }
+
     /// The same question in two cockpits, answered with yes in both at once: one lets the batch go, the other is told.
     async fn two_cockpits(&self) {
         let objects = self.objects().await;

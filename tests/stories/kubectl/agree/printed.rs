@@ -32,8 +32,10 @@ fn table(text: &str) -> Vec<Row> {
     lines.map(|line| (0..starts.len()).map(|n| (cell(head, n), cell(line, n))).collect()).collect()
 }
 
-/// The tables of one `kubectl get` of several kinds, each row under the bare name of its object.
-pub(super) async fn tables(kubectl: &Kubectl, kinds: &str) -> Vec<Row> {
+/// The tables of one `kubectl get` of all kinds that are printed anywhere.
+pub(super) async fn tables(kubectl: &Kubectl) -> Vec<Row> {
+    let kinds = "apps.graylane.dev,releases.graylane.dev,approvals.graylane.dev,lanegroups.graylane.dev,\
+                 lanes.graylane.dev,deployments.apps,pods";
     let text = kubectl.ok(&["-n", "demo", "get", kinds, "-o", "wide"]).await;
     text.split("\n\n").flat_map(table).collect()
 }
@@ -45,26 +47,19 @@ pub(super) fn of<'a>(rows: &'a [Row], kind: &str, name: &str) -> impl Fn(&str) -
 }
 
 /// Everything in which the tables differ.
-pub(super) async fn differ(demo: &Demo, kubectl: &Kubectl, objects: &[Value]) -> Vec<String> {
+pub(super) async fn differ(demo: &Demo, printed: &[Row], objects: &[Value]) -> Vec<String> {
     let mut out = vec![];
-    let kinds = "apps.graylane.dev,releases.graylane.dev,approvals.graylane.dev,lanegroups.graylane.dev,\
-                 lanes.graylane.dev,deployments.apps";
-    let printed = tables(kubectl, kinds).await;
     let mut compared = 0;
-    for (plural, kind) in [
-        ("releases", "release"),
-        ("approvals", "approval"),
-        ("lanegroups", "lanegroup"),
-        ("lanes", "lane"),
-        ("apps", "app"),
-    ] {
-        for row in table(&demo.ok(&["get", plural, "-o", "wide"]).await) {
+    let kinds = ["release", "approval", "lanegroup", "lane", "app"];
+    let own = kinds.map(async |kind| (kind, demo.ok(&["get", kind, "-o", "wide"]).await));
+    for (kind, text) in futures::future::join_all(own).await {
+        for row in table(&text) {
             let name = row.iter().find(|(head, _)| head == "NAME").map_or("", |(_, cell)| cell);
-            let theirs = of(&printed, &format!("{kind}.graylane.dev"), name);
+            let theirs = of(printed, &format!("{kind}.graylane.dev"), name);
             // The age goes on between two looks.
             for (heading, own) in row.iter().filter(|(head, _)| head != "NAME" && head != "AGE") {
                 let theirs = theirs(heading);
-                if theirs == "(no row)" && of(&printed, &format!("{kind}.graylane.dev"), name)("NAME") != "(no row)" {
+                if theirs == "(no row)" && of(printed, &format!("{kind}.graylane.dev"), name)("NAME") != "(no row)" {
                     continue;
                 }
                 compared += 1;
@@ -100,7 +95,7 @@ pub(super) async fn differ(demo: &Demo, kubectl: &Kubectl, objects: &[Value]) ->
                 out.push(format!("{app}/{environment} {field}: kubectl {}, graylane {own}", said[field]));
             }
         }
-        let ready = of(&printed, "deployment.apps", &format!("{app}-{environment}"))("READY");
+        let ready = of(printed, "deployment.apps", &format!("{app}-{environment}"))("READY");
         let own = format!("{}/{}", row["ready"], row["replicas"]);
         if own != ready && !(ready == "(no row)" && own == "0/0") {
             out.push(format!("{app}/{environment} READY: kubectl prints {ready}, graylane {own}"));

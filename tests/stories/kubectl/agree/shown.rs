@@ -10,13 +10,12 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
-    super::Kubectl,
     facts::{at, name, of_kind},
-    printed::{of, tables},
+    printed::{Row, of},
 };
 use crate::screen::{draw, press, see};
 
-const WIDE: (u16, u16) = (220, 60);
+const WIDE: (u16, u16) = (180, 45);
 
 /// The whole screen, with nothing of its frames.
 pub(super) fn lines(model: &mut Model) -> Vec<String> {
@@ -35,21 +34,20 @@ fn row<'a>(lines: &'a [String], word: &str) -> Option<Vec<&'a str>> {
 }
 
 /// Everything in which what is drawn differs from what kubectl prints.
-pub(super) async fn differ(model: &mut Model, objects: &[Value], kubectl: &Kubectl, world: World) -> Vec<String> {
+pub(super) fn differ(model: &mut Model, objects: &[Value], printed: &[Row], world: World) -> Vec<String> {
     let mut out = vec![];
-    let printed = tables(kubectl, "deployments.apps,pods,releases.graylane.dev,lanes.graylane.dev").await;
     update(model, Msg::Tick(Timestamp::now()));
     see(model, world);
     model.zoom = true;
     let apps: Vec<&Value> = of_kind(objects, "App").collect();
     for (n, app) in apps.iter().enumerate() {
         press(model, &format!("1g{}", "j".repeat(n)));
-        release(model, app, objects, &printed, &mut out);
+        release(model, app, objects, printed, &mut out);
         press(model, "2");
-        environments(model, app, objects, &printed, &mut out);
+        environments(model, app, objects, printed, &mut out);
     }
     press(model, "4");
-    lanes(model, objects, &printed, &mut out);
+    lanes(model, objects, printed, &mut out);
     out
 }
 
@@ -60,7 +58,7 @@ fn says(out: &mut Vec<String>, what: &str, drawn: Option<&str>, kubectl: &str) {
 }
 
 /// The release that is looked at: its name, its phase, its tasks in their order with their signs.
-fn release(model: &mut Model, app: &Value, objects: &[Value], printed: &[super::printed::Row], out: &mut Vec<String>) {
+fn release(model: &mut Model, app: &Value, objects: &[Value], printed: &[Row], out: &mut Vec<String>) {
     let drawn = lines(model);
     let row_of_app = row(&drawn, name(app));
     if row_of_app.is_none() {
@@ -110,13 +108,7 @@ fn release(model: &mut Model, app: &Value, objects: &[Value], printed: &[super::
     }
 }
 
-fn environments(
-    model: &mut Model,
-    app: &Value,
-    objects: &[Value],
-    printed: &[super::printed::Row],
-    out: &mut Vec<String>,
-) {
+fn environments(model: &mut Model, app: &Value, objects: &[Value], printed: &[Row], out: &mut Vec<String>) {
     for (n, environment) in app["spec"]["environments"].as_array().unwrap().iter().enumerate() {
         if environment["namespace"] != "demo" {
             continue;
@@ -149,7 +141,7 @@ fn pods(
     app: &Value,
     environment: &str,
     objects: &[Value],
-    printed: &[super::printed::Row],
+    printed: &[Row],
     out: &mut Vec<String>,
 ) {
     let drawn = lines(model);
@@ -184,7 +176,7 @@ fn pods(
     }
 }
 
-fn lanes(model: &mut Model, objects: &[Value], printed: &[super::printed::Row], out: &mut Vec<String>) {
+fn lanes(model: &mut Model, objects: &[Value], printed: &[Row], out: &mut Vec<String>) {
     let drawn = lines(model);
     let glyphs = model.options.glyphs;
     for lane in of_kind(objects, "Lane") {
