@@ -20,25 +20,32 @@ use super::cluster::{Place, cases, eventually};
 use driver::{Set, manifest, most_missing, order, partition};
 use words::{stateful_sets, stateful_sets_in_tables};
 
-cases!(
-    stateful_sets,
-    stateful_sets_in_tables,
-    stateful_pods_in_order,
-    stateful_partitions,
-    stateful_pods_lost,
-    stateful_pods_that_crash,
-    stateful_two_updates_at_once,
-    stateful_back_to_an_old_revision,
-    stateful_minimum_seconds,
-    stateful_in_parallel,
-    stateful_on_delete,
-    stateful_failed_pods_and_other_ordinals,
-    stateful_deleted_in_the_background,
-    stateful_orphans,
-    stateful_names_that_collide,
-);
+cases!(stateful_sets, stateful_sets_in_tables, stateful_updates, stateful_losses, stateful_ends);
 
-async fn stateful_pods_in_order(at: Place) {
+/// Each in a namespace of its own, side by side: nearly all their time is waiting.
+macro_rules! together {
+    ($at:ident: $($name:ident),* $(,)?) => {
+        tokio::join!($(async {
+            let place = Place { namespace: format!("{}-{}", $at.namespace, stringify!($name).replace('_', "-")), ..$at.clone() };
+            place.make().await;
+            $name(place).await;
+        }),*);
+    };
+}
+
+async fn stateful_updates(at: Place) {
+    together!(at: partitions, two_updates_at_once, back_to_an_old_revision, on_delete, in_parallel);
+}
+
+async fn stateful_losses(at: Place) {
+    together!(at: in_order, pods_lost, pods_that_crash, failed_pods_and_other_ordinals);
+}
+
+async fn stateful_ends(at: Place) {
+    together!(at: minimum_seconds, deleted_in_the_background, orphans, names_that_collide);
+}
+
+async fn in_order(at: Place) {
     let set = Set::start(&at, 3, json!({})).await;
     let numbers = set.stands("0:v1 1:v1 2:v1").await;
     assert_eq!((numbers.available, numbers.split(), numbers.done), (3, (3, 3), true));
@@ -65,7 +72,7 @@ async fn stateful_pods_in_order(at: Place) {
     }
 }
 
-async fn stateful_partitions(at: Place) {
+async fn partitions(at: Place) {
     let set = Set::start(&at, 4, json!({})).await;
     set.stands("0:v1 1:v1 2:v1 3:v1").await;
     set.change(partition(4)).await;
@@ -90,7 +97,7 @@ async fn stateful_partitions(at: Place) {
     assert_eq!(most_missing(&history, 4), 1);
 }
 
-async fn stateful_pods_lost(at: Place) {
+async fn pods_lost(at: Place) {
     let set = Set::start(&at, 4, json!({})).await;
     set.stands("0:v1 1:v1 2:v1 3:v1").await;
     set.change(partition(2)).await;
@@ -114,7 +121,7 @@ async fn stateful_pods_lost(at: Place) {
 }
 
 /// The forced rollback: the template alone brings nothing back while a pod is broken.
-async fn stateful_pods_that_crash(at: Place) {
+async fn pods_that_crash(at: Place) {
     let set = Set::start(&at, 3, json!({})).await;
     set.stands("0:v1 1:v1 2:v1").await;
     set.change(partition(2)).await;
@@ -140,7 +147,7 @@ async fn stateful_pods_that_crash(at: Place) {
     set.end().await;
 }
 
-async fn stateful_two_updates_at_once(at: Place) {
+async fn two_updates_at_once(at: Place) {
     let set = Set::start(&at, 4, json!({})).await;
     set.stands("0:v1 1:v1 2:v1 3:v1").await;
     set.change(partition(2)).await;
@@ -159,7 +166,7 @@ async fn stateful_two_updates_at_once(at: Place) {
     set.end().await;
 }
 
-async fn stateful_back_to_an_old_revision(at: Place) {
+async fn back_to_an_old_revision(at: Place) {
     let set = Set::start(&at, 2, json!({"revisionHistoryLimit": 10})).await;
     set.stands("0:v1 1:v1").await;
     let first = set.revisions().await[0].1.clone();
@@ -182,7 +189,7 @@ async fn stateful_back_to_an_old_revision(at: Place) {
     set.end().await;
 }
 
-async fn stateful_minimum_seconds(at: Place) {
+async fn minimum_seconds(at: Place) {
     let set = Set::start(&at, 2, json!({"minReadySeconds": 3600})).await;
     let numbers = set.stands("0:v1").await;
     assert_eq!((numbers.ready, numbers.available, numbers.done), (1, 0, true));
@@ -196,7 +203,7 @@ async fn stateful_minimum_seconds(at: Place) {
     set.end().await;
 }
 
-async fn stateful_in_parallel(at: Place) {
+async fn in_parallel(at: Place) {
     let set =
         Set::start(&at, 3, json!({"podManagementPolicy": "Parallel", "template": driver::template("crash")})).await;
     set.stands("0:crash! 1:crash! 2:crash!").await;
@@ -214,7 +221,7 @@ async fn stateful_in_parallel(at: Place) {
     assert_eq!(order(&history, 3), ["2", "1", "0", "2", "2", "1", "0"]);
 }
 
-async fn stateful_on_delete(at: Place) {
+async fn on_delete(at: Place) {
     let set = Set::start(&at, 3, json!({"updateStrategy": {"type": "OnDelete"}})).await;
     set.stands("0:v1 1:v1 2:v1").await;
     set.release("v2").await;
@@ -229,7 +236,7 @@ async fn stateful_on_delete(at: Place) {
     set.end().await;
 }
 
-async fn stateful_failed_pods_and_other_ordinals(at: Place) {
+async fn failed_pods_and_other_ordinals(at: Place) {
     let set = Set::start(&at, 2, json!({"ordinals": {"start": 3}})).await;
     set.stands("3:v1 4:v1").await;
     let pods: Api<Pod> = at.api();
@@ -251,7 +258,7 @@ async fn stateful_failed_pods_and_other_ordinals(at: Place) {
     set.end().await;
 }
 
-async fn stateful_deleted_in_the_background(at: Place) {
+async fn deleted_in_the_background(at: Place) {
     let set = Set::start(&at, 2, json!({})).await;
     set.stands("0:v1 1:v1").await;
     at.api::<StatefulSet>().delete("web", &DeleteParams::default()).await.unwrap();
@@ -261,7 +268,7 @@ async fn stateful_deleted_in_the_background(at: Place) {
 }
 
 /// Pods and revisions stay, and are the next set's of that name.
-async fn stateful_orphans(at: Place) {
+async fn orphans(at: Place) {
     let set = Set::start(&at, 2, json!({})).await;
     set.stands("0:v1 1:v1").await;
     let (pods, revisions) = (set.pods().await, set.revisions().await);
@@ -282,7 +289,7 @@ async fn stateful_orphans(at: Place) {
 }
 
 /// Another's revision bears the name: the next hash is salted, and the status tells.
-async fn stateful_names_that_collide(at: Place) {
+async fn names_that_collide(at: Place) {
     let set = Set::start(&at, 1, json!({})).await;
     assert_eq!(set.stands("0:v1").await.collisions, 0);
     let name = set.revisions().await[0].1.clone();
