@@ -122,12 +122,12 @@ fn the_story_by_keys() {
         pty.press("c");
         confirm(&mut pty, "Let batch 2 of 3 go in prod?");
         pty.see(&format!("3 Rollout {app}-1"));
-        pty.wait("its end", |s| s.contains("✓ done") && s.contains("3 of 3 batches"));
+        pty.wait("its end", |s| s.contains("✓ succeeded") && s.contains("3 of 3 batches"));
     }
 
     // 5: gray is gone, its environment is kept.
     pty.see("nothing is being released");
-    pty.wait("gray cleaned", |s| s.lines().any(|l| l.contains("– gray") && l.contains("clean")));
+    pty.wait("gray cleaned", |s| s.lines().any(|l| l.contains("– gray") && l.contains("Cleaned")));
     pty.see("A○ → B○ → C○");
     pty.press("q");
     assert!(pty.ended());
