@@ -14,6 +14,7 @@ mod look;
 mod observe;
 mod probes;
 mod serve;
+mod steady;
 mod telemetry;
 mod trim;
 mod wake;
@@ -57,16 +58,14 @@ pub struct Options {
 pub async fn run(options: Options, stop: CancellationToken) {
     let lease = lease::Lease::new(&options);
     while !stop.is_cancelled() {
-        if stop.run_until_cancelled(lease.acquire()).await.is_none() {
-            break;
-        }
+        let Some(since) = stop.run_until_cancelled(lease.acquire()).await else { break };
         tracing::info!(identity = options.identity, "this engine acts");
         options.telemetry.acts(true);
         let acting = stop.child_token();
         let held = acting.clone();
         tokio::join!(lead(&options, &acting), async {
             tokio::select! {
-                () = lease.keep() => tracing::warn!("the Lease is lost: nothing is done any more"),
+                () = lease.keep(since) => tracing::warn!("the Lease is lost: nothing is done any more"),
                 () = held.cancelled() => {}
             }
             held.cancel();

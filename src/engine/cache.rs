@@ -30,6 +30,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Options,
     elsewhere::Elsewhere,
+    steady::steady,
     trim,
     wake::{Key, Wake, of_app, of_deployment, of_pod, of_route, of_set},
 };
@@ -188,7 +189,7 @@ impl Watches<'_> {
         let (unknown, absent) = watch::channel(false);
         let (store, writer) = reflector::store();
         let wake = Arc::clone(self.wake);
-        let stream = watcher(api, config).default_backoff().modify(trim).reflect(writer).for_each(move |event| {
+        let stream = steady(api, config).modify(trim).reflect(writer).for_each(move |event| {
             // The list or watch was answered with: no such resource.
             let is_absent = event.as_ref().is_err_and(|why| error::code_of_watch(why) == Some(404));
             if (event.is_ok() || is_absent) && unknown.send_replace(is_absent) != is_absent {

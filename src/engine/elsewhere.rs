@@ -30,6 +30,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Options,
     cache::Kept,
+    steady::steady,
     wake::{Key, Wake, of_deployment, of_pod, of_set},
 };
 use crate::{
@@ -131,7 +132,7 @@ impl Elsewhere {
             key => key,
         };
         let api = Api::<K>::namespaced(client.clone(), namespace);
-        let stream = watcher(api, watcher::Config::default()).default_backoff().reflect(writer);
+        let stream = steady(api, watcher::Config::default()).reflect(writer);
         let stream = stream.for_each(move |event| {
             let mut wrong = wrong.lock().unwrap_or_else(PoisonError::into_inner);
             match event {

@@ -8,7 +8,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::MicroTime,
 };
 use kube::{Api, api::PostParams};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::{Options, Telemetry};
 use crate::{cluster::watch::ENGINE_LEASE, domain::text::Clean};
@@ -39,12 +39,13 @@ impl Lease {
         }
     }
 
-    /// Returns when it is ours; tells who has it meanwhile.
-    pub(super) async fn acquire(&self) {
+    /// Answers when it is ours, with a moment before that; tells who has it meanwhile.
+    pub(super) async fn acquire(&self) -> Instant {
         let mut told = String::new();
         loop {
+            let began = Instant::now();
             match self.take().await {
-                Ok(Taken::Ours) => return,
+                Ok(Taken::Ours) => return began,
                 Ok(Taken::By(holder)) if holder != told => {
                     tracing::info!("stands by: {holder} acts (Lease {ENGINE_LEASE})");
                     told = holder;
@@ -56,14 +57,18 @@ impl Lease {
         }
     }
 
-    /// Renews it; returns when it is no longer ours, or may not be.
-    pub(super) async fn keep(&self) {
-        let mut last = Instant::now();
-        // Stops before the others may take it.
-        while last.elapsed() < HELD - 2 * RENEW {
-            sleep(RENEW).await;
-            match tokio::time::timeout(RENEW, self.take()).await {
-                Ok(Ok(Taken::Ours)) => last = Instant::now(),
+    /// Renews it; returns when it is no longer ours, or may not be. It is ours since `last`.
+    pub(super) async fn keep(&self, mut last: Instant) {
+        loop {
+            // Ends before the others may take it: they count from when a renewal was asked for, not from its answer.
+            let end = last + HELD - RENEW;
+            sleep_until(end.min(Instant::now() + RENEW)).await;
+            let began = Instant::now();
+            if began >= end {
+                return;
+            }
+            match timeout_at(end.min(began + RENEW), self.take()).await {
+                Ok(Ok(Taken::Ours)) => last = began,
                 Ok(Ok(Taken::By(_))) => return,
                 Ok(Err(why)) => tracing::warn!(%why, "the engine's Lease cannot be renewed"),
                 Err(_) => tracing::warn!("the engine's Lease cannot be renewed: no answer"),

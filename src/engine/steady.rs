@@ -1,0 +1,111 @@
+//! A watch that goes on whatever happens to it: after a break it waits a little, and begins anew with a list.
+//!
+//! `kube`'s own would go on from the last version that it has seen: one that the server has forgotten, told by an
+//! HTTP status, would be asked for for ever; a watch of which nothing comes does not say that it is well again; and
+//! connections that are cut now and then would make its pauses longer each time.
+
+use std::{fmt::Debug, time::Duration};
+
+use futures::{
+    Stream, StreamExt,
+    stream::{self, BoxStream},
+};
+use kube::{
+    Api, Resource,
+    runtime::watcher::{self, Event, watcher},
+};
+use serde::de::DeserializeOwned;
+
+use crate::cluster::meter::jitter;
+
+/// After a break, and doubled with each one that follows without a whole list in between,
+const FIRST: Duration = Duration::from_millis(200);
+/// up to this.
+const MOST: Duration = Duration::from_secs(5);
+
+type Events<K> = BoxStream<'static, watcher::Result<Event<K>>>;
+
+struct Watch<K> {
+    /// None after a break.
+    events: Option<Events<K>>,
+    pause: Duration,
+    broken: bool,
+}
+
+/// All that is seen of these objects, for good.
+pub(super) fn steady<K>(api: Api<K>, config: watcher::Config) -> impl Stream<Item = watcher::Result<Event<K>>> + Send
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    again(move || watcher(api.clone(), config.clone()).boxed())
+}
+
+fn again<K: Send + 'static>(
+    begin: impl Fn() -> Events<K> + Send,
+) -> impl Stream<Item = watcher::Result<Event<K>>> + Send {
+    let watch = Watch { events: None, pause: FIRST, broken: false };
+    stream::unfold((watch, begin), |(mut watch, begin)| async move {
+        loop {
+            if std::mem::take(&mut watch.broken) {
+                tokio::time::sleep(jitter(watch.pause)).await;
+                watch.pause = (watch.pause * 2).min(MOST);
+            }
+            let Some(event) = watch.events.get_or_insert_with(&begin).next().await else {
+                (watch.events, watch.broken) = (None, true);
+                continue;
+            };
+            match &event {
+                Ok(Event::InitDone) => watch.pause = FIRST,
+                Ok(_) => {}
+                Err(_) => (watch.events, watch.broken) = (None, true),
+            }
+            return Some((event, (watch, begin)));
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    };
+
+    use kube::core::Status;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    fn refused() -> watcher::Error {
+        let status = Status::failure("too old resource version", "Expired").with_code(410);
+        watcher::Error::WatchStartFailed(kube::Error::Api(Box::new(status)))
+    }
+
+    /// How often a watch was begun, and the time that its pauses took, until `breaks` were met.
+    async fn after(breaks: usize, lists: bool) -> (u32, Duration) {
+        let (begun, count) = (Arc::new(AtomicU32::new(0)), Instant::now());
+        let seen = Arc::clone(&begun);
+        let events = again::<()>(move || {
+            seen.fetch_add(1, Ordering::Relaxed);
+            let whole = [Ok(Event::Init), Ok(Event::InitDone)];
+            stream::iter(whole.into_iter().filter(move |_| lists).chain([Err(refused())])).boxed()
+        });
+        let broken = events.filter(|e| std::future::ready(e.is_err())).take(breaks);
+        assert_eq!(broken.count().await, breaks);
+        (begun.load(Ordering::Relaxed), count.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_each_break_it_begins_anew() {
+        let (begun, took) = after(20, true).await;
+        assert_eq!(begun, 20);
+        assert!(took < 20 * FIRST * 2, "each list makes the next pause short again: {took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_is_away_is_asked_less_often_but_never_seldom() {
+        let (begun, took) = after(20, false).await;
+        assert_eq!(begun, 20);
+        assert!(took > 12 * MOST && took < 20 * MOST * 5 / 4, "{took:?}");
+    }
+}
