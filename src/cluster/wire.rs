@@ -31,6 +31,8 @@ pub type Dial = Arc<dyn Fn() -> BoxFuture<'static, Result<Client, ConnectError>>
 const TRIES: u32 = 4;
 /// Between two tries to get new credentials at least: a login plugin may open a browser.
 const RENEW_GAP: Duration = Duration::from_secs(5);
+/// A connection on which no answer begins for so long is dead, though nobody has said so.
+const DEAD: Duration = Duration::from_secs(30);
 
 struct Wire {
     dial: Option<Dial>,
@@ -81,7 +83,13 @@ impl Wire {
             let client = self.client().await?;
             let again = copy(&request);
             self.meter.count();
-            let answer = client.send(request).await;
+            let limit = if is_quiet(&request) { Duration::MAX } else { DEAD };
+            let Ok(answer) = tokio::time::timeout(limit, client.send(request)).await else {
+                // Its other connections are as old.
+                let _ = self.renew(&client).await;
+                let why = format!("the server has not answered for {} s", DEAD.as_secs());
+                return Err(kube::Error::Service(std::io::Error::new(std::io::ErrorKind::TimedOut, why).into()));
+            };
             let refused = match &answer {
                 Ok(response) => response.status() == StatusCode::UNAUTHORIZED,
                 Err(why) => error::trouble(why) == Trouble::Unauthorized,
@@ -174,6 +182,12 @@ fn is_watched(request: &Request<Body>) -> bool {
     query.split('&').any(|pair| pair == "watch=true" || pair.starts_with("limit="))
 }
 
+/// Its answer may begin when there is something to say: a log that is followed, what is behind a proxy.
+fn is_quiet(request: &Request<Body>) -> bool {
+    let uri = request.uri();
+    uri.path().contains("/proxy") || uri.query().unwrap_or_default().split('&').any(|pair| pair == "follow=true")
+}
+
 fn copy(request: &Request<Body>) -> Option<Request<Body>> {
     let body = request.body().try_clone()?;
     let mut again = Request::new(body);
@@ -201,4 +215,42 @@ pub fn detach_plugins(program: std::path::PathBuf) {
 
 pub(super) fn detached() -> Option<&'static std::path::Path> {
     DETACH.get().map(std::path::PathBuf::as_path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use futures::FutureExt;
+    use k8s_openapi::api::core::v1::Pod;
+    use kube::{Api, api::LogParams};
+
+    use super::*;
+
+    /// As after a sleep: the first connection takes requests and says nothing, and would for ever.
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_died_without_a_word_is_left() {
+        let dialled = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&dialled);
+        let dial: Dial = Arc::new(move || {
+            let first = count.fetch_add(1, Ordering::Relaxed) == 0;
+            let service = service_fn(move |request: Request<Body>| async move {
+                if first || request.uri().path().ends_with("/log") {
+                    std::future::pending::<()>().await;
+                }
+                Ok::<_, BoxError>(Response::new(Body::from(br#"{"metadata": {"name": "p"}}"#.to_vec())))
+            });
+            async move { Ok(Client::new(service, "default")) }.boxed()
+        });
+        let pods: Api<Pod> = Api::default_namespaced(lazy(dial, false, "default", Arc::default()));
+        let told = pods.get("p").await.unwrap_err();
+        assert_eq!(error::trouble(&told), Trouble::Offline);
+        assert_eq!(error::words(&told), "the server has not answered for 30 s");
+        pods.get("p").await.unwrap();
+        assert_eq!(dialled.load(Ordering::Relaxed), 2);
+        // A log in which nothing is written yet is no dead connection.
+        let log = LogParams { follow: true, ..LogParams::default() };
+        let quiet = tokio::time::timeout(DEAD * 20, pods.log_stream("p", &log)).await;
+        assert!(quiet.is_err());
+    }
 }
