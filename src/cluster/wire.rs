@@ -86,7 +86,7 @@ impl Wire {
             let limit = if is_quiet(&request) { Duration::MAX } else { DEAD };
             let Ok(answer) = tokio::time::timeout(limit, client.send(request)).await else {
                 // Its other connections are as old.
-                let _ = self.renew(&client).await;
+                let _ = self.dial_anew(Some(&client)).await;
                 let why = format!("the server has not answered for {} s", DEAD.as_secs());
                 return Err(kube::Error::Service(std::io::Error::new(std::io::ErrorKind::TimedOut, why).into()));
             };

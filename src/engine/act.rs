@@ -18,6 +18,13 @@ use crate::{
     },
 };
 
+/// Why a step could not be taken.
+pub(super) struct NotDone {
+    pub(super) trouble: Trouble,
+    /// It was not permitted. A server that has just started says so to everybody: permanent it is when it stays so.
+    pub(super) refused: bool,
+}
+
 /// Writes again after somebody else's write came in between, this often.
 const TRIES: usize = 5;
 
@@ -27,7 +34,7 @@ pub(super) async fn steps(
     probes: &Probes,
     release: &Release,
     steps: &[Step],
-) -> Result<(), Trouble> {
+) -> Result<(), NotDone> {
     for step in steps {
         let (what, done) = match step {
             Step::SetEnvironment { environment, status } => {
@@ -85,8 +92,9 @@ pub(super) async fn steps(
             if kept {
                 message += "; `graylane retry RELEASE --force-conflicts` takes these fields over";
             }
-            let permanent = kept || error::code(&why).is_some_and(|code| matches!(code, 400 | 403 | 405 | 415 | 422));
-            return Err(Trouble { message, permanent });
+            let code = error::code(&why);
+            let permanent = kept || code.is_some_and(|code| matches!(code, 400 | 405 | 415 | 422));
+            return Err(NotDone { trouble: Trouble { message, permanent }, refused: code == Some(403) });
         }
     }
     Ok(())

@@ -36,6 +36,8 @@ const IDLE: Duration = Duration::from_secs(30);
 const REST: Duration = Duration::from_secs(300);
 /// After a step that went wrong: the first pause, doubled up to the second.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(20));
+/// What is still not permitted after a pause as long as this will not be.
+const REFUSED: Duration = Duration::from_secs(4);
 
 pub(super) struct Looker {
     options: Options,
@@ -258,9 +260,10 @@ impl Looker {
                     next = next.min(Instant::now() + AGAIN.0);
                 }
             }
-            Err(trouble) => {
+            Err(act::NotDone { mut trouble, refused }) => {
                 tracing::warn!(release = release.name_any(), "{}", trouble.message);
                 let pause = wrong.map_or(AGAIN.0, |w| (w.pause * 2).min(AGAIN.1));
+                trouble.permanent |= refused && pause > REFUSED;
                 let at = Instant::now() + pause;
                 self.troubles.insert(uid, Wrong { trouble, at, pause, retries: retries.clone() });
                 // Once at once, so that the status tells it.

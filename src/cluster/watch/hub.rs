@@ -12,7 +12,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::source::{self, Change, Kind, Lost, Message, SourceId};
+use super::source::{self, Change, Kind, Lost, Message, Reports, SourceId};
 use crate::{
     cluster::{clusters::Clusters, trace::HopInbox},
     domain::{
@@ -122,13 +122,14 @@ impl Hub {
 
     fn watch(&mut self, id: SourceId) {
         let stop = self.stop.child_token();
-        let state = SourceState { stop: stop.clone(), ..SourceState::default() };
-        if let Some(old) = self.sources.insert(id.clone(), state) {
-            old.stop.cancel();
-        }
+        let old = self.sources.remove(&id).unwrap_or_default();
+        old.stop.cancel();
+        let shown = old.shown;
+        self.sources.insert(id.clone(), SourceState { shown, stop: stop.clone(), ..SourceState::default() });
         let client = self.clusters.of(id.context.as_deref());
         let meter = Arc::clone(self.clusters.meter());
-        tokio::spawn(source::run(client, id, self.messages.clone(), meter, stop));
+        let to = Reports { id, out: self.messages.clone(), meter, shown };
+        tokio::spawn(source::run(client, to, stop));
     }
 
     /// Looks after a cluster.
@@ -154,7 +155,7 @@ impl Hub {
         match change {
             Change::Broken(lost) => return is_news(&mut source.broken, lost),
             Change::Barred(lost) => {
-                source.listed = true;
+                (source.listed, source.shown) = (true, false);
                 source.broken = None;
                 let news = is_news(&mut source.barred, lost);
                 self.tables.begin(&id);
@@ -164,7 +165,7 @@ impl Hub {
                 return news;
             }
             Change::Ready => {
-                source.listed = true;
+                (source.listed, source.shown) = (true, true);
                 (source.broken, source.barred) = (None, None);
                 self.tables.ready(&id);
                 self.events_changed |= id.kind == Kind::Event;

@@ -134,27 +134,25 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(200);
 const BACKOFF_MOST: Duration = Duration::from_secs(10);
 /// How soon is asked again for what the cluster lacks or does not show to us.
 const ABSENT: Duration = Duration::from_secs(30);
+/// A server that has just started refuses everybody until it has read who may what: what was seen is not given up for
+/// so many refusals.
+const REFUSALS: u32 = 5;
 
 /// Where a watch reports, and what it is counted with.
-struct Reports {
-    id: SourceId,
-    out: Sender<Message>,
-    meter: Arc<Meter>,
+pub(super) struct Reports {
+    pub(super) id: SourceId,
+    pub(super) out: Sender<Message>,
+    pub(super) meter: Arc<Meter>,
+    /// What a watch before this one saw is shown.
+    pub(super) shown: bool,
 }
 
 /// Runs one watch until `stop`.
-pub(super) async fn run(
-    client: Client,
-    id: SourceId,
-    out: Sender<Message>,
-    meter: Arc<Meter>,
-    stop: CancellationToken,
-) {
+pub(super) async fn run(client: Client, to: Reports, stop: CancellationToken) {
     let plain = watcher::Config::default;
     // A build's pods have an App and no environment: they stand in no pane.
     let ours = || plain().labels(&format!("{},{}", label::APP, label::ENVIRONMENT));
-    let (kind, namespace) = (id.kind, id.namespace.clone());
-    let to = Reports { id, out, meter };
+    let (kind, namespace) = (to.id.kind, to.id.namespace.clone());
     let task = async {
         match kind {
             Kind::App => home::<App>(client, &to, Row::App).await,
@@ -215,6 +213,8 @@ where
     let send = |change| to.out.send(Message::From(to.id.clone(), change));
     let mut pause = BACKOFF_FIRST;
     let mut expired = false;
+    // None while nothing is shown; else how often it was refused since.
+    let mut refused = to.shown.then_some(0);
     loop {
         let mut events = std::pin::pin!(watcher(api.clone(), config.clone()));
         let failed = loop {
@@ -226,7 +226,7 @@ where
                     row(object).map(|row| Change::Listed(key.clone(), Box::new(row.at(key))))
                 }
                 Ok(Seen::InitDone) => {
-                    pause = BACKOFF_FIRST;
+                    (pause, refused) = (BACKOFF_FIRST, Some(0));
                     Some(Change::Ready)
                 }
                 Ok(Seen::Apply(object)) => {
@@ -251,8 +251,12 @@ where
         if lost.trouble == Trouble::Expired && !std::mem::replace(&mut expired, true) {
             continue;
         }
-        let absent =
-            lost.trouble == Trouble::Forbidden || (lost.trouble == Trouble::Missing && to.id.kind.is_optional());
+        let absent = match lost.trouble {
+            Trouble::Forbidden => refused.is_none_or(|times| times >= REFUSALS),
+            Trouble::Missing => to.id.kind.is_optional(),
+            _ => false,
+        };
+        refused = refused.filter(|_| !absent).map(|times| times + u32::from(lost.trouble == Trouble::Forbidden));
         let change = if absent { Change::Barred(lost) } else { Change::Broken(lost) };
         if send(change).await.is_err() {
             return;

@@ -17,6 +17,8 @@ use crate::domain::{
 #[derive(Default)]
 pub(super) struct SourceState {
     pub(super) listed: bool,
+    /// Something is shown of it, by this watch or the one before.
+    pub(super) shown: bool,
     pub(super) broken: Option<(Timestamp, Lost)>,
     /// Nothing is seen of it, though the server answers.
     pub(super) barred: Option<(Timestamp, Lost)>,
