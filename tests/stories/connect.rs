@@ -3,6 +3,9 @@
 
 mod authority;
 mod door;
+mod outage;
+mod pipe;
+mod rollout;
 
 use std::{
     os::unix::fs::PermissionsExt,

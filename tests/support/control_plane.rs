@@ -121,6 +121,13 @@ impl ControlPlane {
         self.kubeconfig(name)
     }
 
+    /// From its next start on the server knows these no more by their tokens.
+    pub fn forget_tokens(&self, users: &[&str]) {
+        let all = tokens();
+        let kept = all.lines().filter(|l| !users.iter().any(|u| l.split(',').nth(1) == Some(u)));
+        private(&self.dir.join("tokens"), kept.fold(String::new(), |all, l| all + l + "\n").as_bytes());
+    }
+
     fn write_kubeconfig(&self, name: &str, user: &Value) {
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "real",

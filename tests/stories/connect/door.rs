@@ -40,6 +40,8 @@ struct Script {
     /// Who does not bring it is not let in.
     token: Option<String>,
     slammed: bool,
+    /// Versions before this one are not known any more.
+    forgotten: u64,
     asked: Vec<String>,
     connections: CancellationToken,
 }
@@ -128,6 +130,13 @@ impl Door {
         self.script.lock().unwrap().rules.push((part.into(), play));
     }
 
+    /// From now on watches from before now are told that this is too long ago, by an HTTP status.
+    pub async fn forget(&self) {
+        let namespaces: kube::Api<k8s_openapi::api::core::v1::Namespace> = kube::Api::all(self.behind.clone());
+        let version = namespaces.list(&kube::api::ListParams::default()).await.unwrap().metadata.resource_version;
+        self.script.lock().unwrap().forgotten = version.unwrap().parse().unwrap();
+    }
+
     /// All is let through again.
     pub fn calm(&self) {
         let mut script = self.script.lock().unwrap();
@@ -192,7 +201,9 @@ async fn answer(
         script.asked.push(asked.clone());
         let stranger = script.token.as_ref().is_some_and(|t| given != format!("Bearer {t}"));
         let ruled = script.rules.iter().find(|(part, _)| asked.contains(part)).map(|(_, play)| *play);
-        if stranger { Some(Play::Say(401)) } else { ruled }
+        let from = asked.split(['?', '&']).find_map(|pair| pair.strip_prefix("resourceVersion=")?.parse().ok());
+        let forgotten = asked.contains("watch=true") && from.is_some_and(|from: u64| from < script.forgotten);
+        if stranger { Some(Play::Say(401)) } else { ruled.or(forgotten.then_some(Play::Say(410))) }
     };
     match play {
         None => Ok(server.handle(request).await.map(|body| body.map_err(Into::into).boxed_unsync())),
