@@ -41,7 +41,7 @@ pub enum NetworkError {
 /// A network that nobody else has while the API's listener is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
-    octet: u8,
+    base: [u8; 2],
 }
 
 impl Network {
@@ -55,7 +55,7 @@ impl Network {
             Err(why) => return Err(told(why)),
         };
         for octet in remembered.into_iter().chain(OCTETS) {
-            let network = Self { octet };
+            let network = Self::within([127, octet]);
             match TcpListener::bind(SocketAddrV4::new(network.node(), API_PORT)) {
                 Ok(listener) => {
                     listener.set_nonblocking(true).map_err(NetworkError::NoLoopback)?;
@@ -71,9 +71,14 @@ impl Network {
         Err(NetworkError::Taken)
     }
 
+    /// Of a kubelet that works for another API server: these addresses are this machine's by other means.
+    pub const fn within(base: [u8; 2]) -> Self {
+        Self { base }
+    }
+
     /// The node's address: of the API, of Gateways, `status.hostIP`.
     pub const fn node(self) -> Ipv4Addr {
-        Ipv4Addr::new(127, self.octet, 0, 1)
+        Ipv4Addr::new(self.base[0], self.base[1], 0, 1)
     }
 
     /// The `n`th address for a pod; none when there are no more.
@@ -89,19 +94,19 @@ impl Network {
     /// Whether a Service's address is of this network.
     pub fn is_service(self, address: Ipv4Addr) -> bool {
         let [first, second, third, last] = address.octets();
-        (first, second) == (127, self.octet) && SERVICES.contains(&third) && (1..=254).contains(&last)
+        [first, second] == self.base && SERVICES.contains(&third) && (1..=254).contains(&last)
     }
 
     /// Whether a pod's address is of this network.
     pub fn is_pod(self, address: Ipv4Addr) -> bool {
         let [first, second, third, last] = address.octets();
-        (first, second) == (127, self.octet) && PODS.contains(&third) && (1..=254).contains(&last)
+        [first, second] == self.base && PODS.contains(&third) && (1..=254).contains(&last)
     }
 
     fn nth(self, thirds: std::ops::RangeInclusive<u8>, n: u32) -> Option<Ipv4Addr> {
         let third = u8::try_from(n / 254).ok().and_then(|t| thirds.start().checked_add(t))?;
         let last = u8::try_from(n % 254 + 1).ok()?;
-        thirds.contains(&third).then(|| Ipv4Addr::new(127, self.octet, third, last))
+        thirds.contains(&third).then(|| Ipv4Addr::new(self.base[0], self.base[1], third, last))
     }
 }
 
@@ -118,7 +123,7 @@ mod tests {
         // Taken while it is held, found again afterwards.
         let (other, _) = Network::take(one.path()).unwrap();
         assert_ne!(other, first);
-        std::fs::write(one.path().join("network.json"), first.octet.to_string()).unwrap();
+        std::fs::write(one.path().join("network.json"), first.base[1].to_string()).unwrap();
         drop(held);
         assert_eq!(Network::take(one.path()).unwrap().0, first);
         std::fs::write(one.path().join("network.json"), "nonsense").unwrap();
@@ -127,14 +132,14 @@ mod tests {
 
     #[test]
     fn addresses_are_distinct_of_their_own_range_and_end() {
-        let network = Network { octet: 70 };
+        let network = Network::within([127, 70]);
         assert_eq!(network.node(), Ipv4Addr::new(127, 70, 0, 1));
         assert_eq!(network.pod(0), Some(Ipv4Addr::new(127, 70, 16, 1)));
         assert_eq!(network.pod(254), Some(Ipv4Addr::new(127, 70, 17, 1)));
         let all: Vec<Ipv4Addr> = (0..).map_while(|n| network.service(n)).collect();
         assert_eq!(all.len(), 123 * 254);
         assert!(all.iter().all(|a| network.is_service(*a) && !network.is_pod(*a)));
-        assert!(!Network { octet: 71 }.is_service(all[0]));
+        assert!(!Network::within([127, 71]).is_service(all[0]));
         assert_eq!(network.pod(u32::MAX), None);
     }
 }

@@ -46,6 +46,11 @@ impl Demo {
         Self { dir, child, client }
     }
 
+    /// The same workspace elsewhere, where this process is the engine.
+    pub fn around(dir: tempfile::TempDir, child: Child, client: Client) -> Self {
+        Self { dir, child, client }
+    }
+
     /// KILL to the process alone, whatever it is at; a new one on the same state, as soon as production serves
     /// again. Of the old one's children none may be left then.
     pub async fn kill(&mut self) {
