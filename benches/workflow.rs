@@ -33,7 +33,7 @@ fn decide_a_deploy(bencher: Bencher, others: usize) {
     let app: App = serde_saphyr::from_str(include_str!("../samples/spring-cloud-a.yaml")).expect("the sample");
     let others: Vec<Release> = (0..others).map(|i| release(&format!("other-{i}"))).collect();
     let (release, others) = (release("spring-cloud-a"), others.iter().collect::<Vec<_>>());
-    let (objects, deployments, pods, jobs) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let (objects, workloads, pods, jobs) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     let routes = RoutesSeen::default();
     let observed = Observed {
         release: &release,
@@ -41,7 +41,7 @@ fn decide_a_deploy(bencher: Bencher, others: usize) {
         others: &others,
         approvals: &[],
         objects: &objects,
-        deployments: &deployments,
+        workloads: &workloads,
         pods: &pods,
         routes: &routes,
         away: &BTreeMap::new(),

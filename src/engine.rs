@@ -18,6 +18,7 @@ mod steady;
 mod telemetry;
 mod trim;
 mod wake;
+mod workloads;
 
 use std::sync::Arc;
 

@@ -1,8 +1,9 @@
-//! Exact batches on a plain Deployment, by the latch (the design's "Exact batches").
+//! Exact batches on a plain Deployment, by the latch (the design's "Exact batches"), and on a plain StatefulSet, by its
+//! partition ([`stateful`]).
 //!
-//! [`next`] looks at a Deployment as it is and answers with the next patch, with what it waits for, or with
-//! the foreign hand that makes it stop. It remembers nothing: whatever it must know stands in the Deployment's
-//! own annotation, written in the same patch as the fields it tells about, so it goes on after a crash
+//! [`next`] looks at a workload as it is and answers with the next patch, with what it waits for, or with the
+//! foreign hand that makes it stop. It remembers nothing: whatever it must know stands in the workload's own
+//! annotation, written in the same patch as the fields it tells about, so it goes on after a crash
 //! anywhere, and anybody can finish or abort without graylane.
 //!
 //! What it never does: take an old pod before a new one is Ready in its place, go past the batch that is
@@ -10,16 +11,21 @@
 //! `resourceVersion` it was made from.
 
 mod foreign;
+mod goal;
 mod latch;
 mod machine;
 mod patch;
+pub mod stateful;
 pub mod template;
 mod undo;
+mod workload;
 
 pub use foreign::is_template;
-pub use latch::{Latch, Mode, Own, Phase, Previous, Written};
-pub use machine::{Goal, Move, Progress, next, progress};
+pub use goal::{Goal, Move, Progress};
+pub use latch::{By, Latch, Mark, Mode, Own, Phase, Previous, Written};
+pub use machine::{next, progress};
 pub use undo::{Undo, rescue, undo};
+pub use workload::{Manifest, WorkloadSeen, is_rolled};
 
 use crate::api::Amount;
 

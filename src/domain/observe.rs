@@ -3,6 +3,8 @@
 //! Counted from the pods themselves. While the latch is on, nothing of the new version is ever *available*,
 //! so the Deployment's own status says too little.
 
+mod stateful;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::{
@@ -15,6 +17,8 @@ use serde_json::Value;
 
 use super::{batches::template, text::Clean};
 use crate::api::label;
+
+pub use stateful::{Place, REVISION, StatefulSeen, stateful};
 
 /// One Deployment with its ReplicaSets and pods.
 #[derive(Clone, Debug, Default)]
@@ -43,10 +47,16 @@ pub struct Side {
 pub struct PodSeen {
     /// Its name.
     pub name: String,
+    /// `metadata.uid`
+    pub uid: String,
+    /// `metadata.resourceVersion`
+    pub version: String,
     /// Since when it is Ready; none: it is not.
     pub ready: Option<Timestamp>,
     /// Why not, in words.
     pub trouble: Option<Clean>,
+    /// A container of it is started again and again, or its image cannot be had.
+    pub crashing: bool,
 }
 
 impl Side {
@@ -75,9 +85,15 @@ impl Side {
 }
 
 impl PodSeen {
-    fn ready_for(&self, min_ready: u32, now: Timestamp) -> bool {
+    /// Whether it has been Ready for so many seconds.
+    pub fn ready_for(&self, min_ready: u32, now: Timestamp) -> bool {
         self.ready.is_some_and(|since| now.duration_since(since) >= SignedDuration::from_secs(i64::from(min_ready)))
     }
+}
+
+/// A controller has acted on the spec as it is now.
+pub(super) fn observed(live: &ObjectMeta, seen: Option<i64>) -> bool {
+    live.generation.is_none() || seen >= live.generation
 }
 
 fn count(n: usize) -> u32 {
@@ -166,7 +182,15 @@ fn pod_seen(pod: &Pod) -> PodSeen {
         c.last_transition_time.as_ref().map(|t| t.0).or(created).unwrap_or(Timestamp::UNIX_EPOCH)
     });
     let trouble = if since.is_some() { None } else { trouble(pod) };
-    PodSeen { name: pod.metadata.name.clone().unwrap_or_default(), ready: since, trouble }
+    let meta = pod.metadata.clone();
+    PodSeen {
+        name: meta.name.unwrap_or_default(),
+        uid: meta.uid.unwrap_or_default(),
+        version: meta.resource_version.unwrap_or_default(),
+        ready: since,
+        trouble,
+        crashing: crashes(pod),
+    }
 }
 
 /// Why a pod does not serve: the first container that says so, else the scheduler's words.
@@ -179,6 +203,17 @@ fn trouble(pod: &Pod) -> Option<Clean> {
         Some(format!("{}: {}", not.reason.as_deref().unwrap_or(&not.type_), not.message.as_deref().unwrap_or("")))
     })?;
     Some(Clean::bounded(&words, 200))
+}
+
+/// The kubelet's words for what it tries again and again.
+fn crashes(pod: &Pod) -> bool {
+    const NEVER: [&str; 4] = ["ErrImagePull", "InvalidImageName", "CreateContainerConfigError", "CreateContainerError"];
+    let status = pod.status.iter();
+    let mut containers = status.flat_map(|s| s.init_container_statuses.iter().chain(&s.container_statuses)).flatten();
+    containers.any(|c| {
+        let reason = c.state.as_ref().and_then(|s| s.waiting.as_ref()?.reason.as_deref()).unwrap_or_default();
+        reason.ends_with("BackOff") || NEVER.contains(&reason)
+    })
 }
 
 fn container_trouble(status: &ContainerStatus) -> Option<String> {

@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::observe::DeploymentSeen;
+use super::{batches::WorkloadSeen, observe::PodSeen};
 use crate::api::{
     App, Approval, EnvironmentStatus, InventoryItem, ProbeResult, ProbeSpec, Release, ReleasePhase, ReleaseStatus,
 };
@@ -48,8 +48,8 @@ pub struct Observed<'a> {
     pub approvals: &'a [&'a Approval],
     /// Of what [`looked_at`] names, what is there.
     pub objects: &'a BTreeMap<InventoryItem, ObjectSeen>,
-    /// Of those, the Deployments.
-    pub deployments: &'a BTreeMap<Name, DeploymentSeen>,
+    /// Of those, what is rolled out in batches, without uids.
+    pub workloads: &'a BTreeMap<InventoryItem, WorkloadSeen>,
     /// Environment to pods that are there, terminating ones too.
     pub pods: &'a BTreeMap<String, u32>,
     /// Services that a lane's route sends requests to.
@@ -157,10 +157,10 @@ pub enum Step {
         /// Also fields that another manager has: somebody asked for it.
         force: bool,
     },
-    /// One merge patch of a Deployment, with the resourceVersion it was made from.
+    /// One merge patch of a workload, with the resourceVersion it was made from.
     Patch {
         /// Which.
-        deployment: Name,
+        workload: InventoryItem,
         /// The patch.
         patch: Value,
         /// In words.
@@ -170,6 +170,15 @@ pub enum Step {
     CreateJob(Value),
     /// Delete it, if its uid is still that.
     Delete(InventoryItem),
+    /// Delete this pod of a workload that goes on without it, if it is still as it was seen.
+    DeletePod {
+        /// Which, with its uid.
+        pod: InventoryItem,
+        /// The resourceVersion that it was seen at: it may have become Ready since.
+        version: String,
+        /// In words.
+        why: String,
+    },
     /// Send these, and tell in the next look what they saw.
     RunProbes {
         /// The task.
@@ -183,6 +192,15 @@ pub enum Step {
     },
     /// Take the environment out of the App's spec.
     RemoveEnvironment(String),
+}
+
+impl Step {
+    fn delete_pod(workload: &InventoryItem, pod: PodSeen, why: String) -> Self {
+        let PodSeen { name, uid, version, .. } = pod;
+        let namespace = workload.namespace.clone();
+        let pod = InventoryItem { api_version: "v1".into(), kind: "Pod".into(), namespace, name, uid };
+        Self::DeletePod { pod, version, why }
+    }
 }
 
 /// The answer of one look.

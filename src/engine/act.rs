@@ -1,6 +1,5 @@
 //! Takes steps. Each can be repeated; the first that fails ends the look and is told.
 
-use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
@@ -8,11 +7,17 @@ use kube::{
 };
 use serde_json::Value;
 
-use super::{Options, cache::Cache, probes::Probes};
+use super::{
+    Options,
+    cache::Cache,
+    probes::Probes,
+    workloads::{self, Written},
+};
 use crate::{
     api::{App, EnvironmentStatus, FIELD_MANAGER, InventoryItem, Release},
     cluster::error,
     domain::{
+        batches::is_rolled,
         workflow::{Step, Trouble, key},
         world::place,
     },
@@ -42,7 +47,7 @@ pub(super) async fn steps(
                 (format!("App {}", release.spec.app), done)
             }
             // Never applied over one that is there: that would roll it at once.
-            Step::Apply { object, .. } if object["kind"] == "Deployment" => {
+            Step::Apply { object, .. } if is_rolled(&key(object)) => {
                 let item = key(object);
                 (named(&item), create(options, &item, object).await)
             }
@@ -50,30 +55,26 @@ pub(super) async fn steps(
                 let item = key(object);
                 (named(&item), apply(options, &item, object, *force).await)
             }
-            Step::Patch { deployment: (namespace, name), patch, why } => {
-                tracing::info!(release = release.name_any(), namespace, name, "{why}");
+            Step::Patch { workload, patch, why } => {
+                let InventoryItem { kind, namespace, name, .. } = workload;
+                tracing::info!(release = release.name_any(), kind, namespace, name, "{why}");
                 let (client, inner) = cluster_of(options, namespace);
-                let api: Api<Deployment> = Api::namespaced(client, inner);
-                let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-                let done = api.patch(name, &params, &Patch::Merge(patch)).await;
-                match done {
+                match workloads::patch(client, inner, workload, patch).await {
                     // It is not as it was seen: look again, decide anew.
                     Err(kube::Error::Api(status)) if status.code == 409 => return Ok(()),
-                    done => (
-                        format!("Deployment {namespace}/{name}"),
-                        done.map(|written| match (cache.elsewhere.of(namespace), cache.elsewhere.known(namespace)) {
-                            (None, _) => cache.deployments.remember(written),
-                            (Some(_), Some(place)) => place.deployments.remember(written),
-                            (Some(_), None) => {}
-                        }),
-                    ),
+                    done => (named(workload), done.map(|written| remember(cache, namespace, written))),
                 }
             }
             Step::CreateJob(object) => {
                 let item = key(object);
                 (named(&item), create(options, &item, object).await)
             }
-            Step::Delete(item) => (named(item), delete(options, item).await),
+            Step::Delete(item) => (named(item), delete(options, item, None).await),
+            Step::DeletePod { pod, version, why } => {
+                let InventoryItem { namespace, name, .. } = pod;
+                tracing::info!(release = release.name_any(), namespace, name, "{why}");
+                (named(pod), delete(options, pod, Some(version.clone())).await)
+            }
             Step::RunProbes { task, attempt, group, probes: specs } => {
                 let uid = release.uid().unwrap_or_default();
                 probes.send(&uid, task, *attempt, group, specs.clone());
@@ -98,6 +99,14 @@ pub(super) async fn steps(
         }
     }
     Ok(())
+}
+
+fn remember(cache: &Cache, namespace: &str, written: Written) {
+    match (cache.elsewhere.of(namespace), cache.elsewhere.known(namespace)) {
+        (None, _) => cache.workloads.remember(written),
+        (Some(_), Some(place)) => place.workloads.remember(written),
+        (Some(_), None) => {}
+    }
 }
 
 fn named(item: &InventoryItem) -> String {
@@ -182,10 +191,10 @@ async fn create(options: &Options, item: &InventoryItem, object: &Value) -> kube
     }
 }
 
-/// Deletes it if it still is the very one: a namesake made by somebody else stays.
-async fn delete(options: &Options, item: &InventoryItem) -> kube::Result<()> {
+/// Deletes it if it still is the very one, and of this version if one is named: a namesake made by somebody else stays.
+async fn delete(options: &Options, item: &InventoryItem, version: Option<String>) -> kube::Result<()> {
     let uid = Some(item.uid.clone()).filter(|uid| !uid.is_empty());
-    let preconditions = Some(Preconditions { uid, resource_version: None });
+    let preconditions = Some(Preconditions { uid, resource_version: version });
     let params = DeleteParams { preconditions, ..DeleteParams::background() };
     match api(options, item).delete(&item.name, &params).await {
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),

@@ -24,7 +24,7 @@ pub(super) async fn look(options: &Options, cache: &Cache, changed: &BTreeSet<Ke
     if adopted.is_empty() {
         return;
     }
-    let (sets, pods) = (cache.sets.state(), cache.pods.state());
+    let (sets, pods) = (cache.workloads.sets.state(), cache.workloads.pods.state());
     for live in adopted {
         let own = |key: &str| live.labels().get(key).cloned();
         let labels = json!({label::APP: own(label::APP), label::ENVIRONMENT: own(label::ENVIRONMENT)});
@@ -45,7 +45,7 @@ pub(super) async fn look(options: &Options, cache: &Cache, changed: &BTreeSet<Ke
 /// Deployments that something changed for.
 fn concerned(options: &Options, cache: &Cache, changed: &BTreeSet<Key>) -> Vec<Arc<Deployment>> {
     if changed.contains(&Key::All) {
-        return cache.deployments.state();
+        return cache.workloads.deployments.state();
     }
     let mut names = BTreeSet::new();
     for key in changed {
@@ -61,5 +61,5 @@ fn concerned(options: &Options, cache: &Cache, changed: &BTreeSet<Key>) -> Vec<A
             _ => {}
         }
     }
-    names.iter().filter_map(|(ns, name)| cache.deployments.get(&ObjectRef::new(name).within(ns))).collect()
+    names.iter().filter_map(|(ns, name)| cache.workloads.deployments.get(&ObjectRef::new(name).within(ns))).collect()
 }

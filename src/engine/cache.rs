@@ -9,12 +9,7 @@ use std::{
 };
 
 use futures::{StreamExt, future};
-use k8s_openapi::api::{
-    apps::v1::{Deployment, ReplicaSet},
-    batch::v1::Job,
-    core::v1::{Pod, Service},
-    discovery::v1::EndpointSlice,
-};
+use k8s_openapi::api::{batch::v1::Job, core::v1::Service, discovery::v1::EndpointSlice};
 use kube::{
     Api, Resource, ResourceExt,
     runtime::{
@@ -32,7 +27,8 @@ use super::{
     elsewhere::Elsewhere,
     steady::steady,
     trim,
-    wake::{Key, Wake, of_app, of_deployment, of_pod, of_route, of_set},
+    wake::{Key, Wake, of_app, of_pod, of_route, of_set, of_workload},
+    workloads::Workloads,
 };
 use crate::{
     api::{
@@ -54,9 +50,7 @@ pub(super) struct Cache {
     pub(super) approvals: Store<Approval>,
     pub(super) groups: Store<LaneGroup>,
     pub(super) lanes: Store<Lane>,
-    pub(super) deployments: Kept<Deployment>,
-    pub(super) sets: Store<ReplicaSet>,
-    pub(super) pods: Store<Pod>,
+    pub(super) workloads: Workloads,
     pub(super) services: Store<Service>,
     pub(super) slices: Store<EndpointSlice>,
     pub(super) jobs: Store<Job>,
@@ -148,7 +142,7 @@ where
         })
     }
 
-    async fn wait_until_ready(&self) -> Result<(), WriterDropped> {
+    pub(super) async fn wait_until_ready(&self) -> Result<(), WriterDropped> {
         self.store.wait_until_ready().await
     }
 }
@@ -225,10 +219,12 @@ impl Cache {
                 .store(Api::namespaced(client.clone(), home), all(), |a| vec![Key::Release(a.spec.release.clone())]),
             groups: w.store(Api::namespaced(client.clone(), home), all(), |g| vec![Key::Group(g.name_any())]),
             lanes: w.store(Api::namespaced(client.clone(), home), all(), |l| vec![Key::Group(l.spec.group.clone())]),
-            // Unlabelled ones too: an App may take over what runs already, and that is rolled, not replaced.
-            deployments: Kept::new(w.store(Api::all(client.clone()), all(), of_deployment)),
-            sets: w.light(Api::all(client.clone()), all(), trim::writers, of_set).store,
-            pods: w.light(Api::all(client.clone()), all(), trim::pod, of_pod).store,
+            workloads: Workloads {
+                deployments: Kept::new(w.store(Api::all(client.clone()), all(), of_workload)),
+                stateful: Kept::new(w.store(Api::all(client.clone()), all(), of_workload)),
+                sets: w.light(Api::all(client.clone()), all(), trim::writers, of_set).store,
+                pods: w.light(Api::all(client.clone()), all(), trim::pod, of_pod).store,
+            },
             services: w.store(Api::namespaced(client.clone(), home), all(), |s| {
                 [vec![Key::Service(s.name_any())], of_app(s)].concat()
             }),
@@ -254,9 +250,7 @@ impl Cache {
             self.approvals.wait_until_ready(),
             self.groups.wait_until_ready(),
             self.lanes.wait_until_ready(),
-            self.deployments.wait_until_ready(),
-            self.sets.wait_until_ready(),
-            self.pods.wait_until_ready(),
+            self.workloads.ready(),
             self.services.wait_until_ready(),
             self.slices.wait_until_ready(),
             self.jobs.wait_until_ready(),

@@ -11,10 +11,6 @@ use std::{
 };
 
 use futures::{StreamExt, future};
-use k8s_openapi::api::{
-    apps::v1::{Deployment, ReplicaSet},
-    core::v1::Pod,
-};
 use kube::{
     Api, Client, Resource,
     core::NamespaceResourceScope,
@@ -31,7 +27,8 @@ use super::{
     Options,
     cache::Kept,
     steady::steady,
-    wake::{Key, Wake, of_deployment, of_pod, of_set},
+    wake::{Key, Wake, of_pod, of_set, of_workload},
+    workloads::Workloads,
 };
 use crate::{
     cluster::{clusters::Clusters, error},
@@ -49,9 +46,7 @@ pub(super) struct Elsewhere {
 
 /// One namespace of one of them.
 pub(super) struct Place {
-    pub(super) deployments: Kept<Deployment>,
-    pub(super) sets: Store<ReplicaSet>,
-    pub(super) pods: Store<Pod>,
+    pub(super) workloads: Workloads,
     /// By kind: what is wrong with its watch. In the beginning that nothing is known.
     wrong: Arc<Mutex<BTreeMap<String, String>>>,
 }
@@ -96,9 +91,12 @@ impl Elsewhere {
         let wrong = Arc::<Mutex<BTreeMap<String, String>>>::default();
         let at = (context, namespace);
         Place {
-            deployments: Kept::new(self.store(&client, at, &wrong, of_deployment)),
-            sets: self.store(&client, at, &wrong, of_set),
-            pods: self.store(&client, at, &wrong, of_pod),
+            workloads: Workloads {
+                deployments: Kept::new(self.store(&client, at, &wrong, of_workload)),
+                stateful: Kept::new(self.store(&client, at, &wrong, of_workload)),
+                sets: self.store(&client, at, &wrong, of_set),
+                pods: self.store(&client, at, &wrong, of_pod),
+            },
             wrong,
         }
     }
@@ -124,7 +122,7 @@ impl Elsewhere {
         wrong.lock().unwrap_or_else(PoisonError::into_inner).insert(kind.clone(), unknown);
         let (store, writer) = reflector::store();
         let (wake, wrong, context) = (Arc::clone(&self.wake), Arc::clone(wrong), context.to_owned());
-        // Deployments of the same name elsewhere are others.
+        // Workloads of the same name elsewhere are others.
         let named = move |key: Key| match key {
             Key::Workload(namespace, name) => {
                 Key::Workload(world::Key::of(Some(&context), &namespace, "").namespace, name)

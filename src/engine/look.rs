@@ -51,7 +51,7 @@ pub(super) struct Looker {
     /// When each release (by uid) and each lane group is looked at again though nothing has changed.
     due: HashMap<String, Instant>,
     groups_due: HashMap<String, Instant>,
-    /// Deployments that a release rolls, to its App.
+    /// Workloads that a release rolls, to its App.
     rolled: HashMap<Name, String>,
 }
 

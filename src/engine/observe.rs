@@ -7,7 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 use k8s_openapi::{api::batch::v1::Job, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
+use kube::{ResourceExt, runtime::reflector::ObjectRef};
 
 use super::{Options, act, cache::Cache};
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     },
     cluster::error,
     domain::{
-        observe::{DeploymentSeen, deployment},
+        batches::{WorkloadSeen, is_rolled},
         text::Clean,
         workflow::{
             Closed, JobSeen, Name, ObjectSeen, Observed, ProbesSeen, RoutesSeen, Trouble, lane_open, looked_at,
@@ -31,7 +31,7 @@ pub(super) struct Facts {
     app: Option<Arc<App>>,
     approvals: Vec<Arc<Approval>>,
     objects: BTreeMap<InventoryItem, ObjectSeen>,
-    deployments: BTreeMap<Name, DeploymentSeen>,
+    workloads: BTreeMap<InventoryItem, WorkloadSeen>,
     pods: BTreeMap<String, u32>,
     routes: RoutesSeen,
     jobs: BTreeMap<String, JobSeen>,
@@ -43,11 +43,12 @@ pub(super) async fn facts(options: &Options, cache: &Cache, release: &Release) -
     let (name, uid) = (release.name_any(), release.uid().unwrap_or_default());
     let app = cache.apps.get(&ObjectRef::new(&release.spec.app).within(&options.namespace));
     let wanted = app.as_deref().map(|a| looked_at(release, a)).unwrap_or_default();
-    let (sets, pods) = (cache.sets.state(), cache.pods.state());
-    let (mut objects, mut deployments, mut rolled) = (BTreeMap::new(), BTreeMap::new(), vec![]);
+    let home = cache.workloads.look();
+    let (mut objects, mut workloads, mut rolled) = (BTreeMap::new(), BTreeMap::new(), vec![]);
     let (mut away, mut places) = (BTreeMap::new(), BTreeMap::new());
     for item in wanted {
-        if let Some((context, namespace)) = cache.elsewhere.of(&item.namespace) {
+        let elsewhere = cache.elsewhere.of(&item.namespace);
+        if let Some((context, namespace)) = elsewhere {
             if !namespace.is_empty() && !places.contains_key(&item.namespace) {
                 let place = cache.elsewhere.place(&item.namespace, context, namespace);
                 if let Some(why) = place.away() {
@@ -58,43 +59,32 @@ pub(super) async fn facts(options: &Options, cache: &Cache, release: &Release) -
             if away.contains_key(context) {
                 continue;
             }
-            let name = (item.namespace.clone(), item.name.clone());
-            let place = places.get(&item.namespace).filter(|_| item.kind == "Deployment");
-            let live = place.and_then(|p| p.deployments.get(&ObjectRef::new(&item.name).within(namespace)));
-            if item.kind == "Deployment" {
-                rolled.push(name.clone());
-            }
-            if let (Some(live), Some(place)) = (live, place) {
-                let (sets, pods) = (place.sets.state(), place.pods.state());
-                deployments.insert(name, deployment(&live, sets.iter().map(|s| &**s), pods.iter().map(|p| &**p)));
-                objects.insert(item, object(live.meta()));
-                continue;
-            }
-            match act::get(options, &item).await {
-                Ok(Some(found)) => drop(objects.insert(item, object(&found.metadata))),
-                Ok(None) => {}
-                Err(why) => drop(away.insert(context.to_owned(), error::words(&why))),
-            }
-            continue;
         }
-        // Of Deployments the cache is asked: a patch carries the resourceVersion that was read.
-        if item.kind == "Deployment" {
+        // Of workloads the cache is asked: a patch carries the resourceVersion that was read.
+        if is_rolled(&item) {
             rolled.push((item.namespace.clone(), item.name.clone()));
-            let key = ObjectRef::new(&item.name).within(&item.namespace);
-            if let Some(live) = cache.deployments.get(&key) {
-                let name = (item.namespace.clone(), item.name.clone());
-                deployments.insert(name, deployment(&live, sets.iter().map(|s| &**s), pods.iter().map(|p| &**p)));
-                objects.insert(item, object(live.meta()));
+            let seen = match elsewhere {
+                Some((_, namespace)) => {
+                    places.get(&item.namespace).and_then(|p| p.workloads.look().seen(&item, namespace))
+                }
+                None => home.seen(&item, &item.namespace),
+            };
+            if let Some(seen) = seen {
+                objects.insert(item.clone(), object(seen.meta()));
+                workloads.insert(item, seen);
                 continue;
             }
         }
-        if let Some(found) = act::get(options, &item).await? {
-            objects.insert(item, object(&found.metadata));
+        match (act::get(options, &item).await, elsewhere) {
+            (Ok(Some(found)), _) => drop(objects.insert(item, object(&found.metadata))),
+            (Ok(None), _) => {}
+            (Err(why), Some((context, _))) => drop(away.insert(context.to_owned(), error::words(&why))),
+            (Err(why), None) => return Err(why),
         }
     }
     let mut alive = BTreeMap::new();
-    let afar: Vec<_> = places.values().flat_map(|p| p.pods.state()).collect();
-    for pod in pods.iter().chain(&afar).filter(|p| p.labels().get(label::APP) == Some(&release.spec.app)) {
+    let afar: Vec<_> = places.values().flat_map(|p| p.workloads.pods.state()).collect();
+    for pod in home.pods.iter().chain(&afar).filter(|p| p.labels().get(label::APP) == Some(&release.spec.app)) {
         if let Some(environment) = pod.labels().get(label::ENVIRONMENT) {
             *alive.entry(environment.clone()).or_insert(0) += 1;
         }
@@ -108,7 +98,7 @@ pub(super) async fn facts(options: &Options, cache: &Cache, release: &Release) -
         app,
         approvals,
         objects,
-        deployments,
+        workloads,
         pods: alive,
         routes: routes(&cache.routes.state(), &groups_of(cache, &release.spec.app), closed),
         jobs: jobs.map(|j| (j.name_any(), job(j))).collect(),
@@ -133,7 +123,7 @@ impl Facts {
             others,
             approvals,
             objects: &self.objects,
-            deployments: &self.deployments,
+            workloads: &self.workloads,
             pods: &self.pods,
             routes: &self.routes,
             away: &self.away,
@@ -145,7 +135,7 @@ impl Facts {
         }
     }
 
-    /// The Deployments it may roll, there or not.
+    /// The workloads it may roll, there or not.
     pub(super) fn rolled(&self) -> impl Iterator<Item = &Name> {
         self.rolled.iter()
     }

@@ -145,6 +145,7 @@ impl Telemetry {
                 Step::Patch { .. } => "patch",
                 Step::CreateJob(_) => "createJob",
                 Step::Delete(_) => "delete",
+                Step::DeletePod { .. } => "deletePod",
                 Step::RunProbes { .. } => "runProbes",
                 Step::RemoveEnvironment(_) => "removeEnvironment",
             },

@@ -5,7 +5,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::Pod};
+use k8s_openapi::{
+    api::{apps::v1::ReplicaSet, core::v1::Pod},
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
 use kube::{Resource, ResourceExt};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Notify;
@@ -33,7 +36,7 @@ pub(super) enum Key {
     Gateway(String),
     /// Every lane group: what serves Gateways.
     Class,
-    /// A Deployment that says nothing of an App, or its pods: namespace, name.
+    /// A Deployment or StatefulSet that says nothing of an App, or its pods: namespace, name.
     Workload(String, String),
 }
 
@@ -69,10 +72,10 @@ impl Wake {
     }
 }
 
-/// The App by the label, else the Deployment by name.
-fn app_or(object: &impl ResourceExt, deployment: Option<&str>) -> Vec<Key> {
-    let workload = || Some(Key::Workload(object.namespace().unwrap_or_default(), deployment?.to_owned()));
-    labelled(object).or_else(workload).into_iter().collect()
+/// The App by the label, else the workload by name.
+fn app_or(object: &impl ResourceExt, workload: Option<&str>) -> Vec<Key> {
+    let key = || Some(Key::Workload(object.namespace().unwrap_or_default(), workload?.to_owned()));
+    labelled(object).or_else(key).into_iter().collect()
 }
 
 fn labelled(object: &impl ResourceExt) -> Option<Key> {
@@ -94,22 +97,25 @@ pub(super) fn of_app(object: &impl ResourceExt) -> Vec<Key> {
     labelled(object).into_iter().collect()
 }
 
-pub(super) fn of_deployment(object: &impl ResourceExt) -> Vec<Key> {
+pub(super) fn of_workload(object: &impl ResourceExt) -> Vec<Key> {
     app_or(object, Some(&object.name_any()))
 }
 
 pub(super) fn of_set(set: &ReplicaSet) -> Vec<Key> {
-    app_or(set, owner(set))
+    app_or(set, owner(set).map(|o| &*o.name))
 }
 
 pub(super) fn of_pod(pod: &Pod) -> Vec<Key> {
-    // A ReplicaSet is named `DEPLOYMENT-HASH`.
-    app_or(pod, owner(pod).and_then(|set| set.rsplit_once('-')).map(|(deployment, _)| deployment))
+    let workload = owner(pod).and_then(|owner| match &*owner.kind {
+        // A ReplicaSet is named `DEPLOYMENT-HASH`.
+        "ReplicaSet" => owner.name.rsplit_once('-').map(|(deployment, _)| deployment),
+        _ => Some(&*owner.name),
+    });
+    app_or(pod, workload)
 }
 
-fn owner(object: &impl Resource) -> Option<&str> {
-    let owner = object.meta().owner_references.iter().flatten().find(|r| r.controller == Some(true))?;
-    Some(&owner.name)
+fn owner(object: &impl Resource) -> Option<&OwnerReference> {
+    object.meta().owner_references.iter().flatten().find(|r| r.controller == Some(true))
 }
 
 #[cfg(test)]
@@ -123,10 +129,13 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_concerns_its_app_or_the_deployment_it_comes_from() {
+    fn a_pod_concerns_its_app_or_the_workload_it_comes_from() {
         let owner = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "a-prod-7f", "uid": "u", "controller": true}]);
         let plain = json!({"metadata": {"name": "p", "namespace": "n", "ownerReferences": owner}});
         assert_eq!(keys(plain.clone()), [Key::Workload("n".into(), "a-prod".into())]);
+        let mut placed = plain.clone();
+        placed["metadata"]["ownerReferences"][0]["kind"] = "StatefulSet".into();
+        assert_eq!(keys(placed), [Key::Workload("n".into(), "a-prod-7f".into())], "its own name has no hash");
         let mut ours = plain;
         ours["metadata"]["labels"] = json!({label::APP: "a"});
         assert_eq!(keys(ours), [Key::App("a".into())]);

@@ -78,6 +78,8 @@ fn act() -> Vec<Value> {
         rule("apps", &["deployments", "statefulsets", "daemonsets"], WRITE),
         rule("batch", &["jobs", "cronjobs"], WRITE),
         rule("batch", &["cronjobs"], READ),
+        // The labels of an App for pods that ran before it; and a pod of a StatefulSet that never gets ready, on its way back.
+        rule("", &["pods"], &["patch", "delete"]),
         rule("", &["services"], WRITE),
         rule("", &["configmaps", "serviceaccounts", "persistentvolumeclaims"], &[READ, WRITE].concat()),
         rule("autoscaling", &["horizontalpodautoscalers"], &[READ, WRITE].concat()),

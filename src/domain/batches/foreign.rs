@@ -1,6 +1,10 @@
 //! The foreign hand: which field is not what the last patch wrote, and who wrote it.
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::{
+    api::{apps::v1::Deployment, core::v1::PodTemplateSpec},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use serde_json::Value;
 
 use super::{
     latch::{Latch, NEVER, NO_DEADLINE, Own},
@@ -14,12 +18,19 @@ use crate::{
 /// Whether the live template is the one that a manifest asks for.
 pub fn is_template(live: &Deployment, manifest: &Deployment) -> bool {
     let (have, want) = (template::of_deployment(live), template::of_deployment(manifest));
-    if template::same(&have, &want) {
-        return true;
-    }
+    is_wanted((&have, &live.metadata), (&want, &manifest.metadata))
+}
+
+/// The same of templates of any kind, each with its object's metadata.
+pub(super) fn is_wanted((have, live): (&Value, &ObjectMeta), (want, manifest): (&Value, &ObjectMeta)) -> bool {
     // An API server may fill in defaults that are not known here: then what was applied tells.
-    let told = |d: &Deployment| d.metadata.annotations.as_ref().and_then(|a| a.get(label::APPLIED).cloned());
-    told(live).is_some() && told(live) == told(manifest) && template::covers(&have, &want)
+    template::same(have, want)
+        || (applied(live).is_some() && applied(live) == applied(manifest) && template::covers(have, want))
+}
+
+/// The digest of the manifest that an object was applied from.
+pub(super) fn applied(meta: &ObjectMeta) -> Option<&String> {
+    meta.annotations.as_ref()?.get(label::APPLIED)
 }
 
 /// The first field that somebody else changed while the latch was on, in words.
@@ -28,14 +39,12 @@ pub fn hand(seen: &DeploymentSeen, latch: &Latch, manifest: &Deployment) -> Opti
     let spec = live.spec.as_ref()?;
     let moved_on = latch.hash.is_some() && seen.new.hash != latch.hash;
     if !is_template(live, manifest) || moved_on {
-        let images = spec.template.spec.iter().flat_map(|s| &s.containers).filter_map(|c| c.image.clone());
-        let images = images.collect::<Vec<_>>().join(", ");
-        return Some(words(live, &["spec", "template"], &format!("spec.template was changed (image now {images})")));
+        return Some(other_template(&live.metadata, &spec.template));
     }
     let own = Own::of(live);
     let rolling = latch.written.rolling();
     let told = |field: &str, want: &dyn std::fmt::Display, have: &dyn std::fmt::Display, path: &[&str]| {
-        Some(words(live, path, &format!("spec.{field} is {have}, not the {want} that graylane wrote")))
+        Some(words(&live.metadata, path, &format!("spec.{field} is {have}, not the {want} that graylane wrote")))
     };
     if own.min_ready_seconds != Some(NEVER) {
         return told("minReadySeconds", &NEVER, &shown(own.min_ready_seconds), &["spec", "minReadySeconds"]);
@@ -57,15 +66,23 @@ pub fn hand(seen: &DeploymentSeen, latch: &Latch, manifest: &Deployment) -> Opti
     }
     let paused = spec.paused.unwrap_or(false);
     (paused != latch.written.paused())
-        .then(|| words(live, &["spec", "paused"], if paused { "it was paused" } else { "it was resumed" }))
+        .then(|| words(&live.metadata, &["spec", "paused"], if paused { "it was paused" } else { "it was resumed" }))
 }
 
 fn shown(value: Option<i32>) -> String {
     value.map_or_else(|| "unset".into(), |v| v.to_string())
 }
 
-fn words(live: &Deployment, path: &[&str], what: &str) -> String {
-    match writer(&live.metadata, path) {
+/// The template is not the one that was written; by whom, and with which images.
+pub(super) fn other_template(live: &ObjectMeta, template: &PodTemplateSpec) -> String {
+    let images = template.spec.iter().flat_map(|s| &s.containers).filter_map(|c| c.image.as_deref());
+    let images = images.collect::<Vec<_>>().join(", ");
+    words(live, &["spec", "template"], &format!("spec.template was changed (image now {images})"))
+}
+
+/// What was changed, and by whom.
+pub(super) fn words(live: &ObjectMeta, path: &[&str], what: &str) -> String {
+    match writer(live, path) {
         Some((by, Some(at))) if by != crate::api::FIELD_MANAGER => format!("{what}, by {by} at {at}"),
         Some((by, None)) if by != crate::api::FIELD_MANAGER => format!("{what}, by {by}"),
         _ => what.to_owned(),

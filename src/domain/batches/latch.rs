@@ -1,7 +1,8 @@
-//! What stands in a Deployment's annotations while a rollout is under way, and after it.
+//! What stands in a workload's annotations while a rollout is under way, and after it. Of each kind it says the same,
+//! but for what was written last and which settings are its user's own.
 
-use k8s_openapi::api::apps::v1::Deployment;
-use serde::{Deserialize, Serialize};
+use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::api::{Amount, label};
@@ -11,10 +12,24 @@ pub const NEVER: i32 = 2_147_483_646;
 /// More than `NEVER`, as validation asks; `i32::MAX` means no deadline.
 pub const NO_DEADLINE: i32 = i32::MAX;
 
-/// The annotation [`label::LATCH`].
+/// What the annotation [`label::LATCH`] says on every kind: whose rollout it is, and its batches.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Mark {
+    /// The Release's name.
+    pub release: String,
+    /// Its uid.
+    pub release_uid: String,
+    /// Its task.
+    pub task: String,
+    /// The batches of this rollout, as they were when it began.
+    pub batches: Vec<Amount>,
+}
+
+/// The annotation [`label::LATCH`]; as its types stand, that of a Deployment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Latch {
+pub struct Latch<W = Written, O = Own> {
     /// The Release's name.
     pub release: String,
     /// Its uid.
@@ -34,22 +49,22 @@ pub struct Latch {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
     /// What the last patch wrote.
-    pub written: Written,
+    pub written: W,
     /// The settings to leave behind when all is done.
-    pub after: Own,
+    pub after: O,
     /// What an abort puts back.
-    pub before: Previous,
+    pub before: Previous<O>,
 }
 
 /// What a rollout replaced; also the annotation [`label::PREVIOUS`] that a finished one leaves behind.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Previous {
+pub struct Previous<O = Own> {
     /// The Release whose rollout it was, and its attempt; for the annotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<By>,
     /// The settings.
-    pub own: Own,
+    pub own: O,
     /// The whole pod template.
     pub template: Value,
     /// [`label::APPLIED`] as it was.
@@ -130,22 +145,42 @@ pub enum Phase {
     Hold,
 }
 
-impl Latch {
-    /// The latch of a Deployment; an unreadable one is an error.
-    pub fn of(d: &Deployment) -> Result<Option<Self>, String> {
-        read(d, label::LATCH)
+impl Mark {
+    /// The mark of a rollout under way; an unreadable one is an error.
+    pub fn of(meta: &ObjectMeta) -> Result<Option<Self>, String> {
+        read(meta, label::LATCH)
     }
+}
 
+impl By {
+    /// The rollout that has come to its end here.
+    pub fn of(meta: &ObjectMeta) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Told {
+            by: Option<By>,
+        }
+        read::<Told>(meta, label::PREVIOUS).ok().flatten()?.by
+    }
+}
+
+impl<W: DeserializeOwned, O: DeserializeOwned> Latch<W, O> {
+    /// The latch of a workload; an unreadable one is an error.
+    pub fn of(meta: &ObjectMeta) -> Result<Option<Self>, String> {
+        read(meta, label::LATCH)
+    }
+}
+
+impl Latch {
     /// The user's `minReadySeconds` for the new version.
     pub fn min_ready(&self) -> u32 {
         self.after.min_ready()
     }
 }
 
-impl Previous {
+impl<O: DeserializeOwned> Previous<O> {
     /// What the last finished rollout left behind.
-    pub fn of(d: &Deployment) -> Option<Self> {
-        read(d, label::PREVIOUS).ok().flatten()
+    pub fn of(meta: &ObjectMeta) -> Option<Self> {
+        read(meta, label::PREVIOUS).ok().flatten()
     }
 
     /// Whether that rollout was of this release.
@@ -229,7 +264,7 @@ impl Written {
     }
 }
 
-fn read<T: serde::de::DeserializeOwned>(d: &Deployment, key: &str) -> Result<Option<T>, String> {
-    let Some(text) = d.metadata.annotations.as_ref().and_then(|a| a.get(key)) else { return Ok(None) };
+fn read<T: DeserializeOwned>(meta: &ObjectMeta, key: &str) -> Result<Option<T>, String> {
+    let Some(text) = meta.annotations.as_ref().and_then(|a| a.get(key)) else { return Ok(None) };
     serde_json::from_str(text).map(Some).map_err(|e| format!("the annotation {key} cannot be read: {e}"))
 }

@@ -2,76 +2,17 @@
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::Deployment;
-use serde_json::Value;
 
 use super::{
     foreign,
-    latch::{Latch, Mode, Own, Phase, Previous, Written},
+    goal::{Goal, Move, Progress, driven, not_approved, patched, waiting},
+    latch::{Latch, Mark, Mode, Own, Phase, Written},
     patch, targets, template,
 };
 use crate::{
-    api::{Amount, BatchPhase, label},
-    domain::observe::{DeploymentSeen, Side, writer},
+    api::BatchPhase,
+    domain::observe::{DeploymentSeen, Side, observed, writer},
 };
-
-/// What a rollout is to reach, and how far it may go now.
-#[derive(Clone, Copy)]
-pub struct Goal<'a> {
-    /// The whole Deployment as rendered, with graylane's labels and annotations.
-    pub manifest: &'a Deployment,
-    /// The Release's name.
-    pub release: &'a str,
-    /// Its uid.
-    pub release_uid: &'a str,
-    /// Its task.
-    pub task: &'a str,
-    /// The task's attempt.
-    pub attempt: u32,
-    /// The batches ([`super::batches`]).
-    pub batches: &'a [Amount],
-    /// The batch up to which it may go, from 1; 0: nothing may begin.
-    pub upto: usize,
-    /// Hold: no step but to pause where the latch stands open.
-    pub hold: bool,
-    /// Most pods above the replicas; none takes the Deployment's own maxSurge.
-    pub surge: Option<Amount>,
-    /// Now.
-    pub now: Timestamp,
-}
-
-/// One answer.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Move {
-    /// It is not there: apply the whole manifest, there is nothing to batch.
-    Create,
-    /// This merge patch; in words.
-    Patch(Value, &'static str),
-    /// Nothing to do but to look again, at the latest then.
-    Wait(String, Option<SignedDuration>),
-    /// Exact, and held: the next batch is not allowed yet, or everything is held.
-    Held,
-    /// It cannot go on until a person does something.
-    Stop(String),
-    /// All is new and settled.
-    Done,
-}
-
-/// How far a Deployment is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Wanted by its spec.
-    pub replicas: u32,
-    /// Pods of the new version.
-    pub new: u32,
-    /// Of them, Ready for long enough.
-    pub ready: u32,
-    /// Pods of older versions.
-    pub old: u32,
-    /// Batches that are done.
-    pub done: usize,
-    /// What it is at.
-    pub phase: BatchPhase,
-}
 
 impl DeploymentSeen {
     /// `spec.replicas`.
@@ -81,8 +22,7 @@ impl DeploymentSeen {
 
     /// The controller has acted on the spec as it is now.
     fn observed(&self) -> bool {
-        let seen = self.live.status.as_ref().and_then(|s| s.observed_generation);
-        self.live.metadata.generation.is_none() || seen >= self.live.metadata.generation
+        observed(&self.live.metadata, self.live.status.as_ref().and_then(|s| s.observed_generation))
     }
 
     /// Nothing but the present template runs, all of it Ready.
@@ -105,15 +45,17 @@ impl DeploymentSeen {
 /// One look at a Deployment.
 pub fn next(seen: Option<&DeploymentSeen>, goal: &Goal) -> Move {
     let Some(seen) = seen else { return if goal.hold { Move::Held } else { Move::Create } };
-    if let Some(why) = untouchable(&seen.live, goal.manifest) {
+    let selector = |d: &Deployment| d.spec.as_ref().and_then(|s| s.selector.match_labels.clone()).unwrap_or_default();
+    if let Some(why) = driven(&seen.live.metadata) {
         return Move::Stop(why);
     }
-    match Latch::of(&seen.live) {
-        Err(why) => Move::Stop(format!("{why}; `graylane rescue` can put the Deployment in order")),
-        Ok(Some(latch)) if latch.release_uid != goal.release_uid => Move::Stop(format!(
-            "it is half-way in release {} (task {}): finish or abort that one, or see `graylane rescue`",
-            latch.release, latch.task
-        )),
+    if selector(&seen.live) != selector(goal.manifest) {
+        return Move::Stop(
+            "its selector differs from the manifest's, and a selector cannot be changed: rename one of them".into(),
+        );
+    }
+    match goal.latch(&seen.live.metadata) {
+        Err(stop) => stop,
         Ok(Some(latch)) => latched(seen, &latch, goal),
         Ok(None) => unlatched(seen, goal),
     }
@@ -122,7 +64,7 @@ pub fn next(seen: Option<&DeploymentSeen>, goal: &Goal) -> Move {
 /// How far a Deployment is in the rollout of this manifest.
 pub fn progress(seen: Option<&DeploymentSeen>, goal: &Goal) -> Progress {
     let Some(seen) = seen else { return Progress::default() };
-    let latch = Latch::of(&seen.live).ok().flatten().filter(|l| l.release_uid == goal.release_uid);
+    let latch = Latch::of(&seen.live.metadata).ok().flatten().filter(|l| l.release_uid == goal.release_uid);
     let replicas = seen.replicas();
     let is_new = foreign::is_template(&seen.live, goal.manifest);
     let min_ready = latch.as_ref().map_or_else(|| Own::of(&seen.live).min_ready(), Latch::min_ready);
@@ -130,6 +72,7 @@ pub fn progress(seen: Option<&DeploymentSeen>, goal: &Goal) -> Progress {
         if is_new { (seen.new.active(), seen.old.active()) } else { (0, seen.new.active() + seen.old.active()) };
     let ready = if is_new { seen.new.ready(min_ready, goal.now) } else { 0 };
     let mut told = Progress { replicas, new, ready, old, done: 0, phase: BatchPhase::Pending };
+    let latched = Mark::of(&seen.live.metadata).ok().flatten().is_some();
     let all = targets(goal.batches, replicas);
     let count = |exact: u32| all.iter().take_while(|t| **t <= exact).count();
     match latch {
@@ -152,44 +95,18 @@ pub fn progress(seen: Option<&DeploymentSeen>, goal: &Goal) -> Progress {
         },
     }
     // The last batch is done when the user's own settings are back.
-    if told.phase != BatchPhase::Done || Latch::of(&seen.live).ok().flatten().is_some() {
+    if told.phase != BatchPhase::Done || latched {
         told.done = told.done.min(all.len().saturating_sub(1));
     }
     told
 }
 
-/// Who else drives this Deployment, or what of it cannot change.
-fn untouchable(live: &Deployment, manifest: &Deployment) -> Option<String> {
-    let owner = live.metadata.owner_references.iter().flatten().find(|r| r.controller == Some(true));
-    if let Some(owner) = owner {
-        return Some(format!("it is owned by {} {}, which rolls it out: drive that one", owner.kind, owner.name));
-    }
-    let kruise = live.metadata.annotations.iter().flatten().find(|(k, _)| k.starts_with("rollouts.kruise.io/"));
-    if let Some((key, _)) = kruise {
-        return Some(format!("a Kruise Rollout has it in hand (annotation {key}): drive that one"));
-    }
-    let selector = |d: &Deployment| d.spec.as_ref().and_then(|s| s.selector.match_labels.clone()).unwrap_or_default();
-    (selector(live) != selector(manifest)).then(|| {
-        "its selector differs from the manifest's, and a selector cannot be changed: rename one of them".to_owned()
-    })
-}
-
 fn unlatched(seen: &DeploymentSeen, goal: &Goal) -> Move {
     let live = &seen.live;
-    let same = foreign::is_template(live, goal.manifest);
-    let ours = Previous::of(live).and_then(|p| p.by).filter(|by| by.release_uid == goal.release_uid);
-    if !same {
-        return match ours {
-            Some(by) if by.task == goal.task && by.attempt == goal.attempt => {
-                let who =
-                    writer(&live.metadata, &["spec", "template"]).map_or(String::new(), |(by, _)| format!(" by {by}"));
-                Move::Stop(format!("spec.template was changed{who} after this rollout had finished"))
-            }
-            _ => begin(seen, goal),
-        };
+    if !foreign::is_template(live, goal.manifest) {
+        return goal.changed_since(&live.metadata).unwrap_or_else(|| begin(seen, goal));
     }
-    let told = |d: &Deployment| d.metadata.annotations.as_ref().and_then(|a| a.get(label::APPLIED).cloned());
-    if !goal.hold && told(live) != told(goal.manifest) {
+    if !goal.hold && foreign::applied(&live.metadata) != foreign::applied(&goal.manifest.metadata) {
         // Nothing to roll; other fields may differ.
         if let Some(patch) = patch::adjust(live, goal.manifest) {
             return Move::Patch(patch, "the rest of the manifest");
@@ -243,11 +160,7 @@ fn forward(own: &Own, goal: &Goal, replicas: u32, at: u32, target: u32) -> Writt
 fn latched(seen: &DeploymentSeen, latch: &Latch, goal: &Goal) -> Move {
     let replicas = seen.replicas();
     if latch.template != template::digest(&template::of_deployment(goal.manifest)) {
-        return Move::Stop(
-            "the App's manifests or images changed while this rollout was under way, and nobody approved that: put \
-             them back and retry, or abort and start a new release"
-                .into(),
-        );
+        return not_approved();
     }
     if goal.attempt > latch.attempt {
         // Nobody came between: the step goes on where it is.
@@ -373,25 +286,4 @@ impl Step<'_> {
         let again = self.seen.new.next_ready(min_ready, self.goal.now);
         Move::Wait(waiting(&self.seen.new, want, min_ready, self.goal.now), again)
     }
-}
-
-fn patched(patch: Option<Value>, words: &'static str) -> Move {
-    match patch {
-        Some(patch) => Move::Patch(patch, words),
-        None => Move::Wait("waiting for the API server".into(), None),
-    }
-}
-
-/// `2 of 4 new pods ready, waiting for NAME: CrashLoopBackOff …`
-fn waiting(side: &Side, want: u32, min_ready: u32, now: Timestamp) -> String {
-    let ready = side.ready(min_ready, now);
-    let pods = if want == 1 { "pod" } else { "pods" };
-    let mut words = format!("{ready} of {want} new {pods} ready");
-    if let Some(pod) = side.laggard() {
-        words += &format!(", waiting for {}", pod.name);
-        words.extend(pod.trouble.iter().map(|t| format!(": {t}")));
-    } else if min_ready > 0 && ready < want && side.next_ready(min_ready, now).is_some() {
-        words += &format!(", each for {min_ready} s");
-    }
-    words
 }

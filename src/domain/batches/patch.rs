@@ -2,14 +2,19 @@
 //! resourceVersion it was made from.
 
 use k8s_openapi::api::apps::v1::Deployment;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{
+    goal::Goal,
     latch::{By, Latch, Mode, NEVER, NO_DEADLINE, Own, Phase, Previous, Written},
-    machine::Goal,
     template,
 };
 use crate::{api::label, domain::observe::autoscaled};
+
+/// What of a Deployment's spec a rollout writes itself, or nobody can.
+const TAKEN: [&str; 7] =
+    ["template", "replicas", "selector", "paused", "minReadySeconds", "progressDeadlineSeconds", "strategy"];
 
 /// An object being edited.
 pub(super) struct Edit {
@@ -18,7 +23,7 @@ pub(super) struct Edit {
 }
 
 impl Edit {
-    pub(super) fn of(live: &Deployment) -> Self {
+    pub(super) fn of(live: &impl Serialize) -> Self {
         let before = serde_json::to_value(live).unwrap_or_default();
         Self { after: before.clone(), before }
     }
@@ -52,16 +57,14 @@ impl Edit {
         self.annotation(label::LATCH, text)
     }
 
-    /// What a manifest says besides the template, the replicas and what the latch takes.
-    pub(super) fn manifest(&mut self, manifest: &Deployment) -> &mut Self {
+    /// What a manifest says, but for these fields of its spec.
+    pub(super) fn manifest(&mut self, manifest: &impl Serialize, taken: &[&str]) -> &mut Self {
         let wanted = serde_json::to_value(manifest).unwrap_or_default();
         for key in ["labels", "annotations"] {
             for (name, value) in wanted["metadata"][key].as_object().into_iter().flatten() {
                 put(&mut self.after, &["metadata", key, name], Some(value.clone()));
             }
         }
-        let taken =
-            ["template", "replicas", "selector", "paused", "minReadySeconds", "progressDeadlineSeconds", "strategy"];
         for (key, value) in wanted["spec"].as_object().into_iter().flatten() {
             if !taken.contains(&key.as_str()) {
                 self.spec(key, Some(value.clone()));
@@ -122,7 +125,7 @@ pub(super) fn begin(live: &Deployment, goal: &Goal, mode: Mode, written: Written
         before,
     };
     let mut edit = Edit::of(live);
-    edit.manifest(goal.manifest).spec("template", Some(wanted));
+    edit.manifest(goal.manifest, &TAKEN).spec("template", Some(wanted));
     if mode == Mode::Native {
         edit.own(&latch.after);
     }
@@ -139,7 +142,7 @@ pub(super) fn step(live: &Deployment, latch: &Latch, written: Written, hash: Opt
 pub(super) fn take_over(live: &Deployment, latch: &Latch, goal: &Goal, written: Written) -> Option<Value> {
     let latch = Latch { attempt: goal.attempt, hash: None, written, ..latch.clone() };
     let mut edit = Edit::of(live);
-    edit.manifest(goal.manifest).spec("template", Some(template::of_deployment(goal.manifest)));
+    edit.manifest(goal.manifest, &TAKEN).spec("template", Some(template::of_deployment(goal.manifest)));
     if latch.mode == Mode::Native {
         edit.own(&latch.after).spec("paused", None);
     }
@@ -166,7 +169,7 @@ pub(super) fn revert(live: &Deployment, before: &Previous) -> Option<Value> {
 /// The manifest's words besides the template, where nothing is to be rolled.
 pub(super) fn adjust(live: &Deployment, manifest: &Deployment) -> Option<Value> {
     let mut edit = Edit::of(live);
-    edit.manifest(manifest).own(&Own::of(live).overlaid(manifest));
+    edit.manifest(manifest, &TAKEN).own(&Own::of(live).overlaid(manifest));
     edit.spec("replicas", replicas(live, manifest).map(Value::from));
     edit.patch()
 }

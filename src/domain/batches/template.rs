@@ -1,7 +1,7 @@
 //! Pod templates and other JSON: when two are the same, how one becomes the other in one merge patch, and a
 //! short digest of either.
 
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -11,6 +11,11 @@ pub const HASH_LABEL: &str = "pod-template-hash";
 /// A Deployment's pod template.
 pub fn of_deployment(d: &Deployment) -> Value {
     d.spec.as_ref().and_then(|s| serde_json::to_value(&s.template).ok()).unwrap_or_default()
+}
+
+/// A StatefulSet's pod template.
+pub fn of_stateful(s: &StatefulSet) -> Value {
+    s.spec.as_ref().and_then(|s| serde_json::to_value(&s.template).ok()).unwrap_or_default()
 }
 
 /// A ReplicaSet's pod template.

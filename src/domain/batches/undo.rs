@@ -5,16 +5,18 @@ use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::Value;
 
 use super::{
-    latch::{Latch, Own, Previous},
+    latch::{Latch, Own, Previous, Written},
     patch,
 };
-use crate::domain::observe::DeploymentSeen;
+use crate::domain::observe::{DeploymentSeen, PodSeen};
 
 /// One answer on the way back.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Undo {
     /// This one merge patch brings the old version back.
     Patch(Value),
+    /// This pod goes: it stands in the way, in words.
+    Delete(Box<PodSeen>, String),
     /// The old version is coming up.
     Wait(String, Option<SignedDuration>),
     /// The release has left nothing of itself here.
@@ -24,8 +26,8 @@ pub enum Undo {
 /// One look on the way back of a release.
 pub fn undo(seen: &DeploymentSeen, release_uid: &str, now: Timestamp) -> Undo {
     let live = &seen.live;
-    let latch = Latch::of(live).ok().flatten().filter(|l| l.release_uid == release_uid);
-    let before = latch.map(|l| l.before).or_else(|| Previous::of(live).filter(|p| p.is_by(release_uid)));
+    let latch = Latch::<Written, Own>::of(&live.metadata).ok().flatten().filter(|l| l.release_uid == release_uid);
+    let before = latch.map(|l| l.before).or_else(|| Previous::of(&live.metadata).filter(|p| p.is_by(release_uid)));
     if let Some(patch) = before.and_then(|b| patch::revert(live, &b)) {
         return Undo::Patch(patch);
     }
@@ -37,6 +39,6 @@ pub fn undo(seen: &DeploymentSeen, release_uid: &str, now: Timestamp) -> Undo {
 
 /// For a Deployment found half-way: the one patch that finishes it, and the one that aborts it.
 pub fn rescue(live: &Deployment) -> Result<Option<(Value, Value)>, String> {
-    let Some(latch) = Latch::of(live)? else { return Ok(None) };
+    let Some(latch) = Latch::of(&live.metadata)? else { return Ok(None) };
     Ok(patch::finalize(live, &latch).zip(patch::revert(live, &latch.before)))
 }

@@ -1,5 +1,5 @@
 //! The way back. First it is written down that the release is being aborted: from then on its lanes are
-//! closed. Then every deploy it began is undone, the last one first: a baseline Deployment goes back by one
+//! closed. Then every deploy it began is undone, the last one first: a baseline workload goes back by one
 //! patch; of a gray environment goes, once its routes are closed and drained, what this release made, and what
 //! was there before comes back.
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     api::{EnvironmentState, EnvironmentStatus, InventoryItem, ReleasePhase, TaskPhase},
-    domain::batches::{self, Undo},
+    domain::batches::Undo,
 };
 
 pub(super) fn decide(run: &mut Run) {
@@ -109,13 +109,17 @@ fn deploy(run: &mut Run, index: usize) -> Result<Option<String>, String> {
     match drained(run, index, environment, &before.inventory) {
         Err(why) => waits.push(why),
         Ok(()) => {
-            for item in kept.iter().filter(|i| i.kind == "Deployment") {
-                let Some(seen) = run.o.deployments.get(&(item.namespace.clone(), item.name.clone())) else { continue };
-                let deployment = (item.namespace.clone(), item.name.clone());
-                match batches::undo(seen, run.uid(), run.o.now) {
+            for item in &kept {
+                let Some(seen) = run.workload(item) else { continue };
+                let workload = InventoryItem { uid: String::new(), ..item.clone() };
+                match seen.undo(run.uid(), run.o.now) {
                     Undo::Patch(patch) => {
                         waits.push(format!("{} goes back to its old version", item.name));
-                        run.steps.push(Step::Patch { deployment, patch, why: "back, with the user's own settings" });
+                        run.steps.push(Step::Patch { workload, patch, why: "back, with the user's own settings" });
+                    }
+                    Undo::Delete(pod, why) => {
+                        waits.push(why.clone());
+                        run.steps.push(Step::delete_pod(&workload, *pod, why));
                     }
                     Undo::Wait(why, again) => {
                         again.into_iter().for_each(|a| run.look_in(a));

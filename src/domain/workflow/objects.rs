@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::{Value, json};
 
 use crate::{
     api::{App, Environment, InventoryItem, Release, label},
     domain::{
-        batches::template::digest,
+        batches::{Manifest, is_rolled, template::digest},
         template::{self, Context},
         world::Key,
     },
@@ -123,8 +122,8 @@ fn ours(mut object: Value, app: &str, environment: &Environment) -> Result<Value
             map.insert(key.into(), value.into());
         }
     }
-    if kind == "Deployment" {
-        serde_json::from_value::<Deployment>(object.clone()).map_err(|e| format!("Deployment {name}: {e}"))?;
+    if is_rolled(&key(&object)) {
+        Manifest::of(&object)?;
     }
     let digest = digest(&object);
     annotate(&mut object, label::APPLIED, &digest);

@@ -7,9 +7,10 @@ use jiff::{SignedDuration, Timestamp, Unit};
 use super::{Decision, Observed, Step, approval, build, clean_up, deploy, verify};
 use crate::{
     api::{
-        App, CleanUpTask, HistoryEntry, ReleasePhase, ReleaseSpec, ReleaseStatus, Task, TaskKind, TaskPhase, TaskStatus,
+        App, CleanUpTask, HistoryEntry, InventoryItem, ReleasePhase, ReleaseSpec, ReleaseStatus, Task, TaskKind,
+        TaskPhase, TaskStatus,
     },
-    domain::text::Clean,
+    domain::{batches::WorkloadSeen, text::Clean},
 };
 
 /// So many entries of history are kept.
@@ -46,6 +47,11 @@ impl<'a> Run<'a> {
 
     pub fn uid(&self) -> &'a str {
         self.o.release.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    /// What is rolled out in batches and behind this item, if it is there.
+    pub fn workload(&self, item: &InventoryItem) -> Option<&'a WorkloadSeen> {
+        self.o.workloads.get(&InventoryItem { uid: String::new(), ..item.clone() })
     }
 
     /// Now, to the second, as Kubernetes writes it.

@@ -27,7 +27,7 @@ pub(super) fn mixed(cache: &Cache, group: &LaneGroup) -> Vec<String> {
         };
         let pods = slices.iter().filter(own).flat_map(|s| &s.endpoints);
         let gray = pods.filter_map(|e| e.target_ref.as_ref()?.name.clone()).find_map(|pod| {
-            let pod = cache.pods.get(&ObjectRef::new(&pod).within(&home))?;
+            let pod = cache.workloads.pods.get(&ObjectRef::new(&pod).within(&home))?;
             Some((pod.name_any(), pod.labels().get(label::SERVICE_TAG)?.clone()))
         });
         let (pod, tag) = gray?;
@@ -70,7 +70,7 @@ pub(super) fn version(
     let opens = opens.filter(|_| Means::of(group).is_some());
     let young =
         |at: Option<Timestamp>| opens.zip(at).is_some_and(|(now, t)| now.duration_since(t).unsigned_abs() < 2 * SETTLE);
-    let pods = &cache.pods;
+    let pods = &cache.workloads.pods;
     let settled = |e: &Endpoint| {
         let pod = e.target_ref.as_ref().and_then(|r| pods.get(&ObjectRef::new(r.name.as_deref()?).within(&home)));
         let conditions = pod.as_ref().and_then(|p| p.status.as_ref()?.conditions.as_deref()).unwrap_or_default();

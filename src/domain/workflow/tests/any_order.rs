@@ -71,7 +71,7 @@ fn check(c: &Cluster, step: &Step) {
             let noted = &c.environment(if ours(&item) { "gray" } else { "prod" }).inventory;
             assert!(noted.iter().any(|i| i.name == item.name && i.kind == item.kind), "made before it was noted");
         }
-        Step::Patch { deployment, patch, .. } if deployment.1 == PROD => {
+        Step::Patch { workload, patch, .. } if workload.name == PROD => {
             let takes_new = patch.pointer("/spec/template/spec/containers/0/image") == Some(&Value::from("v2"));
             assert!(!takes_new || (approved && passed("gate") && passed("go")), "production without its approval");
         }

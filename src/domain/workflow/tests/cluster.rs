@@ -123,7 +123,8 @@ impl Cluster {
     }
 
     pub fn look(&self) -> Decision {
-        let deployments = self.sims.iter().map(|(name, sim)| (name.clone(), sim.seen())).collect();
+        let seen = |sim: &Sim| (key(&sim.live), WorkloadSeen::Deployment(Box::new(sim.seen())));
+        let workloads = self.sims.values().map(seen).collect();
         let pods = ["gray", "prod"]
             .map(|e| (e.to_owned(), self.sims.get(&name(&format!("a-{e}"))).map_or(0, |s| s.pods.len() as u32)));
         decide(&Observed {
@@ -132,7 +133,7 @@ impl Cluster {
             others: &self.others.iter().collect::<Vec<_>>(),
             approvals: &self.approvals.iter().collect::<Vec<_>>(),
             objects: &self.objects,
-            deployments: &deployments,
+            workloads: &workloads,
             pods: &BTreeMap::from(pods),
             routes: &self.routes,
             away: &self.away,
@@ -162,8 +163,9 @@ impl Cluster {
                 all.insert(environment.clone(), (**status).clone());
             }
             Step::Apply { object, .. } => self.apply(object),
-            Step::Patch { deployment, patch, .. } => {
-                let sim = self.sims.get_mut(deployment).expect("patched what is not there");
+            Step::Patch { workload, patch, .. } => {
+                let name = (workload.namespace.clone(), workload.name.clone());
+                let sim = self.sims.get_mut(&name).expect("patched what is not there");
                 if sim.patch(patch).is_ok() {
                     let applied = sim.live["metadata"]["annotations"][label::APPLIED].as_str().map(str::to_owned);
                     let item = key(&sim.live);
@@ -179,6 +181,7 @@ impl Cluster {
                         .filter(|_| item.kind == "Deployment");
                 }
             }
+            Step::DeletePod { .. } => panic!("a Deployment's pods are its controllers'"),
             Step::CreateJob(job) => {
                 let name = job["metadata"]["name"].as_str().unwrap().to_owned();
                 self.made.push(format!("Job {name}"));

@@ -1,0 +1,206 @@
+//! Exact batches on a plain StatefulSet, by its `partition`: the same rule as for a Deployment (see [`super`]), with
+//! another lever.
+//!
+//! The controller replaces one pod after the other from the highest place down to the partition, each when all others
+//! are Ready, and starts no pod beside the old one: while a pod is replaced, one fewer serves. Where a batch ends, the
+//! partition itself holds it; a lost pod comes back in the version of its place. Pods that scaling adds come up new:
+//! they are at the top.
+//!
+//! A user's own partition says which pods are to be left alone: "all" is what it leaves to the rollout, and the last
+//! batch ends there.
+
+mod foreign;
+mod own;
+mod patch;
+mod table;
+mod undo;
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+
+use super::{
+    goal::{Goal, Move, Progress, driven, not_approved, patched, settling},
+    latch::{Latch, Mark},
+    targets, template,
+};
+use crate::{
+    api::BatchPhase,
+    domain::observe::{StatefulSeen, autoscaled},
+};
+use table::Table;
+
+pub use foreign::is_template;
+pub use own::{Own, Written};
+pub use undo::{in_the_way, rescue, undo};
+
+type Mine = Latch<Written, Own>;
+
+/// How many pods a rollout of this manifest is about: those that the user's own partition leaves to it.
+pub fn size(seen: Option<&StatefulSeen>, manifest: &StatefulSet) -> u32 {
+    let asked = manifest.spec.as_ref().and_then(|s| s.replicas).map(|n| u32::try_from(n).unwrap_or(0));
+    let Some(seen) = seen else { return asked.unwrap_or(1) };
+    let latch = Mine::of(&seen.live.metadata).ok().flatten();
+    let replicas = match asked {
+        Some(n) if latch.is_none() && !autoscaled(&seen.live.metadata) => n,
+        _ => seen.replicas(),
+    };
+    let own = latch.map_or_else(|| Own::of(&seen.live).overlaid(manifest), |l| l.after);
+    replicas.saturating_sub(own.partition())
+}
+
+/// One look at a StatefulSet.
+pub fn next(seen: Option<&StatefulSeen>, goal: &Goal<StatefulSet>) -> Move {
+    let Some(seen) = seen else { return if goal.hold { Move::Held } else { Move::Create } };
+    if let Some(why) = driven(&seen.live.metadata).or_else(|| foreign::fixed(&seen.live, goal.manifest)) {
+        return Move::Stop(why);
+    }
+    match goal.latch(&seen.live.metadata) {
+        Err(stop) => stop,
+        Ok(Some(latch)) => latched(seen, &latch, goal),
+        Ok(None) => unlatched(seen, goal),
+    }
+}
+
+/// How far a StatefulSet is in the rollout of this manifest.
+pub fn progress(seen: Option<&StatefulSeen>, goal: &Goal<StatefulSet>) -> Progress {
+    let Some(seen) = seen else { return Progress::default() };
+    let latch = Mine::of(&seen.live.metadata).ok().flatten().filter(|l| l.release_uid == goal.release_uid);
+    let own = latch.as_ref().map_or_else(|| Own::of(&seen.live).overlaid(goal.manifest), |l| l.after.clone());
+    let replicas = seen.replicas().saturating_sub(own.partition());
+    let is_new = foreign::is_template(&seen.live, goal.manifest);
+    let (new, ready) = if is_new { (seen.new.active(), seen.new.ready(own.min_ready(), goal.now)) } else { (0, 0) };
+    let mut told = Progress { replicas, new, ready, old: replicas.saturating_sub(new), ..Progress::default() };
+    let all = targets(goal.batches, replicas);
+    let count = |exact: u32| all.iter().take_while(|t| **t <= exact).count();
+    match latch {
+        None if is_new && seen.settled(&own, goal.now).is_ok() => {
+            (told.done, told.phase) = (all.len(), BatchPhase::Done);
+        }
+        // In nobody's hands: the native controller is at it.
+        None if is_new => told.phase = BatchPhase::Surging,
+        None => {}
+        Some(latch) => {
+            let exact =
+                is_new && seen.observed() && Table::of(seen, latch.written.partition).is_new(own.min_ready(), goal.now);
+            told.done = count(if is_new { ready } else { 0 });
+            told.phase = if exact { BatchPhase::Done } else { BatchPhase::Surging };
+        }
+    }
+    // The last batch is done when the user's own settings are back.
+    if told.phase != BatchPhase::Done || Mark::of(&seen.live.metadata).ok().flatten().is_some() {
+        told.done = told.done.min(all.len().saturating_sub(1));
+    }
+    told
+}
+
+fn unlatched(seen: &StatefulSeen, goal: &Goal<StatefulSet>) -> Move {
+    let live = &seen.live;
+    if !foreign::is_template(live, goal.manifest) {
+        return goal.changed_since(&live.metadata).unwrap_or_else(|| begin(seen, goal));
+    }
+    if !goal.hold && super::foreign::applied(&live.metadata) != super::foreign::applied(&goal.manifest.metadata) {
+        // Nothing to roll; other fields may differ.
+        if let Some(patch) = patch::adjust(live, goal.manifest) {
+            return Move::Patch(patch, "the rest of the manifest");
+        }
+    }
+    match seen.settled(&Own::of(live), goal.now) {
+        Ok(()) => Move::Done,
+        Err((why, again)) => Move::Wait(why, again),
+    }
+}
+
+fn begin(seen: &StatefulSeen, goal: &Goal<StatefulSet>) -> Move {
+    let live = &seen.live;
+    if goal.hold || goal.upto == 0 {
+        return Move::Held;
+    }
+    let own = Own::of(live);
+    let after = own.overlaid(goal.manifest);
+    if own.on_delete() || after.on_delete() {
+        return Move::Stop(
+            "its updateStrategy is OnDelete: pods take a new version only when somebody deletes them, and no batch can be \
+             held. Set RollingUpdate, in the manifest and on the StatefulSet (kubectl patch), and retry; or apply the new \
+             version by hand and delete its pods one after the other"
+                .into(),
+        );
+    }
+    if let Some(patch) = patch::scale(live, goal.manifest) {
+        return Move::Patch(patch, "the replicas of the manifest");
+    }
+    if !seen.observed() || seen.beyond > 0 {
+        return Move::Wait(seen.waiting(seen.replicas(), 0, goal.now).0, None);
+    }
+    let replicas = seen.replicas();
+    let written = Written { partition: wanted(&after, goal, replicas), replicas };
+    patched(patch::begin(live, goal, written), "the new version, down to the first batch's partition")
+}
+
+/// The partition that lets as many pods be new as the batch allows, and never goes below the user's own.
+fn wanted(own: &Own, goal: &Goal<StatefulSet>, replicas: u32) -> u32 {
+    let all = targets(goal.batches, replicas.saturating_sub(own.partition()));
+    let target = goal.upto.checked_sub(1).and_then(|i| all.get(i).or(all.last())).copied().unwrap_or(0);
+    replicas.saturating_sub(target).max(own.partition())
+}
+
+fn latched(seen: &StatefulSeen, latch: &Mine, goal: &Goal<StatefulSet>) -> Move {
+    if latch.template != template::digest(&template::of_stateful(goal.manifest)) {
+        return not_approved();
+    }
+    let replicas = seen.replicas();
+    if goal.attempt > latch.attempt {
+        // Where somebody else let more pods be new, these stay: none is shrunk.
+        let is_template = foreign::is_template(&seen.live, goal.manifest);
+        let lowest = Table::of(seen, 0).lowest_new().filter(|_| is_template && seen.observed());
+        let partition = lowest.into_iter().chain([latch.written.partition]).min().unwrap_or(0);
+        let written = Written { partition: partition.max(latch.after.partition()), replicas };
+        return patched(patch::take_over(&seen.live, latch, goal, written), "in hand again, for the new attempt");
+    }
+    if let Some(why) = foreign::hand(seen, latch, goal.manifest) {
+        return Move::Stop(why);
+    }
+    if !seen.observed() {
+        return Move::Wait("waiting for the StatefulSet controller".into(), None);
+    }
+    let write = |partition, words| {
+        let written = Written { partition, replicas };
+        patched(patch::step(&seen.live, latch, written, seen.new.hash.clone()), words)
+    };
+    let (at, min_ready) = (latch.written.partition, latch.after.min_ready());
+    let table = Table::of(seen, at);
+    let (reached, wanted) = (table.reached(), wanted(&latch.after, goal, replicas));
+    if goal.hold {
+        let open = table.is_open() && reached > at;
+        return if open { write(reached, "held: it stops after the pod in hand") } else { Move::Held };
+    }
+    // By it a hand is found that leaves all that the manifest says, as `kubectl rollout restart` does.
+    if latch.hash.is_none() {
+        return write(at, "notes which revision is the new one");
+    }
+    if table.is_open() && wanted.min(reached) > at {
+        return write(wanted.min(reached), "the replicas were changed: no further than is allowed now");
+    }
+    // Whoever cannot come up again is no loss; a pod that is only slow has the controller's patience.
+    if let Some(pod) = table.in_the_way(|pod| pod.crashing) {
+        return Move::Delete(
+            Box::new(pod.clone()),
+            settling(pod, "of the old version holds up the new one: it is deleted"),
+        );
+    }
+    if !table.is_new(min_ready, goal.now) {
+        let (why, again) = seen.waiting(replicas.saturating_sub(at), min_ready, goal.now);
+        return Move::Wait(why, again);
+    }
+    let all = targets(goal.batches, replicas.saturating_sub(latch.after.partition()));
+    if wanted < at {
+        write(wanted, "the next pods, one after the other")
+    } else if goal.upto >= all.len() && at.min(replicas) <= latch.after.partition().min(replicas) {
+        patched(patch::finalize(&seen.live, latch), "done: your own settings back")
+    } else {
+        Move::Held
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod simulator;
+#[cfg(test)]
+mod tests;

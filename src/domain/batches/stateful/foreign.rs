@@ -1,0 +1,73 @@
+//! The foreign hand on a StatefulSet, and what of it cannot change.
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use serde_json::{Value, json};
+
+use super::{
+    super::{
+        foreign::{is_wanted, other_template, words},
+        latch::Latch,
+        template,
+    },
+    own::{Own, Written},
+};
+use crate::domain::observe::StatefulSeen;
+
+/// Whether the live template is the one that a manifest asks for.
+pub fn is_template(live: &StatefulSet, manifest: &StatefulSet) -> bool {
+    let (have, want) = (template::of_stateful(live), template::of_stateful(manifest));
+    is_wanted((&have, &live.metadata), (&want, &manifest.metadata))
+}
+
+/// The first field that somebody else changed while the rollout was under way, in words.
+pub(super) fn hand(seen: &StatefulSeen, latch: &Latch<Written, Own>, manifest: &StatefulSet) -> Option<String> {
+    let (live, meta) = (&seen.live, &seen.live.metadata);
+    let spec = live.spec.as_ref()?;
+    let moved_on = latch.hash.is_some() && seen.new.hash != latch.hash;
+    if !is_template(live, manifest) || moved_on {
+        return Some(other_template(meta, &spec.template));
+    }
+    let strategy = Own::of(live).update_strategy.unwrap_or_default();
+    let told = |field: &str, have: &Value, want: &Value| {
+        let path: Vec<&str> = ["spec"].into_iter().chain(field.split('.')).collect();
+        Some(words(meta, &path, &format!("spec.{field} is {have}, not the {want} that graylane wrote")))
+    };
+    if strategy["type"] != "RollingUpdate" {
+        return told("updateStrategy.type", &strategy["type"], &json!("RollingUpdate"));
+    }
+    let (have, want) = (&strategy["rollingUpdate"]["partition"], json!(latch.written.partition));
+    let have = if have.is_null() { &json!(0) } else { have };
+    (*have != want).then(|| told("updateStrategy.rollingUpdate.partition", have, &want))?
+}
+
+/// What a manifest asks for that a StatefulSet cannot become, all of it.
+pub(super) fn fixed(live: &StatefulSet, manifest: &StatefulSet) -> Option<String> {
+    let spec = |s: &StatefulSet| serde_json::to_value(&s.spec).unwrap_or_default();
+    let (have, want) = (spec(live), spec(manifest));
+    let or = |value: &Value, default: &str| if value.is_null() { Value::from(default) } else { value.clone() };
+    let mut differ = vec![];
+    if have["selector"] != want["selector"] {
+        differ.push("selector");
+    }
+    for (field, default) in [("serviceName", ""), ("podManagementPolicy", "OrderedReady")] {
+        if or(&have[field], default) != or(&want[field], default) {
+            differ.push(field);
+        }
+    }
+    let claims = |v: &Value| if v.is_null() { json!([]) } else { v.clone() };
+    if !template::covers(&claims(&have["volumeClaimTemplates"]), &claims(&want["volumeClaimTemplates"])) {
+        differ.push("volumeClaimTemplates");
+    }
+    // Changeable, but it gives pods other names: no batch of it can be held.
+    let start = |v: &Value| v["ordinals"]["start"].as_i64().unwrap_or(0);
+    if start(&have) != start(&want) {
+        differ.push("ordinals");
+    }
+    (!differ.is_empty()).then(|| {
+        format!(
+            "spec.{} of the manifest is not what the StatefulSet has, and cannot be changed while its pods stay: put the \
+             manifest back, or give the StatefulSet another name",
+            differ.join(", spec.")
+        )
+    })
+}

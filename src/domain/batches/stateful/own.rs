@@ -1,0 +1,82 @@
+//! What of a StatefulSet is its user's own, and what a rollout writes in its place.
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The fields that a rollout takes, as the user wants them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Own {
+    /// `spec.minReadySeconds`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_ready_seconds: Option<i32>,
+    /// `spec.updateStrategy`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update_strategy: Option<Value>,
+}
+
+/// What the last patch wrote. Where it is not so any more, somebody else wrote.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Written {
+    /// `spec.updateStrategy.rollingUpdate.partition`
+    pub partition: u32,
+    /// `spec.replicas` that it was made for.
+    pub replicas: u32,
+}
+
+impl Own {
+    /// As a StatefulSet has them now.
+    pub fn of(live: &StatefulSet) -> Self {
+        let spec = live.spec.as_ref();
+        Self {
+            min_ready_seconds: spec.and_then(|s| s.min_ready_seconds),
+            update_strategy: spec.and_then(|s| serde_json::to_value(s.update_strategy.as_ref()?).ok()),
+        }
+    }
+
+    /// As a manifest wants them; what it does not name stays.
+    pub fn overlaid(&self, manifest: &StatefulSet) -> Self {
+        let other = Self::of(manifest);
+        Self {
+            min_ready_seconds: other.min_ready_seconds.or(self.min_ready_seconds),
+            update_strategy: other.update_strategy.or_else(|| self.update_strategy.clone()),
+        }
+    }
+
+    /// Seconds a pod must be Ready before it counts.
+    pub fn min_ready(&self) -> u32 {
+        self.min_ready_seconds.map_or(0, |s| u32::try_from(s).unwrap_or(0))
+    }
+
+    /// Pods are replaced when somebody deletes them, and only then.
+    pub fn on_delete(&self) -> bool {
+        self.update_strategy.as_ref().is_some_and(|s| s["type"] == "OnDelete")
+    }
+
+    /// Places below it the user wants left alone.
+    pub fn partition(&self) -> u32 {
+        if self.on_delete() { u32::MAX } else { self.update_strategy.as_ref().map_or(0, partition_of) }
+    }
+
+    /// The user's strategy, but for where it stops.
+    pub fn stopping_at(&self, partition: u32) -> Value {
+        let mut strategy = match &self.update_strategy {
+            Some(Value::Object(map)) => map.clone(),
+            _ => Map::new(),
+        };
+        strategy.insert("type".into(), "RollingUpdate".into());
+        let rolling = strategy.entry("rollingUpdate").or_insert_with(|| Value::Object(Map::new()));
+        if !rolling.is_object() {
+            *rolling = Value::Object(Map::new());
+        }
+        rolling["partition"] = partition.into();
+        Value::Object(strategy)
+    }
+}
+
+fn partition_of(strategy: &Value) -> u32 {
+    let told = strategy["rollingUpdate"]["partition"].as_u64().unwrap_or(0);
+    u32::try_from(told).unwrap_or(u32::MAX)
+}

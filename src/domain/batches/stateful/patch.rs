@@ -1,0 +1,118 @@
+//! The patches of a StatefulSet, each with the resourceVersion it was made from: see [`super::super::patch`].
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use serde_json::Value;
+
+use super::{
+    super::{
+        goal::Goal,
+        latch::{By, Latch, Mode, Previous},
+        patch::Edit,
+        template,
+    },
+    own::{Own, Written},
+};
+use crate::{api::label, domain::observe::autoscaled};
+
+/// What of the spec a rollout writes itself, or nobody can.
+const TAKEN: [&str; 8] = [
+    "template",
+    "replicas",
+    "selector",
+    "serviceName",
+    "podManagementPolicy",
+    "volumeClaimTemplates",
+    "updateStrategy",
+    "ordinals",
+];
+
+impl Edit {
+    fn stateful_own(&mut self, own: &Own) -> &mut Self {
+        self.spec("minReadySeconds", own.min_ready_seconds.map(Value::from));
+        self.spec("updateStrategy", own.update_strategy.clone())
+    }
+
+    fn stateful_latch(&mut self, latch: &Latch<Written, Own>) -> &mut Self {
+        self.spec("minReadySeconds", latch.after.min_ready_seconds.map(Value::from));
+        self.spec("updateStrategy", Some(latch.after.stopping_at(latch.written.partition)));
+        self.annotation(label::LATCH, serde_json::to_string(latch).ok())
+    }
+}
+
+/// The first patch: new template, what else the manifest says, where it stops, and what it takes to go back.
+pub(super) fn begin(live: &StatefulSet, goal: &Goal<StatefulSet>, written: Written) -> Option<Value> {
+    let own = Own::of(live);
+    let after = own.overlaid(goal.manifest);
+    let applied = live.metadata.annotations.as_ref().and_then(|a| a.get(label::APPLIED).cloned());
+    let wanted = template::of_stateful(goal.manifest);
+    let latch = Latch {
+        release: goal.release.into(),
+        release_uid: goal.release_uid.into(),
+        task: goal.task.into(),
+        attempt: goal.attempt,
+        mode: Mode::Latched,
+        batches: goal.batches.to_vec(),
+        template: template::digest(&wanted),
+        hash: None,
+        written,
+        after,
+        before: Previous { by: None, own, template: template::of_stateful(live), applied },
+    };
+    Edit::of(live).manifest(goal.manifest, &TAKEN).spec("template", Some(wanted)).stateful_latch(&latch).patch()
+}
+
+/// A later step.
+pub(super) fn step(
+    live: &StatefulSet,
+    latch: &Latch<Written, Own>,
+    written: Written,
+    hash: Option<String>,
+) -> Option<Value> {
+    let latch = Latch { written, hash: latch.hash.clone().or(hash), ..latch.clone() };
+    Edit::of(live).stateful_latch(&latch).patch()
+}
+
+/// A new attempt takes over: the approved template, and where it stops.
+pub(super) fn take_over(
+    live: &StatefulSet,
+    latch: &Latch<Written, Own>,
+    goal: &Goal<StatefulSet>,
+    written: Written,
+) -> Option<Value> {
+    let latch = Latch { attempt: goal.attempt, hash: None, written, ..latch.clone() };
+    let wanted = template::of_stateful(goal.manifest);
+    Edit::of(live).manifest(goal.manifest, &TAKEN).spec("template", Some(wanted)).stateful_latch(&latch).patch()
+}
+
+/// All is new: the user's own settings back, in one patch; what was replaced stays told.
+pub(super) fn finalize(live: &StatefulSet, latch: &Latch<Written, Own>) -> Option<Value> {
+    let by = By { release_uid: latch.release_uid.clone(), task: latch.task.clone(), attempt: latch.attempt };
+    let previous = serde_json::to_string(&Previous { by: Some(by), ..latch.before.clone() }).ok();
+    let mut edit = Edit::of(live);
+    edit.stateful_own(&latch.after).annotation(label::LATCH, None).annotation(label::PREVIOUS, previous).patch()
+}
+
+/// Back: the old template *and* the user's settings, in one patch.
+pub(super) fn revert(live: &StatefulSet, before: &Previous<Own>) -> Option<Value> {
+    let mut edit = Edit::of(live);
+    edit.stateful_own(&before.own).spec("template", Some(before.template.clone()));
+    edit.annotation(label::LATCH, None).annotation(label::PREVIOUS, None);
+    edit.annotation(label::APPLIED, before.applied.clone()).patch()
+}
+
+/// The manifest's words besides the template, where nothing is to be rolled.
+pub(super) fn adjust(live: &StatefulSet, manifest: &StatefulSet) -> Option<Value> {
+    let mut edit = Edit::of(live);
+    edit.manifest(manifest, &TAKEN).stateful_own(&Own::of(live).overlaid(manifest));
+    edit.spec("replicas", replicas(live, manifest).map(Value::from)).patch()
+}
+
+/// The replicas before a rollout begins, when the manifest asks for another number and nobody else scales.
+pub(super) fn scale(live: &StatefulSet, manifest: &StatefulSet) -> Option<Value> {
+    Edit::of(live).spec("replicas", replicas(live, manifest).map(Value::from)).patch()
+}
+
+fn replicas(live: &StatefulSet, manifest: &StatefulSet) -> Option<i32> {
+    let of = |s: &StatefulSet| s.spec.as_ref().and_then(|s| s.replicas);
+    if autoscaled(&live.metadata) { of(live) } else { of(manifest).or_else(|| of(live)) }
+}

@@ -1,0 +1,251 @@
+//! A small cluster for tests: the native StatefulSet controller as kube-controller-manager has it (ordered and
+//! parallel, where it counts unavailable pods: the harder case), one write at a time, so that a test can look in between.
+
+use jiff::Timestamp;
+use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Pod};
+use serde_json::{Value, json};
+
+use super::super::template;
+use crate::domain::observe::{self, REVISION, StatefulSeen};
+
+#[derive(Clone, Debug)]
+pub(crate) struct SimPod {
+    pub(crate) id: u32,
+    pub(crate) place: usize,
+    pub(crate) revision: String,
+    pub(crate) image: String,
+    pub(crate) ready: Option<i64>,
+    pub(crate) going: bool,
+    /// Goes up with each change.
+    version: u32,
+}
+
+/// One StatefulSet and all that its controller makes of it.
+pub(crate) struct Sim {
+    pub(crate) live: Value,
+    pub(crate) pods: Vec<SimPod>,
+    pub(crate) now: i64,
+    pub(crate) broken: Vec<String>,
+    /// Pods that the controller replaced because of their version, ever.
+    pub(crate) replaced: u32,
+    revisions: Vec<Value>,
+    ids: u32,
+}
+
+impl Sim {
+    pub(crate) fn create(manifest: &Value, uid: &str, now: i64) -> Self {
+        let mut live = manifest.clone();
+        live["metadata"]["uid"] = uid.into();
+        live["metadata"]["resourceVersion"] = "1".into();
+        live["metadata"]["generation"] = 1.into();
+        if live["spec"]["updateStrategy"].is_null() {
+            live["spec"]["updateStrategy"] = json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 0}});
+        }
+        Self { live, pods: vec![], now, broken: vec![], replaced: 0, revisions: vec![], ids: 0 }
+    }
+
+    pub(crate) fn typed(&self) -> StatefulSet {
+        serde_json::from_value(self.live.clone()).unwrap()
+    }
+
+    pub(crate) fn replicas(&self) -> usize {
+        self.live["spec"]["replicas"].as_u64().unwrap_or(1) as usize
+    }
+
+    pub(crate) fn partition(&self) -> usize {
+        self.live["spec"]["updateStrategy"]["rollingUpdate"]["partition"].as_u64().unwrap_or(0) as usize
+    }
+
+    /// A merge patch as a client sends it: a stale one is refused.
+    pub(crate) fn patch(&mut self, patch: &Value) -> Result<(), &'static str> {
+        if let Some(version) = patch.pointer("/metadata/resourceVersion")
+            && version != &self.live["metadata"]["resourceVersion"]
+        {
+            return Err("409");
+        }
+        let before = self.live["spec"].clone();
+        json_patch::merge(&mut self.live, patch);
+        self.bump();
+        if before != self.live["spec"] {
+            self.live["metadata"]["generation"] = (self.live["metadata"]["generation"].as_i64().unwrap() + 1).into();
+        }
+        for fixed in ["selector", "serviceName", "podManagementPolicy", "volumeClaimTemplates"] {
+            assert_eq!(before[fixed], self.live["spec"][fixed], "validation: {fixed} is immutable");
+        }
+        Ok(())
+    }
+
+    /// Deletes a pod, if it still is the one that was seen.
+    pub(crate) fn delete(&mut self, uid: &str, version: &str) -> Result<(), &'static str> {
+        let known = |p: &&mut SimPod| format!("pod-{}", p.id) == uid && p.version.to_string() == version;
+        let pod = self.pods.iter_mut().find(known).ok_or("409")?;
+        pod.going = true;
+        pod.version += 1;
+        Ok(())
+    }
+
+    fn bump(&mut self) {
+        let version: u64 = self.live["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+        self.live["metadata"]["resourceVersion"] = (version + 1).to_string().into();
+    }
+
+    pub(crate) fn seen(&self) -> StatefulSeen {
+        let pods: Vec<Pod> = self.pods.iter().map(|p| self.pod_object(p)).collect();
+        observe::stateful(&self.typed(), &pods)
+    }
+
+    fn pod_object(&self, pod: &SimPod) -> Pod {
+        let since = Timestamp::from_second(pod.ready.unwrap_or(0)).unwrap().to_string();
+        let state = if self.broken.contains(&pod.image) { "CrashLoopBackOff" } else { "ContainerCreating" };
+        let mut object = json!({
+            "metadata": {"name": format!("s-{}", pod.place), "uid": format!("pod-{}", pod.id),
+                "resourceVersion": pod.version.to_string(), "labels": {REVISION: pod.revision},
+                "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "s", "controller": true,
+                    "uid": self.live["metadata"]["uid"]}]},
+            "status": {"phase": "Running", "conditions": [{"type": "Ready", "lastTransitionTime": since,
+                    "status": if pod.ready.is_some() { "True" } else { "False" }}],
+                "containerStatuses": [{"name": "c", "image": "", "imageID": "", "ready": pod.ready.is_some(),
+                    "restartCount": 0, "state": if pod.ready.is_some() { json!({"running": {}}) }
+                        else { json!({"waiting": {"reason": state}}) }}]},
+        });
+        if pod.going {
+            object["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        }
+        serde_json::from_value(object).unwrap()
+    }
+
+    /// Pods by image, and those of them that are Ready; without those that go.
+    pub(crate) fn of(&self, image: &str) -> (u32, u32) {
+        let own = self.pods.iter().filter(|p| p.image == image && !p.going);
+        (own.clone().count() as u32, own.filter(|p| p.ready.is_some()).count() as u32)
+    }
+
+    /// Pods that serve.
+    pub(crate) fn ready(&self) -> u32 {
+        self.pods.iter().filter(|p| p.ready.is_some() && !p.going).count() as u32
+    }
+
+    fn revision(&mut self) -> String {
+        let wanted = template::normal(&self.live["spec"]["template"]);
+        let known = self.revisions.iter().position(|t| *t == wanted).unwrap_or_else(|| {
+            self.revisions.push(wanted);
+            self.revisions.len() - 1
+        });
+        format!("s-{known}")
+    }
+
+    fn image_of(&self, revision: &str) -> String {
+        let known: usize = revision.strip_prefix("s-").unwrap().parse().unwrap();
+        self.revisions[known]["spec"]["containers"][0]["image"].as_str().unwrap().to_owned()
+    }
+
+    fn available(&self, pod: &SimPod) -> bool {
+        let min_ready = self.live["spec"]["minReadySeconds"].as_i64().unwrap_or(0);
+        !pod.going && pod.ready.is_some_and(|r| r + min_ready <= self.now)
+    }
+
+    /// The StatefulSet controller looks once.
+    pub(crate) fn sync(&mut self) {
+        let update = self.revision();
+        let current = self.live["status"]["currentRevision"].as_str().unwrap_or(&update).to_owned();
+        let all = self.replicas();
+        self.act(&current, &update);
+        let own = |p: &&SimPod| p.place < all && !p.going && p.revision == update;
+        let whole = self.pods.iter().filter(own).filter(|p| p.ready.is_some()).count() == all;
+        let current = if whole { update.clone() } else { current };
+        self.live["status"] = json!({"observedGeneration": self.live["metadata"]["generation"], "replicas": self.pods.len(),
+            "currentRevision": current, "updateRevision": update});
+        self.bump();
+    }
+
+    fn act(&mut self, current: &str, update: &str) {
+        let (all, partition) = (self.replicas(), self.partition());
+        let ordered = self.live["spec"]["podManagementPolicy"] != "Parallel";
+        for place in 0..all {
+            let Some(pod) = self.pods.iter().find(|p| p.place == place) else {
+                let revision = if place < partition { current } else { update }.to_owned();
+                self.ids += 1;
+                let image = self.image_of(&revision);
+                self.pods.push(SimPod { id: self.ids, place, revision, image, ready: None, going: false, version: 1 });
+                if ordered {
+                    return;
+                }
+                continue;
+            };
+            if ordered && !self.available(pod) {
+                return;
+            }
+        }
+        if let Some(extra) = self.pods.iter_mut().filter(|p| p.place >= all && !p.going).max_by_key(|p| p.place) {
+            extra.going = true;
+            extra.version += 1;
+            return;
+        }
+        if self.pods.iter().any(|p| p.place >= all && p.going) && ordered {
+            return;
+        }
+        if self.live["spec"]["updateStrategy"]["type"] == "OnDelete" {
+            return;
+        }
+        let there = self.pods.iter().filter(|p| p.place < all && self.available(p)).count();
+        if there < all {
+            return;
+        }
+        let old = |p: &&mut SimPod| p.place >= partition && p.place < all && p.revision != update && !p.going;
+        if let Some(next) = self.pods.iter_mut().filter(old).max_by_key(|p| p.place) {
+            next.going = true;
+            next.version += 1;
+            self.replaced += 1;
+        }
+    }
+
+    /// The kubelets end what is to end.
+    pub(crate) fn obey(&mut self) {
+        self.pods.retain(|p| !p.going);
+    }
+
+    /// The `n`-th pod that can becomes Ready; false when none is left.
+    pub(crate) fn ready_up(&mut self, n: usize) -> bool {
+        let (now, broken) = (self.now, self.broken.clone());
+        let can = |p: &&mut SimPod| p.ready.is_none() && !p.going && !broken.contains(&p.image);
+        let mut can: Vec<&mut SimPod> = self.pods.iter_mut().filter(can).collect();
+        let Some(i) = n.checked_rem(can.len()) else { return false };
+        can[i].ready = Some(now);
+        can[i].version += 1;
+        true
+    }
+
+    /// A node is lost with the `n`-th pod.
+    pub(crate) fn lose(&mut self, n: usize) {
+        if let Some(i) = n.checked_rem(self.pods.len()) {
+            self.pods.remove(i);
+        }
+    }
+
+    /// The `n`-th pod is not Ready any more.
+    pub(crate) fn fail(&mut self, n: usize) {
+        if let Some(i) = n.checked_rem(self.pods.len()) {
+            self.pods[i].ready = None;
+            self.pods[i].version += 1;
+        }
+    }
+
+    /// Everything moves until nothing does.
+    pub(crate) fn settle(&mut self) {
+        let state = |s: &Self| (s.ids, s.pods.len(), s.ready());
+        let mut still = 0;
+        for _ in 0..2000 {
+            let before = state(self);
+            self.sync();
+            self.obey();
+            while self.ready_up(0) {}
+            self.now += 1;
+            still = if before == state(self) { still + 1 } else { 0 };
+            // Longer than any minReadySeconds here.
+            if still > 21 {
+                return;
+            }
+        }
+        panic!("never settles");
+    }
+}

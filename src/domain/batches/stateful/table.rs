@@ -1,0 +1,90 @@
+//! The places of a StatefulSet above a partition: what is replaced, what is not yet, and what stands in the way.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{super::goal::waiting, own::Own};
+use crate::domain::observe::{Place, PodSeen, StatefulSeen};
+
+/// The places, and from which on they are to be new.
+pub(super) struct Table<'a> {
+    places: Vec<Place<'a>>,
+    from: usize,
+    ordered: bool,
+}
+
+impl<'a> Table<'a> {
+    pub(super) fn of(seen: &'a StatefulSeen, from: u32) -> Self {
+        let policy = seen.live.spec.as_ref().and_then(|s| s.pod_management_policy.as_deref());
+        Self { places: seen.places(), from: from as usize, ordered: policy != Some("Parallel") }
+    }
+
+    /// The lowest place from there on that the new version has reached, or that is empty: it will.
+    pub(super) fn reached(&self) -> u32 {
+        let all = self.places.iter().enumerate().skip(self.from);
+        let reached = all.filter(|(_, p)| !matches!(p, Place::Old(_))).map(|(i, _)| i).min();
+        u32::try_from(reached.unwrap_or(self.places.len())).unwrap_or(u32::MAX)
+    }
+
+    /// The lowest place anywhere that holds a new pod.
+    pub(super) fn lowest_new(&self) -> Option<u32> {
+        let found = self.places.iter().position(|p| matches!(p, Place::New(_)));
+        found.and_then(|i| u32::try_from(i).ok())
+    }
+
+    /// Some old pod is still to be replaced.
+    pub(super) fn is_open(&self) -> bool {
+        self.places.iter().skip(self.from).any(|p| matches!(p, Place::Old(_)))
+    }
+
+    /// All from there on are new, and Ready for long enough.
+    pub(super) fn is_new(&self, min_ready: u32, now: Timestamp) -> bool {
+        let ready = |p: &Place| matches!(p, Place::New(pod) if pod.ready_for(min_ready, now));
+        self.places.iter().skip(self.from).all(ready)
+    }
+
+    /// The pod that is to be replaced, is not Ready, and before which the controller takes up no other: it waits for
+    /// every pod to be Ready, in the order of their places unless they come up in parallel. Of those that `may` go.
+    pub(super) fn in_the_way(&self, may: impl Fn(&PodSeen) -> bool) -> Option<&'a PodSeen> {
+        for (i, place) in self.places.iter().enumerate() {
+            match place {
+                Place::Old(pod) if pod.ready.is_none() && i >= self.from && may(pod) => return Some(pod),
+                Place::Old(pod) | Place::New(pod) if pod.ready.is_some() => {}
+                _ if self.ordered => return None,
+                _ => {}
+            }
+        }
+        None
+    }
+}
+
+impl StatefulSeen {
+    /// Every place has its pod, Ready for long enough, and those that the user wants new are.
+    pub(super) fn settled(&self, own: &Own, now: Timestamp) -> Result<(), (String, Option<SignedDuration>)> {
+        let (min_ready, all) = (own.min_ready(), self.replicas());
+        let ready = self.new.ready(min_ready, now) + self.old.ready(min_ready, now);
+        let open = Table::of(self, own.partition()).is_open();
+        if self.observed() && self.beyond == 0 && ready >= all && !open {
+            return Ok(());
+        }
+        Err(self.waiting(all.saturating_sub(own.partition()), min_ready, now))
+    }
+
+    /// What is waited for until so many are new, in words, and when that could change by itself.
+    pub(super) fn waiting(&self, want: u32, min_ready: u32, now: Timestamp) -> (String, Option<SignedDuration>) {
+        if !self.observed() {
+            return ("waiting for the StatefulSet controller".into(), None);
+        }
+        let new = self.new.ready(min_ready, now);
+        let lame = self.new.laggard().is_none().then(|| self.old.laggard()).flatten();
+        let mut words = waiting(&self.new, want, min_ready, now);
+        if let Some(pod) = lame.filter(|_| new >= want.min(self.new.active())) {
+            words += &format!(", waiting for {}", pod.name);
+            words.extend(pod.trouble.iter().map(|t| format!(": {t}")));
+        }
+        if self.beyond > 0 {
+            words += &format!(", {} beyond the replicas to go", self.beyond);
+        }
+        let sides = [&self.new, &self.old];
+        (words, sides.iter().filter_map(|s| s.next_ready(min_ready, now)).min())
+    }
+}

@@ -1,0 +1,138 @@
+//! Either kind that is rolled out in batches, for those who do not care which.
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::apps::v1::{Deployment, StatefulSet},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use serde_json::Value;
+
+use super::{Goal, Mark, Move, Own, Progress, Undo, foreign, machine, stateful, undo::undo};
+use crate::{
+    api::InventoryItem,
+    domain::observe::{DeploymentSeen, StatefulSeen, autoscaled},
+};
+
+/// Whether an object of this kind is patched batch by batch; every other one is applied.
+pub fn is_rolled(item: &InventoryItem) -> bool {
+    item.api_version == "apps/v1" && matches!(item.kind.as_str(), "Deployment" | "StatefulSet")
+}
+
+/// As the manifest wants it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Manifest {
+    /// A Deployment.
+    Deployment(Box<Deployment>),
+    /// A StatefulSet.
+    StatefulSet(Box<StatefulSet>),
+}
+
+/// As the cluster has it.
+#[derive(Clone, Debug)]
+pub enum WorkloadSeen {
+    /// With its ReplicaSets' pods.
+    Deployment(Box<DeploymentSeen>),
+    /// With its pods.
+    StatefulSet(Box<StatefulSeen>),
+}
+
+impl Manifest {
+    /// Of a rendered object of a kind that [`is_rolled`]; an error names it.
+    pub fn of(object: &Value) -> Result<Self, String> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let told =
+            |e: serde_json::Error| format!("{} {}: {e}", text(&object["kind"]), text(&object["metadata"]["name"]));
+        Ok(match object["kind"].as_str() {
+            Some("StatefulSet") => Self::StatefulSet(Box::new(serde_json::from_value(object.clone()).map_err(told)?)),
+            _ => Self::Deployment(Box::new(serde_json::from_value(object.clone()).map_err(told)?)),
+        })
+    }
+
+    /// How many pods a rollout of it is about.
+    pub fn size(&self, seen: Option<&WorkloadSeen>) -> u32 {
+        match self {
+            Self::Deployment(d) => replicas(seen.and_then(WorkloadSeen::deployment), d),
+            Self::StatefulSet(s) => stateful::size(seen.and_then(WorkloadSeen::stateful), s),
+        }
+    }
+
+    /// Whether the live template is the one that it asks for.
+    pub fn is_template_of(&self, seen: &WorkloadSeen) -> bool {
+        match (self, seen) {
+            (Self::Deployment(d), WorkloadSeen::Deployment(seen)) => foreign::is_template(&seen.live, d),
+            (Self::StatefulSet(s), WorkloadSeen::StatefulSet(seen)) => stateful::is_template(&seen.live, s),
+            _ => false,
+        }
+    }
+}
+
+impl Goal<'_, Manifest> {
+    /// One look.
+    pub fn next(&self, seen: Option<&WorkloadSeen>) -> Move {
+        match self.manifest {
+            Manifest::Deployment(d) => machine::next(seen.and_then(WorkloadSeen::deployment), &self.of(&**d)),
+            Manifest::StatefulSet(s) => stateful::next(seen.and_then(WorkloadSeen::stateful), &self.of(&**s)),
+        }
+    }
+
+    /// How far it is.
+    pub fn progress(&self, seen: Option<&WorkloadSeen>) -> Progress {
+        match self.manifest {
+            Manifest::Deployment(d) => machine::progress(seen.and_then(WorkloadSeen::deployment), &self.of(&**d)),
+            Manifest::StatefulSet(s) => stateful::progress(seen.and_then(WorkloadSeen::stateful), &self.of(&**s)),
+        }
+    }
+}
+
+impl WorkloadSeen {
+    /// Its metadata.
+    pub fn meta(&self) -> &ObjectMeta {
+        match self {
+            Self::Deployment(seen) => &seen.live.metadata,
+            Self::StatefulSet(seen) => &seen.live.metadata,
+        }
+    }
+
+    /// The rollout that is under way in it.
+    pub fn mark(&self) -> Option<Mark> {
+        Mark::of(self.meta()).ok().flatten()
+    }
+
+    /// One look on the way back of a release.
+    pub fn undo(&self, release_uid: &str, now: Timestamp) -> Undo {
+        match self {
+            Self::Deployment(seen) => undo(seen, release_uid, now),
+            Self::StatefulSet(seen) => stateful::undo(seen, release_uid, now),
+        }
+    }
+
+    /// How its own settings replace pods, where that costs some that serve; to be said beforehand.
+    pub fn cost(&self) -> Option<&'static str> {
+        match self {
+            Self::Deployment(seen) => {
+                Own::of(&seen.live).recreates().then_some("strategy Recreate: one batch, all pods at once")
+            }
+            Self::StatefulSet(_) => {
+                Some("a StatefulSet has no pods above its replicas: while one is replaced, one fewer serves")
+            }
+        }
+    }
+
+    fn deployment(&self) -> Option<&DeploymentSeen> {
+        if let Self::Deployment(seen) = self { Some(seen) } else { None }
+    }
+
+    fn stateful(&self) -> Option<&StatefulSeen> {
+        if let Self::StatefulSet(seen) = self { Some(seen) } else { None }
+    }
+}
+
+fn replicas(seen: Option<&DeploymentSeen>, manifest: &Deployment) -> u32 {
+    let wanted = manifest.spec.as_ref().and_then(|s| s.replicas).and_then(|n| u32::try_from(n).ok());
+    let Some(seen) = seen else { return wanted.unwrap_or(1) };
+    let latched = Mark::of(&seen.live.metadata).ok().flatten().is_some();
+    match wanted {
+        Some(n) if !latched && !autoscaled(&seen.live.metadata) => n,
+        _ => seen.replicas(),
+    }
+}
