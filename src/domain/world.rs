@@ -71,6 +71,8 @@ pub struct World {
     pub lanes: Arc<BTreeMap<String, Arc<Lane>>>,
     /// Deployments of Apps.
     pub workloads: Arc<BTreeMap<Key, Workload>>,
+    /// StatefulSets of Apps.
+    pub stateful: Arc<BTreeMap<Key, Workload>>,
     /// Pods of Apps.
     pub pods: Arc<BTreeMap<Key, Pod>>,
     /// HTTPRoutes of lane groups.
@@ -230,9 +232,31 @@ pub struct Engine {
     pub renewed: Option<Timestamp>,
 }
 
-/// One Deployment.
+/// What kinds of workload are rolled out in batches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WorkloadKind {
+    /// New pods come before old ones go.
+    #[default]
+    Deployment,
+    /// Pod by pod, each in the old one's place.
+    StatefulSet,
+}
+
+impl WorkloadKind {
+    /// As kubectl takes it.
+    pub const fn resource(self) -> &'static str {
+        match self {
+            Self::Deployment => "deployments.apps",
+            Self::StatefulSet => "statefulsets.apps",
+        }
+    }
+}
+
+/// One Deployment or StatefulSet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Workload {
+    /// Which of them.
+    pub kind: WorkloadKind,
     /// Namespace and name.
     pub key: Key,
     /// `graylane.dev/app`.
@@ -268,9 +292,9 @@ pub struct Pod {
     pub environment: Option<String>,
     /// Lane tag (`alicloud.service.tag`); none is baseline.
     pub tag: Option<String>,
-    /// The ReplicaSet that owns it.
+    /// The ReplicaSet or StatefulSet that owns it.
     pub owner: Option<String>,
-    /// `pod-template-hash`: pods of one version share it.
+    /// `pod-template-hash`, or a StatefulSet's revision: pods of one version share it.
     pub hash: Option<String>,
     /// `status.podIP`.
     pub address: Option<String>,
@@ -337,10 +361,11 @@ impl World {
             .filter(move |p| p.app.as_deref() == Some(app) && p.environment.as_deref() == Some(environment))
     }
 
-    /// The Deployments of an App's environment.
+    /// The Deployments and StatefulSets of an App's environment.
     pub fn workloads_of<'a>(&'a self, app: &'a str, environment: &'a str) -> impl Iterator<Item = &'a Workload> + 'a {
         self.workloads
             .values()
+            .chain(self.stateful.values())
             .filter(move |w| w.app.as_deref() == Some(app) && w.environment.as_deref() == Some(environment))
     }
 

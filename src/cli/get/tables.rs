@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use color_eyre::eyre::Result;
 use jiff::Timestamp;
-use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
@@ -18,8 +18,8 @@ use crate::{
 pub(super) struct EnvironmentRow<'a> {
     pub(super) app: &'a App,
     pub(super) environment: &'a Environment,
-    /// None: not known from here, or not to be seen by this user.
-    pub(super) deployments: Option<Vec<Deployment>>,
+    /// Ready pods and wanted pods. None: not known from here, or not to be seen by this user.
+    pub(super) pods: Option<(i32, i32)>,
 }
 
 impl EnvironmentRow<'_> {
@@ -28,16 +28,8 @@ impl EnvironmentRow<'_> {
         all.and_then(|e| e.get(&self.environment.name)).cloned().unwrap_or_default()
     }
 
-    /// Ready pods and wanted pods.
-    fn pods(&self) -> Option<(i32, i32)> {
-        let all = self.deployments.as_ref()?;
-        let ready = all.iter().filter_map(|d| d.status.as_ref()?.ready_replicas).sum();
-        let wanted = all.iter().filter_map(|d| d.spec.as_ref()?.replicas).sum();
-        Some((ready, wanted))
-    }
-
     pub(super) fn data(&self) -> Result<Value> {
-        let (ready, replicas) = self.pods().unzip();
+        let (ready, replicas) = self.pods.unzip();
         Ok(json!({
             "app": self.app.name_any(),
             "name": self.environment.name,
@@ -106,7 +98,7 @@ pub(super) fn environments(items: &[EnvironmentRow], wide: bool, now: Timestamp)
     });
     for item in items {
         let status = item.status();
-        let ready = item.pods().map_or_else(|| "?".into(), |(ready, wanted)| format!("{ready}/{wanted}"));
+        let ready = item.pods.map_or_else(|| "?".into(), |(ready, wanted)| format!("{ready}/{wanted}"));
         let state = if item.environment.lock.is_some() {
             format!("{:?},Locked", status.state)
         } else {

@@ -283,6 +283,7 @@ impl Hub {
             groups: t.groups.rows().clone(),
             lanes: t.lanes.rows().clone(),
             workloads: t.workloads.rows().clone(),
+            stateful: t.stateful.rows().clone(),
             pods: t.pods.rows().clone(),
             routes: t.routes.rows().clone(),
             events,

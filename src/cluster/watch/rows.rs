@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::{apps::v1::Deployment, coordination::v1::Lease, core::v1 as core};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    coordination::v1::Lease,
+    core::v1 as core,
+};
 use kube::{ResourceExt, api::DynamicObject};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -11,8 +15,9 @@ use crate::{
     api::{App, Approval, Lane, LaneGroup, Release, label},
     cluster::status::pod_words,
     domain::{
+        observe::REVISION,
         text::Clean,
-        world::{Engine, Event, Key, Pod, Route, Workload},
+        world::{Engine, Event, Key, Pod, Route, Workload, WorkloadKind},
     },
 };
 
@@ -25,6 +30,7 @@ pub(super) enum Row {
     Group(Arc<LaneGroup>),
     Lane(Arc<Lane>),
     Workload(Workload),
+    Stateful(Workload),
     Pod(Pod),
     Route(Route),
     Event(Event),
@@ -47,7 +53,7 @@ impl Row {
     /// The row, under its key: an object does not know which cluster it is of.
     pub(super) fn at(mut self, key: Key) -> Self {
         match &mut self {
-            Self::Workload(row) => row.key = key,
+            Self::Workload(row) | Self::Stateful(row) => row.key = key,
             Self::Pod(row) => row.key = key,
             Self::Route(row) => row.key = key,
             // It is about an object of its own namespace.
@@ -122,6 +128,7 @@ pub(super) fn workload(object: &Deployment) -> Workload {
         _ => false,
     };
     Workload {
+        kind: WorkloadKind::Deployment,
         key: key(None, object),
         app: label_of(object, label::APP),
         environment: label_of(object, label::ENVIRONMENT),
@@ -136,18 +143,41 @@ pub(super) fn workload(object: &Deployment) -> Workload {
     }
 }
 
+pub(super) fn stateful(object: &StatefulSet) -> Workload {
+    let spec = object.spec.as_ref();
+    let status = object.status.as_ref();
+    let containers = spec.and_then(|s| s.template.spec.as_ref()).map(|s| s.containers.as_slice()).unwrap_or_default();
+    Workload {
+        kind: WorkloadKind::StatefulSet,
+        key: key(None, object),
+        app: label_of(object, label::APP),
+        environment: label_of(object, label::ENVIRONMENT),
+        replicas: spec.map_or(0, |s| s.replicas.map_or(1, |n| count(Some(n)))),
+        ready: count(status.and_then(|s| s.ready_replicas)),
+        updated: count(status.and_then(|s| s.updated_replicas)),
+        available: count(status.and_then(|s| s.available_replicas)),
+        images: containers.iter().filter_map(|c| c.image.as_deref()).map(clean).collect(),
+        paused: false,
+        latched: object.annotations().contains_key(label::LATCH),
+        message: None,
+    }
+}
+
 pub(super) fn pod(object: &core::Pod) -> Pod {
     let words = pod_words(object);
     let containers = object.spec.as_ref().map(|s| s.containers.as_slice()).unwrap_or_default();
     let status = object.status.as_ref();
-    let owner = object.owner_references().iter().find(|o| o.controller == Some(true) && o.kind == "ReplicaSet");
+    let owner = object
+        .owner_references()
+        .iter()
+        .find(|o| o.controller == Some(true) && matches!(&*o.kind, "ReplicaSet" | "StatefulSet"));
     Pod {
         key: key(None, object),
         app: label_of(object, label::APP),
         environment: label_of(object, label::ENVIRONMENT),
         tag: label_of(object, label::SERVICE_TAG),
         owner: owner.map(|o| o.name.clone()),
-        hash: label_of(object, "pod-template-hash"),
+        hash: label_of(object, "pod-template-hash").or_else(|| label_of(object, REVISION)),
         address: status.and_then(|s| s.pod_ip.as_deref()).map(|a| clean(a).to_string()),
         state: clean(&words.state),
         ready: words.ready,
@@ -235,6 +265,24 @@ mod tests {
         assert_eq!((plain.replicas, plain.ready, plain.paused), (1, 1, true));
         let latched = workload(&object(json!({label::LATCH: "{}"})));
         assert_eq!((latched.message, latched.latched), (None, true));
+    }
+
+    #[test]
+    fn a_stateful_set_is_a_workload_and_its_pods_are_told_apart_by_its_revision() {
+        let set: StatefulSet = serde_json::from_value(json!({
+            "metadata": {"name": "db", "annotations": {label::LATCH: "{}"}},
+            "spec": {"replicas": 3, "serviceName": "db", "selector": {}, "template": {"spec": {"containers": [{"name": "c", "image": "i:2"}]}}},
+            "status": {"replicas": 3, "readyReplicas": 2, "updatedReplicas": 1},
+        }))
+        .unwrap();
+        let row = stateful(&set);
+        assert_eq!((row.kind.resource(), row.replicas, row.ready, row.updated), ("statefulsets.apps", 3, 2, 1));
+        assert!(row.latched && row.images[0].as_str() == "i:2");
+        let owner =
+            json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": "u", "controller": true}]);
+        let object = json!({"metadata": {"name": "db-2", "labels": {REVISION: "db-2f"}, "ownerReferences": owner}});
+        let row = pod(&serde_json::from_value(object).unwrap());
+        assert_eq!((row.owner.as_deref(), row.hash.as_deref()), (Some("db"), Some("db-2f")));
     }
 
     #[test]

@@ -17,7 +17,11 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
-use k8s_openapi::api::{apps::v1::Deployment, coordination::v1::Lease, core::v1 as core};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    coordination::v1::Lease,
+    core::v1 as core,
+};
 use kube::{
     Api, Client, Resource,
     core::{ApiResource, DynamicObject},
@@ -36,7 +40,7 @@ use crate::{
     },
     domain::{
         rights::Rights,
-        world::{Key, Trouble},
+        world::{Key, Trouble, WorkloadKind},
     },
 };
 
@@ -49,6 +53,7 @@ pub(super) enum Kind {
     Group,
     Lane,
     Workload,
+    Stateful,
     Pod,
     Route,
     Event,
@@ -60,7 +65,7 @@ impl Kind {
     pub(super) const HOME: [Self; 7] =
         [Self::App, Self::Release, Self::Approval, Self::Group, Self::Lane, Self::Engine, Self::Route];
     /// In every namespace of an environment, in its context.
-    pub(super) const EVERYWHERE: [Self; 3] = [Self::Workload, Self::Pod, Self::Event];
+    pub(super) const EVERYWHERE: [Self; 4] = [Self::Workload, Self::Stateful, Self::Pod, Self::Event];
 
     /// As RBAC writes it.
     pub(super) const fn resource(self) -> &'static str {
@@ -70,7 +75,8 @@ impl Kind {
             Self::Approval => "approvals.graylane.dev",
             Self::Group => "lanegroups.graylane.dev",
             Self::Lane => "lanes.graylane.dev",
-            Self::Workload => "deployments.apps",
+            Self::Workload => WorkloadKind::Deployment.resource(),
+            Self::Stateful => WorkloadKind::StatefulSet.resource(),
             Self::Pod => "pods",
             Self::Route => "httproutes.gateway.networking.k8s.io",
             Self::Event => "events",
@@ -80,7 +86,7 @@ impl Kind {
 
     /// A cluster that lacks it still makes a world.
     const fn is_optional(self) -> bool {
-        matches!(self, Self::Route | Self::Event | Self::Engine)
+        matches!(self, Self::Stateful | Self::Route | Self::Event | Self::Engine)
     }
 }
 
@@ -162,6 +168,10 @@ pub(super) async fn run(client: Client, to: Reports, stop: CancellationToken) {
             Kind::Lane => home::<Lane>(client, &to, Row::Lane).await,
             Kind::Workload => {
                 let row = |d: Deployment| Some(Row::Workload(rows::workload(&d)));
+                follow(Api::namespaced(client, &namespace), ours(), &to, row).await;
+            }
+            Kind::Stateful => {
+                let row = |s: StatefulSet| Some(Row::Stateful(rows::stateful(&s)));
                 follow(Api::namespaced(client, &namespace), ours(), &to, row).await;
             }
             Kind::Pod => {

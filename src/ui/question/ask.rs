@@ -147,6 +147,12 @@ fn command(app: &str, stage: &str, images: Option<&BTreeMap<String, String>>, co
 }
 
 /// What follows a task until somebody is asked again.
+/// The tasks after this one, up to the next that asks.
+pub(super) fn until_next_gate<'a>(tasks: &'a [TaskStatus], task: &'a str) -> impl Iterator<Item = &'a TaskStatus> {
+    let after = tasks.iter().skip_while(move |t| t.name != task).skip(1);
+    after.take_while(|t| !matches!(t.kind.as_str(), "approval" | "proceed"))
+}
+
 pub(super) fn until_gate(tasks: &[TaskStatus], task: &str) -> Vec<String> {
     let after = tasks.iter().skip_while(|t| t.name != task).skip(1);
     let mut out = vec![];

@@ -52,6 +52,10 @@ pub(super) fn teardown(model: &Model) -> Result<Question, String> {
     question
         .happens
         .push(format!("{} s of draining, then {pods} and the objects above go", environment.rollout.drain_seconds));
+    for item in inventory.iter().filter(|i| i.kind == "StatefulSet") {
+        let name = &item.name;
+        question.happens.push(format!("volume claims of StatefulSet {name} stay, unless its manifest says otherwise"));
+    }
     question.happens.push("the environment itself stays: the next release brings it up again".into());
     question.kubectl.push(format!("graylane teardown {name} --environment {}", environment.name));
     question.objects.extend(Shown::of(&model.world, "apps", &name, Some(&environment.name)));

@@ -4,10 +4,16 @@ use std::sync::Arc;
 
 use tui_input::Input;
 
-use super::{Question, Shown, ask::until_gate};
+use super::{
+    Question, Shown,
+    ask::{until_gate, until_next_gate},
+};
 use crate::{
     api::{BatchPhase, Decision, Release, TaskPhase, TaskStatus},
-    domain::intent::{Intent, ReleaseWish},
+    domain::{
+        intent::{Intent, ReleaseWish},
+        world::WorkloadKind,
+    },
     ui::{
         facts::{self, Turn, gates_production, split, turn},
         keymap::{Action, Context},
@@ -101,6 +107,7 @@ pub(super) fn decide(model: &Model, pass: bool) -> Asked {
         .push(format!("an Approval by {} is recorded; it holds for exactly these images", model.options.me));
     if pass {
         question.happens.extend(until_gate(tasks(release), &task.name));
+        question.doubts.extend(in_places(model, release, &task.name));
         guard(model, &mut question, release, &task.name);
     } else {
         question.happens.push("the task fails; the release waits for retry, skip or abort".into());
@@ -124,6 +131,7 @@ pub(super) fn go_on(model: &Model) -> Asked {
             }
             images(&mut question, release);
             question.happens.extend(until_gate(tasks(release), &task.name));
+            question.doubts.extend(in_places(model, release, &task.name));
             let command = format!("proceed {name} --task {}", task.name);
             same(model, &mut question, name, &command, &format!("{{\"allow\":{{\"{}\":1}}}}", task.name));
             traffic(model, &mut question);
@@ -158,12 +166,15 @@ fn batch(model: &Model, name: &str, release: &Release, task: &TaskStatus, next: 
         let workloads: Vec<_> = model.world.workloads_of(app, &environment).collect();
         let now = split(Some(task), &workloads, facts::pods(&model.facts, &model.world, app, &environment));
         question.fact("pods now", format!("{} new ready, {} old, {} wanted", now.new_ready, now.old, now.wanted));
+        let in_place = in_place(model, app, &environment);
         question.happens.push(format!(
-            "{more} more pod{} of the new version: {before} → {} of {}; first they come up, then as many old ones go",
+            "{more} more pod{} of the new version: {before} → {} of {}; {}",
             if more == 1 { "" } else { "s" },
             found.target,
             now.wanted.max(found.target),
+            if in_place.is_some() { "one after the other" } else { "first they come up, then as many old ones go" },
         ));
+        question.doubts.extend(in_place);
         if next as usize == of {
             question.happens.push("this is the last batch: the old version is gone after it".into());
             question.happens.extend(until_gate(tasks(release), &task.name));
@@ -176,6 +187,22 @@ fn batch(model: &Model, name: &str, release: &Release, task: &TaskStatus, next: 
     traffic(model, &mut question);
     guard(model, &mut question, release, &task.name);
     Ok(question)
+}
+
+/// What a StatefulSet's rollout costs, said before it begins.
+fn in_place(model: &Model, app: &str, environment: &str) -> Option<String> {
+    let mut all = model.world.workloads_of(app, environment);
+    let found = all.find(|w| w.kind == WorkloadKind::StatefulSet)?;
+    Some(format!(
+        "{environment}: StatefulSet {} has no pods above its replicas: while one is replaced, one fewer serves",
+        found.key.name
+    ))
+}
+
+/// The same of all environments that are deployed to after a task, without being asked again.
+fn in_places(model: &Model, release: &Release, task: &str) -> Vec<String> {
+    let deploys = until_next_gate(tasks(release), task).filter(|t| t.kind == "deploy");
+    deploys.filter_map(|t| in_place(model, &release.spec.app, t.environment.as_deref()?)).collect()
 }
 
 /// A leak is told before more pods move.
@@ -291,6 +318,7 @@ pub(super) fn skip(model: &Model) -> Asked {
         _ => "what it would have done stays undone".to_owned(),
     });
     question.happens.extend(until_gate(tasks(release), &task.name));
+    question.doubts.extend(in_places(model, release, &task.name));
     let command = format!("skip {name} --task {}", task.name);
     same(model, &mut question, name, &command, &format!("{{\"skip\":[\"{}\"]}}", task.name));
     guard(model, &mut question, release, &task.name);

@@ -135,7 +135,7 @@ fn selected(model: &Model) -> Option<Object> {
         Pane::Environments => {
             let (app, environment) = (model.app.as_ref()?, model.selected_environment()?);
             match model.world.workloads_of(app, &environment.name).next() {
-                Some(w) => Some(Object { resource: "deployments.apps".into(), key: w.key.clone() }),
+                Some(w) => Some(Object { resource: w.kind.resource().into(), key: w.key.clone() }),
                 None => ours("apps", app),
             }
         }

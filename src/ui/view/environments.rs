@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// What an environment is made of.
-const SEEN: &[&str] = &["pods", "deployments.apps"];
+const SEEN: &[&str] = &["pods", "deployments.apps", "statefulsets.apps"];
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
     if model.drilled {

@@ -23,6 +23,7 @@ pub(super) struct Tables {
     pub(super) groups: Table<String, Arc<LaneGroup>>,
     pub(super) lanes: Table<String, Arc<Lane>>,
     pub(super) workloads: Table<Key, Workload>,
+    pub(super) stateful: Table<Key, Workload>,
     pub(super) pods: Table<Key, Pod>,
     pub(super) routes: Table<Key, Route>,
     pub(super) events: Table<Key, Event>,
@@ -39,6 +40,7 @@ impl Tables {
             Kind::Group => self.groups.begin(ns),
             Kind::Lane => self.lanes.begin(ns),
             Kind::Workload => self.workloads.begin(ns),
+            Kind::Stateful => self.stateful.begin(ns),
             Kind::Pod => self.pods.begin(ns),
             Kind::Route => self.routes.begin(ns),
             Kind::Event => self.events.begin(ns),
@@ -54,6 +56,7 @@ impl Tables {
             Row::Group(row) => self.groups.listed(ns, key.name, row),
             Row::Lane(row) => self.lanes.listed(ns, key.name, row),
             Row::Workload(row) => self.workloads.listed(ns, key, row),
+            Row::Stateful(row) => self.stateful.listed(ns, key, row),
             Row::Pod(row) => self.pods.listed(ns, key, row),
             Row::Route(row) => self.routes.listed(ns, key, row),
             Row::Event(row) => self.events.listed(ns, key, row),
@@ -72,6 +75,7 @@ impl Tables {
             Kind::Group => self.groups.ready(ns, |_| true),
             Kind::Lane => self.lanes.ready(ns, |_| true),
             Kind::Workload => self.workloads.ready(ns, of),
+            Kind::Stateful => self.stateful.ready(ns, of),
             Kind::Pod => self.pods.ready(ns, of),
             Kind::Route => self.routes.ready(ns, of),
             Kind::Event => self.events.ready(ns, of),
@@ -87,6 +91,7 @@ impl Tables {
             Row::Group(row) => self.groups.set(key.name, row),
             Row::Lane(row) => self.lanes.set(key.name, row),
             Row::Workload(row) => self.workloads.set(key, row),
+            Row::Stateful(row) => self.stateful.set(key, row),
             Row::Pod(row) => self.pods.set(key, row),
             Row::Route(row) => self.routes.set(key, row),
             Row::Event(row) => self.events.set(key, row),
@@ -102,6 +107,7 @@ impl Tables {
             Kind::Group => self.groups.gone(&key.name),
             Kind::Lane => self.lanes.gone(&key.name),
             Kind::Workload => self.workloads.gone(key),
+            Kind::Stateful => self.stateful.gone(key),
             Kind::Pod => self.pods.gone(key),
             Kind::Route => self.routes.gone(key),
             Kind::Event => self.events.gone(key),
@@ -112,6 +118,7 @@ impl Tables {
     pub(super) fn forget(&mut self, namespace: &str) {
         let elsewhere = |key: &Key| key.namespace != namespace;
         self.workloads.retain(|k, _| elsewhere(k));
+        self.stateful.retain(|k, _| elsewhere(k));
         self.pods.retain(|k, _| elsewhere(k));
         self.routes.retain(|k, _| elsewhere(k));
         self.events.retain(|k, _| elsewhere(k));
