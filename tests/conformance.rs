@@ -23,6 +23,8 @@ mod deleting;
 mod listing;
 #[path = "conformance/objects.rs"]
 mod objects;
+#[path = "conformance/partitions.rs"]
+mod partitions;
 #[path = "conformance/patching.rs"]
 mod patching;
 #[path = "conformance/rollouts.rs"]

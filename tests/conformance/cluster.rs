@@ -75,6 +75,18 @@ macro_rules! cases {
 }
 pub(crate) use cases;
 
+/// Each in a namespace of its own, side by side: nearly all their time is waiting.
+macro_rules! together {
+    ($at:ident: $($name:ident),* $(,)?) => {
+        tokio::join!($(async {
+            let place = crate::cluster::Place { namespace: format!("{}-{}", $at.namespace, stringify!($name).replace('_', "-")), ..$at.clone() };
+            place.make().await;
+            $name(place).await;
+        }),*);
+    };
+}
+pub(crate) use together;
+
 pub fn block_on(work: impl Future<Output = ()>) {
     RUNTIME.block_on(work);
 }

@@ -2,7 +2,7 @@
 //! says at each standstill.
 
 #[path = "statefulsets/driver.rs"]
-mod driver;
+pub mod driver;
 #[path = "statefulsets/words.rs"]
 mod words;
 
@@ -16,22 +16,11 @@ use kube::{
 };
 use serde_json::json;
 
-use super::cluster::{Place, cases, eventually};
+use super::cluster::{Place, cases, eventually, together};
 use driver::{Set, manifest, most_missing, order, partition};
 use words::{stateful_sets, stateful_sets_in_tables};
 
 cases!(stateful_sets, stateful_sets_in_tables, stateful_updates, stateful_losses, stateful_ends);
-
-/// Each in a namespace of its own, side by side: nearly all their time is waiting.
-macro_rules! together {
-    ($at:ident: $($name:ident),* $(,)?) => {
-        tokio::join!($(async {
-            let place = Place { namespace: format!("{}-{}", $at.namespace, stringify!($name).replace('_', "-")), ..$at.clone() };
-            place.make().await;
-            $name(place).await;
-        }),*);
-    };
-}
 
 async fn stateful_updates(at: Place) {
     together!(at: partitions, two_updates_at_once, back_to_an_old_revision, on_delete, in_parallel);

@@ -496,7 +496,7 @@ spec:
     let (out, told) = run(&["get", "environments", "a/prod", "-o", "json"]).await;
     let row: serde_json::Value = serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {told}"));
     assert_eq!((&row["ready"], &row["replicas"]), (&json!(1), &json!(1)));
-    let latch = Latch { release: "gone".into(), release_uid: "u".into(), task: "t".into(), ..Latch::default() };
+    let latch: Latch = Latch { release: "gone".into(), release_uid: "u".into(), task: "t".into(), ..Latch::default() };
     let mut latch = serde_json::to_value(latch).unwrap();
     latch["before"]["template"] = json!({"metadata": {"labels": {"app": "a"}}});
     let latched = json!({"metadata": {"annotations": {label::LATCH: latch.to_string()}}});
@@ -507,7 +507,7 @@ spec:
     assert!(out.contains(way) && out.contains("kubectl --context 'far' -n demo patch"), "{out}{told}");
     let (out, told) = run(&["rescue", "far/demo/a-prod", "--finish"]).await;
     assert!(out.contains("goes on to its end"), "{out}{told}");
-    assert_eq!(run(&["rescue"]).await.0, "no Deployment is half-way\n");
+    assert_eq!(run(&["rescue"]).await.0, "no workload is half-way\n");
 
     // No lane leads there: told when it is applied, and by its status for good.
     let file = home.dir.path().join("lanes.yaml");

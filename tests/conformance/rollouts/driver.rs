@@ -195,6 +195,7 @@ impl Rollout {
                     assert!(started.elapsed() < LIMIT, "{why}");
                     tokio::time::sleep(Duration::from_millis(40)).await;
                 }
+                Undo::Delete(pod, why) => panic!("{}: {why}", pod.name),
                 Undo::Done => return patches,
             }
         }
