@@ -31,6 +31,9 @@ use tokio::{
 #[expect(dead_code, reason = "the conformance suite uses all of it")]
 #[path = "support/control_plane.rs"]
 mod control_plane;
+#[path = "install/forged.rs"]
+#[expect(unreachable_pub, reason = "part of this test")]
+mod forged;
 #[path = "install/specs.rs"]
 #[expect(unreachable_pub, reason = "part of this test")]
 mod specs;
@@ -266,6 +269,7 @@ async fn a_real_server_keeps_everybody_to_what_he_may() {
     let told = releases.patch("a-1", &PatchParams::default(), &Patch::Merge(wish)).await.unwrap_err().to_string();
     assert!(told.contains("spec.control.last.by must be operator"), "{told}");
 
+    forged::nobody_speaks_for_another(&plane, &admin).await;
     everybody_is_told_before(&plane).await;
     refused_by_the_server_itself(&plane).await;
     refuses_what_the_cockpit_would_refuse(&admin).await;
