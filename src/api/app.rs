@@ -16,7 +16,7 @@ use super::{Amount, Stage, Workflow};
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(group = "graylane.dev", version = "v1alpha1", kind = "App", plural = "apps", shortname = "gapp", namespaced)]
 #[kube(status = "AppStatus", derive = "Default", derive = "PartialEq", category = "graylane")]
-#[kube(printcolumn(name = "Environments", type_ = "string", json_path = ".spec.environments[*].name"))]
+#[kube(printcolumn(name = "Environments", type_ = "string", json_path = ".status.summary"))]
 #[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
 #[serde(rename_all = "camelCase")]
 pub struct AppSpec {
@@ -183,6 +183,28 @@ pub struct AppStatus {
     /// By environment name.
     #[serde(default)]
     pub environments: BTreeMap<String, EnvironmentStatus>,
+    /// The environments in their order with their states, for kubectl: its columns show one value each.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub summary: String,
+}
+
+impl App {
+    /// `test:New,gray:Cleaned,prod:Running`.
+    pub fn summary(&self) -> String {
+        let known = self.status.as_ref().map(|s| &s.environments);
+        let told = self.spec.environments.iter().map(|e| {
+            let state = known.and_then(|s| s.get(&e.name)).map(|s| s.state).unwrap_or_default();
+            format!("{}:{state:?}", e.name)
+        });
+        told.collect::<Vec<_>>().join(",")
+    }
+
+    /// Writes what is seen of an environment into the status.
+    pub fn note(&mut self, environment: &str, status: EnvironmentStatus) {
+        self.status.get_or_insert_default().environments.insert(environment.into(), status);
+        let summary = self.summary();
+        self.status.get_or_insert_default().summary = summary;
+    }
 }
 
 /// One environment of one App.

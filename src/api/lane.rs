@@ -20,7 +20,7 @@ use super::{Served, gateway_api::RouteMatch};
 )]
 #[kube(status = "LaneGroupStatus", derive = "Default", derive = "PartialEq", category = "graylane")]
 #[kube(printcolumn(name = "Gateway", type_ = "string", json_path = ".spec.entry.gateway"))]
-#[kube(printcolumn(name = "Apps", type_ = "string", json_path = ".spec.apps[*].app"))]
+#[kube(printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"))]
 #[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
 #[serde(rename_all = "camelCase")]
 pub struct LaneGroupSpec {

@@ -172,7 +172,7 @@ async fn write(session: &Session, apps: &Api<App>, object: App, adoption: &Adopt
         changed_at: Some(jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
         ..EnvironmentStatus::default()
     };
-    app.status.get_or_insert_default().environments.insert(environment.into(), status);
+    app.note(environment, status);
     apps.replace_status(&name, &params, &app).await.map_err(told(format!("the status of App {name}")))?;
     Ok(())
 }

@@ -215,12 +215,11 @@ async fn environment_status(
 ) -> kube::Result<()> {
     for left in (0..TRIES).rev() {
         let mut app = apps(options).get(&release.spec.app).await?;
-        let all = &mut app.status.get_or_insert_default().environments;
-        if all.get(environment) == Some(status) {
+        if app.status.as_ref().and_then(|s| s.environments.get(environment)) == Some(status) {
             cache.apps.remember(app);
             return Ok(());
         }
-        all.insert(environment.into(), status.clone());
+        app.note(environment, status.clone());
         match apps(options).replace_status(&release.spec.app, &PostParams::default(), &app).await {
             Err(kube::Error::Api(s)) if s.code == 409 && left > 0 => {}
             done => return done.map(|written| cache.apps.remember(written)),

@@ -81,21 +81,24 @@ fn custom_layout(given: &[Value]) -> Layout<'_> {
             let mut cells = vec![object["metadata"]["name"].clone()];
             for one in given {
                 let path = one["jsonPath"].as_str().unwrap_or_default();
-                cells.push(custom_cell(&json_path::find(object, path), one["type"].as_str(), now));
+                cells.push(custom_cell(json_path::find(object, path).first(), one["type"].as_str(), now));
             }
             cells
         }),
     }
 }
 
-fn custom_cell(found: &[&Value], kind: Option<&str>, now: Timestamp) -> Value {
+/// Of several values that a path finds the first is shown, as by a real API server.
+fn custom_cell(found: Option<&&Value>, kind: Option<&str>, now: Timestamp) -> Value {
     match (found, kind) {
-        ([], _) => Value::Null,
-        ([one], Some("date")) => age::since(one.as_str().unwrap_or_default(), now),
-        ([one], Some("integer" | "number" | "boolean")) => (*one).clone(),
-        (many, _) => {
-            let text = |v: &&Value| v.as_str().map_or_else(|| v.to_string(), str::to_owned);
-            many.iter().map(text).collect::<Vec<_>>().join(",").into()
+        (None, _) => Value::Null,
+        (Some(one), Some("date")) => age::since(one.as_str().unwrap_or_default(), now),
+        (Some(one), Some("integer" | "number" | "boolean")) => (*one).clone(),
+        (Some(Value::String(text)), _) => text.clone().into(),
+        (Some(one), _) => {
+            let mut shown = (*one).clone();
+            shown.sort_all_objects();
+            shown.to_string().into()
         }
     }
 }

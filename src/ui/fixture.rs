@@ -133,7 +133,7 @@ fn app(name: &str, old: &str, new: &str, releasing: bool) -> App {
         ("gray".to_owned(), gray),
         ("prod".to_owned(), status(prod, old, "20261118104500-001")),
     ]);
-    app.status = Some(AppStatus { environments });
+    app.status = Some(AppStatus { environments, ..AppStatus::default() });
     app
 }
 

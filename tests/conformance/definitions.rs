@@ -22,7 +22,8 @@ async fn a_kind_of_ones_own(at: Place) {
     "names": {"plural": "widgets", "singular": "widget", "kind": "Widget", "shortNames": ["wd"]},
     "versions": [{"name": "v1", "served": true, "storage": true,
         "subresources": {"status": {}, "scale": {"specReplicasPath": ".spec.size", "statusReplicasPath": ".status.size"}},
-        "additionalPrinterColumns": [{"name": "Size", "type": "integer", "jsonPath": ".spec.size"}, {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}],
+        "additionalPrinterColumns": [{"name": "Size", "type": "integer", "jsonPath": ".spec.size"}, {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+            {"name": "Parts", "type": "string", "jsonPath": ".spec.parts[*].name"}, {"name": "Whole", "type": "string", "jsonPath": ".spec.parts"}],
         "schema": {"openAPIV3Schema": {"type": "object", "required": ["spec"], "properties": {
             "spec": {"type": "object", "required": ["size"],
                 "x-kubernetes-validations": [{"rule": "self.size < 8 || self.colour == 'blue'", "message": "large ones are blue"}],
@@ -125,6 +126,8 @@ async fn a_kind_of_ones_own(at: Place) {
             "/columnDefinitions/2/name",
             "/rows/1/cells/0",
             "/rows/1/cells/1",
+            "/rows/1/cells/3",
+            "/rows/1/cells/4",
         ]),
     )
     .await;

@@ -57,18 +57,8 @@ pub(super) fn apps(items: &[App], wide: bool, now: Timestamp) -> Table {
         &["NAME", "ENVIRONMENTS", "STAGES", "AGE"]
     });
     for app in items {
-        let status = app.status.as_ref().map(|s| &s.environments);
-        let environments = app.spec.environments.iter().map(|e| {
-            let state = status.and_then(|s| s.get(&e.name)).map(|s| s.state).unwrap_or_default();
-            format!("{}:{state:?}", e.name)
-        });
         let stages: Vec<&str> = app.spec.workflow.stages.iter().map(|s| s.name.as_str()).collect();
-        let mut row = vec![
-            app.name_any(),
-            environments.collect::<Vec<_>>().join(","),
-            stages.join(","),
-            age(born(&app.metadata), now),
-        ];
+        let mut row = vec![app.name_any(), app.summary(), stages.join(","), age(born(&app.metadata), now)];
         if wide {
             let sources = app.spec.images.iter().map(|(k, v)| (k.clone(), v.repository.clone())).collect();
             row.extend([images(&sources), app.spec.repository.clone().unwrap_or_default()]);

@@ -63,13 +63,7 @@ pub(super) async fn differ(demo: &Demo, printed: &[Row], objects: &[Value]) -> V
                     continue;
                 }
                 compared += 1;
-                // Every environment with its state: kubectl's columns have no place for that.
                 let same = match heading.as_str() {
-                    "ENVIRONMENTS" => own
-                        .split(',')
-                        .map(|e| e.split(':').next())
-                        .eq(theirs_list(theirs).iter().map(|e| Some(e.as_str()))),
-                    "APPS" => own.split(',').eq(theirs_list(theirs).iter().map(String::as_str)),
                     "STAGE" => own == theirs || own.starts_with("(teardown"),
                     _ => own == theirs,
                 };
@@ -102,9 +96,4 @@ pub(super) async fn differ(demo: &Demo, printed: &[Row], objects: &[Value]) -> V
         }
     }
     out
-}
-
-/// A list in a printer's column: `["a","b"]` or `a,b`.
-fn theirs_list(text: &str) -> Vec<String> {
-    serde_json::from_str(text).unwrap_or_else(|_| text.split(',').map(str::to_owned).collect())
 }
