@@ -14,7 +14,7 @@ use graylane::{
     pocket::{controllers, network::Network, rest::ApiServer},
 };
 use k8s_openapi::api::{
-    apps::v1::{Deployment, ReplicaSet},
+    apps::v1::{Deployment, ReplicaSet, StatefulSet, StatefulSetSpec},
     coordination::v1::Lease,
     core::v1::{ConfigMap, Namespace, Pod, Service},
 };
@@ -301,6 +301,43 @@ async fn the_story_gate_gray_lane_batches_and_clean_up() {
     assert!(rig.api::<ConfigMap>().get_opt("a-gray").await.unwrap().is_none());
     assert!(rig.api::<Service>().get_opt("a").await.unwrap().is_some());
     assert_eq!(rig.pods("a-gray", "a:v2").await, 0);
+}
+
+/// The same for a StatefulSet: one batch, back, and all of it, each to the pod.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stateful_set_is_released_batch_by_batch_and_brought_back() {
+    let rig = Rig::new().await;
+    rig.engine("one");
+    let manifest = MANIFEST.replace("kind: Deployment", "kind: StatefulSet");
+    let stateful = json!({"spec": {"manifests": [{"name": "a.yaml", "template": manifest}]}});
+    rig.api::<App>().patch("a", &PatchParams::default(), &Patch::Merge(&stateful)).await.unwrap();
+    rig.baseline().await;
+    let set = async || rig.api::<StatefulSet>().get("a-prod").await.unwrap().spec.unwrap();
+    let partition = |s: StatefulSetSpec| s.update_strategy.unwrap().rolling_update.unwrap().partition;
+    let new = async || {
+        let pods = rig.api::<Pod>().list(&ListParams::default()).await.unwrap().items;
+        let new = pods.iter().filter(|p| p.spec.as_ref().unwrap().containers[0].image.as_deref() == Some("a:v2"));
+        let mut names: Vec<String> = new.map(ResourceExt::name_any).collect();
+        names.sort();
+        names
+    };
+    for back in [true, false] {
+        let name = rig.start("baseline", "a:v2").await;
+        let held = rig.phase(&name, "deploy", TaskPhase::Waiting).await;
+        let task = &held.status.unwrap().tasks[0];
+        assert_eq!(task.batches.iter().map(|b| b.target).collect::<Vec<_>>(), [1, 2, 4]);
+        assert_eq!((new().await, partition(set().await)), (vec!["a-prod-3".to_owned()], Some(3)));
+        if back {
+            rig.wish(&name, ReleaseWish::Abort).await;
+            rig.ends(&name, ReleasePhase::Aborted).await;
+            assert_eq!((new().await, rig.pods("a-prod", "a:v1").await), (vec![], 4));
+        } else {
+            rig.wish(&name, ReleaseWish::Allow { task: "deploy".into(), batch: 2 }).await;
+            rig.ends(&name, ReleasePhase::Succeeded).await;
+            assert_eq!((new().await.len(), rig.pods("a-prod", "a:v1").await), (4, 0));
+        }
+        assert_eq!(partition(set().await).unwrap_or(0), 0, "the user's own");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
