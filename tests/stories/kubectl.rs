@@ -184,8 +184,8 @@ async fn a_watch_goes_on_and_refusals_say_why() {
     assert!(told.contains("spec.replicas: Invalid value: -2: must be greater than or equal to 0"), "{told}");
     let told = k.refused(&["get", "pod", "nope"], "").await;
     assert_eq!(told, "Error from server (NotFound): pods \"nope\" not found\n");
-    let told = k.refused(&["get", "statefulsets"], "").await;
-    assert!(told.contains("the server doesn't have a resource type \"statefulsets\""), "{told}");
+    let told = k.refused(&["get", "daemonsets"], "").await;
+    assert!(told.contains("the server doesn't have a resource type \"daemonsets\""), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
