@@ -16,7 +16,7 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
 use serde_json::{Value, json};
 
 use super::{
-    cluster::{LIMIT, Place, cases, together},
+    cluster::{LIMIT, Place, cases, eventually, together},
     statefulsets::driver::{Set, State, manifest, most_missing, template},
 };
 
@@ -237,6 +237,10 @@ async fn foreign_hand(at: Place) {
     let mut r = Rollout::start(&at, 3, json!({})).await;
     r.release("v2", &["1", "100%"]).await;
     assert_eq!(r.go(1).await, Move::Held);
+    // Managers' times are whole seconds: who made it must not look as new as who changes it.
+    let made = r.set.live().await.metadata.creation_timestamp.unwrap().0;
+    let later = async || (Timestamp::now().duration_since(made).as_secs() >= 1).then_some(());
+    eventually("another second", later).await;
     let by = PatchParams { field_manager: Some("kubectl-rollout".into()), ..PatchParams::default() };
     let restart =
         json!({"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}}}}});

@@ -27,7 +27,7 @@ use graylane::{
     domain::world::{Link, Trouble, World},
 };
 use kube::{
-    Api, ResourceExt,
+    Api,
     api::{DeleteParams, PostParams},
 };
 use serde_json::json;

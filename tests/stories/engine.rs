@@ -4,7 +4,6 @@ mod rig;
 
 use std::time::Duration;
 
-use futures::FutureExt;
 use graylane::{
     api::{
         App, Approval, ApprovalSpec, Decision, EnvironmentState, FIELD_MANAGER, Lane, Release, ReleasePhase,
