@@ -5,7 +5,11 @@ use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::latch::{By, Latch};
+use super::{
+    foreign::applied,
+    latch::{By, Latch, Mode, Previous},
+    template,
+};
 use crate::{
     api::{Amount, BatchPhase},
     domain::observe::{PodSeen, Side, writer},
@@ -100,6 +104,29 @@ impl<M> Goal<'_, M> {
                 latch.release, latch.task
             ))),
             Ok(latch) => Ok(latch),
+        }
+    }
+
+    /// The latch as a rollout begins: `have` is the live template, `wanted` that of the manifest.
+    pub(super) fn begun<W, O>(
+        &self,
+        live: &ObjectMeta,
+        (have, wanted): (Value, &Value),
+        (own, after): (O, O),
+        (mode, written): (Mode, W),
+    ) -> Latch<W, O> {
+        Latch {
+            release: self.release.into(),
+            release_uid: self.release_uid.into(),
+            task: self.task.into(),
+            attempt: self.attempt,
+            mode,
+            batches: self.batches.to_vec(),
+            template: template::digest(wanted),
+            hash: None,
+            written,
+            after,
+            before: Previous { by: None, own, template: have, applied: applied(live).cloned() },
         }
     }
 

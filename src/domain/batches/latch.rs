@@ -170,6 +170,24 @@ impl<W: DeserializeOwned, O: DeserializeOwned> Latch<W, O> {
     }
 }
 
+impl<W: Clone, O: Clone> Latch<W, O> {
+    /// After a later step; the new version's hash is kept once it is known.
+    pub(super) fn stepped(&self, written: W, hash: Option<String>) -> Self {
+        Self { written, hash: self.hash.clone().or(hash), ..self.clone() }
+    }
+
+    /// In the hands of a new attempt.
+    pub(super) fn taken_over(&self, attempt: u32, written: W) -> Self {
+        Self { attempt, hash: None, written, ..self.clone() }
+    }
+
+    /// What a finished rollout leaves behind.
+    pub(super) fn ended(&self) -> Previous<O> {
+        let by = By { release_uid: self.release_uid.clone(), task: self.task.clone(), attempt: self.attempt };
+        Previous { by: Some(by), ..self.before.clone() }
+    }
+}
+
 impl Latch {
     /// The user's `minReadySeconds` for the new version.
     pub fn min_ready(&self) -> u32 {
@@ -181,6 +199,12 @@ impl<O: DeserializeOwned> Previous<O> {
     /// What the last finished rollout left behind.
     pub fn of(meta: &ObjectMeta) -> Option<Self> {
         read(meta, label::PREVIOUS).ok().flatten()
+    }
+
+    /// What a release's rollout replaced, under way or finished.
+    pub(super) fn before<W: DeserializeOwned>(meta: &ObjectMeta, release_uid: &str) -> Option<Self> {
+        let latch = Latch::<W, O>::of(meta).ok().flatten().filter(|l| l.release_uid == release_uid);
+        latch.map(|l| l.before).or_else(|| Self::of(meta).filter(|p| p.is_by(release_uid)))
     }
 
     /// Whether that rollout was of this release.
@@ -212,7 +236,7 @@ impl Own {
 
     /// Seconds a pod must be Ready before it counts.
     pub fn min_ready(&self) -> u32 {
-        self.min_ready_seconds.map_or(0, |s| u32::try_from(s).unwrap_or(0))
+        count(self.min_ready_seconds, 0)
     }
 
     /// `strategy: Recreate`.
@@ -262,6 +286,11 @@ impl Written {
     pub fn paused(&self) -> bool {
         self.phase == Phase::Hold
     }
+}
+
+/// A number of an object's spec; what is not there is the API's default, and below 0 nothing is.
+pub(super) fn count(told: Option<i32>, default: u32) -> u32 {
+    told.map_or(default, |n| u32::try_from(n).unwrap_or(0))
 }
 
 fn read<T: DeserializeOwned>(meta: &ObjectMeta, key: &str) -> Result<Option<T>, String> {

@@ -6,7 +6,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use super::{
     foreign,
     goal::{Goal, Move, Progress, driven, not_approved, patched, waiting},
-    latch::{Latch, Mark, Mode, Own, Phase, Written},
+    latch::{Latch, Mode, Own, Phase, Written},
     patch, targets, template,
 };
 use crate::{
@@ -64,7 +64,9 @@ pub fn next(seen: Option<&DeploymentSeen>, goal: &Goal) -> Move {
 /// How far a Deployment is in the rollout of this manifest.
 pub fn progress(seen: Option<&DeploymentSeen>, goal: &Goal) -> Progress {
     let Some(seen) = seen else { return Progress::default() };
-    let latch = Latch::of(&seen.live.metadata).ok().flatten().filter(|l| l.release_uid == goal.release_uid);
+    let latch: Option<Latch> = Latch::of(&seen.live.metadata).ok().flatten();
+    let latched = latch.is_some();
+    let latch = latch.filter(|l| l.release_uid == goal.release_uid);
     let replicas = seen.replicas();
     let is_new = foreign::is_template(&seen.live, goal.manifest);
     let min_ready = latch.as_ref().map_or_else(|| Own::of(&seen.live).min_ready(), Latch::min_ready);
@@ -72,7 +74,6 @@ pub fn progress(seen: Option<&DeploymentSeen>, goal: &Goal) -> Progress {
         if is_new { (seen.new.active(), seen.old.active()) } else { (0, seen.new.active() + seen.old.active()) };
     let ready = if is_new { seen.new.ready(min_ready, goal.now) } else { 0 };
     let mut told = Progress { replicas, new, ready, old, done: 0, phase: BatchPhase::Pending };
-    let latched = Mark::of(&seen.live.metadata).ok().flatten().is_some();
     let all = targets(goal.batches, replicas);
     let count = |exact: u32| all.iter().take_while(|t| **t <= exact).count();
     match latch {

@@ -1,13 +1,13 @@
 //! The patches: each one JSON merge patch from the live object to the one that is wanted, with the
 //! resourceVersion it was made from.
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{
     goal::Goal,
-    latch::{By, Latch, Mode, NEVER, NO_DEADLINE, Own, Phase, Previous, Written},
+    latch::{Latch, Mode, NEVER, NO_DEADLINE, Own, Phase, Previous, Written},
     template,
 };
 use crate::{api::label, domain::observe::autoscaled};
@@ -73,6 +73,18 @@ impl Edit {
         self
     }
 
+    /// The rollout is over: the latch is off, and what was replaced stays told.
+    pub(super) fn ended<O: Serialize>(&mut self, previous: &Previous<O>) -> &mut Self {
+        self.annotation(label::LATCH, None).annotation(label::PREVIOUS, serde_json::to_string(previous).ok())
+    }
+
+    /// What was replaced is back, and the rollout leaves no mark.
+    pub(super) fn reverted<O>(&mut self, before: &Previous<O>) -> &mut Self {
+        self.spec("template", Some(before.template.clone()));
+        self.annotation(label::LATCH, None).annotation(label::PREVIOUS, None);
+        self.annotation(label::APPLIED, before.applied.clone())
+    }
+
     /// The merge patch; none when nothing changes.
     pub(super) fn patch(&self) -> Option<Value> {
         let mut patch = template::diff(&self.before, &self.after)?;
@@ -108,22 +120,9 @@ fn put(object: &mut Value, path: &[&str], value: Option<Value>) {
 pub(super) fn begin(live: &Deployment, goal: &Goal, mode: Mode, written: Written) -> Option<Value> {
     let own = Own::of(live);
     let after = own.overlaid(goal.manifest);
-    let applied = live.metadata.annotations.as_ref().and_then(|a| a.get(label::APPLIED).cloned());
-    let before = Previous { by: None, own, template: template::of_deployment(live), applied };
     let wanted = template::of_deployment(goal.manifest);
-    let latch = Latch {
-        release: goal.release.into(),
-        release_uid: goal.release_uid.into(),
-        task: goal.task.into(),
-        attempt: goal.attempt,
-        mode,
-        batches: goal.batches.to_vec(),
-        template: template::digest(&wanted),
-        hash: None,
-        written,
-        after,
-        before,
-    };
+    let templates = (template::of_deployment(live), &wanted);
+    let latch = goal.begun(&live.metadata, templates, (own, after), (mode, written));
     let mut edit = Edit::of(live);
     edit.manifest(goal.manifest, &TAKEN).spec("template", Some(wanted));
     if mode == Mode::Native {
@@ -134,13 +133,12 @@ pub(super) fn begin(live: &Deployment, goal: &Goal, mode: Mode, written: Written
 
 /// A later step behind the latch.
 pub(super) fn step(live: &Deployment, latch: &Latch, written: Written, hash: Option<String>) -> Option<Value> {
-    let latch = Latch { written, hash: latch.hash.clone().or(hash), ..latch.clone() };
-    Edit::of(live).latch(&latch).patch()
+    Edit::of(live).latch(&latch.stepped(written, hash)).patch()
 }
 
 /// A new attempt takes over: the approved template and the latch's fields as they ought to be.
 pub(super) fn take_over(live: &Deployment, latch: &Latch, goal: &Goal, written: Written) -> Option<Value> {
-    let latch = Latch { attempt: goal.attempt, hash: None, written, ..latch.clone() };
+    let latch = latch.taken_over(goal.attempt, written);
     let mut edit = Edit::of(live);
     edit.manifest(goal.manifest, &TAKEN).spec("template", Some(template::of_deployment(goal.manifest)));
     if latch.mode == Mode::Native {
@@ -151,19 +149,12 @@ pub(super) fn take_over(live: &Deployment, latch: &Latch, goal: &Goal, written: 
 
 /// All is new: the user's own settings back, unpaused, in one patch; what was replaced stays told.
 pub(super) fn finalize(live: &Deployment, latch: &Latch) -> Option<Value> {
-    let by = By { release_uid: latch.release_uid.clone(), task: latch.task.clone(), attempt: latch.attempt };
-    let previous = Previous { by: Some(by), ..latch.before.clone() };
-    let mut edit = Edit::of(live);
-    edit.own(&latch.after).spec("paused", None);
-    edit.annotation(label::LATCH, None).annotation(label::PREVIOUS, serde_json::to_string(&previous).ok()).patch()
+    Edit::of(live).own(&latch.after).spec("paused", None).ended(&latch.ended()).patch()
 }
 
 /// Back: the old template *and* the user's settings, unpaused, in one patch.
 pub(super) fn revert(live: &Deployment, before: &Previous) -> Option<Value> {
-    let mut edit = Edit::of(live);
-    edit.own(&before.own).spec("paused", None).spec("template", Some(before.template.clone()));
-    edit.annotation(label::LATCH, None).annotation(label::PREVIOUS, None);
-    edit.annotation(label::APPLIED, before.applied.clone()).patch()
+    Edit::of(live).own(&before.own).spec("paused", None).reverted(before).patch()
 }
 
 /// The manifest's words besides the template, where nothing is to be rolled.
@@ -181,7 +172,12 @@ pub(super) fn scale(live: &Deployment, manifest: &Deployment) -> Option<Value> {
 
 fn replicas(live: &Deployment, manifest: &Deployment) -> Option<i32> {
     let of = |d: &Deployment| d.spec.as_ref().and_then(|s| s.replicas);
-    if autoscaled(&live.metadata) { of(live) } else { of(manifest).or_else(|| of(live)) }
+    asked(&live.metadata, of(live), of(manifest))
+}
+
+/// The replicas that are wanted: those of the manifest, unless it names none or somebody else scales.
+pub(super) fn asked(live: &ObjectMeta, have: Option<i32>, manifest: Option<i32>) -> Option<i32> {
+    if autoscaled(live) { have } else { manifest.or(have) }
 }
 
 impl Written {

@@ -19,13 +19,11 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 
 use super::{
     goal::{Goal, Move, Progress, driven, not_approved, patched, settling},
-    latch::{Latch, Mark},
+    latch::Latch,
     targets, template,
+    workload::planned,
 };
-use crate::{
-    api::BatchPhase,
-    domain::observe::{StatefulSeen, autoscaled},
-};
+use crate::{api::BatchPhase, domain::observe::StatefulSeen};
 use table::Table;
 
 pub use foreign::is_template;
@@ -36,13 +34,10 @@ type Mine = Latch<Written, Own>;
 
 /// How many pods a rollout of this manifest is about: those that the user's own partition leaves to it.
 pub fn size(seen: Option<&StatefulSeen>, manifest: &StatefulSet) -> u32 {
-    let asked = manifest.spec.as_ref().and_then(|s| s.replicas).map(|n| u32::try_from(n).unwrap_or(0));
-    let Some(seen) = seen else { return asked.unwrap_or(1) };
+    let asked = manifest.spec.as_ref().and_then(|s| s.replicas);
+    let replicas = planned(asked, seen.map(|s| (&s.live.metadata, s.replicas())));
+    let Some(seen) = seen else { return replicas };
     let latch = Mine::of(&seen.live.metadata).ok().flatten();
-    let replicas = match asked {
-        Some(n) if latch.is_none() && !autoscaled(&seen.live.metadata) => n,
-        _ => seen.replicas(),
-    };
     let own = latch.map_or_else(|| Own::of(&seen.live).overlaid(manifest), |l| l.after);
     replicas.saturating_sub(own.partition())
 }
@@ -63,7 +58,9 @@ pub fn next(seen: Option<&StatefulSeen>, goal: &Goal<StatefulSet>) -> Move {
 /// How far a StatefulSet is in the rollout of this manifest.
 pub fn progress(seen: Option<&StatefulSeen>, goal: &Goal<StatefulSet>) -> Progress {
     let Some(seen) = seen else { return Progress::default() };
-    let latch = Mine::of(&seen.live.metadata).ok().flatten().filter(|l| l.release_uid == goal.release_uid);
+    let latch = Mine::of(&seen.live.metadata).ok().flatten();
+    let latched = latch.is_some();
+    let latch = latch.filter(|l| l.release_uid == goal.release_uid);
     let own = latch.as_ref().map_or_else(|| Own::of(&seen.live).overlaid(goal.manifest), |l| l.after.clone());
     let replicas = seen.replicas().saturating_sub(own.partition());
     let is_new = foreign::is_template(&seen.live, goal.manifest);
@@ -86,7 +83,7 @@ pub fn progress(seen: Option<&StatefulSeen>, goal: &Goal<StatefulSet>) -> Progre
         }
     }
     // The last batch is done when the user's own settings are back.
-    if told.phase != BatchPhase::Done || Mark::of(&seen.live.metadata).ok().flatten().is_some() {
+    if told.phase != BatchPhase::Done || latched {
         told.done = told.done.min(all.len().saturating_sub(1));
     }
     told

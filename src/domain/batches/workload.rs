@@ -7,7 +7,7 @@ use k8s_openapi::{
 };
 use serde_json::Value;
 
-use super::{Goal, Mark, Move, Own, Progress, Undo, foreign, machine, stateful, undo::undo};
+use super::{Goal, Mark, Move, Own, Progress, Undo, foreign, latch::count, machine, stateful, undo::undo};
 use crate::{
     api::InventoryItem,
     domain::observe::{DeploymentSeen, StatefulSeen, autoscaled},
@@ -128,11 +128,15 @@ impl WorkloadSeen {
 }
 
 fn replicas(seen: Option<&DeploymentSeen>, manifest: &Deployment) -> u32 {
-    let wanted = manifest.spec.as_ref().and_then(|s| s.replicas).and_then(|n| u32::try_from(n).ok());
-    let Some(seen) = seen else { return wanted.unwrap_or(1) };
-    let latched = Mark::of(&seen.live.metadata).ok().flatten().is_some();
-    match wanted {
-        Some(n) if !latched && !autoscaled(&seen.live.metadata) => n,
-        _ => seen.replicas(),
+    let asked = manifest.spec.as_ref().and_then(|s| s.replicas);
+    planned(asked, seen.map(|s| (&s.live.metadata, s.replicas())))
+}
+
+/// The replicas that a rollout is planned for: the manifest's, unless it is under way or somebody else scales.
+pub(super) fn planned(asked: Option<i32>, live: Option<(&ObjectMeta, u32)>) -> u32 {
+    match (asked, live) {
+        (asked, None) => count(asked, 1),
+        (Some(n), Some((meta, _))) if Mark::of(meta).ok().flatten().is_none() && !autoscaled(meta) => count(Some(n), 0),
+        (_, Some((_, replicas))) => replicas,
     }
 }

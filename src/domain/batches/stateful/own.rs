@@ -4,6 +4,8 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::super::latch::count;
+
 /// The fields that a rollout takes, as the user wants them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -47,7 +49,7 @@ impl Own {
 
     /// Seconds a pod must be Ready before it counts.
     pub fn min_ready(&self) -> u32 {
-        self.min_ready_seconds.map_or(0, |s| u32::try_from(s).unwrap_or(0))
+        count(self.min_ready_seconds, 0)
     }
 
     /// Pods are replaced when somebody deletes them, and only then.

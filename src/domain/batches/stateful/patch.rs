@@ -6,13 +6,13 @@ use serde_json::Value;
 use super::{
     super::{
         goal::Goal,
-        latch::{By, Latch, Mode, Previous},
-        patch::Edit,
+        latch::{Latch, Mode, Previous},
+        patch::{Edit, asked},
         template,
     },
     own::{Own, Written},
 };
-use crate::{api::label, domain::observe::autoscaled};
+use crate::api::label;
 
 /// What of the spec a rollout writes itself, or nobody can.
 const TAKEN: [&str; 8] = [
@@ -43,21 +43,9 @@ impl Edit {
 pub(super) fn begin(live: &StatefulSet, goal: &Goal<StatefulSet>, written: Written) -> Option<Value> {
     let own = Own::of(live);
     let after = own.overlaid(goal.manifest);
-    let applied = live.metadata.annotations.as_ref().and_then(|a| a.get(label::APPLIED).cloned());
     let wanted = template::of_stateful(goal.manifest);
-    let latch = Latch {
-        release: goal.release.into(),
-        release_uid: goal.release_uid.into(),
-        task: goal.task.into(),
-        attempt: goal.attempt,
-        mode: Mode::Latched,
-        batches: goal.batches.to_vec(),
-        template: template::digest(&wanted),
-        hash: None,
-        written,
-        after,
-        before: Previous { by: None, own, template: template::of_stateful(live), applied },
-    };
+    let templates = (template::of_stateful(live), &wanted);
+    let latch = goal.begun(&live.metadata, templates, (own, after), (Mode::Latched, written));
     Edit::of(live).manifest(goal.manifest, &TAKEN).spec("template", Some(wanted)).stateful_latch(&latch).patch()
 }
 
@@ -68,8 +56,7 @@ pub(super) fn step(
     written: Written,
     hash: Option<String>,
 ) -> Option<Value> {
-    let latch = Latch { written, hash: latch.hash.clone().or(hash), ..latch.clone() };
-    Edit::of(live).stateful_latch(&latch).patch()
+    Edit::of(live).stateful_latch(&latch.stepped(written, hash)).patch()
 }
 
 /// A new attempt takes over: the approved template, and where it stops.
@@ -79,25 +66,19 @@ pub(super) fn take_over(
     goal: &Goal<StatefulSet>,
     written: Written,
 ) -> Option<Value> {
-    let latch = Latch { attempt: goal.attempt, hash: None, written, ..latch.clone() };
+    let latch = latch.taken_over(goal.attempt, written);
     let wanted = template::of_stateful(goal.manifest);
     Edit::of(live).manifest(goal.manifest, &TAKEN).spec("template", Some(wanted)).stateful_latch(&latch).patch()
 }
 
 /// All is new: the user's own settings back, in one patch; what was replaced stays told.
 pub(super) fn finalize(live: &StatefulSet, latch: &Latch<Written, Own>) -> Option<Value> {
-    let by = By { release_uid: latch.release_uid.clone(), task: latch.task.clone(), attempt: latch.attempt };
-    let previous = serde_json::to_string(&Previous { by: Some(by), ..latch.before.clone() }).ok();
-    let mut edit = Edit::of(live);
-    edit.stateful_own(&latch.after).annotation(label::LATCH, None).annotation(label::PREVIOUS, previous).patch()
+    Edit::of(live).stateful_own(&latch.after).ended(&latch.ended()).patch()
 }
 
 /// Back: the old template *and* the user's settings, in one patch.
 pub(super) fn revert(live: &StatefulSet, before: &Previous<Own>) -> Option<Value> {
-    let mut edit = Edit::of(live);
-    edit.stateful_own(&before.own).spec("template", Some(before.template.clone()));
-    edit.annotation(label::LATCH, None).annotation(label::PREVIOUS, None);
-    edit.annotation(label::APPLIED, before.applied.clone()).patch()
+    Edit::of(live).stateful_own(&before.own).reverted(before).patch()
 }
 
 /// The manifest's words besides the template, where nothing is to be rolled.
@@ -114,5 +95,5 @@ pub(super) fn scale(live: &StatefulSet, manifest: &StatefulSet) -> Option<Value>
 
 fn replicas(live: &StatefulSet, manifest: &StatefulSet) -> Option<i32> {
     let of = |s: &StatefulSet| s.spec.as_ref().and_then(|s| s.replicas);
-    if autoscaled(&live.metadata) { of(live) } else { of(manifest).or_else(|| of(live)) }
+    asked(&live.metadata, of(live), of(manifest))
 }

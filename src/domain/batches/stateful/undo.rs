@@ -23,9 +23,7 @@ use crate::domain::observe::{PodSeen, StatefulSeen};
 /// One look on the way back of a release.
 pub fn undo(seen: &StatefulSeen, release_uid: &str, now: Timestamp) -> Undo {
     let live = &seen.live;
-    let latch = Latch::<Written, Own>::of(&live.metadata).ok().flatten().filter(|l| l.release_uid == release_uid);
-    let previous = || Previous::<Own>::of(&live.metadata).filter(|p| p.is_by(release_uid));
-    let before = latch.map(|l| l.before).or_else(previous);
+    let before = Previous::before::<Written>(&live.metadata, release_uid);
     if let Some(patch) = before.and_then(|b| patch::revert(live, &b)) {
         return Undo::Patch(patch);
     }
