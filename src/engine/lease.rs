@@ -17,6 +17,8 @@ use crate::{cluster::watch::ENGINE_LEASE, domain::text::Clean};
 const HELD: Duration = Duration::from_secs(15);
 /// Between two renewals, and two looks while standing by.
 const RENEW: Duration = Duration::from_secs(2);
+/// How long a renewal may take: as long as a login plugin takes that asks somewhere, and short enough for a second try.
+const TRY: Duration = Duration::from_secs(5);
 
 /// Whose it is.
 enum Taken {
@@ -67,7 +69,7 @@ impl Lease {
             if began >= end {
                 return;
             }
-            match timeout_at(end.min(began + RENEW), self.take()).await {
+            match timeout_at(end.min(began + TRY), self.take()).await {
                 Ok(Ok(Taken::Ours)) => last = began,
                 Ok(Ok(Taken::By(_))) => return,
                 Ok(Err(why)) => tracing::warn!(%why, "the engine's Lease cannot be renewed"),

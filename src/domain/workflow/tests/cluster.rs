@@ -127,7 +127,7 @@ impl Cluster {
         let workloads = self.sims.values().map(seen).collect();
         let pods = ["gray", "prod"]
             .map(|e| (e.to_owned(), self.sims.get(&name(&format!("a-{e}"))).map_or(0, |s| s.pods.len() as u32)));
-        decide(&Observed {
+        let decision = decide(&Observed {
             release: &self.release,
             app: Some(&self.app),
             others: &self.others.iter().collect::<Vec<_>>(),
@@ -142,7 +142,13 @@ impl Cluster {
             trouble: self.trouble.as_ref(),
             since: Timestamp::from_second(self.since).unwrap(),
             now: Timestamp::from_second(self.now).unwrap(),
-        })
+        });
+        let rolled_at_once = decision.steps.iter().find(|step| match step {
+            Step::Apply { object, .. } => object["kind"] == "Deployment" && self.objects.contains_key(&key(object)),
+            _ => false,
+        });
+        assert_eq!(rolled_at_once, None, "a Deployment that exists is patched, not applied");
+        decision
     }
 
     /// Takes a decision's first `most` actions: the status is one, each step another.
@@ -200,6 +206,10 @@ impl Cluster {
         let labelled = |k: &str| object["metadata"]["labels"][k].as_str().unwrap().to_owned();
         self.ids += 1;
         let new = !self.objects.contains_key(&item);
+        if item.kind == "Deployment" && !new {
+            // It is created, not applied: the server refuses what an overtaken thought wants.
+            return;
+        }
         let seen = self.objects.entry(item.clone()).or_default();
         if new {
             seen.uid = format!("uid-{}", self.ids);
@@ -209,7 +219,6 @@ impl Cluster {
         seen.created_by = told(label::CREATED_BY);
         seen.owner = Some((labelled(label::APP), labelled(label::ENVIRONMENT)));
         if item.kind == "Deployment" {
-            assert!(new, "a Deployment that exists is patched, not applied");
             let mut sim = Sim::create(object, &seen.uid, self.now);
             sim.broken.clone_from(&self.broken);
             self.sims.insert((item.namespace, item.name), sim);

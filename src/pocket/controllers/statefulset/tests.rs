@@ -237,17 +237,25 @@ proptest! {
                 Event::Image(image) => sim.image(image),
             }
         }
-        // A hand takes away what never gets ready; then it must come to what is asked.
+        // A hand takes away what never gets ready, and ended pods without a place: of several, the controller lets the
+        // lowest go first, and waits for a higher one before it. Then it must come to what is asked.
         sim.image("good");
         sim.partition(last);
         for _ in 0..8 {
             sim.settle();
-            let stuck: Vec<i32> = sim.pods.iter().filter(|(_, p)| image(p) == "crash").map(|(at, _)| *at).collect();
+            let ended = |pod: &Pod| super::super::pods::phase(pod) == "Failed";
+            let places = |look: &dyn Fn(&Pod) -> bool| -> Vec<i32> {
+                sim.pods.iter().filter(|(_, pod)| look(pod)).map(|(at, _)| *at).collect()
+            };
+            let (crashing, stuck) =
+                (places(&|pod| image(pod) == "crash"), places(&|pod| image(pod) == "crash" || ended(pod)));
             if stuck.is_empty() {
                 break;
             }
-            // Below the partition the old template would come back, as bad as it was.
-            sim.partition(0);
+            if !crashing.is_empty() {
+                // Below the partition the old template would come back, as bad as it was.
+                sim.partition(0);
+            }
             stuck.into_iter().for_each(|at| sim.lose(at));
         }
         let n = model::replicas(&sim.set);
