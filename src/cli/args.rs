@@ -100,7 +100,7 @@ pub enum Command {
     Lane(lane::LaneArgs),
     /// Take down what an App has in an environment
     Teardown(teardown::TeardownArgs),
-    /// Find Deployments that a rollout left half-way; finish them, or bring the old version back
+    /// Find Deployments and StatefulSets that a rollout left half-way; finish them, or bring the old version back
     Rescue(rescue::RescueArgs),
     /// Let no release deploy to an environment or clean it
     Lock(lock::LockArgs),

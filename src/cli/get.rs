@@ -82,9 +82,36 @@ where
         + DeserializeOwned
         + std::fmt::Debug,
 {
+    listed(session).await.map_err(told(listing::<T>(session)))
+}
+
+/// The same, and nothing where graylane is not installed: only that is "nothing".
+pub(super) async fn list_if_installed<T>(session: &Session) -> Result<Vec<T>>
+where
+    T: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + DeserializeOwned
+        + std::fmt::Debug,
+{
+    match listed(session).await {
+        Err(e) if error::code(&e) == Some(404) => Ok(vec![]),
+        items => items.map_err(told(listing::<T>(session))),
+    }
+}
+
+fn listing<T: Resource<DynamicType = ()>>(session: &Session) -> String {
+    format!("listing {} in namespace {}", T::plural(&()), session.namespace)
+}
+
+async fn listed<T>(session: &Session) -> kube::Result<Vec<T>>
+where
+    T: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + DeserializeOwned
+        + std::fmt::Debug,
+{
     let api: Api<T> = Api::namespaced(session.client.clone(), &session.namespace);
-    let what = format!("listing {} in namespace {}", T::plural(&()), session.namespace);
-    let mut items = api.list(&ListParams::default()).await.map_err(told(what))?.items;
+    let mut items = api.list(&ListParams::default()).await?.items;
     items.sort_by_key(|i| (i.meta().creation_timestamp.as_ref().map(|t| t.0), i.name_any()));
     Ok(items)
 }

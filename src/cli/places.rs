@@ -41,8 +41,7 @@ pub(super) fn said<'a>(session: &Session, text: &'a str) -> (Option<Place>, &'a 
 /// Ours first, then those of the environments.
 pub(super) async fn all(session: &Session) -> Result<Vec<Place>> {
     let home = Place { context: None, namespace: session.namespace.clone() };
-    // What is not installed has no environments.
-    let apps: Vec<App> = get::list(session).await.unwrap_or_default();
+    let apps: Vec<App> = get::list_if_installed(session).await?;
     let environments = apps.iter().flat_map(|a| &a.spec.environments);
     let others: BTreeSet<Place> = environments
         .map(|e| Place {
@@ -52,4 +51,19 @@ pub(super) async fn all(session: &Session) -> Result<Vec<Place>> {
         .filter(|p| *p != home)
         .collect();
     Ok([home].into_iter().chain(others).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::session::tests::on_refusal;
+
+    #[tokio::test]
+    async fn only_what_is_not_installed_has_no_environments() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Place { context: None, namespace: "demo".into() };
+        assert_eq!(all(&on_refusal(404, dir.path())).await.unwrap(), [home]);
+        let told = all(&on_refusal(403, dir.path())).await.unwrap_err().to_string();
+        assert_eq!(told, "listing apps in namespace demo: no such luck");
+    }
 }

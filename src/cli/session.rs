@@ -119,3 +119,36 @@ pub(super) fn told(what: impl std::fmt::Display) -> impl FnOnce(kube::Error) -> 
     let what = what.to_string();
     move |e| Report::msg(format!("{what}: {}", crate::cluster::error::words(&e)))
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::{cluster::install, pocket::rest::ApiServer};
+
+    /// On a pocket's API that nobody acts behind, with namespace `demo`; of other contexts nobody knows.
+    pub(in crate::cli) async fn on_pocket(dir: &std::path::Path) -> Session {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = ApiServer::open(dir).unwrap().client();
+        install::definitions(&client).await.unwrap();
+        let demo = serde_json::from_value(serde_json::json!({"metadata": {"name": "demo"}})).unwrap();
+        let namespaces: kube::Api<k8s_openapi::api::core::v1::Namespace> = kube::Api::all(client.clone());
+        namespaces.create(&kube::api::PostParams::default(), &demo).await.unwrap();
+        of(client, dir)
+    }
+
+    /// On a server that answers everything with this code.
+    pub(in crate::cli) fn on_refusal(code: u16, dir: &std::path::Path) -> Session {
+        let service = tower::service_fn(move |_| async move {
+            let body = serde_json::json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                "code": code, "message": "no such luck", "reason": ""});
+            let answer = http::Response::builder().status(code);
+            Ok::<_, tower::BoxError>(answer.body(kube::client::Body::from(body.to_string().into_bytes())).unwrap())
+        });
+        of(Client::new(service, "demo"), dir)
+    }
+
+    fn of(client: Client, dir: &std::path::Path) -> Session {
+        let clusters = Clusters::new(client.clone(), None, Some(dir.join("no-kubeconfig")), Default::default());
+        Session { client, clusters, namespace: "demo".into(), by: "me".into() }
+    }
+}
