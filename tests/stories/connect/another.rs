@@ -160,7 +160,7 @@ spec:
     let there: Api<Deployment> = Api::namespaced(far.behind.clone(), "demo");
     there.patch("a-prod", &PatchParams::default(), &Patch::Merge(latched)).await.unwrap();
     let (out, told) = run(&["rescue"]).await;
-    let way = "graylane rescue far/demo/a-prod --finish";
+    let way = "graylane rescue far/demo/a-prod --kind deployment --finish";
     assert!(out.contains(way) && out.contains("kubectl --context 'far' -n demo patch"), "{out}{told}");
     let (out, told) = run(&["rescue", "far/demo/a-prod", "--finish"]).await;
     assert!(out.contains("goes on to its end"), "{out}{told}");

@@ -1,0 +1,136 @@
+//! Does what was asked for with one workload that stands half-way.
+
+use std::time::Duration;
+
+use color_eyre::eyre::{Result, bail, eyre};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    core::v1::Pod,
+};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions},
+};
+use tokio::time::Instant;
+
+use super::{Found, Kind, RescueArgs, Seen, kubectl, not_looked_at};
+use crate::{
+    api::FIELD_MANAGER,
+    cli::{
+        output,
+        places::Place,
+        session::{Session, told, usage},
+    },
+    cluster::error,
+    domain::{
+        batches::stateful::{Own, in_the_way},
+        observe::{self, StatefulSeen},
+        text::Clean,
+    },
+};
+
+/// How long a controller is waited for to see a patch, and then for the pods in the way to be gone.
+const SEEN: Duration = Duration::from_secs(20);
+/// Between two looks.
+const GAP: Duration = Duration::from_millis(200);
+
+pub(super) async fn act(session: &Session, args: RescueArgs, seen: Seen) -> Result<()> {
+    let (place, one) = the_one(args.workload.as_deref().unwrap_or_default(), seen)?;
+    let named = format!("{} {}", one.kind.word(), one.name);
+    if let Some(problem) = one.problem {
+        bail!("{named}: {problem}");
+    }
+    if one.under_way && !args.force {
+        let verb = if args.finish { "proceed" } else { "abort" };
+        return Err(usage(format!(
+            "release {release} is still under way: `graylane {verb} {release}`, or --force to go past it",
+            release = one.release
+        )));
+    }
+    let patch = Patch::Merge(if args.finish { &one.finish } else { &one.abort });
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+    let client = place.client(session);
+    let trying = told(format!("patching {} {}", one.kind.word(), place.full(&one.name)));
+    match one.kind {
+        Kind::Deployment => {
+            let api: Api<Deployment> = Api::namespaced(client, &place.namespace);
+            api.patch(&one.name, &params, &patch).await.map_err(trying)?;
+        }
+        Kind::StatefulSet => {
+            let api: Api<StatefulSet> = Api::namespaced(client.clone(), &place.namespace);
+            let written = api.patch(&one.name, &params, &patch).await.map_err(trying)?;
+            if args.abort {
+                clear(&client, &place, &written).await?;
+            }
+        }
+    }
+    let what = if args.finish { "goes on to its end" } else { "goes back" };
+    let kubectl = kubectl(one.context.as_deref(), &one.namespace);
+    output::print(&format!("{named} {what}; `{kubectl} rollout status {named}` tells when\n"))
+}
+
+/// The only one that is meant. Of what cannot be seen nobody knows whether it is meant too.
+fn the_one(wanted: &str, Seen { mut found, unseen }: Seen) -> Result<(Place, Found)> {
+    let full = |(place, f): &(Place, Found)| format!("{} --kind {}", place.full(&f.name), f.kind.word());
+    if found.len() > 1 {
+        let all: Vec<String> = found.iter().map(full).collect();
+        return Err(usage(format!("several are called so: {}; name one of them so", all.join(", "))));
+    }
+    match (found.pop(), unseen.as_slice()) {
+        (Some(one), []) => Ok(one),
+        (Some(one), unseen) => Err(usage(format!(
+            "{}: another {wanted} may stand there; if this one is meant, name it so: {}",
+            not_looked_at(unseen),
+            full(&one)
+        ))),
+        (None, []) => Err(eyre!("{wanted} is not half-way: nothing to do")),
+        (None, unseen) => Err(eyre!("{wanted} was not found half-way, but {}", not_looked_at(unseen))),
+    }
+}
+
+/// Deletes the pods that the way back of a StatefulSet would wait for, one after the other as the engine does, once its
+/// controller knows that it goes back: before that it would only make them again.
+async fn clear(client: &Client, place: &Place, written: &StatefulSet) -> Result<()> {
+    let name = written.name_any();
+    let sets: Api<StatefulSet> = Api::namespaced(client.clone(), &place.namespace);
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &place.namespace);
+    let end = Instant::now() + SEEN;
+    loop {
+        let live = sets.get(&name).await.map_err(told(format!("reading statefulset {}", place.full(&name))))?;
+        let all = pods.list(&ListParams::default()).await.map_err(told(format!("listing {}", place.full("pods"))))?;
+        let seen = observe::stateful(&live, &all.items);
+        let lame = lame(&seen);
+        if seen.observed() && lame.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() > end {
+            if !seen.observed() {
+                bail!("statefulset {name} was patched, but its controller has not seen it for {} s", SEEN.as_secs());
+            }
+            let kubectl = kubectl(place.context.as_deref(), &place.namespace);
+            let lame = lame.join(" ");
+            eprintln!(
+                "warning: not ready, and to be deleted if the way back comes to wait for it: `{kubectl} delete pod {lame}`"
+            );
+            return Ok(());
+        }
+        if let Some(pod) = in_the_way(&seen) {
+            let preconditions =
+                Some(Preconditions { uid: Some(pod.uid.clone()), resource_version: Some(pod.version.clone()) });
+            match pods.delete(&pod.name, &DeleteParams { preconditions, ..DeleteParams::default() }).await {
+                // It is gone, or it has moved on: perhaps it is Ready now.
+                Err(why) if matches!(error::code(&why), Some(404 | 409)) => {}
+                done => drop(done.map_err(told(format!("deleting pod {}", place.full(&pod.name))))?),
+            }
+        }
+        tokio::time::sleep(GAP).await;
+    }
+}
+
+/// Pods that are to be replaced on the way back, and not ready.
+fn lame(seen: &StatefulSeen) -> Vec<String> {
+    let from = Own::of(&seen.live).partition();
+    let of_it = |pod: &str| seen.place_of(pod).is_some_and(|place| place >= from);
+    let lame = seen.old.pods.iter().filter(|p| p.ready.is_none() && of_it(&p.name));
+    lame.map(|p| Clean::from_untrusted(&p.name).into_string()).collect()
+}
