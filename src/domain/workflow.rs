@@ -88,6 +88,8 @@ pub struct ObjectSeen {
 pub struct RoutesSeen {
     /// Services that a route names as backend.
     pub backends: std::collections::BTreeSet<Name>,
+    /// Of those: what is wrong with such a route, in words.
+    pub troubles: BTreeMap<Name, String>,
     /// Some route was written that its gateways have not answered yet.
     pub pending: bool,
     /// By lane group: an enabled lane of it that does not lead to what this release has brought.

@@ -174,7 +174,7 @@ fn only_ours(status: &Status) -> bool {
 }
 
 /// Another manager has a field of the apply.
-fn conflicts(status: &Status) -> bool {
+pub(super) fn conflicts(status: &Status) -> bool {
     status.code == 409 && causes(status).iter().any(|c| c.reason == "FieldManagerConflict")
 }
 

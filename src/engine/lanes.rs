@@ -1,50 +1,45 @@
 //! Keeps the HTTPRoutes of every lane group as `domain::routes` plans them, and tells what came of it.
 
 mod versions;
+mod write;
 
-use std::{
-    cell::Cell,
-    collections::{BTreeMap, BTreeSet},
-    fmt::Debug,
-    sync::Arc,
-    time::Duration,
-};
+use std::{cell::Cell, collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use kube::{
-    Api, Resource, ResourceExt,
-    api::{DeleteParams, PostParams},
-    core::NamespaceResourceScope,
-    runtime::reflector::ObjectRef,
-};
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use kube::{Api, ResourceExt, api::PostParams, runtime::reflector::ObjectRef};
 
 use versions::{SETTLE, mixed, version};
 
-use super::{Options, act, cache::Cache};
+use super::{Options, cache::Cache};
 use crate::{
     api::{
         App, GatewaySeen, Lane, LaneGroup, LaneGroupStatus, LaneMode, LaneStatus, Release, RouteStatus, Served,
-        gateway_api::{Gateway, GatewayClass, HttpRoute},
+        gateway_api::{Gateway, GatewayClass},
         label,
     },
     domain::{
-        batches::template::digest,
         lanes::{check, elsewhere, others},
-        routes::{
-            Inputs, NEWS, Plan, answered, carry_since, gateway_seen, gateway_words, internal_gateway, plan, same,
-        },
+        routes::{Inputs, NEWS, Plan, answered, carry_since, gateway_seen, gateway_words, internal_gateway, plan},
         text::Clean,
-        workflow::{key, lane_open},
+        workflow::lane_open,
     },
 };
 
 /// Said at a lane group.
 const NO_GATEWAY_API: &str = "this cluster does not serve the Gateway API (gateway.networking.k8s.io/v1), so no request is \
     coloured or routed: install its definitions and a gateway that follows them";
-/// One look at a group; answers when to look again though nothing has changed.
-pub(super) async fn look(options: &Options, cache: &Cache, group: &LaneGroup) -> kube::Result<Option<Duration>> {
+
+/// What one look at a group came to.
+pub(super) struct Looked {
+    /// When to look again though nothing has changed.
+    pub(super) again: Option<Duration>,
+    /// The server refused something that ought to be written.
+    pub(super) refused: bool,
+}
+
+/// One look at a group. What is refused of one route is told at it, and holds up no other; an error is a server that
+/// does not answer.
+pub(super) async fn look(options: &Options, cache: &Cache, group: &LaneGroup) -> kube::Result<Looked> {
     let lanes: Vec<Lane> = cache.lanes.state().iter().map(|l| (**l).clone()).collect();
     let releases = cache.releases.state();
     let releases: Vec<&Release> = releases.iter().map(|r| &**r).collect();
@@ -58,7 +53,7 @@ async fn group(
     lanes: &[Lane],
     releases: &[&Release],
     apps: &[Arc<App>],
-) -> kube::Result<Option<Duration>> {
+) -> kube::Result<Looked> {
     let name = told.name_any();
     let now = Timestamp::now();
     let all = cache.routes.state();
@@ -74,36 +69,25 @@ async fn group(
     let mut problems_of_group = planned.problems;
     // Without the kinds there is nobody who would follow a route: told below, at the group.
     let absent = cache.routes.is_absent() || cache.gateways.is_absent();
+    let mut refused = vec![];
     if let Some(gateway) = planned.gateway.filter(|_| !absent) {
-        problems_of_group.extend(keep_gateway(options, cache, told, gateway).await?);
+        refused.extend(write::gateway(options, cache, told, gateway).await?);
     }
     let own = |labels: &BTreeMap<String, String>| labels.get(label::LANE_GROUP) == Some(&name);
     let live: Vec<_> =
         all.iter().filter(|r| r.namespace().as_deref() == Some(&options.namespace) && own(r.labels())).collect();
-    let owner = group.controller_owner_ref(&());
-    let mut wanted = BTreeSet::new();
-    for mut route in planned.routes.into_iter().filter(|_| !absent) {
-        route.metadata.owner_references = owner.clone().map(|o| vec![o]);
-        wanted.insert(route.name_any());
-        let mut object = serde_json::to_value(&route).map_err(kube::Error::SerdeError)?;
-        let digest = digest(&object);
-        let there = live.iter().find(|r| r.name_any() == route.name_any());
-        let as_applied = there.is_some_and(|r| r.annotations().get(label::APPLIED) == Some(&digest));
-        if as_applied && there.is_some_and(|r| same(&r.spec, &route.spec)) {
-            continue;
-        }
-        object["metadata"]["annotations"][label::APPLIED] = Value::from(digest);
-        act::apply(options, &key(&object), &object, false).await?;
-    }
-    for route in live.iter().filter(|r| !wanted.contains(&r.name_any())) {
-        delete::<HttpRoute>(options, &route.name_any()).await?;
-    }
+    let wanted = if absent { vec![] } else { planned.routes };
+    let not_written = write::routes(options, group, &wanted, &live).await?;
     let inside = (group.spec.mode == LaneMode::Gateway).then(|| internal_gateway(group));
     for gateway in cache.gateways.state().iter().filter(|g| own(g.labels()) && Some(g.name_any()) != inside) {
-        delete::<Gateway>(options, &gateway.name_any()).await?;
+        refused.extend(write::no_gateway(options, &gateway.name_any()).await?);
     }
-    let routes: Vec<RouteStatus> =
-        live.iter().filter(|r| wanted.contains(&r.name_any())).map(|r| answered(r, now)).collect();
+    let is_wanted = |name: &str| wanted.iter().any(|r| r.name_any() == name);
+    let mut routes: Vec<RouteStatus> =
+        live.iter().filter(|r| is_wanted(&r.name_any())).map(|r| answered(r, now)).collect();
+    let is_refused = !(refused.is_empty() && not_written.is_empty());
+    problems_of_group.extend(refused);
+    write::tell(&mut routes, not_written, told, now);
     problems_of_group.extend(if absent { vec![NO_GATEWAY_API.to_owned()] } else { seen.words(now) });
     // It was asked for a moment ago: that it is not there yet is no news.
     let inside = inside.map(|name| Parent::of(cache, options, &name)).filter(|p| p.gateway.is_some());
@@ -135,7 +119,7 @@ async fn group(
         tell_lane(options, lane, LaneStatus { apps, problems }).await?;
     }
     let later = unanswered.then_some(Duration::from_secs(NEWS.unsigned_abs()));
-    Ok(if settling { Some(SETTLE) } else { later })
+    Ok(Looked { again: if settling { Some(SETTLE) } else { later }, refused: is_refused })
 }
 
 /// What ought to be; and whether some pods are only just there.
@@ -207,45 +191,6 @@ impl Parent {
     }
 }
 
-/// Keeps the Gateway between the services; in words, why not.
-async fn keep_gateway(
-    options: &Options,
-    cache: &Cache,
-    group: &LaneGroup,
-    mut wanted: Gateway,
-) -> kube::Result<Option<String>> {
-    let name = wanted.name_any();
-    let there = cache.gateways.get(&ObjectRef::new(&name).within(&options.namespace));
-    let ours = |g: &Gateway| g.labels().get(label::LANE_GROUP) == Some(&group.name_any());
-    if there.as_ref().is_some_and(|g| !ours(g)) {
-        return Ok(Some(format!("Gateway {name} is there and not ours: rename it, or set entry.gateway to another")));
-    }
-    wanted.metadata.owner_references = group.controller_owner_ref(&()).map(|o| vec![o]);
-    let mut object = serde_json::to_value(&wanted).map_err(kube::Error::SerdeError)?;
-    let digest = digest(&object);
-    let applied = there.as_ref().and_then(|g| g.annotations().get(label::APPLIED).cloned());
-    let as_wanted = there.as_ref().is_some_and(|g| {
-        let port = |g: &Gateway| g.spec.listeners.first().map(|l| l.port);
-        g.spec.gateway_class_name == wanted.spec.gateway_class_name && port(g) == port(&wanted)
-    });
-    if applied.as_ref() != Some(&digest) || !as_wanted {
-        object["metadata"]["annotations"][label::APPLIED] = Value::from(digest);
-        act::apply(options, &key(&object), &object, false).await?;
-    }
-    Ok(None)
-}
-
-async fn delete<K>(options: &Options, name: &str) -> kube::Result<()>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
-{
-    let api: Api<K> = Api::namespaced(options.client.clone(), &options.namespace);
-    match api.delete(name, &DeleteParams::default()).await {
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        done => done.map(drop),
-    }
-}
-
 async fn tell_group(options: &Options, group: &LaneGroup, status: LaneGroupStatus) -> kube::Result<()> {
     if group.status.as_ref() == Some(&status) {
         return Ok(());
@@ -273,3 +218,6 @@ fn settled<T>(written: kube::Result<T>) -> kube::Result<()> {
         done => done.map(drop),
     }
 }
+
+#[cfg(test)]
+mod tests;

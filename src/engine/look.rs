@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Options, act, adopted,
     cache::Cache,
-    lanes, observe,
+    lanes::{self, Looked},
+    observe,
     probes::Probes,
     wake::{Key, Wake},
 };
@@ -51,6 +52,8 @@ pub(super) struct Looker {
     /// When each release (by uid) and each lane group is looked at again though nothing has changed.
     due: HashMap<String, Instant>,
     groups_due: HashMap<String, Instant>,
+    /// The pause after what went wrong at the last look at a group.
+    groups_wrong: HashMap<String, Duration>,
     /// Workloads that a release rolls, to its App.
     rolled: HashMap<Name, String>,
 }
@@ -118,6 +121,7 @@ impl Looker {
             awake: (now, now),
             due: HashMap::new(),
             groups_due: HashMap::new(),
+            groups_wrong: HashMap::new(),
             rolled: HashMap::new(),
         }
     }
@@ -153,11 +157,21 @@ impl Looker {
             if !concerned.group(group, self.groups_due.get(&group.name_any())) {
                 continue;
             }
-            let again = match lanes::look(&self.options, &self.cache, group).await {
-                Ok(again) => again.map_or(IDLE, |d| d.min(IDLE)),
-                Err(why) => {
-                    tracing::warn!(group = group.name_any(), "lanes: {}", error::words(&why));
-                    AGAIN.0
+            let looked = lanes::look(&self.options, &self.cache, group).await;
+            if let Err(why) = &looked {
+                tracing::warn!(group = group.name_any(), "lanes: {}", error::words(why));
+            }
+            let again = match looked {
+                Ok(Looked { again, refused: false }) => {
+                    self.groups_wrong.remove(&group.name_any());
+                    again.unwrap_or(IDLE).min(IDLE)
+                }
+                // What a hand does about it wakes us.
+                _ => {
+                    let before = self.groups_wrong.get(&group.name_any());
+                    let pause = before.map_or(AGAIN.0, |p| (*p * 2).min(AGAIN.1));
+                    self.groups_wrong.insert(group.name_any(), pause);
+                    pause
                 }
             };
             self.groups_due.insert(group.name_any(), Instant::now() + again);
@@ -186,6 +200,7 @@ impl Looker {
         }
         if self.groups_due.len() > groups.len() {
             self.groups_due.retain(|name, _| groups.iter().any(|g| g.name_any() == *name));
+            self.groups_wrong.retain(|name, _| groups.iter().any(|g| g.name_any() == *name));
         }
         let next = self.due.values().chain(self.groups_due.values()).min().copied();
         next.unwrap_or_else(|| Instant::now() + IDLE).min(Instant::now() + IDLE)

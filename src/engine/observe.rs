@@ -13,8 +13,7 @@ use super::{Options, act, cache::Cache};
 use crate::{
     api::{
         App, Approval, Environment, EnvironmentState, EnvironmentStatus, InventoryItem, LaneMode, Release, Served,
-        gateway_api::{HttpRoute, RouteParentStatus},
-        label,
+        gateway_api::RouteParentStatus, label,
     },
     cluster::error,
     domain::{
@@ -100,7 +99,7 @@ pub(super) async fn facts(options: &Options, cache: &Cache, release: &Release) -
         objects,
         workloads,
         pods: alive,
-        routes: routes(&cache.routes.state(), &groups_of(cache, &release.spec.app), closed),
+        routes: routes(cache, &release.spec.app, closed),
         jobs: jobs.map(|j| (j.name_any(), job(j))).collect(),
         rolled,
         away,
@@ -158,24 +157,25 @@ fn object(meta: &ObjectMeta) -> ObjectSeen {
     }
 }
 
-/// The lane groups that an App is in.
-fn groups_of(cache: &Cache, app: &str) -> BTreeSet<String> {
-    let groups = cache.groups.state();
-    groups.iter().filter(|g| g.spec.apps.iter().any(|a| a.app == app)).map(|g| g.name_any()).collect()
-}
-
-/// Which Services the lanes' routes name, and whether every gateway has answered to what was written last for these
-/// groups.
-fn routes(all: &[Arc<HttpRoute>], groups: &BTreeSet<String>, closed: BTreeMap<String, Closed>) -> RoutesSeen {
-    let mut backends = BTreeSet::new();
+/// Which Services the lanes' routes name, and whether every gateway has answered to what was written last for the
+/// groups that an App is in.
+fn routes(cache: &Cache, app: &str, closed: BTreeMap<String, Closed>) -> RoutesSeen {
+    let groups: BTreeMap<_, _> = cache.groups.state().into_iter().map(|g| (g.name_any(), g)).collect();
+    let (mut backends, mut troubles) = (BTreeSet::new(), BTreeMap::new());
     let mut pending = false;
     // Routes of others are not in a lane's hands.
-    for route in all.iter().filter(|r| r.labels().contains_key(label::LANE_GROUP)) {
+    for route in cache.routes.state().iter().filter(|r| r.labels().contains_key(label::LANE_GROUP)) {
         let home = route.namespace().unwrap_or_default();
+        let group = route.labels().get(label::LANE_GROUP).and_then(|own| groups.get(own));
+        let told = group.and_then(|g| g.status.as_ref()).map(|s| s.routes.as_slice()).unwrap_or_default();
+        let trouble = told.iter().find(|r| r.name == route.name_any()).and_then(|r| r.message.as_deref());
         for backend in route.spec.rules.iter().flat_map(|r| &r.backend_refs) {
-            backends.insert((backend.namespace.clone().unwrap_or_else(|| home.clone()), backend.name.clone()));
+            let service = (backend.namespace.clone().unwrap_or_else(|| home.clone()), backend.name.clone());
+            let trouble = trouble.map(|why| format!("HTTPRoute {}: {}", route.name_any(), Clean::from_untrusted(why)));
+            troubles.extend(trouble.map(|why| (service.clone(), why)));
+            backends.insert(service);
         }
-        if !route.labels().get(label::LANE_GROUP).is_some_and(|g| groups.contains(g)) {
+        if !group.is_some_and(|g| g.spec.apps.iter().any(|a| a.app == app)) {
             continue;
         }
         // A parent that nobody ever answered for takes no requests either.
@@ -187,7 +187,7 @@ fn routes(all: &[Arc<HttpRoute>], groups: &BTreeSet<String>, closed: BTreeMap<St
         let wanted = |p: &&RouteParentStatus| route.spec.parent_refs.contains(&p.parent_ref);
         pending |= route.status.iter().flat_map(|s| &s.parents).filter(wanted).any(late);
     }
-    RoutesSeen { backends, pending, closed }
+    RoutesSeen { backends, troubles, pending, closed }
 }
 
 /// Enabled lanes that do not lead to the versions which this release has brought up, by their group.

@@ -75,7 +75,11 @@ pub(super) fn drained(
         .find(|i| run.o.routes.backends.contains(&(i.namespace.clone(), i.name.clone())));
     if let Some(service) = routed {
         run.status.tasks[index].drain_since = None;
-        return Err(format!("waits for the lane routes to Service {} to close", service.name));
+        // What becomes of a route that is not taken away is told a little later.
+        run.look_in(AWAY);
+        let why = run.o.routes.troubles.get(&(service.namespace.clone(), service.name.clone()));
+        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+        return Err(format!("waits for the lane routes to Service {} to close{why}", service.name));
     }
     if run.o.routes.pending && run.status.tasks[index].drain_since.is_none() {
         return Err("waits for the gateways to take the closed routes".into());

@@ -1,0 +1,140 @@
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{
+    Resource,
+    api::{DeleteParams, Patch, PatchParams},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
+
+use super::*;
+use crate::{
+    api::gateway_api::HttpRoute,
+    cluster::install,
+    engine::{Telemetry, wake::Wake},
+    pocket::rest::ApiServer,
+};
+
+const HOME: &str = "default";
+
+/// The engine's caches on a pocket's API; the test is the loop.
+struct Rig {
+    options: Options,
+    cache: Cache,
+    _stop: DropGuard,
+    _dir: tempfile::TempDir,
+}
+
+impl Rig {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let server = ApiServer::open(dir.path()).unwrap();
+        let client = server.client();
+        install::definitions(&client).await.unwrap();
+        for definition in crate::api::gateway_api::definitions() {
+            let (name, params) = (definition.name_any(), PatchParams::apply("test").force());
+            Api::<CustomResourceDefinition>::all(client.clone())
+                .patch(&name, &params, &Patch::Apply(&definition))
+                .await
+                .unwrap();
+        }
+        let options = Options {
+            client: client.clone(),
+            clusters: client.into(),
+            namespace: HOME.into(),
+            identity: "test".into(),
+            prober: Arc::new(|_, _| unreachable!("nothing is verified here")),
+            telemetry: Telemetry::default(),
+        };
+        let stop = CancellationToken::new();
+        let cache = Cache::start(&options, &Arc::new(Wake::default()), &TaskTracker::new(), &stop);
+        cache.ready().await;
+        Self { options, cache, _stop: stop.drop_guard(), _dir: dir }
+    }
+
+    fn api<K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>>(&self) -> Api<K> {
+        Api::namespaced(self.options.client.clone(), HOME)
+    }
+
+    async fn patch<K>(&self, name: &str, by: &str, patch: Value)
+    where
+        K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+            + Clone
+            + std::fmt::Debug
+            + Serialize
+            + DeserializeOwned,
+    {
+        let params = PatchParams { field_manager: Some(by.into()), ..PatchParams::default() };
+        self.api::<K>().patch(name, &params, &Patch::Merge(patch)).await.unwrap();
+    }
+
+    /// Waits until the caches show this.
+    async fn shown(&self, what: &str, fact: impl Fn(&Cache) -> bool) {
+        let wait = async {
+            while !fact(&self.cache) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), wait).await.unwrap_or_else(|_| panic!("never {what}"));
+    }
+
+    async fn look(&self) -> Looked {
+        let group = self.cache.groups.state().pop().unwrap();
+        look(&self.options, &self.cache, &group).await.unwrap_or_else(|e| panic!("{e}"))
+    }
+}
+
+/// The port that each route leads to first.
+fn ports(cache: &Cache) -> BTreeMap<String, Option<i32>> {
+    let first = |r: &HttpRoute| r.spec.rules.first()?.backend_refs.first()?.port.map(i32::from);
+    cache.routes.state().iter().map(|r| (r.name_any(), first(r))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_hand_at_one_route_holds_up_no_other_and_is_named() {
+    let rig = Rig::new().await;
+    let group = |port: u16| {
+        let apps = ["a", "b"].map(|app| json!({"app": app, "port": port}));
+        json!({"entry": {"gateway": "edge", "routes": [{"path": "/A", "app": "a"}]}, "apps": apps})
+    };
+    let made = LaneGroup::new("g", serde_json::from_value(group(80)).unwrap());
+    rig.api().create(&PostParams::default(), &made).await.unwrap();
+    let lane = json!({"group": "g", "tag": "gray", "enabled": true, "match": {"all": []}});
+    let lane = Lane::new("gray", serde_json::from_value(lane).unwrap());
+    rig.api().create(&PostParams::default(), &lane).await.unwrap();
+    rig.shown("a lane", |c| !c.groups.state().is_empty() && !c.lanes.state().is_empty()).await;
+    assert!(!rig.look().await.refused);
+    rig.shown("three routes", |c| ports(c).len() == 3).await;
+    let theirs = crate::domain::routes::app_route("g", "a");
+
+    // Somebody edits the route of a; then everything is to change.
+    let route = rig.api::<HttpRoute>().get(&theirs).await.unwrap();
+    let mut rules = serde_json::to_value(&route.spec.rules).unwrap();
+    rules[0]["backendRefs"][0]["port"] = 9.into();
+    rig.patch::<HttpRoute>(&theirs, "kubectl-edit", json!({"spec": {"rules": rules}})).await;
+    rig.patch::<LaneGroup>("g", "test", json!({"spec": group(81)})).await;
+    let by = |c: &Cache| c.groups.state().iter().all(|g| g.spec.apps[0].port == 81);
+    rig.shown("the change", |c| by(c) && ports(c)[&theirs] == Some(9)).await;
+    assert!(rig.look().await.refused);
+    rig.shown("the others as they ought to be", |c| {
+        ports(c).iter().all(|(name, port)| *port == Some(if *name == theirs { 9 } else { 81 }))
+    })
+    .await;
+    let status = rig.api::<LaneGroup>().get("g").await.unwrap().status.unwrap();
+    let told = status.routes.iter().find(|r| r.name == theirs).unwrap();
+    let message = told.message.as_deref().unwrap();
+    assert_eq!((told.accepted, status.routes.len()), (Some(false), 3));
+    let hand = format!("`kubectl delete httproute -n {HOME} {theirs}` has it made anew");
+    assert!(message.contains("kubectl-edit") && message.ends_with(&hand), "{message}");
+    let of_lane = rig.api::<Lane>().get("gray").await.unwrap().status.unwrap().problems;
+    assert!(of_lane.iter().any(|p| p.contains(message)), "{of_lane:?}");
+
+    // What it says is true.
+    rig.api::<HttpRoute>().delete(&theirs, &DeleteParams::default()).await.unwrap();
+    rig.shown("two routes", |c| ports(c).len() == 2).await;
+    assert!(!rig.look().await.refused);
+    rig.shown("all", |c| ports(c).len() == 3 && ports(c).values().all(|p| *p == Some(81))).await;
+}

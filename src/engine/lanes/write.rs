@@ -1,0 +1,134 @@
+//! Writes what is planned for a lane group. Each object stands for itself: what the server refuses of one becomes
+//! words, and the others are written all the same. Another hand's fields are never taken.
+
+use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
+
+use jiff::Timestamp;
+use kube::{
+    Api, Resource, ResourceExt, api::DeleteParams, core::NamespaceResourceScope, runtime::reflector::ObjectRef,
+};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::{
+    api::{
+        InventoryItem, LaneGroup, RouteStatus,
+        gateway_api::{Gateway, HttpRoute},
+        label,
+    },
+    cluster::error,
+    domain::{batches::template::digest, routes::same, text::Clean, workflow::key},
+    engine::{Options, act, cache::Cache},
+};
+
+const MOST_WORDS: usize = 400;
+
+/// Makes `live` what is wanted; the names of those that it could not, and why.
+pub(super) async fn routes(
+    options: &Options,
+    group: &LaneGroup,
+    wanted: &[HttpRoute],
+    live: &[&Arc<HttpRoute>],
+) -> kube::Result<BTreeMap<String, String>> {
+    let mut refused = BTreeMap::new();
+    for route in wanted {
+        let mut route = route.clone();
+        route.metadata.owner_references = group.controller_owner_ref(&()).map(|o| vec![o]);
+        let mut object = serde_json::to_value(&route).map_err(kube::Error::SerdeError)?;
+        let digest = digest(&object);
+        let there = live.iter().find(|r| r.name_any() == route.name_any());
+        let as_applied = there.is_some_and(|r| r.annotations().get(label::APPLIED) == Some(&digest));
+        if as_applied && there.is_some_and(|r| same(&r.spec, &route.spec)) {
+            continue;
+        }
+        object["metadata"]["annotations"][label::APPLIED] = Value::from(digest);
+        let why = words(act::apply(options, &key(&object), &object, false).await, &key(&object))?;
+        refused.extend(why.map(|why| (route.name_any(), format!("not as it ought to be: {why}"))));
+    }
+    for route in live.iter().filter(|r| !wanted.iter().any(|w| w.name_any() == r.name_any())) {
+        let why = delete::<HttpRoute>(options, &route.name_any()).await?;
+        refused.extend(why.map(|why| (route.name_any(), format!("cannot be deleted: {why}"))));
+    }
+    Ok(refused)
+}
+
+/// Notes at the routes why they are not as they ought to be.
+pub(super) fn tell(
+    routes: &mut Vec<RouteStatus>,
+    refused: BTreeMap<String, String>,
+    group: &LaneGroup,
+    now: Timestamp,
+) {
+    let before = group.status.as_ref().map(|s| s.routes.as_slice()).unwrap_or_default();
+    for (name, why) in refused {
+        let known = before.iter().find(|r| r.name == name && r.message.as_ref() == Some(&why));
+        if known.is_none() {
+            tracing::warn!(group = group.name_any(), "HTTPRoute {name}: {why}");
+        }
+        let since = known.and_then(|r| r.since.clone());
+        let since = since.or_else(|| Some(Timestamp::from_second(now.as_second()).unwrap_or(now).to_string()));
+        routes.retain(|r| r.name != name);
+        routes.push(RouteStatus { name, accepted: Some(false), by: None, message: Some(why), since });
+    }
+    routes.sort_by(|a, b| a.name.cmp(&b.name));
+}
+
+/// Keeps the Gateway between the services; in words, why not.
+pub(super) async fn gateway(
+    options: &Options,
+    cache: &Cache,
+    group: &LaneGroup,
+    mut wanted: Gateway,
+) -> kube::Result<Option<String>> {
+    let name = wanted.name_any();
+    let there = cache.gateways.get(&ObjectRef::new(&name).within(&options.namespace));
+    let ours = |g: &Gateway| g.labels().get(label::LANE_GROUP) == Some(&group.name_any());
+    if there.as_ref().is_some_and(|g| !ours(g)) {
+        return Ok(Some(format!("Gateway {name} is there and not ours: rename it, or set entry.gateway to another")));
+    }
+    wanted.metadata.owner_references = group.controller_owner_ref(&()).map(|o| vec![o]);
+    let mut object = serde_json::to_value(&wanted).map_err(kube::Error::SerdeError)?;
+    let digest = digest(&object);
+    let applied = there.as_ref().and_then(|g| g.annotations().get(label::APPLIED).cloned());
+    let as_wanted = there.as_ref().is_some_and(|g| {
+        let port = |g: &Gateway| g.spec.listeners.first().map(|l| l.port);
+        g.spec.gateway_class_name == wanted.spec.gateway_class_name && port(g) == port(&wanted)
+    });
+    if applied.as_ref() == Some(&digest) && as_wanted {
+        return Ok(None);
+    }
+    object["metadata"]["annotations"][label::APPLIED] = Value::from(digest);
+    let why = words(act::apply(options, &key(&object), &object, false).await, &key(&object))?;
+    Ok(why.map(|why| format!("Gateway {name}: not as it ought to be: {why}")))
+}
+
+/// Deletes a Gateway between services that are routed otherwise now; in words, why not.
+pub(super) async fn no_gateway(options: &Options, name: &str) -> kube::Result<Option<String>> {
+    let why = delete::<Gateway>(options, name).await?;
+    Ok(why.map(|why| format!("Gateway {name}: cannot be deleted: {why}")))
+}
+
+async fn delete<K>(options: &Options, name: &str) -> kube::Result<Option<String>>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+{
+    let api: Api<K> = Api::namespaced(options.client.clone(), &options.namespace);
+    match api.delete(name, &DeleteParams::default()).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+        done => words(done.map(drop), &InventoryItem::default()),
+    }
+}
+
+/// What the server said against it; an error when it said nothing.
+fn words(done: kube::Result<()>, item: &InventoryItem) -> kube::Result<Option<String>> {
+    let Err(why) = done else { return Ok(None) };
+    let kube::Error::Api(status) = &why else { return Err(why) };
+    let mut words = Clean::bounded(&error::words(&why), MOST_WORDS).to_string();
+    if act::conflicts(status) {
+        let InventoryItem { kind, namespace, name, .. } = item;
+        let kind = kind.to_lowercase();
+        words +=
+            &format!("; what another hand wrote stays: `kubectl delete {kind} -n {namespace} {name}` has it made anew");
+    }
+    Ok(Some(words))
+}
