@@ -170,7 +170,10 @@ async fn what_cannot_be_sent_is_said() {
     };
     assert_eq!(why("/", "x").await, "there is no lane group \"x\"");
     assert!(why("/", "g").await.contains("Gateway edge tells no address"));
-    let refused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    // Bound, so that nobody else gets it, and nobody listens.
+    let nobody = tokio::net::TcpSocket::new_v4().unwrap();
+    nobody.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let refused = nobody.local_addr().unwrap();
     let (_keep, worlds) = watch::channel(world(&refused.to_string()));
     assert!(
         run(&spec("no path", &[]), "g", &worlds, &Via::Entry).await.unwrap_err().to_string().contains("write a path")

@@ -102,7 +102,7 @@ async fn read_until(stream: &mut tokio::net::TcpStream, wanted: &str) {
             seen.push(stream.read_u8().await.unwrap());
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), all).await.expect(wanted);
+    tokio::time::timeout(Duration::from_secs(60), all).await.expect(wanted);
 }
 
 #[tokio::test]
@@ -330,15 +330,15 @@ async fn a_drain_answers_what_is_in_flight_and_takes_nothing_new() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), refused).await.expect("no new connections");
+    tokio::time::timeout(Duration::from_secs(60), refused).await.expect("no new connections");
     a.release();
     assert_eq!(in_flight.await.unwrap().status, 200);
-    tokio::time::timeout(Duration::from_secs(20), drained).await.expect("drained").unwrap();
+    tokio::time::timeout(Duration::from_secs(60), drained).await.expect("drained").unwrap();
 }
 
 #[tokio::test]
 async fn a_taken_port_is_told() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = std::net::TcpListener::bind(crate::ports::free()).unwrap();
     let address = taken.local_addr().unwrap();
     let mut rig = Rig::new();
     rig.service_at("a", &[], address);

@@ -2,7 +2,8 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use super::gateway::rig::{Upstream, free, get};
+use super::gateway::rig::{Upstream, get};
+use crate::ports::free;
 use graylane::{
     api::{
         Lane, LaneGroup,
@@ -182,7 +183,7 @@ async fn traffic_follows_the_objects_and_statuses_say_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_taken_port_stands_in_the_gateways_status_until_it_is_free() {
     let f = fixture().await;
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = std::net::TcpListener::bind(free()).unwrap();
     let classes: Api<GatewayClass> = Api::all(f.client.clone());
     let class = json!({"metadata": {"name": "pocket"}, "spec": {"controllerName": "graylane.dev/lane-gateway"}});
     classes.create(&PostParams::default(), &serde_json::from_value(class).unwrap()).await.unwrap();

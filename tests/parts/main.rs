@@ -1,5 +1,8 @@
 //! One part at a time, from outside: pocket's API, controllers and kubelet, the gateway, the sample, the command line.
 
+#[path = "../support/ports.rs"]
+mod ports;
+
 mod addresses;
 mod cli;
 mod controllers;

@@ -1,14 +1,11 @@
 //! The sample services speak the public sample's words, over real sockets.
 
-use std::{collections::HashMap, net::TcpListener, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use crate::ports::free;
 use graylane::sample::{Config, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
-
-fn port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
 
 struct Running {
     port: u16,
@@ -17,14 +14,14 @@ struct Running {
 }
 
 async fn start(which: &str, vars: &[(&str, String)]) -> Running {
-    let port = port();
+    let port = free().port();
     let mut vars: HashMap<String, String> = vars.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect();
     vars.insert("PORT".into(), port.to_string());
     vars.entry("LAMEDUCK_MS".into()).or_insert_with(|| "0".into());
     let config = Arc::new(Config::read(which, &|name| vars.get(name).cloned()).unwrap());
     let stop = CancellationToken::new();
     let task = tokio::spawn(serve(config, stop.clone()));
-    for _ in 0..500 {
+    for _ in 0..6000 {
         if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
             return Running { port, stop, task };
         }
@@ -125,8 +122,8 @@ async fn the_tag_travels_unless_the_service_is_guilty() {
 #[tokio::test]
 async fn the_end_waits_for_requests_in_flight() {
     // The answer takes longer than the lame-duck time, within which the request surely gets in.
-    let c = start("c", &[("LAMEDUCK_MS", "400".into())]).await;
-    assert_eq!(get(c.port, "/set-traffic-attribute?rt=900&slowRation=100", "").await.0, 200);
+    let c = start("c", &[("LAMEDUCK_MS", "2000".into())]).await;
+    assert_eq!(get(c.port, "/set-traffic-attribute?rt=2600&slowRation=100", "").await.0, 200);
     let port = c.port;
     let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     stream.write_all(b"GET /c HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();

@@ -242,6 +242,7 @@ fn plugin(dir: &Path) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_plugin_never_draws_over_the_screen_and_its_words_are_told() {
+    let began = std::time::Instant::now();
     let door = Door::open().await;
     add_app(&door, "a-very-own-name").await;
     let (dir, user) = (door.dir.path().to_owned(), plugin(door.dir.path()));
@@ -282,7 +283,9 @@ async fn a_login_plugin_never_draws_over_the_screen_and_its_words_are_told() {
     quiet(&screen);
     assert!(!dir.join("scribbled").exists(), "the plugin had a terminal");
     let runs = std::fs::read_to_string(dir.join("runs")).unwrap().lines().count();
-    assert!(runs < 12, "no storm of plugins: {runs}");
+    // One more run each 5 s is as it shall be.
+    let usual = usize::try_from(began.elapsed().as_secs() / 5).unwrap();
+    assert!(runs < 12 + usual, "no storm of plugins: {runs}");
     pty.press("q");
     tokio::task::block_in_place(|| pty.given_back());
 }

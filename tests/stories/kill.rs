@@ -169,11 +169,13 @@ async fn killed_at_any_instant_it_goes_on() {
     assert_eq!(demo.split(A, "v1").await, (2, 2));
     batches.allow(4);
     demo.ok(&["proceed", name, "--task", "deploy-prod"]).await;
-    release(&demo, name, "old pods going", |s| batch(s, 3) == Some(BatchPhase::Retiring)).await;
+    // Or gone already, on a machine that lets this test wait: then only the moment is another.
+    let retires = |s: &ReleaseStatus| matches!(batch(s, 3), Some(BatchPhase::Retiring | BatchPhase::Done));
+    release(&demo, name, "old pods going", retires).await;
     demo.kill().await;
 
     // While gray is taken down.
-    release(&demo, name, "the clean-up", |s| task(s, "clean-gray", TaskPhase::Running)).await;
+    release(&demo, name, "the clean-up", |s| !task(s, "clean-gray", TaskPhase::Pending)).await;
     demo.kill().await;
     let done = release(&demo, name, "the end", |s| s.phase.is_final()).await;
     assert_eq!(done.phase, ReleasePhase::Succeeded, "{done:#?}");
@@ -197,7 +199,7 @@ async fn killed_at_any_instant_it_goes_on() {
     demo.wait(again, Some("deploy-prod"), "Waiting").await;
     assert_eq!(demo.split(A, "v2").await, (1, 3));
     demo.ok(&["abort", again]).await;
-    release(&demo, again, "the way back", |s| s.phase == ReleasePhase::Aborting).await;
+    release(&demo, again, "the way back", |s| s.phase == ReleasePhase::Aborting || s.phase.is_final()).await;
     demo.kill().await;
     let back = release(&demo, again, "the end", |s| s.phase.is_final()).await;
     assert_eq!(back.phase, ReleasePhase::Aborted, "{back:#?}");

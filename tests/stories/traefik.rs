@@ -9,7 +9,6 @@ mod real;
 use std::{
     collections::BTreeSet,
     io::Write,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -18,6 +17,7 @@ use std::{
 use crate::support::{
     demo::{Demo, command},
     load::Load,
+    ports::free,
 };
 use base64::Engine;
 use graylane::{
@@ -45,11 +45,6 @@ fn traefik() -> Option<PathBuf> {
     let on_path = || std::env::split_paths(&std::env::var_os("PATH")?).map(|d| d.join("traefik")).find(|p| p.is_file());
     let named = std::env::var_os("TRAEFIK").map(PathBuf::from);
     named.or_else(|| built.is_file().then_some(built)).or_else(on_path)
-}
-
-/// A port that nobody has, on any address: of a pocket's own network everything but its API's is free.
-fn free_port() -> u16 {
-    TcpListener::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port()
 }
 
 /// The demo's workspace, but: Traefik's class, services that call each other by the gateway between them.
@@ -174,7 +169,7 @@ async fn the_story_through_traefik() {
     let Some(program) = traefik() else { return skipped("no traefik at $TRAEFIK, in target/peers/bin, on PATH") };
     let _ = rustls::crypto::ring::default_provider().install_default();
     let dir = tempfile::tempdir().unwrap();
-    let (entry, inside) = (free_port(), free_port());
+    let (entry, inside) = (free().port(), free().port());
     prepare(dir.path(), entry, inside).await;
     let state = dir.path().to_owned();
     let (mut demo, mut gateway) = tokio::join!(Demo::start_in(dir), run_traefik(&program, &state, None, entry, inside));

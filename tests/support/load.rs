@@ -97,7 +97,7 @@ async fn work(
     seen: Arc<Seen>,
     stop: tokio_util::sync::CancellationToken,
 ) {
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(30)).build().unwrap();
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap();
     while !stop.is_cancelled() {
         let before = epochs.borrow().clone();
         let response = async {

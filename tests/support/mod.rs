@@ -2,6 +2,7 @@
 
 pub mod demo;
 pub mod load;
+pub mod ports;
 pub mod processes;
 pub mod pty;
 pub mod rollout;

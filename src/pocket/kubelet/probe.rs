@@ -203,12 +203,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_late_starter_is_seen_long_before_its_period_is_over() {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        // Bound, so that nobody else gets it; it listens later.
+        let late = tokio::net::TcpSocket::new_v4().unwrap();
+        late.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let free = late.local_addr().unwrap().port();
         let (target, probe) = (target(), probe(json!({"tcpSocket": {"port": free}, "periodSeconds": 3600})));
         let (tx, mut rx) = tokio::sync::mpsc::unbounded_channel();
         let task = tokio::spawn(async move { watch(&target, &probe, false, |told| drop(tx.send(told))).await });
         assert!(matches!(rx.recv().await.unwrap(), Told::Failed(_)));
-        let _listener = TcpListener::bind(("127.0.0.1", free)).await.unwrap();
+        let _listener = late.listen(1).unwrap();
         assert_eq!(rx.recv().await.unwrap(), Told::Now(true, String::new()));
         task.abort();
     }

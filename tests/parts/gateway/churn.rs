@@ -14,7 +14,8 @@ use http_body_util::{BodyExt, Empty};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tokio_util::sync::CancellationToken;
 
-use super::rig::{Rig, Upstream, free};
+use super::rig::{Rig, Upstream};
+use crate::ports::free;
 
 /// A sample service as a pod: it ends as real ones do.
 struct Pod {

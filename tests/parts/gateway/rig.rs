@@ -1,7 +1,7 @@
 //! A gateway on loopback, made from objects written here, and upstreams that do as they are told.
 
 use std::{
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use crate::ports::free;
 use graylane::{
     api::{Entry, EntryRoute, Lane, LaneApp, LaneGroup, LaneGroupSpec, LaneMatch, LaneSpec},
     domain::{
@@ -31,20 +32,6 @@ pub struct Answer {
     pub status: u16,
     pub head: String,
     pub body: String,
-}
-
-/// A place to listen that nobody takes before: below the ports that the system gives to whoever asks for any, and no
-/// number twice. A port of the system's that has just been given back may be the next one's.
-pub fn free() -> SocketAddr {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let first = 10_000 + std::process::id() as usize * 131 % 12_000;
-    loop {
-        let port = first + NEXT.fetch_add(1, SeqCst);
-        let address = SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).expect("a port")));
-        if TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
 }
 
 pub async fn get(to: SocketAddr, path: &str, headers: &str) -> Answer {
@@ -155,7 +142,7 @@ impl Upstream {
                 let _ = tokio::time::timeout(Duration::from_millis(20), changed).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), wait).await.expect("the fact");
+        tokio::time::timeout(Duration::from_secs(60), wait).await.expect("the fact");
     }
 }
 
@@ -234,7 +221,7 @@ impl Rig {
 
     /// The first `n` hops, when they have come.
     pub async fn hops(&self, n: usize) -> Vec<Hop> {
-        for _ in 0..2000 {
+        for _ in 0..6000 {
             let hops = self.hops.lock().unwrap().clone();
             if hops.len() >= n {
                 return hops;

@@ -19,7 +19,8 @@ use graylane::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::rig::{Rig, Upstream, free};
+use super::rig::{Rig, Upstream};
+use crate::ports::free;
 
 /// A pod that runs a sample service; it ends with the test.
 async fn sample(letter: &str, tag: &str, next: &[(&str, SocketAddr)], guilty: bool) -> Upstream {

@@ -27,10 +27,13 @@ use kube::{
 use serde_json::{Value, json};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{ALL_BASE, LIMIT, apply_workspace, connected, free_port, play, run_traefik, skipped, traefik};
+use super::{ALL_BASE, LIMIT, apply_workspace, connected, play, run_traefik, skipped, traefik};
 use crate::{
     control_plane::{self, ControlPlane},
-    support::demo::{Demo, command},
+    support::{
+        demo::{Demo, command},
+        ports::free,
+    },
 };
 
 const POD_NETWORK: [u8; 2] = [10, 99];
@@ -90,7 +93,7 @@ async fn inside(program: &Path) {
     };
     kubelet::spawn(client.clone(), node, &tasks, &stop).unwrap();
 
-    let (entry, between) = (free_port(), free_port());
+    let (entry, between) = (free().port(), free().port());
     apply_workspace(&state, entry, between).await;
     let log = std::fs::File::create(state.join("engine.log")).unwrap();
     let engine = command(&state).arg("engine").stdout(Stdio::null()).stderr(log).spawn().unwrap();
