@@ -19,6 +19,8 @@ mod applying;
 mod definitions;
 #[path = "conformance/deleting.rs"]
 mod deleting;
+#[path = "conformance/engine.rs"]
+mod engine;
 #[path = "conformance/listing.rs"]
 mod listing;
 #[path = "conformance/objects.rs"]

@@ -1,7 +1,7 @@
 //! The story by graylane's engine: approvals, gray up, the lane's routes, batches 1, 2, 4, clean-up; and an abort.
 
 #[path = "story/rig.rs"]
-mod rig;
+pub mod rig;
 
 use graylane::api::{Decision, EnvironmentState, Lane, LaneGroup, ReleasePhase, Served, TaskPhase};
 use graylane::domain::intent::ReleaseWish;
@@ -25,22 +25,26 @@ async fn gate_gray_lane_batches_and_clean_up(at: Place) {
     rig.lanes().await;
     rig.engine("one");
     rig.baseline().await;
-    assert_eq!(rig.pods("a-prod").await, (4, 0));
+    assert_eq!(rig.split().await, (4, 0));
     let name = rig.start("production", "a:v2").await;
     rig.phase(&name, "gate", TaskPhase::Waiting).await;
     assert!(at.api::<Deployment>().get_opt("a-gray").await.unwrap().is_none(), "not before somebody approved");
     rig.wish(&name, ReleaseWish::Decide { task: "gate".into(), attempt: 1, decision: Decision::Pass }).await;
-    rig.phase(&name, "go", TaskPhase::Waiting).await;
+    let release = rig.phase(&name, "go", TaskPhase::Waiting).await;
+    assert!(rig.routed().await, "the probe could only pass through the lane's route");
+    assert!(release.status.unwrap().tasks[2].probes.iter().all(|p| p.passed));
     let lane = at.api::<Lane>().get("gray").await.unwrap().status.unwrap();
     assert_eq!(lane.apps[0].served, Served::Gray, "{lane:?}");
     let gray = rig.environment("gray").await;
     assert_eq!((gray.state, gray.inventory.len()), (EnvironmentState::Running, 3));
     rig.wish(&name, ReleaseWish::Allow { task: "go".into(), batch: 1 }).await;
-    rig.phase(&name, "deploy-prod", TaskPhase::Waiting).await;
-    assert_eq!(rig.pods("a-prod").await, (3, 1));
+    let held = rig.phase(&name, "deploy-prod", TaskPhase::Waiting).await;
+    assert_eq!(rig.split().await, (3, 1));
+    let batches: Vec<u32> = held.status.unwrap().tasks[4].batches.iter().map(|b| b.target).collect();
+    assert_eq!(batches, [1, 2, 4]);
     rig.wish(&name, ReleaseWish::Allow { task: "deploy-prod".into(), batch: 2 }).await;
     rig.ends(&name, ReleasePhase::Succeeded).await;
-    assert_eq!(rig.pods("a-prod").await, (0, 4));
+    assert_eq!(rig.split().await, (0, 4));
     let spec = at.api::<Deployment>().get("a-prod").await.unwrap().spec.unwrap();
     assert!(spec.paused != Some(true) && spec.min_ready_seconds.unwrap_or(0) == 0, "{spec:?}");
     assert!(!rig.routed().await);
@@ -59,7 +63,7 @@ async fn an_abort_in_mid_batch(at: Place) {
     let name = rig.to_mid_batch().await;
     rig.wish(&name, ReleaseWish::Abort).await;
     rig.ends(&name, ReleasePhase::Aborted).await;
-    assert_eq!(rig.pods("a-prod").await, (4, 0));
+    assert_eq!(rig.split().await, (4, 0));
     assert!(at.api::<Deployment>().get_opt("a-gray").await.unwrap().is_none() && !rig.routed().await);
     assert_eq!(rig.environment("gray").await.state, EnvironmentState::Cleaned);
     assert_eq!(rig.environment("prod").await.images["backend"], "a:v1");
@@ -75,7 +79,7 @@ async fn the_next_engine_goes_on(at: Place) {
     rig.wish(&name, ReleaseWish::Allow { task: "deploy-prod".into(), batch: 2 }).await;
     rig.engine("two");
     rig.ends(&name, ReleasePhase::Succeeded).await;
-    assert_eq!(rig.pods("a-prod").await, (0, 4));
+    assert_eq!(rig.split().await, (0, 4));
     let sets = at.api::<ReplicaSet>().list(&ListParams::default().labels("app=a-prod")).await.unwrap();
     assert_eq!(sets.items.len(), 2, "nothing was rolled twice");
 }
@@ -99,7 +103,7 @@ fn without_the_gateway_api() {
         rig.lanes().await;
         rig.engine("one");
         rig.baseline().await;
-        assert_eq!(rig.pods("a-prod").await, (4, 0));
+        assert_eq!(rig.split().await, (4, 0));
         let groups = at.api::<LaneGroup>();
         let told = async |words: &str| {
             let status = groups.get("g").await.unwrap().status.unwrap_or_default();

@@ -12,7 +12,6 @@ mod support;
 mod adopt;
 mod bad;
 mod connect;
-mod engine;
 mod kill;
 mod kubectl;
 mod story;

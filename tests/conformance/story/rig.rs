@@ -26,7 +26,7 @@ pub struct Rig {
 }
 
 /// A template for one app: prod has its own Service, gray the lane's.
-const MANIFEST: &str = "apiVersion: apps/v1
+pub const MANIFEST: &str = "apiVersion: apps/v1
 kind: Deployment
 metadata: {name: a-{{ .AppStack.envName }}}
 spec:
@@ -52,7 +52,7 @@ metadata: {name: a-{{ .AppStack.envName }}}
 data: {env: '{{ .AppStack.envName }}'}
 ";
 
-fn app(home: &str) -> Value {
+pub fn app(home: &str) -> Value {
     json!({
         "apiVersion": "graylane.dev/v1alpha1", "kind": "App", "metadata": {"name": "a", "namespace": home},
         "spec": {
@@ -111,14 +111,15 @@ impl Rig {
         perform(&self.at.client, &self.at.namespace, "admin", intent).await.unwrap();
     }
 
-    async fn until(&self, name: &str, what: &str, fact: impl Fn(&Release) -> bool) -> Release {
+    /// The release as soon as `fact` holds of it.
+    pub async fn until(&self, name: &str, what: &str, fact: impl Fn(&Release) -> bool) -> Release {
         let found = async {
             loop {
                 let release = self.at.api::<Release>().get(name).await.unwrap();
                 if fact(&release) {
                     return release;
                 }
-                tokio::time::sleep(Duration::from_millis(40)).await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
         match tokio::time::timeout(LIMIT, found).await {
@@ -154,18 +155,19 @@ impl Rig {
         name
     }
 
-    /// Pods of v1 and of v2 that are not going.
-    pub async fn pods(&self, deployment: &str) -> (usize, usize) {
+    /// Pods of an image that are not going.
+    pub async fn pods(&self, deployment: &str, image: &str) -> usize {
         let selector = ListParams::default().labels(&format!("app={deployment}"));
-        let pods = self.at.api::<Pod>().list(&selector).await.unwrap();
-        let of = |image: &str| {
-            let runs = |p: &&Pod| {
-                p.metadata.deletion_timestamp.is_none()
-                    && p.spec.as_ref().is_some_and(|s| s.containers[0].image.as_deref() == Some(image))
-            };
-            pods.items.iter().filter(runs).count()
+        let runs = |p: &&Pod| {
+            p.metadata.deletion_timestamp.is_none()
+                && p.spec.as_ref().is_some_and(|s| s.containers[0].image.as_deref() == Some(image))
         };
-        (of("a:v1"), of("a:v2"))
+        self.at.api::<Pod>().list(&selector).await.unwrap().iter().filter(runs).count()
+    }
+
+    /// Production's pods of v1 and of v2.
+    pub async fn split(&self) -> (usize, usize) {
+        (self.pods("a-prod", "a:v1").await, self.pods("a-prod", "a:v2").await)
     }
 
     pub async fn environment(&self, name: &str) -> EnvironmentStatus {

@@ -1,21 +1,14 @@
-//! The engine on a pocket's API with its controllers; the test is the kubelet and the gateway.
-
-mod rig;
-
-use std::time::Duration;
+//! What else an engine meets in a release: StatefulSets, other engines, other hands, approvals that do not count.
 
 use graylane::{
-    api::{
-        App, Approval, ApprovalSpec, Decision, EnvironmentState, FIELD_MANAGER, Lane, Release, ReleasePhase,
-        ReleaseSpec, Served, TaskPhase,
-    },
+    api::{App, Approval, ApprovalSpec, Decision, FIELD_MANAGER, Release, ReleasePhase, ReleaseSpec, TaskPhase},
     cluster::watch::ENGINE_LEASE,
     domain::intent::ReleaseWish,
 };
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet, StatefulSet, StatefulSetSpec},
     coordination::v1::Lease,
-    core::v1::{ConfigMap, Pod, Service},
+    core::v1::{ConfigMap, Pod},
 };
 use kube::{
     ResourceExt,
@@ -23,58 +16,33 @@ use kube::{
 };
 use serde_json::json;
 
-use rig::{MANIFEST, Rig, app};
+use super::{
+    cluster::{Place, cases, eventually},
+    story::rig::{MANIFEST, Rig, app},
+};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_story_gate_gray_lane_batches_and_clean_up() {
-    let rig = Rig::new().await;
-    rig.lanes().await;
-    rig.engine("one");
-    rig.baseline().await;
-    assert_eq!(rig.pods("a-prod", "a:v1").await, 4);
-    let name = rig.start("production", "a:v2").await;
-    rig.phase(&name, "gate", TaskPhase::Waiting).await;
-    assert!(rig.api::<Deployment>().get_opt("a-gray").await.unwrap().is_none(), "not before somebody approved");
-    rig.wish(&name, ReleaseWish::Decide { task: "gate".into(), attempt: 1, decision: Decision::Pass }).await;
-    let release = rig.phase(&name, "go", TaskPhase::Waiting).await;
-    assert!(rig.routed().await, "the probe could only pass through the lane's route");
-    assert!(release.status.unwrap().tasks[2].probes.iter().all(|p| p.passed));
-    let lane = rig.api::<Lane>().get("gray").await.unwrap().status.unwrap();
-    assert_eq!(lane.apps[0].served, Served::Gray, "{lane:?}");
-    let gray = rig.environment("gray").await;
-    assert_eq!((gray.state, gray.inventory.len()), (EnvironmentState::Running, 3));
-    rig.wish(&name, ReleaseWish::Allow { task: "go".into(), batch: 1 }).await;
-    let held = rig.phase(&name, "deploy-prod", TaskPhase::Waiting).await;
-    assert_eq!((rig.pods("a-prod", "a:v2").await, rig.pods("a-prod", "a:v1").await), (1, 3));
-    let batches: Vec<u32> = held.status.unwrap().tasks[4].batches.iter().map(|b| b.target).collect();
-    assert_eq!(batches, [1, 2, 4]);
-    rig.wish(&name, ReleaseWish::Allow { task: "deploy-prod".into(), batch: 2 }).await;
-    rig.ends(&name, ReleasePhase::Succeeded).await;
-    assert_eq!((rig.pods("a-prod", "a:v2").await, rig.pods("a-prod", "a:v1").await), (4, 0));
-    let spec = rig.api::<Deployment>().get("a-prod").await.unwrap().spec.unwrap();
-    assert!(spec.paused != Some(true) && spec.min_ready_seconds.unwrap_or(0) == 0);
-    assert!(!rig.routed().await);
-    assert_eq!(rig.environment("gray").await.state, EnvironmentState::Cleaned);
-    assert!(rig.api::<Deployment>().get_opt("a-gray").await.unwrap().is_none());
-    assert!(rig.api::<Service>().get_opt("a-gray").await.unwrap().is_none());
-    assert!(rig.api::<ConfigMap>().get_opt("a-gray").await.unwrap().is_none());
-    assert!(rig.api::<Service>().get_opt("a").await.unwrap().is_some());
-    assert_eq!(rig.pods("a-gray", "a:v2").await, 0);
-}
+cases!(
+    a_stateful_set_in_batches_and_back,
+    engines_follow_each_other,
+    what_was_there_before_is_not_rolled_at_once,
+    what_is_wrong_is_told_at_its_task,
+    fields_are_taken_over_only_when_asked,
+    of_two_releases_the_second_waits,
+    approvals_that_do_not_count,
+);
 
 /// The same for a StatefulSet: one batch, back, and all of it, each to the pod.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stateful_set_is_released_batch_by_batch_and_brought_back() {
-    let rig = Rig::new().await;
+async fn a_stateful_set_in_batches_and_back(at: Place) {
+    let rig = Rig::new(&at).await;
     rig.engine("one");
     let manifest = MANIFEST.replace("kind: Deployment", "kind: StatefulSet");
     let stateful = json!({"spec": {"manifests": [{"name": "a.yaml", "template": manifest}]}});
-    rig.api::<App>().patch("a", &PatchParams::default(), &Patch::Merge(&stateful)).await.unwrap();
+    at.api::<App>().patch("a", &PatchParams::default(), &Patch::Merge(&stateful)).await.unwrap();
     rig.baseline().await;
-    let set = async || rig.api::<StatefulSet>().get("a-prod").await.unwrap().spec.unwrap();
+    let set = async || at.api::<StatefulSet>().get("a-prod").await.unwrap().spec.unwrap();
     let partition = |s: StatefulSetSpec| s.update_strategy.unwrap().rolling_update.unwrap().partition;
     let new = async || {
-        let pods = rig.api::<Pod>().list(&ListParams::default()).await.unwrap().items;
+        let pods = at.api::<Pod>().list(&ListParams::default()).await.unwrap().items;
         let new = pods.iter().filter(|p| p.spec.as_ref().unwrap().containers[0].image.as_deref() == Some("a:v2"));
         let mut names: Vec<String> = new.map(ResourceExt::name_any).collect();
         names.sort();
@@ -99,37 +67,16 @@ async fn a_stateful_set_is_released_batch_by_batch_and_brought_back() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_abort_in_mid_batch_brings_everything_back() {
-    let rig = Rig::new().await;
-    rig.lanes().await;
-    rig.engine("one");
-    rig.baseline().await;
-    let name = rig.start("production", "a:v2").await;
-    rig.phase(&name, "gate", TaskPhase::Waiting).await;
-    rig.wish(&name, ReleaseWish::Decide { task: "gate".into(), attempt: 1, decision: Decision::Pass }).await;
-    rig.phase(&name, "go", TaskPhase::Waiting).await;
-    rig.wish(&name, ReleaseWish::Allow { task: "go".into(), batch: 1 }).await;
-    rig.phase(&name, "deploy-prod", TaskPhase::Waiting).await;
-    rig.wish(&name, ReleaseWish::Abort).await;
-    rig.ends(&name, ReleasePhase::Aborted).await;
-    assert_eq!((rig.pods("a-prod", "a:v1").await, rig.pods("a-prod", "a:v2").await), (4, 0));
-    assert!(rig.api::<Deployment>().get_opt("a-gray").await.unwrap().is_none() && !rig.routed().await);
-    assert_eq!(rig.environment("gray").await.state, EnvironmentState::Cleaned);
-    assert_eq!(rig.environment("prod").await.images["backend"], "a:v1");
-}
-
 /// An engine is stopped at each wait of the story, without giving anything up, and another one goes on.
-#[tokio::test(flavor = "multi_thread")]
-async fn another_engine_goes_on_where_one_ended_and_two_never_act_at_once() {
-    let rig = Rig::new().await;
+async fn engines_follow_each_other(at: Place) {
+    let rig = Rig::new(&at).await;
     rig.lanes().await;
     let first = rig.engine("one");
     rig.baseline().await;
     let second = rig.engine("two");
     let name = rig.start("production", "a:v2").await;
     rig.phase(&name, "gate", TaskPhase::Waiting).await;
-    let holder = || async { rig.api::<Lease>().get(ENGINE_LEASE).await.unwrap().spec.unwrap().holder_identity };
+    let holder = || async { at.api::<Lease>().get(ENGINE_LEASE).await.unwrap().spec.unwrap().holder_identity };
     assert_eq!(holder().await.as_deref(), Some("one"));
     first.cancel();
     rig.wish(&name, ReleaseWish::Decide { task: "gate".into(), attempt: 1, decision: Decision::Pass }).await;
@@ -142,24 +89,19 @@ async fn another_engine_goes_on_where_one_ended_and_two_never_act_at_once() {
     rig.engine("three");
     rig.ends(&name, ReleasePhase::Succeeded).await;
     assert_eq!((rig.pods("a-prod", "a:v2").await, rig.pods("a-prod", "a:v1").await), (4, 0));
-    let revisions = rig.api::<ReplicaSet>().list(&ListParams::default().labels("app=a-prod")).await.unwrap();
+    let revisions = at.api::<ReplicaSet>().list(&ListParams::default().labels("app=a-prod")).await.unwrap();
     assert_eq!(revisions.items.len(), 2, "nothing was rolled twice");
 }
 
 /// What runs already, made by other hands and without our labels, is rolled batch by batch like anything else.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_deployment_that_was_there_before_graylane_is_not_rolled_at_once() {
-    let rig = Rig::new().await;
-    rig.make::<Deployment>(json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a-prod"},
+async fn what_was_there_before_is_not_rolled_at_once(at: Place) {
+    let rig = Rig::new(&at).await;
+    at.create::<Deployment>(json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a-prod"},
         "spec": {"replicas": 4, "selector": {"matchLabels": {"app": "a-prod"}}, "template": {"metadata": {"labels": {"app": "a-prod"}},
             "spec": {"containers": [{"name": "c", "image": "a:v0"}]}}}}))
         .await;
-    let serves = async {
-        while rig.api::<Deployment>().get("a-prod").await.unwrap().status.and_then(|s| s.ready_replicas) != Some(4) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), serves).await.unwrap();
+    let ready = async || at.api::<Deployment>().get("a-prod").await.unwrap().status.and_then(|s| s.ready_replicas);
+    eventually("it serves", async || (ready().await == Some(4)).then_some(())).await;
     rig.engine("one");
     let name = rig.start("baseline", "a:v1").await;
     rig.phase(&name, "deploy", TaskPhase::Waiting).await;
@@ -169,15 +111,14 @@ async fn a_deployment_that_was_there_before_graylane_is_not_rolled_at_once() {
     assert_eq!(rig.pods("a-prod", "a:v0").await, 4);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_is_told_at_its_task_and_a_foreign_hand_is_named() {
-    let rig = Rig::new().await;
+async fn what_is_wrong_is_told_at_its_task(at: Place) {
+    let rig = Rig::new(&at).await;
     rig.engine("one");
     rig.baseline().await;
     // A template that asks for what is not there: all errors, with their places.
     let broken = json!({"spec": {"manifests": [{"name": "a.yaml", "template": "kind: {{ .Values.nope }}\nx: {{ .Values.nada }}"}]}});
-    let whole = json!({"spec": {"manifests": app()["spec"]["manifests"]}});
-    let apps = rig.api::<App>();
+    let whole = json!({"spec": {"manifests": app(&at.namespace)["spec"]["manifests"]}});
+    let apps = at.api::<App>();
     apps.patch("a", &PatchParams::default(), &Patch::Merge(&broken)).await.unwrap();
     let name = rig.start("baseline", "a:v2").await;
     let failed = rig.phase(&name, "deploy", TaskPhase::Failed).await;
@@ -192,7 +133,7 @@ async fn what_is_wrong_is_told_at_its_task_and_a_foreign_hand_is_named() {
     // Somebody sets an image while the latch holds: the next batch would roll what nobody approved.
     let foreign = json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "a:evil"}]}}}});
     let by = PatchParams { field_manager: Some("kubectl-set".into()), ..PatchParams::default() };
-    rig.api::<Deployment>().patch("a-prod", &by, &Patch::Merge(&foreign)).await.unwrap();
+    at.api::<Deployment>().patch("a-prod", &by, &Patch::Merge(&foreign)).await.unwrap();
     rig.wish(&name, ReleaseWish::Allow { task: "deploy".into(), batch: 2 }).await;
     let failed = rig.phase(&name, "deploy", TaskPhase::Failed).await;
     let why = failed.status.unwrap().tasks[0].message.clone().unwrap();
@@ -203,26 +144,26 @@ async fn what_is_wrong_is_told_at_its_task_and_a_foreign_hand_is_named() {
     assert_eq!(rig.pods("a-prod", "a:v2").await, 4);
     // A stage that is not there, made past the command line's own check.
     let spec = ReleaseSpec { app: "a".into(), stage: "nope".into(), ..ReleaseSpec::default() };
-    let made = rig.api::<Release>().create(&PostParams::default(), &Release::new("odd", spec)).await.unwrap();
+    let made = at.api::<Release>().create(&PostParams::default(), &Release::new("odd", spec)).await.unwrap();
     let odd = rig.ends(&made.name_any(), ReleasePhase::Failed).await;
     assert!(odd.status.unwrap().message.unwrap().contains("it has baseline, production"));
 }
 
 /// What another manager has is told with its name, and taken only by the attempt for which somebody asked.
-#[tokio::test(flavor = "multi_thread")]
-async fn fields_of_another_manager_are_taken_only_when_asked() {
-    let rig = Rig::new().await;
+async fn fields_are_taken_over_only_when_asked(at: Place) {
+    let rig = Rig::new(&at).await;
     rig.engine("one");
     let theirs = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a-prod"}, "data": {"env": "x"}});
-    let maps = rig.api::<ConfigMap>();
+    let maps = at.api::<ConfigMap>();
     maps.patch("a-prod", &PatchParams::apply("gitops"), &Patch::Apply(&theirs)).await.unwrap();
     let name = rig.start("baseline", "a:v1").await;
     let is_theirs = async || maps.get("a-prod").await.unwrap().data.unwrap()["env"] == "x";
+    let named = format!("ConfigMap {}/a-prod", at.namespace);
     for (attempt, force) in [(1, false), (2, true)] {
         let fails = |r: &Release| {
             r.status.as_ref().and_then(|s| s.tasks.first()).is_some_and(|t| {
                 let why = t.message.as_deref().unwrap_or_default();
-                let told = ["ConfigMap demo/a-prod", "\"gitops\"", ".data.env", "--force-conflicts"];
+                let told = [&*named, "\"gitops\"", ".data.env", "--force-conflicts"];
                 t.attempt == attempt && t.phase == TaskPhase::Failed && told.iter().all(|w| why.contains(w))
             })
         };
@@ -235,16 +176,15 @@ async fn fields_of_another_manager_are_taken_only_when_asked() {
 }
 
 /// Two releases begun in one instant: exactly one takes the environment.
-#[tokio::test(flavor = "multi_thread")]
-async fn of_two_releases_of_an_app_the_second_waits() {
-    let rig = Rig::new().await;
+async fn of_two_releases_the_second_waits(at: Place) {
+    let rig = Rig::new(&at).await;
     let engine = rig.engine("one");
     rig.baseline().await;
     engine.cancel();
     for name in ["x-1", "x-2"] {
         let images = [("backend".to_owned(), format!("a:{name}"))].into();
         let spec = ReleaseSpec { app: "a".into(), stage: "baseline".into(), images, ..ReleaseSpec::default() };
-        rig.api::<Release>().create(&PostParams::default(), &Release::new(name, spec)).await.unwrap();
+        at.api::<Release>().create(&PostParams::default(), &Release::new(name, spec)).await.unwrap();
     }
     rig.engine("two");
     rig.phase("x-1", "deploy", TaskPhase::Waiting).await;
@@ -257,9 +197,8 @@ async fn of_two_releases_of_an_app_the_second_waits() {
     assert_eq!((rig.pods("a-prod", "a:x-2").await, rig.pods("a-prod", "a:v1").await), (1, 3));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_approval_of_other_images_or_of_a_namesake_does_not_count() {
-    let rig = Rig::new().await;
+async fn approvals_that_do_not_count(at: Place) {
+    let rig = Rig::new(&at).await;
     rig.engine("one");
     rig.baseline().await;
     let name = rig.start("production", "a:v2").await;
@@ -279,7 +218,7 @@ async fn an_approval_of_other_images_or_of_a_namesake_does_not_count() {
         Approval::new(&format!("by-{by}"), spec)
     };
     let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
-    let api = rig.api::<Approval>();
+    let api = at.api::<Approval>();
     api.create(&params, &approve(Some("another".into()), "a:v2", "ann")).await.unwrap();
     api.create(&params, &approve(release.uid(), "a:v3", "bob")).await.unwrap();
     let told = rig.until(&name, "told", |r| {
