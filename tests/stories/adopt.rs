@@ -1,16 +1,12 @@
 //! An application that runs already becomes an App, gets a gray version, and is released: what ran goes on until the
 //! release rolls it.
 
-use std::{
-    collections::BTreeSet,
-    path::Path,
-    process::{Output, Stdio},
-    time::Duration,
-};
+use std::{collections::BTreeSet, path::Path, process::Stdio};
+
+use crate::support::program;
 
 use graylane::{
     api::{App, label},
-    cluster::connect::{Source, connect},
     pocket::images::{Images, Manifest},
 };
 use k8s_openapi::api::{
@@ -22,17 +18,11 @@ use kube::{
     api::{DeleteParams, ListParams, PostParams},
 };
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
-};
-
-const LIMIT: Duration = Duration::from_secs(120);
+use tokio::process::{Child, Command};
 
 fn command(state: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_graylane"));
-    command.arg("--state").arg(state).args(["-n", "default"]).env("GRAYLANE_USER", "ann");
-    command.env("XDG_CONFIG_HOME", state).env_remove("KUBECONFIG").stdin(Stdio::null()).kill_on_drop(true);
+    let mut command = program::command(state, "ann");
+    command.args(["-n", "default"]);
     command
 }
 
@@ -46,14 +36,9 @@ struct Rig {
 
 impl Rig {
     async fn start() -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir().unwrap();
-        let mut pocket = command(dir.path()).args(["pocket", "serve"]).stdout(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(pocket.stdout.take().unwrap()).lines();
-        let ready = async { while lines.next_line().await.unwrap().expect("it goes on") != "ready" {} };
-        tokio::time::timeout(LIMIT, ready).await.expect("ready in time");
+        let (pocket, client) = program::serving(command(dir.path()).args(["pocket", "serve"]), dir.path()).await;
         let engine = command(dir.path()).arg("engine").stderr(Stdio::null()).spawn().unwrap();
-        let client = connect(&Source::State(dir.path().into()), None).await.unwrap().client;
         Self { dir, client, _pocket: pocket, _engine: engine }
     }
 
@@ -65,19 +50,12 @@ impl Rig {
         Api::namespaced(self.client.clone(), "default")
     }
 
-    async fn run(&self, args: &[&str]) -> Output {
-        let run = command(self.dir.path()).args(args).output();
-        tokio::time::timeout(LIMIT, run).await.unwrap_or_else(|_| panic!("{args:?} hangs")).unwrap()
-    }
-
     async fn ok(&self, args: &[&str]) -> String {
-        let output = self.run(args).await;
-        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
+        program::ok(command(self.dir.path()), args).await
     }
 
     async fn refused(&self, code: i32, args: &[&str]) -> String {
-        let output = self.run(args).await;
+        let output = program::run(command(self.dir.path()), args).await;
         assert_eq!(output.status.code(), Some(code), "{args:?}: {}", String::from_utf8_lossy(&output.stdout));
         String::from_utf8(output.stderr).unwrap()
     }
@@ -87,16 +65,7 @@ impl Rig {
     }
 
     async fn until(&self, what: &str, selector: &str, fact: impl Fn(&[Pod]) -> bool) -> Vec<Pod> {
-        let wait = async {
-            loop {
-                let pods = self.pods(selector).await;
-                if fact(&pods) {
-                    return pods;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("never {what}"))
+        program::until(what, async || Some(self.pods(selector).await).filter(|pods| fact(pods))).await
     }
 }
 

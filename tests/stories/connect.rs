@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use crate::support::pty::Pty;
+use crate::support::{program, pty::Pty};
 use authority::Authority;
 use door::{Door, Play};
 use graylane::{
@@ -31,7 +31,6 @@ use kube::{
     api::{DeleteParams, PostParams},
 };
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -334,16 +333,7 @@ async fn a_client_certificate_that_has_expired_is_told_and_its_successor_is_read
 async fn a_pocket_that_ends_and_comes_again_is_found_again() {
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join("state");
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let serve = async || {
-        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_graylane"));
-        command.arg("--state").arg(&state).args(["pocket", "serve"]).env("XDG_CONFIG_HOME", dir.path());
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let line = tokio::time::timeout(LIMIT, lines.next_line()).await.expect("in time").unwrap();
-        assert_eq!(line.as_deref(), Some("ready"));
-        child
-    };
+    let serve = async || program::serving(program::command(&state, "ann").args(["pocket", "serve"]), &state).await.0;
     let mut first = serve().await;
     let mut view = View::at(&Source::State(state.clone()));
     view.until("live", |w| w.link == Link::Live || w.link.stale().is_some_and(|(_, t, _)| t == Trouble::Missing)).await;

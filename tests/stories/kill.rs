@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crate::support::demo::Demo;
+use crate::support::{demo::Demo, program::until};
 use graylane::{
     api::{BatchPhase, Release, ReleasePhase, ReleaseStatus, TaskPhase, label},
     cluster::connect::{Source, connect},
@@ -21,21 +21,7 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 
 const A: &str = "spring-cloud-a";
-const LIMIT: Duration = Duration::from_secs(120);
 const TASKS: [&str; 7] = ["build", "approve", "deploy-gray", "verify", "proceed", "deploy-prod", "clean-gray"];
-
-/// Looks as fast as it can, so that the instant is not missed.
-async fn until<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
-    let wait = async {
-        loop {
-            if let Some(found) = look().await {
-                return found;
-            }
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    tokio::time::timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("never: {what}"))
-}
 
 async fn status(demo: &Demo, name: &str) -> ReleaseStatus {
     let api: Api<Release> = Api::namespaced(demo.client.clone(), "demo");

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use crate::support::program;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     process::{Child, Command},
@@ -51,20 +52,7 @@ impl Kubectl {
     async fn new() -> Kubectl {
         let dir = tempfile::tempdir().unwrap();
         let state = dir.path().join("state");
-        let mut pocket = Command::new(env!("CARGO_BIN_EXE_graylane"))
-            .arg("--state")
-            .arg(&state)
-            .args(["pocket", "serve"])
-            .env("XDG_CONFIG_HOME", dir.path())
-            .env_remove("KUBECONFIG")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(pocket.stdout.take().unwrap()).lines();
-        let ready = async { while lines.next_line().await.unwrap().expect("it goes on") != "ready" {} };
-        tokio::time::timeout(LIMIT, ready).await.expect("ready in time");
+        let (pocket, _) = program::serving(program::command(&state, "ann").args(["pocket", "serve"]), &state).await;
         Kubectl { dir, state, _pocket: Some(pocket) }
     }
 
@@ -105,10 +93,9 @@ impl Kubectl {
         let script = format!("trap 'exit 0' TERM; n=0; while :; do n=$((n+1)); echo {tag} $n; sleep 0.1; done");
         let manifest = serde_json::json!({"entrypoint": ["sh", "-c", script]});
         std::fs::write(folder.join("image.yaml"), manifest.to_string()).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_graylane"));
-        command.arg("--state").arg(&self.state).args(["pocket", "build"]);
-        let done = command.arg(&folder).args(["-t", &format!("tick:{tag}")]).stdin(Stdio::null()).output().await;
-        assert!(done.unwrap().status.success());
+        let image = format!("tick:{tag}");
+        program::ok(program::command(&self.state, "ann"), &["pocket", "build", folder.to_str().unwrap(), "-t", &image])
+            .await;
     }
 
     async fn ok(&self, args: &[&str]) -> String {

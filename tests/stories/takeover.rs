@@ -7,17 +7,13 @@ use std::{
     path::Path,
     process::Stdio,
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
+use crate::support::program::{self, until};
 use futures::StreamExt;
 use graylane::{
     api::{App, BatchPhase, Release, ReleasePhase, ReleaseStatus, TaskPhase},
-    cluster::{
-        connect::{Source, connect},
-        install,
-        watch::ENGINE_LEASE,
-    },
+    cluster::{install, watch::ENGINE_LEASE},
     pocket::images::{Images, Manifest},
 };
 use k8s_openapi::api::{
@@ -32,12 +28,7 @@ use kube::{
     runtime::{WatchStreamExt, watcher},
 };
 use serde_json::json;
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
-};
-
-const LIMIT: Duration = Duration::from_secs(120);
+use tokio::process::{Child, Command};
 
 const MANIFEST: &str = "apiVersion: apps/v1
 kind: Deployment
@@ -59,22 +50,9 @@ spec: {template: {spec: {restartPolicy: Never, containers: [{name: c, image: 'bu
 ";
 
 fn command(state: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_graylane"));
-    command.arg("--state").arg(state).args(["-n", "default"]).env("GRAYLANE_USER", "ann");
-    command.env("XDG_CONFIG_HOME", state).env_remove("KUBECONFIG").stdin(Stdio::null()).kill_on_drop(true);
+    let mut command = program::command(state, "ann");
+    command.args(["-n", "default"]);
     command
-}
-
-async fn until<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
-    let wait = async {
-        loop {
-            if let Some(found) = look().await {
-                return found;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("never: {what}"))
 }
 
 /// All pods that ever were: uid to app and image.
@@ -94,13 +72,8 @@ fn image(pod: &Pod) -> &str {
 
 impl Rig {
     async fn start() -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir().unwrap();
-        let mut pocket = command(dir.path()).args(["pocket", "serve"]).stdout(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(pocket.stdout.take().unwrap()).lines();
-        let ready = async { while lines.next_line().await.unwrap().expect("it goes on") != "ready" {} };
-        tokio::time::timeout(LIMIT, ready).await.expect("ready in time");
-        let client = connect(&Source::State(dir.path().into()), None).await.unwrap().client;
+        let (pocket, client) = program::serving(command(dir.path()).args(["pocket", "serve"]), dir.path()).await;
         install::definitions(&client).await.unwrap();
         let seen = Seen::default();
         let (pods, all) = (Api::<Pod>::namespaced(client.clone(), "default"), seen.clone());
@@ -174,10 +147,7 @@ impl Rig {
     }
 
     async fn ok(&self, args: &[&str]) -> String {
-        let run = command(self.dir.path()).args(args).output();
-        let output = tokio::time::timeout(LIMIT, run).await.unwrap_or_else(|_| panic!("{args:?} hangs")).unwrap();
-        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+        program::ok(command(self.dir.path()), args).await.trim().to_owned()
     }
 
     async fn release(&self, name: &str, what: &str, fact: impl Fn(&ReleaseStatus) -> bool) -> ReleaseStatus {

@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, process::Output, sync::Arc};
 
+use crate::support::program;
+
 use graylane::{
     api::Release,
     cluster::{connect::kubeconfig_of, install},
@@ -60,10 +62,7 @@ impl Fixture {
     }
 
     async fn run_as(&self, by: &str, args: &[&str]) -> Output {
-        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_graylane"));
-        command.arg("--state").arg(self.dir.path()).args(args);
-        command.env("XDG_CONFIG_HOME", self.dir.path()).env("GRAYLANE_USER", by).env_remove("KUBECONFIG");
-        command.output().await.expect("the program starts")
+        program::run(program::command(self.dir.path(), by), args).await
     }
 
     async fn ok(&self, args: &[&str]) -> String {

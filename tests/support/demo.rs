@@ -1,31 +1,20 @@
 //! `graylane demo --headless` in a fresh state folder, and its command line.
 
-use std::{
-    collections::BTreeSet,
-    path::Path,
-    process::{Output, Stdio},
-    time::Duration,
-};
+use std::{collections::BTreeSet, path::Path, process::Output, time::Duration};
 
-use graylane::{
-    api::{App, label},
-    cluster::connect::{Source, connect},
-};
+use graylane::api::{App, label};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client, ResourceExt,
     api::{ListParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
+use tokio::process::{Child, Command};
+
+use super::{
+    processes,
+    program::{self, LIMIT},
 };
-
-use super::processes;
-
-/// Nothing in the story takes this long, also on a slow machine under load.
-const LIMIT: Duration = Duration::from_secs(240);
 
 pub struct Demo {
     dir: tempfile::TempDir,
@@ -41,7 +30,6 @@ impl Demo {
 
     /// The same, in a state folder in which something is already.
     pub async fn start_in(dir: tempfile::TempDir) -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let (child, client) = spawn(dir.path()).await;
         Self { dir, child, client }
     }
@@ -71,8 +59,7 @@ impl Demo {
     }
 
     pub async fn run(&self, args: &[&str]) -> Output {
-        let run = command(self.dir.path()).args(args).output();
-        tokio::time::timeout(LIMIT, run).await.unwrap_or_else(|_| panic!("{args:?} hangs")).unwrap()
+        program::run(command(self.dir.path()), args).await
     }
 
     pub async fn ok(&self, args: &[&str]) -> String {
@@ -164,23 +151,9 @@ impl Demo {
 
 /// Starts it and waits until production serves.
 async fn spawn(state: &Path) -> (Child, Client) {
-    let mut child = command(state).args(["demo", "--headless"]).stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let ready = async {
-        while let Some(line) = lines.next_line().await.unwrap() {
-            if line == "ready" {
-                return true;
-            }
-        }
-        false
-    };
-    assert!(tokio::time::timeout(LIMIT, ready).await.expect("ready in time"), "the demo ended before it was ready");
-    (child, connect(&Source::State(state.into()), None).await.unwrap().client)
+    program::serving(command(state).args(["demo", "--headless"]), state).await
 }
 
 pub fn command(state: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_graylane"));
-    command.arg("--state").arg(state).env("GRAYLANE_USER", "captain").env("XDG_CONFIG_HOME", state);
-    command.env_remove("KUBECONFIG").stdin(Stdio::null()).kill_on_drop(true);
-    command
+    program::command(state, "captain")
 }

@@ -4,5 +4,6 @@ pub mod demo;
 pub mod load;
 pub mod ports;
 pub mod processes;
+pub mod program;
 pub mod pty;
 pub mod rollout;
