@@ -94,9 +94,14 @@ fn unlatched(seen: &StatefulSeen, goal: &Goal<StatefulSet>) -> Move {
     if !foreign::is_template(live, goal.manifest) {
         return goal.changed_since(&live.metadata).unwrap_or_else(|| begin(seen, goal));
     }
-    if !goal.hold && super::foreign::applied(&live.metadata) != super::foreign::applied(&goal.manifest.metadata) {
+    if super::foreign::applied(&live.metadata) != super::foreign::applied(&goal.manifest.metadata) {
+        let (own, after) = (Own::of(live), Own::of(live).overlaid(goal.manifest));
+        if after.partition() < own.partition() && Table::of(seen, after.partition()).is_open() {
+            // The user's partition has held old pods back: they are let go batch by batch, as those of another template.
+            return begin(seen, goal);
+        }
         // Nothing to roll; other fields may differ.
-        if let Some(patch) = patch::adjust(live, goal.manifest) {
+        if let Some(patch) = patch::adjust(live, goal.manifest).filter(|_| !goal.hold) {
             return Move::Patch(patch, "the rest of the manifest");
         }
     }
@@ -128,7 +133,11 @@ fn begin(seen: &StatefulSeen, goal: &Goal<StatefulSet>) -> Move {
         return Move::Wait(seen.waiting(seen.replicas(), 0, goal.now).0, None);
     }
     let replicas = seen.replicas();
-    let written = Written { partition: wanted(&after, goal, replicas), replicas };
+    let mut written = Written { partition: wanted(&after, goal, replicas), replicas };
+    if foreign::is_template(live, goal.manifest) {
+        // What is new already stays so.
+        written.partition = written.partition.min(own.partition());
+    }
     patched(patch::begin(live, goal, written), "the new version, down to the first batch's partition")
 }
 

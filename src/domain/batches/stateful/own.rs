@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::super::latch::count;
 
@@ -38,13 +38,21 @@ impl Own {
         }
     }
 
-    /// As a manifest wants them; what it does not name stays.
+    /// As a manifest wants them; what it does not name stays, each field of the strategy for itself: a partition
+    /// that only the StatefulSet has is its user's own.
     pub fn overlaid(&self, manifest: &StatefulSet) -> Self {
         let other = Self::of(manifest);
-        Self {
-            min_ready_seconds: other.min_ready_seconds.or(self.min_ready_seconds),
-            update_strategy: other.update_strategy.or_else(|| self.update_strategy.clone()),
-        }
+        let update_strategy = match (&self.update_strategy, other.update_strategy) {
+            (Some(live), Some(named)) if named["type"] != "OnDelete" => {
+                let mut merged = json!({"type": "RollingUpdate"});
+                for rolling in [live, &named].map(|s| &s["rollingUpdate"]).into_iter().filter(|r| r.is_object()) {
+                    json_patch::merge(&mut merged, &json!({"rollingUpdate": rolling}));
+                }
+                Some(merged)
+            }
+            (live, named) => named.or_else(|| live.clone()),
+        };
+        Self { min_ready_seconds: other.min_ready_seconds.or(self.min_ready_seconds), update_strategy }
     }
 
     /// Seconds a pod must be Ready before it counts.

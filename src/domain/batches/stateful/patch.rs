@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{
     super::{
         goal::Goal,
-        latch::{Latch, Mode, Previous},
+        latch::{By, Latch, Mode, Previous},
         patch::{Edit, asked},
         template,
     },
@@ -79,6 +79,20 @@ pub(super) fn finalize(live: &StatefulSet, latch: &Latch<Written, Own>) -> Optio
 /// Back: the old template *and* the user's settings, in one patch.
 pub(super) fn revert(live: &StatefulSet, before: &Previous<Own>) -> Option<Value> {
     Edit::of(live).stateful_own(&before.own).reverted(before).patch()
+}
+
+/// Back, where pods below the user's own partition are new: the controller is let down to them first. What was
+/// replaced stays told, so that [`revert`] can end it.
+pub(super) fn revert_down_to(
+    live: &StatefulSet,
+    before: &Previous<Own>,
+    release_uid: &str,
+    partition: u32,
+) -> Option<Value> {
+    let own = Own { update_strategy: Some(before.own.stopping_at(partition)), ..before.own.clone() };
+    let by = before.by.clone().unwrap_or_else(|| By { release_uid: release_uid.into(), ..By::default() });
+    let told = Previous { by: Some(by), ..before.clone() };
+    Edit::of(live).stateful_own(&own).reverted(before).ended(&told).patch()
 }
 
 /// The manifest's words besides the template, where nothing is to be rolled.

@@ -21,6 +21,7 @@ pub(crate) struct SimPod {
 }
 
 /// One StatefulSet and all that its controller makes of it.
+#[derive(Clone)]
 pub(crate) struct Sim {
     pub(crate) live: Value,
     pub(crate) pods: Vec<SimPod>,

@@ -43,7 +43,12 @@ impl Run {
     }
 
     fn with(replicas: usize, plan: &[Amount], more: &Value) -> Self {
-        let mut sim = Sim::create(&manifest(replicas, "v1", more), "s", 1_000_000);
+        Self::of(replicas, plan, more, more)
+    }
+
+    /// From what is live to what the manifest says.
+    fn of(replicas: usize, plan: &[Amount], live: &Value, more: &Value) -> Self {
+        let mut sim = Sim::create(&manifest(replicas, "v1", live), "s", 1_000_000);
         sim.settle();
         assert_eq!(sim.of("v1").1 as usize, replicas);
         let wanted = manifest(replicas, "v2", more);
@@ -190,6 +195,73 @@ fn the_users_own_partition_is_never_passed_and_all_is_what_it_leaves() {
     let mut run = Run::new(3, &["1"], own);
     assert_eq!(run.run(), Move::Done);
     assert_eq!((run.places().as_str(), run.sim.partition()), ("ooo", 9));
+}
+
+#[test]
+fn a_manifest_that_names_no_partition_leaves_the_users_own() {
+    let own = json!({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 3}}});
+    for named in [json!({}), json!({"updateStrategy": {}}), json!({"updateStrategy": {"type": "RollingUpdate"}})] {
+        let mut run = Run::of(5, &amounts(&["100%"]), &own, &named);
+        assert_eq!(run.run(), Move::Done);
+        assert_eq!((run.places().as_str(), &run.sim.live["spec"]["updateStrategy"]), ("ooonn", &own["updateStrategy"]));
+    }
+    // What cannot stop anywhere keeps none.
+    let on_delete = typed(&manifest(5, "v2", &json!({"updateStrategy": {"type": "OnDelete"}})));
+    let strategy = Own::of(&typed(&manifest(5, "v1", &own))).overlaid(&on_delete).update_strategy;
+    assert_eq!(strategy, Some(json!({"type": "OnDelete"})));
+}
+
+#[test]
+fn old_pods_that_a_partition_held_back_go_batch_by_batch_too() {
+    let strategy = |partition: usize| json!({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": partition}}});
+    let run = || {
+        let mut run = Run::of(6, &amounts(&["1", "4", "100%"]), &strategy(3), &strategy(0));
+        run.sim.patch(&json!({"spec": {"template": run.wanted["spec"]["template"]}})).unwrap();
+        run.sim.settle();
+        assert_eq!(run.places(), "ooonnn");
+        run
+    };
+    let mut forwards = run();
+    for (upto, want, partition) in [(1, "ooonnn", 3), (2, "oonnnn", 2)] {
+        forwards.upto = upto;
+        assert_eq!(forwards.run(), Move::Held);
+        assert_eq!((forwards.places().as_str(), forwards.sim.partition()), (want, partition));
+    }
+    forwards.upto = 3;
+    assert_eq!((forwards.run(), forwards.places().as_str()), (Move::Done, "nnnnnn"));
+    assert_eq!(forwards.sim.live["spec"]["updateStrategy"], strategy(0)["updateStrategy"]);
+    // Nothing is let go before it is allowed, and an abort lets no more go.
+    let mut back = run();
+    (back.hold, back.upto) = (true, 0);
+    assert_eq!((back.run(), back.sim.partition()), (Move::Held, 3));
+    back.hold = false;
+    assert_eq!((back.run(), back.sim.partition()), (Move::Held, 3));
+    back.upto = 2;
+    assert_eq!((back.run(), back.places().as_str()), (Move::Held, "oonnnn"));
+    assert_eq!((back.undo(), back.sim.partition(), back.places().as_str()), ((1, 0), 3, "oonnnn"));
+}
+
+#[test]
+fn pods_below_the_users_own_partition_come_back_before_it_does() {
+    let strategy = |partition: usize| json!({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": partition}}});
+    for (upto, places, ends) in [(1, "oooonn", Move::Held), (2, "onnnnn", Move::Held), (3, "nnnnnn", Move::Done)] {
+        let mut run = Run::of(6, &amounts(&["2", "5", "100%"]), &strategy(4), &strategy(0));
+        for upto in 1..=upto {
+            run.upto = upto;
+            run.run();
+        }
+        assert_eq!((run.look(), run.places().as_str()), (ends, places));
+        if let Some((_, abort)) = rescue(&run.sim.seen().live).unwrap() {
+            let sim = run.sim.clone();
+            run.sim.patch(&abort).unwrap();
+            run.sim.settle();
+            assert_eq!(run.places(), "oooooo");
+            run.sim = sim;
+        }
+        assert_eq!(run.undo(), (if upto == 1 { 1 } else { 2 }, 0));
+        assert_eq!((run.places().as_str(), run.sim.partition()), ("oooooo", 4));
+        assert_eq!(run.sim.live["metadata"]["annotations"], json!({label::APPLIED: "v1"}));
+    }
 }
 
 #[test]
@@ -369,6 +441,17 @@ fn plan() -> impl Strategy<Value = Vec<Amount>> {
     prop::collection::vec(prop_oneof![(0_u32..9).prop_map(Amount::Count), (0_u8..=100).prop_map(Amount::Percent)], 0..5)
 }
 
+/// What a manifest may say of the strategy, and the partition that it names.
+fn named() -> impl Strategy<Value = (Value, Option<usize>)> {
+    let of = |p: usize| (json!({"type": "RollingUpdate", "rollingUpdate": {"partition": p}}), Some(p));
+    prop_oneof![
+        Just((Value::Null, None)),
+        Just((json!({"type": "RollingUpdate"}), None)),
+        Just((json!({"rollingUpdate": {"maxUnavailable": 1}}), None)),
+        (0_usize..6).prop_map(of),
+    ]
+}
+
 fn policy() -> impl Strategy<Value = &'static str> {
     prop_oneof![Just("OrderedReady"), Just("Parallel")]
 }
@@ -381,14 +464,17 @@ proptest! {
     /// user's own settings.
     #[test]
     fn exact_in_any_interleaving(
-        replicas in 1_usize..9, plan in plan(), policy in policy(), partition in 0_usize..4,
+        replicas in 1_usize..9, plan in plan(), policy in policy(), partition in 0_usize..4, named in named(),
         min_ready in prop_oneof![Just(0), 1_i64..20], events in prop::collection::vec(event(), 0..120),
         abort in any::<bool>(), crashes in any::<bool>(),
     ) {
         let strategy = json!({"type": "RollingUpdate", "rollingUpdate": {"partition": partition}});
         let more = json!({"podManagementPolicy": policy, "updateStrategy": strategy, "minReadySeconds": min_ready});
-        let mut run = Run::with(replicas, &plan, &more);
-        let size = replicas.saturating_sub(partition) as u32;
+        let mut wanted = more.clone();
+        wanted["updateStrategy"] = named.0.clone();
+        let mut run = Run::of(replicas, &plan, &more, &wanted);
+        let kept = named.1.unwrap_or(partition);
+        let size = replicas.saturating_sub(kept) as u32;
         let all = targets(&run.batches, size);
         if crashes && abort { run.sim.broken.push("v2".into()); }
         let mut lost = 0;
@@ -422,8 +508,10 @@ proptest! {
         run.hold = false;
         if abort {
             let (patches, _) = run.undo();
-            prop_assert!(patches <= 1);
+            let most = 1 + u32::from(kept < partition);
+            prop_assert!(patches <= most);
             prop_assert_eq!((run.sim.of("v1"), run.sim.of("v2").0), ((replicas as u32, replicas as u32), 0));
+            prop_assert_eq!(&run.sim.live["spec"]["updateStrategy"], &strategy);
         } else {
             for upto in run.upto..=all.len() {
                 run.upto = upto;
@@ -434,8 +522,13 @@ proptest! {
                 prop_assert!(run.places().starts_with(&old), "the highest first: {}", run.places());
                 prop_assert_eq!(end, if upto == all.len() { Move::Done } else { Move::Held });
             }
+            let mut merged = strategy;
+            merged["rollingUpdate"]["partition"] = json!(kept);
+            if named.0["rollingUpdate"]["maxUnavailable"] == 1 {
+                merged["rollingUpdate"]["maxUnavailable"] = json!(1);
+            }
+            prop_assert_eq!(&run.sim.live["spec"]["updateStrategy"], &merged);
         }
-        prop_assert_eq!(&run.sim.live["spec"]["updateStrategy"], &strategy);
         prop_assert_eq!(&run.sim.live["spec"]["minReadySeconds"], &json!(min_ready));
     }
 

@@ -6,25 +6,31 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
+use kube::ResourceExt;
 use serde_json::Value;
 
 use super::{
     super::{
         goal::settling,
         latch::{Latch, Previous},
+        template,
         undo::Undo,
     },
     own::{Own, Written},
     patch,
     table::Table,
 };
-use crate::domain::observe::{PodSeen, StatefulSeen};
+use crate::{
+    api::label,
+    domain::observe::{PodSeen, StatefulSeen},
+};
 
 /// One look on the way back of a release.
 pub fn undo(seen: &StatefulSeen, release_uid: &str, now: Timestamp) -> Undo {
     let live = &seen.live;
     let before = Previous::before::<Written>(&live.metadata, release_uid);
-    if let Some(patch) = before.and_then(|b| patch::revert(live, &b)) {
+    let (patch, last) = before.map_or((None, false), |before| back(seen, &before, release_uid));
+    if let Some(patch) = patch.clone().filter(|_| !last) {
         return Undo::Patch(patch);
     }
     if let Some(pod) = in_the_way(seen) {
@@ -33,10 +39,26 @@ pub fn undo(seen: &StatefulSeen, release_uid: &str, now: Timestamp) -> Undo {
             settling(pod, "is not ready and holds up the way back: it is deleted"),
         );
     }
-    match seen.settled(&Own::of(live), now) {
-        Ok(()) => Undo::Done,
-        Err((why, again)) => Undo::Wait(why, again),
+    match (seen.settled(&Own::of(live), now), patch) {
+        (Ok(()), Some(patch)) => Undo::Patch(patch),
+        (Ok(()), None) => Undo::Done,
+        (Err((why, again)), _) => Undo::Wait(why, again),
     }
+}
+
+/// The next patch of the way back, and whether it has time until all pods are back. One patch is the whole way, unless
+/// the rollout went below the user's own partition: its pods come back first, or nothing ever would bring them.
+fn back(seen: &StatefulSeen, before: &Previous<Own>, release_uid: &str) -> (Option<Value>, bool) {
+    let live = &seen.live;
+    let (at, kept) = (Own::of(live).partition(), before.own.partition());
+    let went_back = template::same(&template::of_stateful(live), &before.template);
+    let reached = Table::of(seen, 0).lowest_new().filter(|_| seen.observed());
+    let down_to = reached.map_or(at, |reached| reached.min(at));
+    if !went_back && down_to < kept {
+        return (patch::revert_down_to(live, before, release_uid, down_to), false);
+    }
+    let coming = went_back && at < kept && !live.annotations().contains_key(label::LATCH);
+    (patch::revert(live, before), coming)
 }
 
 /// Of a StatefulSet on its way back: the pod of the version that is not wanted, and why nothing moves before it is gone.
@@ -47,6 +69,14 @@ pub fn in_the_way(seen: &StatefulSeen) -> Option<&PodSeen> {
 
 /// For a StatefulSet found half-way: the one patch that finishes it, and the one that aborts it.
 pub fn rescue(live: &StatefulSet) -> Result<Option<(Value, Value)>, String> {
-    let Some(latch) = Latch::of(&live.metadata)? else { return Ok(None) };
-    Ok(patch::finalize(live, &latch).zip(patch::revert(live, &latch.before)))
+    let Some(latch) = Latch::<Written, Own>::of(&live.metadata)? else { return Ok(None) };
+    let at = Own::of(live).partition();
+    let went_back = template::same(&template::of_stateful(live), &latch.before.template);
+    // One patch cannot wait: the pods come back, and the user's own partition stands in what stays told.
+    let abort = if at < latch.before.own.partition() && !went_back {
+        patch::revert_down_to(live, &latch.before, &latch.release_uid, at)
+    } else {
+        patch::revert(live, &latch.before)
+    };
+    Ok(patch::finalize(live, &latch).zip(abort))
 }
