@@ -26,6 +26,7 @@ use crate::{
 
 /// `held`: somebody paused the release, or the task has failed: nothing goes on, but what stands open is closed.
 pub(super) fn look(run: &mut Run, index: usize, held: bool) -> Flow {
+    let before = run.steps.len();
     let looked = Deploy::new(run, index).and_then(|deploy| match deploy {
         Some(deploy) => deploy.look(run, held),
         None => Ok(Flow::Stay),
@@ -34,6 +35,8 @@ pub(super) fn look(run: &mut Run, index: usize, held: bool) -> Flow {
         Ok(flow) => flow,
         Err(_) if held => Flow::Stay,
         Err(why) => {
+            // Nothing is made of a look that fails: what it would make stands in no inventory.
+            run.steps.truncate(before);
             failed(run, index, &why);
             Flow::Stay
         }

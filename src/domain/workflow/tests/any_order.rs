@@ -111,6 +111,7 @@ fn invariants(c: &Cluster) {
     if c.routes.backends.contains(&name(GRAY)) {
         assert!(c.sims.contains_key(&name(GRAY)), "routed to nothing");
     }
+    assert!(c.unnoted().is_empty(), "in no inventory: {:?}", c.unnoted());
     assert!(c.status().history.len() <= 200);
 }
 

@@ -294,6 +294,16 @@ impl Cluster {
         self.app.status.as_ref().unwrap().environments.get(name).cloned().unwrap_or_default()
     }
 
+    /// What was made for an environment and stands in no inventory: nobody would ever clean it up.
+    pub fn unnoted(&self) -> Vec<&InventoryItem> {
+        let noted = |item: &InventoryItem, environment: &str| {
+            self.environment(environment).inventory.iter().any(|i| i.kind == item.kind && i.name == item.name)
+        };
+        let ours = |seen: &ObjectSeen| seen.owner.as_ref().map(|(_, environment)| environment.clone());
+        let all = self.objects.iter().filter(|(item, seen)| ours(seen).is_some_and(|e| !noted(item, &e)));
+        all.map(|(item, _)| item).collect()
+    }
+
     /// New and old pods in production.
     pub fn prod(&self) -> (u32, u32) {
         let sim = &self.sims[&name(PROD)];

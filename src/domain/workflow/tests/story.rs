@@ -87,6 +87,29 @@ fn approval_gray_lane_proceed_batches_and_clean_up() {
 }
 
 #[test]
+fn a_first_look_that_fails_makes_nothing_that_stands_in_no_inventory() {
+    let mut c = Cluster::new(production());
+    let foreign = serde_json::json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": GRAY, "namespace": "demo"},
+        "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "x"}}, "template": {"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "c", "image": "x"}]}}}});
+    c.objects.insert(key(&foreign), ObjectSeen { uid: "foreign".into(), ..ObjectSeen::default() });
+    c.sims.insert(name(GRAY), crate::domain::batches::simulator::Sim::create(&foreign, "foreign", c.now));
+    c.settle();
+    c.approve("gate", "me", Pass);
+    c.settle();
+    let task = c.task("deploy-gray");
+    assert!(task.phase == TaskPhase::Failed && task.message.as_ref().unwrap().contains("selector"), "{task:#?}");
+    assert_eq!(c.environment("gray").state, EnvironmentState::Error);
+    assert!(c.unnoted().is_empty() && c.made.is_empty(), "{:?}", c.made);
+    // Once it can, it makes all of it.
+    c.objects.remove(&key(&foreign));
+    c.sims.remove(&name(GRAY));
+    c.control().retry.insert("deploy-gray".into(), 1);
+    c.settle();
+    assert_eq!(c.status().task.as_deref(), Some("go"));
+    assert!(c.unnoted().is_empty() && c.made.len() == 3, "{:?}", c.made);
+}
+
+#[test]
 fn a_pause_holds_and_a_resume_goes_on() {
     let mut c = at_batch_one();
     c.control().allow.insert("deploy-prod".into(), 2);
