@@ -98,7 +98,7 @@ impl<M> Goal<'_, M> {
         O: DeserializeOwned,
     {
         match Latch::<W, O>::of(live) {
-            Err(why) => Err(Move::Stop(format!("{why}; `graylane rescue` can put it in order"))),
+            Err(why) => Err(Move::Stop(why)),
             Ok(Some(latch)) if latch.release_uid != self.release_uid => Err(Move::Stop(format!(
                 "it is half-way in release {} (task {}): finish or abort that one, or see `graylane rescue`",
                 latch.release, latch.task

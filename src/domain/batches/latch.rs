@@ -295,5 +295,11 @@ pub(super) fn count(told: Option<i32>, default: u32) -> u32 {
 
 fn read<T: DeserializeOwned>(meta: &ObjectMeta, key: &str) -> Result<Option<T>, String> {
     let Some(text) = meta.annotations.as_ref().and_then(|a| a.get(key)) else { return Ok(None) };
-    serde_json::from_str(text).map(Some).map_err(|e| format!("the annotation {key} cannot be read: {e}"))
+    serde_json::from_str(text).map(Some).map_err(|e| {
+        format!(
+            "the annotation {key} cannot be read: {e}. Put it right; or set by hand what it kept (strategy, \
+             minReadySeconds, progressDeadlineSeconds, paused; of a StatefulSet updateStrategy) and take it off: kubectl \
+             annotate KIND NAME {key}-"
+        )
+    })
 }
