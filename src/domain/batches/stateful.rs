@@ -78,7 +78,15 @@ pub fn progress(seen: Option<&StatefulSeen>, goal: &Goal<StatefulSet>) -> Progre
         Some(latch) => {
             let exact =
                 is_new && seen.observed() && Table::of(seen, latch.written.partition).is_new(own.min_ready(), goal.now);
-            told.done = count(if is_new { ready } else { 0 });
+            // One pod that is not Ready for a while takes nothing back: the batches before the one in hand were done
+            // when it began. Of other replicas only what is Ready tells.
+            let in_hand = seen.replicas().saturating_sub(latch.written.partition);
+            told.done = match (exact, latch.written.replicas == seen.replicas()) {
+                _ if !is_new => 0,
+                (true, true) => count(in_hand),
+                (false, true) => count(in_hand.saturating_sub(1)),
+                (_, false) => count(ready),
+            };
             told.phase = if exact { BatchPhase::Done } else { BatchPhase::Surging };
         }
     }
@@ -182,8 +190,12 @@ fn latched(seen: &StatefulSeen, latch: &Mine, goal: &Goal<StatefulSet>) -> Move 
     if latch.hash.is_none() {
         return write(at, "notes which revision is the new one");
     }
-    if table.is_open() && wanted.min(reached) > at {
-        return write(wanted.min(reached), "the replicas were changed: no further than is allowed now");
+    if latch.written.replicas != replicas {
+        let back = wanted.min(reached).max(at);
+        return write(
+            if table.is_open() { back } else { at },
+            "the replicas were changed: no further than is allowed now",
+        );
     }
     // Whoever cannot come up again is no loss; a pod that is only slow has the controller's patience.
     if let Some(pod) = table.in_the_way(|pod| pod.crashing) {

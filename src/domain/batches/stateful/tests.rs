@@ -315,6 +315,30 @@ fn a_hold_stops_after_the_pod_in_hand() {
 }
 
 #[test]
+fn a_pod_that_is_not_ready_for_a_while_takes_no_batch_back() {
+    let mut run = Run::new(6, &["1", "3", "100%"], json!({}));
+    assert_eq!(run.run(), Move::Held);
+    run.upto = 2;
+    assert!(matches!(run.step(), Move::Patch(..)));
+    // The controller takes the next, and the one that was new already flaps.
+    run.sim.sync();
+    run.sim.obey();
+    let flaps = run.sim.pods.iter().position(|p| p.place == 5).unwrap();
+    run.sim.fail(flaps);
+    run.sim.sync();
+    assert_eq!((run.progress().done, run.progress().ready, run.sim.partition()), (1, 0, 3));
+    assert!(matches!(run.look(), Move::Wait(..)), "{:?}", run.look());
+    // Nor does it where another workload is behind.
+    run.upto = 1;
+    assert!(matches!(run.look(), Move::Wait(..)), "{:?}", run.look());
+    run.upto = 2;
+    assert_eq!((run.run(), run.places().as_str(), run.progress().done), (Move::Held, "ooonnn", 2));
+    run.sim.fail(0);
+    run.sim.lose(5);
+    assert_eq!((run.progress().done, run.sim.partition()), (1, 3));
+}
+
+#[test]
 fn scaling_in_the_middle_is_planned_anew_and_shrinks_no_batch() {
     let mut run = Run::new(6, &["50%", "100%"], json!({}));
     run.wanted["spec"].as_object_mut().unwrap().shift_remove("replicas");
