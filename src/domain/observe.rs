@@ -18,7 +18,7 @@ use serde_json::Value;
 use super::{batches::template, text::Clean};
 use crate::api::label;
 
-pub use stateful::{Place, REVISION, StatefulSeen, stateful};
+pub use stateful::{MOST, Place, REVISION, StatefulSeen, stateful};
 
 /// One Deployment with its ReplicaSets and pods.
 #[derive(Clone, Debug, Default)]

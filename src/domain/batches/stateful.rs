@@ -23,7 +23,10 @@ use super::{
     targets, template,
     workload::planned,
 };
-use crate::{api::BatchPhase, domain::observe::StatefulSeen};
+use crate::{
+    api::BatchPhase,
+    domain::observe::{MOST, StatefulSeen},
+};
 use table::Table;
 
 pub use foreign::is_template;
@@ -47,6 +50,11 @@ pub fn next(seen: Option<&StatefulSeen>, goal: &Goal<StatefulSet>) -> Move {
     let Some(seen) = seen else { return if goal.hold { Move::Held } else { Move::Create } };
     if let Some(why) = driven(&seen.live.metadata).or_else(|| foreign::fixed(&seen.live, goal.manifest)) {
         return Move::Stop(why);
+    }
+    let asked = goal.manifest.spec.as_ref().and_then(|s| s.replicas);
+    let most = seen.replicas().max(planned(asked, None));
+    if most > MOST {
+        return Move::Stop(format!("{most} replicas are more than the {MOST} that can be rolled out pod by pod"));
     }
     match goal.latch(&seen.live.metadata) {
         Err(stop) => stop,

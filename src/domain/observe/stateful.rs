@@ -12,6 +12,9 @@ use crate::api::label;
 /// By which a pod says of which revision it is.
 pub const REVISION: &str = "controller-revision-hash";
 
+/// A StatefulSet of more is not looked at place by place: no cluster holds so many pods.
+pub const MOST: u32 = 100_000;
+
 /// One StatefulSet with its pods.
 #[derive(Clone, Debug, Default)]
 pub struct StatefulSeen {
@@ -87,9 +90,9 @@ impl StatefulSeen {
         Some(ordinal.checked_sub(u32::try_from(start).unwrap_or(0)).unwrap_or(u32::MAX))
     }
 
-    /// All places that are wanted, from 0.
+    /// All places that are wanted, from 0; no more than [`MOST`].
     pub fn places(&self) -> Vec<Place<'_>> {
-        let mut places = vec![Place::Empty; self.replicas() as usize];
+        let mut places = vec![Place::Empty; self.replicas().min(MOST) as usize];
         let mut put = |pod: &PodSeen, what| {
             let place = self.place_of(&pod.name).and_then(|p| places.get_mut(p as usize));
             place.into_iter().for_each(|place| *place = what);

@@ -400,6 +400,13 @@ fn what_cannot_be_rolled_is_refused_in_words_beforehand() {
         Move::Stop(why) => assert!(words.iter().all(|w| why.contains(w)), "{why} lacks one of {words:?}"),
         other => panic!("{words:?}: {other:?}"),
     };
+    let mut huge = Run::new(3, &["1"], json!({}));
+    huge.wanted["spec"]["replicas"] = json!(i32::MAX);
+    stopped(&huge, &["2147483647 replicas", "100000"]);
+    huge.sim.live["spec"]["replicas"] = json!(i32::MAX);
+    stopped(&huge, &["2147483647 replicas"]);
+    assert_eq!((huge.progress().done, huge.progress().replicas), (0, i32::MAX as u32));
+    assert!(matches!(undo(&huge.sim.seen(), UID, huge.now()), Undo::Wait(..)));
     let on_delete = json!({"updateStrategy": {"type": "OnDelete"}});
     stopped(&Run::new(3, &["1"], on_delete), &["OnDelete", "Set RollingUpdate", "delete its pods"]);
     let run = |change: Value| {

@@ -23,7 +23,7 @@ pub(super) fn note_batches(run: &mut Run, index: usize, told: &Batches, hold: bo
     let (done, upto) = (*done, *upto);
     let target = |r: &super::workloads::Rolled| batches::targets(amounts, r.manifest.size(run.workload(&r.item)));
     let targets: Vec<Vec<u32>> = all.iter().map(target).collect();
-    let sum = |i: usize| targets.iter().map(|t| t[i]).sum();
+    let sum = |i: usize| targets.iter().fold(0, |sum: u32, t| sum.saturating_add(t[i]));
     let list = &mut run.status.tasks[index].batches;
     let begun = list.iter().any(|b| b.started_at.is_some());
     if !begun {
