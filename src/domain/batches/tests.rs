@@ -219,6 +219,9 @@ fn another_releases_latch_and_another_controllers_deployment_are_left_alone() {
     let manifest = typed(&run.wanted);
     let goal = Goal { release_uid: "other", ..run.goal(&manifest) };
     assert!(matches!(next(Some(&run.sim.seen()), &goal), Move::Stop(why) if why.contains("release r-1")));
+    let seen = WorkloadSeen::Deployment(Box::new(run.sim.seen()));
+    assert_eq!(seen.undo("other", goal.now), Undo::Done, "nothing of its own to undo");
+    assert!(matches!(seen.undo(UID, goal.now), Undo::Patch(_)));
     let mut run = Run::new(4, &[], Value::Null);
     run.sim.live["metadata"]["ownerReferences"] =
         json!([{"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "x", "uid": "x", "controller": true}]);

@@ -98,8 +98,11 @@ impl WorkloadSeen {
         Mark::of(self.meta()).ok().flatten()
     }
 
-    /// One look on the way back of a release.
+    /// One look on the way back of a release. What is half-way in another one is not in its hands.
     pub fn undo(&self, release_uid: &str, now: Timestamp) -> Undo {
+        if self.mark().is_some_and(|m| m.release_uid != release_uid) {
+            return Undo::Done;
+        }
         match self {
             Self::Deployment(seen) => undo(seen, release_uid, now),
             Self::StatefulSet(seen) => stateful::undo(seen, release_uid, now),

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{super::Undo, super::batches, simulator::Sim, *};
+use super::{super::Undo, super::WorkloadSeen, super::batches, simulator::Sim, *};
 use crate::api::{Amount, label};
 
 const UID: &str = "release-uid";
@@ -427,6 +427,16 @@ fn what_cannot_be_rolled_is_refused_in_words_beforehand() {
     let manifest = typed(&other.wanted);
     let goal = Goal { release_uid: "other", ..other.goal(&manifest) };
     assert!(matches!(next(Some(&other.sim.seen()), &goal), Move::Stop(why) if why.contains("release r-1")));
+    // Old pods that fail are not the other one's to delete.
+    let mut lame = other.sim.clone();
+    lame.patch(&json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": 0}}}})).unwrap();
+    lame.sync();
+    lame.obey();
+    lame.fail(0);
+    let seen = WorkloadSeen::StatefulSet(Box::new(lame.seen()));
+    assert!(in_the_way(&lame.seen()).is_some());
+    assert_eq!(seen.undo("other", goal.now), Undo::Done, "nothing of its own to undo");
+    assert!(matches!(seen.undo(UID, goal.now), Undo::Patch(_)));
     assert_eq!(next(None, &goal), Move::Create);
 }
 
