@@ -1,8 +1,13 @@
-//! One engine at a time: a `coordination.k8s.io/v1` Lease, as Kubernetes' own controllers use it.
+//! One engine at a time: a `coordination.k8s.io/v1` Lease, as Kubernetes' own controllers use it: whoever stands by takes
+//! it when it has itself seen no renewal for as long as the Lease says; what another machine's clock says counts for
+//! nothing. Beyond them, a holder that was a process of this very machine and is no more is not waited for.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::{
     api::coordination::v1::{Lease as Object, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::MicroTime,
@@ -11,7 +16,10 @@ use kube::{Api, api::PostParams};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::{Options, Telemetry};
-use crate::{cluster::watch::ENGINE_LEASE, domain::text::Clean};
+use crate::{
+    cluster::{error, watch::ENGINE_LEASE},
+    domain::text::Clean,
+};
 
 /// A holder that has not renewed for so long has lost it.
 const HELD: Duration = Duration::from_secs(15);
@@ -24,12 +32,22 @@ const TRY: Duration = Duration::from_secs(5);
 enum Taken {
     Ours,
     By(String),
+    /// Something was written in between, by another or by ourselves: a renewal may land after its answer was given up.
+    Unknown,
+}
+
+/// A holder's last renewal, and since when it is known.
+struct Seen {
+    holder: String,
+    renewed: Option<MicroTime>,
+    since: Instant,
 }
 
 pub(super) struct Lease {
     api: Api<Object>,
     identity: String,
     telemetry: Telemetry,
+    seen: Mutex<Option<Seen>>,
 }
 
 impl Lease {
@@ -38,6 +56,7 @@ impl Lease {
             api: Api::namespaced(options.client.clone(), &options.namespace),
             identity: options.identity.clone(),
             telemetry: options.telemetry.clone(),
+            seen: Mutex::default(),
         }
     }
 
@@ -52,8 +71,8 @@ impl Lease {
                     tracing::info!("stands by: {holder} acts (Lease {ENGINE_LEASE})");
                     told = holder;
                 }
-                Ok(Taken::By(_)) => {}
-                Err(why) => tracing::debug!(%why, "the engine's Lease"),
+                Ok(Taken::By(_) | Taken::Unknown) => {}
+                Err(why) => tracing::debug!("the engine's Lease: {}", error::words(&why)),
             }
             sleep(RENEW).await;
         }
@@ -72,7 +91,9 @@ impl Lease {
             match timeout_at(end.min(began + TRY), self.take()).await {
                 Ok(Ok(Taken::Ours)) => last = began,
                 Ok(Ok(Taken::By(_))) => return,
-                Ok(Err(why)) => tracing::warn!(%why, "the engine's Lease cannot be renewed"),
+                // Who has it now, the next look tells.
+                Ok(Ok(Taken::Unknown)) => {}
+                Ok(Err(why)) => tracing::warn!("the engine's Lease cannot be renewed: {}", error::words(&why)),
                 Err(_) => tracing::warn!("the engine's Lease cannot be renewed: no answer"),
             }
         }
@@ -90,7 +111,7 @@ impl Lease {
             Ok::<_, kube::Error>(())
         };
         if let Ok(Err(why)) = tokio::time::timeout(RENEW, given_up).await {
-            tracing::debug!(%why, "the engine's Lease was not given up");
+            tracing::debug!("the engine's Lease was not given up: {}", error::words(&why));
         }
     }
 
@@ -112,13 +133,11 @@ impl Lease {
         let spec = lease.spec.clone().unwrap_or_default();
         let holder = spec.holder_identity.as_deref().filter(|h| !h.is_empty());
         let ours = holder == Some(&self.identity);
-        let seconds = spec.lease_duration_seconds.unwrap_or(15);
-        let until = spec.renew_time.as_ref().map(|t| t.0 + SignedDuration::from_secs(i64::from(seconds)));
-        let gone = holder.is_some_and(is_gone);
+        let most = spec.lease_duration_seconds.and_then(|s| u64::try_from(s).ok()).map_or(HELD, Duration::from_secs);
         if let Some(holder) = holder
             && !ours
-            && !gone
-            && until.is_some_and(|t| t > now)
+            && !is_gone(holder)
+            && self.silent(holder, spec.renew_time.as_ref()) < most
         {
             return Ok(Taken::By(Clean::from_untrusted(holder).to_string()));
         }
@@ -126,6 +145,16 @@ impl Lease {
         let transitions = spec.lease_transitions.unwrap_or(0) + i32::from(!ours);
         lease.spec = Some(LeaseSpec { lease_transitions: Some(transitions), ..self.held(since, now) });
         won(self.api.replace(ENGINE_LEASE, &PostParams::default(), &lease).await)
+    }
+
+    /// How long this renewal has been the holder's last, as seen from here.
+    fn silent(&self, holder: &str, renewed: Option<&MicroTime>) -> Duration {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(seen) = seen.as_ref().filter(|s| s.holder == holder && s.renewed.as_ref() == renewed) {
+            return seen.since.elapsed();
+        }
+        *seen = Some(Seen { holder: holder.to_owned(), renewed: renewed.cloned(), since: Instant::now() });
+        Duration::ZERO
     }
 
     fn held(&self, since: Timestamp, now: Timestamp) -> LeaseSpec {
@@ -164,13 +193,20 @@ fn is_gone(holder: &str) -> bool {
 fn won<T>(written: kube::Result<T>) -> kube::Result<Taken> {
     match written {
         Ok(_) => Ok(Taken::Ours),
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(Taken::By("another, just now,".into())),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(Taken::Unknown),
         Err(why) => Err(why),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    };
+
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -183,32 +219,66 @@ mod tests {
         assert!(is_gone(&was));
     }
 
-    /// The holder of another machine, whose end nobody here can see.
+    fn lease(client: kube::Client, identity: &str) -> Lease {
+        let api = Api::namespaced(client, "default");
+        Lease { api, identity: identity.into(), telemetry: Telemetry::default(), seen: Mutex::default() }
+    }
+
+    /// The holder of another machine, whose end nobody here can see, and whose clock may be wrong.
     #[tokio::test]
     async fn a_holder_is_waited_for_fifteen_seconds_and_no_longer() {
         let dir = tempfile::tempdir().unwrap();
         let server = crate::pocket::rest::ApiServer::open(dir.path()).unwrap();
-        let lease = |identity: &str| Lease {
-            api: Api::namespaced(server.client(), "default"),
-            identity: identity.into(),
-            telemetry: Telemetry::default(),
+        let (there, here) = (lease(server.client(), "elsewhere/1/a"), lease(server.client(), "here/1/b"));
+        let of = async || here.api.get(ENGINE_LEASE).await.unwrap().spec.unwrap();
+        let known_for = |seconds| {
+            let mut seen = here.seen.lock().unwrap();
+            seen.as_mut().unwrap().since -= Duration::from_secs(seconds);
         };
-        let (there, here) = (lease("elsewhere/1/a"), lease("here/1/b"));
         assert!(matches!(there.take().await, Ok(Taken::Ours)));
-        for (ago, ours) in [(0, false), (14, false), (16, true)] {
+        assert_eq!(of().await.lease_duration_seconds, Some(15));
+        // By a clock that is years slow or fast, as by the right one.
+        for at in ["0001-01-01T00:00:00Z", "9999-12-30T22:00:00.999999Z", &Timestamp::now().to_string()] {
             let mut object = here.api.get(ENGINE_LEASE).await.unwrap();
-            let spec = object.spec.as_mut().unwrap();
-            assert_eq!(spec.lease_duration_seconds, Some(15));
-            spec.renew_time = Some(MicroTime(Timestamp::now() - SignedDuration::from_secs(ago)));
+            object.spec.as_mut().unwrap().renew_time = Some(MicroTime(at.parse().unwrap()));
             here.api.replace(ENGINE_LEASE, &PostParams::default(), &object).await.unwrap();
-            let taken = here.take().await.unwrap();
-            assert_eq!(matches!(taken, Taken::Ours), ours, "renewed {ago} s ago");
+            assert!(matches!(here.take().await, Ok(Taken::By(by)) if by == "elsewhere/1/a"), "{at}: just seen");
+            known_for(14);
+            assert!(matches!(here.take().await, Ok(Taken::By(_))), "{at}");
         }
+        assert!(matches!(there.take().await, Ok(Taken::Ours)));
+        known_for(10);
+        assert!(matches!(here.take().await, Ok(Taken::By(_))), "renewed, it is waited for anew");
+        known_for(16);
+        assert!(matches!(here.take().await, Ok(Taken::Ours)));
         assert!(matches!(there.take().await, Ok(Taken::By(by)) if by == "here/1/b"), "it learns that it has lost it");
-        let spec = here.api.get(ENGINE_LEASE).await.unwrap().spec.unwrap();
+        let spec = of().await;
         assert_eq!((spec.holder_identity.as_deref(), spec.lease_transitions), (Some("here/1/b"), Some(1)));
         here.release().await;
         assert!(matches!(there.take().await, Ok(Taken::Ours)), "given up, it is free at once");
         server.close().await;
+    }
+
+    /// A renewal that landed late makes the next one meet a conflict with it: no reason to let go.
+    #[tokio::test(start_paused = true)]
+    async fn a_holder_lets_go_only_of_what_it_has_read_to_be_anothers() {
+        let puts = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&puts);
+        let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+            let put = request.method() == http::Method::PUT;
+            let before = if put { count.fetch_add(1, Ordering::Relaxed) } else { count.load(Ordering::Relaxed) };
+            let spec =
+                json!({"holderIdentity": if before < 3 { "here" } else { "elsewhere" }, "leaseDurationSeconds": 15});
+            let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+                "metadata": {"name": ENGINE_LEASE, "resourceVersion": "1"}, "spec": spec});
+            let conflict = json!({"apiVersion": "v1", "kind": "Status", "status": "Failure", "code": 409, "message": "m", "reason": "Conflict"});
+            let (code, body) = if put && before == 0 { (409, conflict) } else { (200, lease) };
+            let answer =
+                http::Response::builder().status(code).body(kube::client::Body::from(body.to_string().into_bytes()));
+            std::future::ready(Ok::<_, tower::BoxError>(answer.unwrap()))
+        });
+        let here = lease(kube::Client::new(service, "default"), "here");
+        here.keep(Instant::now()).await;
+        assert_eq!(puts.load(Ordering::Relaxed), 3, "a conflict, two renewals, and then it reads of another");
     }
 }
