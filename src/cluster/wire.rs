@@ -185,7 +185,15 @@ fn is_watched(request: &Request<Body>) -> bool {
 /// Its answer may begin when there is something to say: a log that is followed, what is behind a proxy.
 fn is_quiet(request: &Request<Body>) -> bool {
     let uri = request.uri();
-    uri.path().contains("/proxy") || uri.query().unwrap_or_default().split('&').any(|pair| pair == "follow=true")
+    is_proxied(uri.path()) || uri.query().unwrap_or_default().split('&').any(|pair| pair == "follow=true")
+}
+
+/// What a pod, service or node answers by itself.
+fn is_proxied(path: &str) -> bool {
+    let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    // The server may stand below a path of its own.
+    let core = parts.windows(2).position(|two| two == ["api", "v1"]).map(|at| &parts[at + 2..]);
+    matches!(core, Some(["namespaces", _, "pods" | "services", _, "proxy", ..] | ["nodes", _, "proxy", ..]))
 }
 
 fn copy(request: &Request<Body>) -> Option<Request<Body>> {
@@ -226,6 +234,27 @@ mod tests {
     use kube::{Api, api::LogParams};
 
     use super::*;
+
+    #[test]
+    fn what_is_behind_a_proxy_is_told_by_the_place_of_the_word() {
+        for path in [
+            "/api/v1/namespaces/demo/pods/p:8080/proxy/A",
+            "/api/v1/namespaces/demo/services/s/proxy",
+            "/api/v1/nodes/n/proxy/metrics",
+            "/k8s/clusters/c-1/api/v1/namespaces/demo/services/s/proxy/A",
+        ] {
+            assert!(is_proxied(path), "{path}");
+        }
+        for path in [
+            "/api/v1/namespaces/proxy-system/pods",
+            "/api/v1/namespaces/proxy/pods/p",
+            "/api/v1/namespaces/demo/pods/proxy",
+            "/apis/apps/v1/namespaces/demo/deployments/proxy",
+            "/api/v1/nodes/proxy",
+        ] {
+            assert!(!is_proxied(path), "{path}");
+        }
+    }
 
     /// As after a sleep: the first connection takes requests and says nothing, and would for ever.
     #[tokio::test(start_paused = true)]
