@@ -184,22 +184,37 @@ impl Watches<'_> {
         let (store, writer) = reflector::store();
         let wake = Arc::clone(self.wake);
         let stream = steady(api, config).modify(trim).reflect(writer).for_each(move |event| {
-            // The list or watch was answered with: no such resource.
-            let is_absent = event.as_ref().is_err_and(|why| error::code_of_watch(why) == Some(404));
-            if (event.is_ok() || is_absent) && unknown.send_replace(is_absent) != is_absent {
+            let told = absence(&event);
+            let news = told.is_some_and(|absent| unknown.send_replace(absent) != absent);
+            if news {
                 wake.add([Key::All]);
             }
             match event {
                 Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
                 Ok(watcher::Event::Apply(object) | watcher::Event::Delete(object)) => wake.add(concerns(&object)),
                 Ok(watcher::Event::InitDone) => wake.add([Key::All]),
-                Err(why) => tracing::warn!(%why, "the engine's watch of {}", K::plural(&K::DynamicType::default())),
+                // That the kind is still not there is no news.
+                Err(_) if told == Some(true) && !news => {}
+                Err(why) => {
+                    let (kind, why) = (K::plural(&()), error::words_of_watch(&why));
+                    tracing::warn!(why, "the engine's watch of {kind}");
+                }
             }
             future::ready(())
         });
         let stop = self.stop.clone();
         self.tasks.spawn(async move { stop.run_until_cancelled(stream).await });
         Optional { store, absent }
+    }
+}
+
+/// Whether the server lacks the kind, as far as an event tells: a list that has come whole, or the answer that there is
+/// no such resource. A list that is only begun tells nothing.
+fn absence<K>(event: &watcher::Result<watcher::Event<K>>) -> Option<bool> {
+    match event {
+        Ok(watcher::Event::InitDone) => Some(false),
+        Err(why) if error::code_of_watch(why) == Some(404) => Some(true),
+        _ => None,
     }
 }
 
@@ -266,5 +281,26 @@ impl Cache {
         if tokio::time::timeout(OPTIONAL, routes).await.is_err() {
             tracing::warn!("no Gateway API kinds in sight: lanes have no routes until they are");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+    use watcher::{Error, Event};
+
+    use super::*;
+
+    #[test]
+    fn a_kind_is_there_when_it_has_been_listed_and_absent_when_the_server_says_so() {
+        let refused = |code| {
+            let status = Status::failure("no", "No").with_code(code);
+            Err(Error::InitialListFailed(kube::Error::Api(Box::new(status))))
+        };
+        // A cluster without the kind, asked again and again; then it is installed.
+        let told = [Ok(Event::Init), refused(404), Ok(Event::Init), refused(404), Ok(Event::Init), Ok(Event::InitDone)]
+            .map(|event| absence::<()>(&event));
+        assert_eq!(told, [None, Some(true), None, Some(true), None, Some(false)]);
+        assert_eq!([refused(403), refused(500)].map(|event| absence::<()>(&event)), [None, None]);
     }
 }
