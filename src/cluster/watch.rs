@@ -6,6 +6,7 @@
 //! itself, and the others live. Each cluster that environments name is looked after by itself.
 
 mod hub;
+pub mod pauses;
 mod rows;
 mod source;
 mod table;

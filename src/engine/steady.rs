@@ -16,11 +16,9 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::cluster::meter::jitter;
+use crate::cluster::watch::pauses::Pauses;
 
-/// After a break, and doubled with each one that follows without a whole list in between,
-const FIRST: Duration = Duration::from_millis(200);
-/// up to this.
+/// The longest pause after a break.
 const MOST: Duration = Duration::from_secs(5);
 
 type Events<K> = BoxStream<'static, watcher::Result<Event<K>>>;
@@ -28,7 +26,7 @@ type Events<K> = BoxStream<'static, watcher::Result<Event<K>>>;
 struct Watch<K> {
     /// None after a break.
     events: Option<Events<K>>,
-    pause: Duration,
+    pauses: Pauses,
     broken: bool,
 }
 
@@ -43,19 +41,18 @@ where
 fn again<K: Send + 'static>(
     begin: impl Fn() -> Events<K> + Send,
 ) -> impl Stream<Item = watcher::Result<Event<K>>> + Send {
-    let watch = Watch { events: None, pause: FIRST, broken: false };
+    let watch = Watch { events: None, pauses: Pauses::up_to(MOST), broken: false };
     stream::unfold((watch, begin), |(mut watch, begin)| async move {
         loop {
             if std::mem::take(&mut watch.broken) {
-                tokio::time::sleep(jitter(watch.pause)).await;
-                watch.pause = (watch.pause * 2).min(MOST);
+                tokio::time::sleep(watch.pauses.broken()).await;
             }
             let Some(event) = watch.events.get_or_insert_with(&begin).next().await else {
                 (watch.events, watch.broken) = (None, true);
                 continue;
             };
             match &event {
-                Ok(Event::InitDone) => watch.pause = FIRST,
+                Ok(Event::InitDone) => watch.pauses.listed(),
                 Ok(_) => {}
                 Err(_) => (watch.events, watch.broken) = (None, true),
             }
@@ -75,6 +72,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+    use crate::cluster::watch::pauses::{FIRST, WELL};
 
     fn refused() -> watcher::Error {
         let status = Status::failure("too old resource version", "Expired").with_code(410);
@@ -82,13 +80,17 @@ mod tests {
     }
 
     /// How often a watch was begun, and the time that its pauses took, until `breaks` were met.
-    async fn after(breaks: usize, lists: bool) -> (u32, Duration) {
+    async fn after(breaks: usize, lists: bool, lives: Duration) -> (u32, Duration) {
         let (begun, count) = (Arc::new(AtomicU32::new(0)), Instant::now());
         let seen = Arc::clone(&begun);
         let events = again::<()>(move || {
             seen.fetch_add(1, Ordering::Relaxed);
             let whole = [Ok(Event::Init), Ok(Event::InitDone)];
-            stream::iter(whole.into_iter().filter(move |_| lists).chain([Err(refused())])).boxed()
+            let broken = async move {
+                tokio::time::sleep(lives).await;
+                Err(refused())
+            };
+            stream::iter(whole.into_iter().filter(move |_| lists)).chain(stream::once(broken)).boxed()
         });
         let broken = events.filter(|e| std::future::ready(e.is_err())).take(breaks);
         assert_eq!(broken.count().await, breaks);
@@ -97,15 +99,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn after_each_break_it_begins_anew() {
-        let (begun, took) = after(20, true).await;
+        let (begun, took) = after(20, true, WELL).await;
         assert_eq!(begun, 20);
-        assert!(took < 20 * FIRST * 2, "each list makes the next pause short again: {took:?}");
+        assert!(took < 20 * (WELL + FIRST * 2), "one that was well begins soon: {took:?}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_server_that_is_away_is_asked_less_often_but_never_seldom() {
-        let (begun, took) = after(20, false).await;
-        assert_eq!(begun, 20);
-        assert!(took > 12 * MOST && took < 20 * MOST * 5 / 4, "{took:?}");
+    async fn a_server_that_is_away_or_shows_only_lists_is_asked_less_often_but_never_seldom() {
+        for lists in [false, true] {
+            let (begun, took) = after(20, lists, Duration::ZERO).await;
+            assert_eq!(begun, 20);
+            assert!(took > 12 * MOST && took < 20 * MOST * 5 / 4, "{took:?}");
+        }
     }
 }

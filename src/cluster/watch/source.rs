@@ -31,7 +31,10 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 
-use super::rows::{self, Row};
+use super::{
+    pauses::Pauses,
+    rows::{self, Row},
+};
 use crate::{
     api::{App, Approval, Lane, LaneGroup, Release, label},
     cluster::{
@@ -136,7 +139,6 @@ pub(super) enum Change {
 /// The name of the Lease that the engine holds.
 pub const ENGINE_LEASE: &str = "graylane-engine";
 
-const BACKOFF_FIRST: Duration = Duration::from_millis(200);
 const BACKOFF_MOST: Duration = Duration::from_secs(10);
 /// How soon is asked again for what the cluster lacks or does not show to us.
 const ABSENT: Duration = Duration::from_secs(30);
@@ -221,7 +223,7 @@ where
 {
     let context = to.id.context.as_deref();
     let send = |change| to.out.send(Message::From(to.id.clone(), change));
-    let mut pause = BACKOFF_FIRST;
+    let mut pauses = Pauses::up_to(BACKOFF_MOST);
     let mut expired = false;
     // None while nothing is shown; else how often it was refused since.
     let mut refused = to.shown.then_some(0);
@@ -236,7 +238,8 @@ where
                     row(object).map(|row| Change::Listed(key.clone(), Box::new(row.at(key))))
                 }
                 Ok(Seen::InitDone) => {
-                    (pause, refused) = (BACKOFF_FIRST, Some(0));
+                    pauses.listed();
+                    refused = Some(0);
                     Some(Change::Ready)
                 }
                 Ok(Seen::Apply(object)) => {
@@ -271,8 +274,8 @@ where
         if send(change).await.is_err() {
             return;
         }
-        to.meter.pause(jitter(if absent { ABSENT } else { pause })).await;
-        pause = (pause * 2).min(BACKOFF_MOST);
+        let pause = pauses.broken();
+        to.meter.pause(if absent { jitter(ABSENT) } else { pause }).await;
     }
 }
 
