@@ -247,7 +247,7 @@ pub fn writer(meta: &ObjectMeta, path: &[&str]) -> Option<(String, Option<Timest
     Some((entry.manager.clone().unwrap_or_else(|| "somebody".into()), entry.time.as_ref().map(|t| t.0)))
 }
 
-/// Whether something else scales this Deployment: `spec.replicas` was last set through the scale subresource.
+/// Whether something else scales this workload: `spec.replicas` was last set through the scale subresource.
 pub fn autoscaled(meta: &ObjectMeta) -> bool {
     meta.managed_fields.iter().flatten().any(|e| {
         let owns = e.fields_v1.as_ref().is_some_and(|f| f.0.pointer("/f:spec/f:replicas").is_some());

@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | App, Release, Approval, LaneGroup, Lane | spec and status, whole: questions compare them | our namespace |
 //! | Deployment | replicas, images, paused; the counts and conditions of its status | labels of App *and* environment |
+//! | StatefulSet | replicas, images; the counts of its status | labels of App *and* environment |
 //! | Pod | images, containers; address, state, restarts, readiness | labels of App *and* environment |
 //! | HTTPRoute | what its parents say of it | label of the lane group, our namespace |
 //! | Event | all of it is words (an API server can select by what it is about, but only by one kind) | namespace |
