@@ -91,7 +91,8 @@ pub(super) async fn steps(
             // What another hand has it keeps, until a person decides.
             let kept = matches!(&why, kube::Error::Api(status) if conflicts(status));
             if kept {
-                message += "; `graylane retry RELEASE --force-conflicts` takes these fields over";
+                let name = release.name_any();
+                message += &format!("; `graylane retry {name} --force-conflicts` takes these fields over");
             }
             let code = error::code(&why);
             let permanent = kept || code.is_some_and(|code| matches!(code, 400 | 405 | 415 | 422));
