@@ -45,6 +45,7 @@ fn decide_a_deploy(bencher: Bencher, others: usize) {
         pods: &pods,
         routes: &routes,
         away: &BTreeMap::new(),
+        unseen: &BTreeMap::new(),
         jobs: &jobs,
         probes: None,
         trouble: None,

@@ -56,6 +56,8 @@ pub struct Observed<'a> {
     pub routes: &'a RoutesSeen,
     /// Contexts that cannot be looked at now, and why. Of their objects nothing is known.
     pub away: &'a BTreeMap<String, String>,
+    /// Of what [`looked_at`] names, what the server refuses to show, and its words.
+    pub unseen: &'a BTreeMap<InventoryItem, String>,
     /// Jobs of this release, by name.
     pub jobs: &'a BTreeMap<String, JobSeen>,
     /// What the last probes of this release saw.
@@ -138,7 +140,7 @@ pub struct ProbesSeen {
 pub struct Trouble {
     /// In words: what, where, why.
     pub message: String,
-    /// Trying again without a change will not help (invalid, forbidden).
+    /// Trying again without a change will not help (invalid, another manager has it, refused for good).
     pub permanent: bool,
 }
 

@@ -21,7 +21,7 @@ use super::{
     wake::{Key, Wake},
 };
 use crate::{
-    api::{App, LaneGroup, Release, ReleasePhase},
+    api::{App, LaneGroup, Release, ReleasePhase, ReleaseStatus},
     cluster::error,
     domain::{
         routes::internal_gateway,
@@ -37,6 +37,8 @@ const IDLE: Duration = Duration::from_secs(30);
 const REST: Duration = Duration::from_secs(300);
 /// After a step that went wrong: the first pause, doubled up to the second.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(20));
+/// The longest pause before a release that cannot be looked at is looked at again.
+const BLIND: Duration = Duration::from_secs(5);
 /// What is still not permitted after a pause as long as this will not be.
 const REFUSED: Duration = Duration::from_secs(4);
 
@@ -54,6 +56,8 @@ pub(super) struct Looker {
     groups_due: HashMap<String, Instant>,
     /// The pause after what went wrong at the last look at a group.
     groups_wrong: HashMap<String, Duration>,
+    /// By release uid: the pause after it could not be looked at.
+    blind: HashMap<String, Duration>,
     /// Workloads that a release rolls, to its App.
     rolled: HashMap<Name, String>,
 }
@@ -122,6 +126,7 @@ impl Looker {
             due: HashMap::new(),
             groups_due: HashMap::new(),
             groups_wrong: HashMap::new(),
+            blind: HashMap::new(),
             rolled: HashMap::new(),
         }
     }
@@ -196,6 +201,7 @@ impl Looker {
             let uids: HashSet<String> = active.iter().filter_map(|r| r.uid()).collect();
             self.due.retain(|uid, _| uids.contains(uid));
             self.troubles.retain(|uid, _| uids.contains(uid));
+            self.blind.retain(|uid, _| uids.contains(uid));
             self.probes.keep(|uid| uids.contains(uid));
         }
         if self.groups_due.len() > groups.len() {
@@ -243,11 +249,9 @@ impl Looker {
         };
         let decision = match decision {
             Ok(decision) => decision,
-            Err(why) => {
-                tracing::warn!(release = release.name_any(), "cannot be looked at: {}", error::words(&why));
-                return Instant::now() + AGAIN.0;
-            }
+            Err(why) => return Instant::now() + self.blind(release, &why).await,
         };
+        self.blind.remove(&uid);
         let look_again = decision.look_again.and_then(|d| Duration::try_from(d).ok());
         let rests =
             matches!(decision.status.phase, ReleasePhase::Waiting | ReleasePhase::Paused | ReleasePhase::Failed);
@@ -286,6 +290,22 @@ impl Looker {
             }
         }
         next
+    }
+
+    /// What lasts is told; answers when to look again.
+    async fn blind(&mut self, release: &Release, why: &kube::Error) -> Duration {
+        let words = format!("cannot be looked at: {}", error::words(why));
+        tracing::warn!(release = release.name_any(), "{words}");
+        let before = self.blind.get(&release.uid().unwrap_or_default()).copied();
+        let pause = before.map_or(AGAIN.0, |p| (p * 2).min(BLIND));
+        self.blind.insert(release.uid().unwrap_or_default(), pause);
+        if before.is_some() {
+            let status = release.status.clone().unwrap_or_default();
+            let decision = Decision { status: ReleaseStatus { message: Some(words), ..status }, ..Decision::default() };
+            // Where nothing can be asked nothing can be told.
+            let _ = self.written(release, &decision).await;
+        }
+        pause
     }
 
     async fn decided(

@@ -36,6 +36,7 @@ pub(super) struct Facts {
     jobs: BTreeMap<String, JobSeen>,
     rolled: Vec<Name>,
     away: BTreeMap<String, String>,
+    unseen: BTreeMap<InventoryItem, String>,
 }
 
 pub(super) async fn facts(options: &Options, cache: &Cache, release: &Release) -> kube::Result<Facts> {
@@ -44,16 +45,16 @@ pub(super) async fn facts(options: &Options, cache: &Cache, release: &Release) -
     let wanted = app.as_deref().map(|a| looked_at(release, a)).unwrap_or_default();
     let home = cache.workloads.look();
     let (mut objects, mut workloads, mut rolled) = (BTreeMap::new(), BTreeMap::new(), vec![]);
-    let (mut away, mut places) = (BTreeMap::new(), BTreeMap::new());
+    let (mut away, mut places, mut unseen) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for item in wanted {
         let elsewhere = cache.elsewhere.of(&item.namespace);
         if let Some((context, namespace)) = elsewhere {
             if !namespace.is_empty() && !places.contains_key(&item.namespace) {
-                let place = cache.elsewhere.place(&item.namespace, context, namespace);
-                if let Some(why) = place.away() {
+                let seen = cache.elsewhere.place(&item.namespace, context, namespace);
+                if let Some(why) = seen.away() {
                     away.entry(context.to_owned()).or_insert(why);
                 }
-                places.insert(item.namespace.clone(), place);
+                places.insert(item.namespace.clone(), seen);
             }
             if away.contains_key(context) {
                 continue;
@@ -77,6 +78,7 @@ pub(super) async fn facts(options: &Options, cache: &Cache, release: &Release) -
         match (act::get(options, &item).await, elsewhere) {
             (Ok(Some(found)), _) => drop(objects.insert(item, object(&found.metadata))),
             (Ok(None), _) => {}
+            (Err(why), _) if is_refusal(&why) => drop(unseen.insert(item, error::words(&why))),
             (Err(why), Some((context, _))) => drop(away.insert(context.to_owned(), error::words(&why))),
             (Err(why), None) => return Err(why),
         }
@@ -103,7 +105,13 @@ pub(super) async fn facts(options: &Options, cache: &Cache, release: &Release) -
         jobs: jobs.map(|j| (j.name_any(), job(j))).collect(),
         rolled,
         away,
+        unseen,
     })
+}
+
+/// The server has answered, and will not show it: no right, no such method. That it has no time, is no such answer.
+fn is_refusal(why: &kube::Error) -> bool {
+    error::code(why).is_some_and(|code| (400..500).contains(&code) && !matches!(code, 401 | 408 | 429))
 }
 
 impl Facts {
@@ -126,6 +134,7 @@ impl Facts {
             pods: &self.pods,
             routes: &self.routes,
             away: &self.away,
+            unseen: &self.unseen,
             jobs: &self.jobs,
             probes,
             trouble,

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 
 use super::{
     Step,
-    environment::{away, delete, drained, seen, set, told},
+    environment::{away, delete, drained, seen, set, told, unseen},
     gate,
     run::Run,
 };
@@ -15,6 +15,9 @@ use crate::{
     api::{EnvironmentState, EnvironmentStatus, InventoryItem, ReleasePhase, TaskPhase},
     domain::batches::Undo,
 };
+
+/// So many seconds is waited for what the server refuses to show; then the rest is enough.
+const PATIENCE: i64 = 20;
 
 pub(super) fn decide(run: &mut Run) {
     if run.status.phase != ReleasePhase::Aborting {
@@ -105,7 +108,9 @@ fn deploy(run: &mut Run, index: usize) -> Result<Option<String>, String> {
         seen(run, &name, item).is_some_and(|s| s.created_by.as_deref() == Some(run.uid()))
     };
     let (made, kept): (Vec<_>, Vec<_>) = there.into_iter().partition(|i| made_here(run, i));
-    let mut waits = vec![];
+    let hidden = unseen(run, &before.inventory);
+    let patient = run.spent(task.started_at.as_deref()).is_none_or(|s| s <= PATIENCE);
+    let mut waits = Vec::from_iter(hidden.clone().filter(|_| patient));
     match drained(run, index, environment, &before.inventory) {
         Err(why) => waits.push(why),
         Ok(()) => {
@@ -142,10 +147,14 @@ fn deploy(run: &mut Run, index: usize) -> Result<Option<String>, String> {
     }
     let late = late && !waits.is_empty();
     let left = if gray && !late { kept.clone() } else { [kept.clone(), made.clone()].concat() };
-    let inventory: Vec<_> = before.inventory.iter().filter(|i| left.contains(i)).cloned().collect();
+    let stays = |i: &&InventoryItem| left.contains(i) || unseen(run, [*i]).is_some();
+    let inventory: Vec<_> = before.inventory.iter().filter(stays).cloned().collect();
     let release = Some(run.name().to_owned());
     let status = if late {
         let message = Some(format!("rolled back, but not well within {most} s: {}", waits.join("; ")));
+        EnvironmentStatus { state: EnvironmentState::Error, message, release, inventory, ..before }
+    } else if let Some(why) = hidden {
+        let message = Some(format!("rolled back, but {why}"));
         EnvironmentStatus { state: EnvironmentState::Error, message, release, inventory, ..before }
     } else if inventory.is_empty() {
         EnvironmentStatus { state: EnvironmentState::Cleaned, release, ..EnvironmentStatus::default() }

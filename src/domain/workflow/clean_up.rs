@@ -1,7 +1,7 @@
 //! Takes an environment's resources down: routes first, then the drain, then exactly the inventory.
 
 use super::{
-    environment::{AWAY, away, delete, drained, locked, set, told},
+    environment::{AWAY, away, delete, drained, locked, set, told, unseen},
     gate,
     run::{Flow, Run},
 };
@@ -61,7 +61,8 @@ fn clean_up(run: &mut Run, index: usize, task: &CleanUpTask) -> Result<Flow, Str
                 set(run, app, name, working);
                 Some(why)
             }
-            Ok(()) => delete(run, name, &inventory),
+            // Gone is what is known to be gone.
+            Ok(()) => delete(run, name, &inventory).or_else(|| unseen(run, &inventory)),
         };
         if let Some(trouble) = run.o.trouble.filter(|_| left.is_some()) {
             left = Some(trouble.message.clone());
@@ -72,7 +73,8 @@ fn clean_up(run: &mut Run, index: usize, task: &CleanUpTask) -> Result<Flow, Str
             if run.spent(since.as_deref()).is_some_and(|s| s > most) {
                 return Err(format!("not clean within {most} s: {why}"));
             }
-            run.look_in(jiff::SignedDuration::from_secs(most));
+            let again = if unseen(run, &inventory).is_some() { AWAY } else { jiff::SignedDuration::from_secs(most) };
+            run.look_in(again);
             run.set_phase(index, TaskPhase::Running, Some(why));
             return Ok(Flow::Stay);
         }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{
     ObjectSeen, Step,
     build::datetime,
-    environment::{AWAY, away, locked, set, told},
+    environment::{AWAY, away, locked, set, told, unseen},
     gate,
     objects::{annotate, key, placed},
     run::{Flow, Run},
@@ -95,6 +95,15 @@ impl<'a> Deploy<'a> {
                 run.restart_batch(index);
                 run.look_in(AWAY);
             }
+            return Ok(Flow::Stay);
+        }
+        // What is not seen cannot be applied as it ought to be; what stands open is still closed.
+        let items: Vec<_> = self.objects.iter().map(key).collect();
+        if let Some(why) = unseen(run, &items).filter(|_| !held) {
+            let begun = run.status.tasks[index].started_at.is_some();
+            run.set_phase(index, if begun { TaskPhase::Running } else { TaskPhase::Pending }, Some(why));
+            run.restart_batch(index);
+            run.look_in(AWAY);
             return Ok(Flow::Stay);
         }
         let lock = locked(self.environment);

@@ -26,6 +26,13 @@ pub(super) fn away(run: &Run, app: &App, environment: &str) -> Option<String> {
     Some(format!("waits for context {}: {}", Clean::from_untrusted(context), Clean::from_untrusted(why)))
 }
 
+/// What of these the server refuses to show, in words. Whether it is there is not known.
+pub(super) fn unseen<'i>(run: &Run, items: impl IntoIterator<Item = &'i InventoryItem>) -> Option<String> {
+    let plain = |item: &InventoryItem| InventoryItem { uid: String::new(), ..item.clone() };
+    let (item, why) = items.into_iter().find_map(|i| run.o.unseen.get_key_value(&plain(i)))?;
+    Some(format!("{} {} cannot be looked at: {}", item.kind, item.name, Clean::from_untrusted(why)))
+}
+
 /// Makes the App's status say so; true when it does already.
 pub(super) fn set(run: &mut Run, app: &App, environment: &str, mut wanted: EnvironmentStatus) -> bool {
     let before = told(app, environment);

@@ -8,7 +8,7 @@ use crate::{
     domain::{
         batches,
         workflow::{
-            environment::{seen, set, told},
+            environment::{seen, set, told, unseen},
             objects::key,
             run::{Flow, Run},
         },
@@ -111,7 +111,8 @@ pub(super) fn note_inventory(deploy: &Deploy, run: &mut Run, state: EnvironmentS
     // What an earlier deploy left and the manifests no longer name is kept until the clean-up.
     for item in &before.inventory {
         let named = |i: &InventoryItem| InventoryItem { uid: String::new(), ..i.clone() };
-        if !inventory.iter().any(|i| named(i) == named(item)) && seen(run, name, item).is_some() {
+        let there = seen(run, name, item).is_some() || unseen(run, [item]).is_some();
+        if !inventory.iter().any(|i| named(i) == named(item)) && there {
             inventory.push(item.clone());
         }
     }

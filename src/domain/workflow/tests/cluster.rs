@@ -23,6 +23,8 @@ pub struct Cluster {
     pub objects: BTreeMap<InventoryItem, ObjectSeen>,
     /// Contexts that cannot be looked at.
     pub away: BTreeMap<String, String>,
+    /// Objects that the server refuses to show, and its words.
+    pub unseen: BTreeMap<InventoryItem, String>,
     pub sims: BTreeMap<Name, Sim>,
     pub jobs: BTreeMap<String, JobSeen>,
     pub probes: Option<ProbesSeen>,
@@ -90,6 +92,7 @@ impl Cluster {
             approvals: vec![],
             objects: BTreeMap::new(),
             away: BTreeMap::new(),
+            unseen: BTreeMap::new(),
             sims: BTreeMap::new(),
             jobs: BTreeMap::new(),
             probes: None,
@@ -127,16 +130,19 @@ impl Cluster {
         let workloads = self.sims.values().map(seen).collect();
         let pods = ["gray", "prod"]
             .map(|e| (e.to_owned(), self.sims.get(&name(&format!("a-{e}"))).map_or(0, |s| s.pods.len() as u32)));
+        let mut objects = self.objects.clone();
+        objects.retain(|item, _| !self.unseen.contains_key(item));
         let decision = decide(&Observed {
             release: &self.release,
             app: Some(&self.app),
             others: &self.others.iter().collect::<Vec<_>>(),
             approvals: &self.approvals.iter().collect::<Vec<_>>(),
-            objects: &self.objects,
+            objects: &objects,
             workloads: &workloads,
             pods: &BTreeMap::from(pods),
             routes: &self.routes,
             away: &self.away,
+            unseen: &self.unseen,
             jobs: &self.jobs,
             probes: self.probes.as_ref(),
             trouble: self.trouble.as_ref(),

@@ -138,6 +138,44 @@ fn an_abort_closes_the_lane_first_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn what_the_server_does_not_show_is_told_and_an_abort_goes_on_without_it() {
+    let mut c = at_batch_one();
+    let conf = |name: &str| {
+        let namespace = "demo".into();
+        let (api_version, kind) = ("v1".into(), "ConfigMap".into());
+        InventoryItem { api_version, kind, namespace, name: name.into(), uid: String::new() }
+    };
+    for name in ["a-prod-conf", "a-gray-conf"] {
+        assert!(c.objects.contains_key(&conf(name)));
+        c.unseen.insert(conf(name), format!("configmaps {name:?} is forbidden"));
+    }
+    c.control().allow.insert("deploy-prod".into(), 2);
+    let decision = c.look();
+    assert_eq!((decision.steps, decision.status.phase), (vec![], ReleasePhase::Running));
+    let told = "ConfigMap a-prod-conf cannot be looked at: configmaps \"a-prod-conf\" is forbidden";
+    assert_eq!(decision.status.message.as_deref(), Some(told));
+    c.control().abort = true;
+    for _ in 0..60 {
+        let decision = c.look();
+        c.take(&decision, usize::MAX);
+        c.tick();
+        c.sims.values_mut().for_each(crate::domain::batches::simulator::Sim::settle);
+        c.route();
+    }
+    assert_eq!((c.status().phase, c.prod()), (ReleasePhase::Aborted, (0, 4)));
+    assert!(!c.sims.contains_key(&name(GRAY)));
+    for (name, left) in [("prod", 3), ("gray", 1)] {
+        let environment = c.environment(name);
+        let message = environment.message.unwrap_or_default();
+        assert!(message.starts_with("rolled back, but ConfigMap a-"), "{message}");
+        assert_eq!((environment.state, environment.inventory.len()), (EnvironmentState::Error, left), "{name}");
+    }
+    // Seen again, it can be cleaned.
+    c.unseen.clear();
+    assert!(c.objects.contains_key(&conf("a-gray-conf")), "what nobody saw nobody took");
+}
+
+#[test]
 fn a_gray_version_that_was_there_before_comes_back() {
     let mut c = at_batch_one();
     c.control().allow.insert("deploy-prod".into(), 2);
