@@ -91,3 +91,6 @@ async fn lead(options: &Options, stop: &CancellationToken) {
     tasks.close();
     tasks.wait().await;
 }
+
+#[cfg(test)]
+mod tests;

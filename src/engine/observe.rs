@@ -15,13 +15,14 @@ use crate::{
         App, Approval, Environment, EnvironmentState, EnvironmentStatus, InventoryItem, LaneMode, Release, Served,
         gateway_api::RouteParentStatus, label,
     },
-    cluster::error,
+    cluster::{clusters::Clusters, error},
     domain::{
         batches::{WorkloadSeen, is_rolled},
         text::Clean,
         workflow::{
             Closed, JobSeen, Name, ObjectSeen, Observed, ProbesSeen, RoutesSeen, Trouble, lane_open, looked_at,
         },
+        world::place,
     },
 };
 
@@ -42,10 +43,13 @@ pub(super) struct Facts {
 pub(super) async fn facts(options: &Options, cache: &Cache, release: &Release) -> kube::Result<Facts> {
     let (name, uid) = (release.name_any(), release.uid().unwrap_or_default());
     let app = cache.apps.get(&ObjectRef::new(&release.spec.app).within(&options.namespace));
+    let app = app.map(|app| at_home(&options.clusters, app));
     let wanted = app.as_deref().map(|a| looked_at(release, a)).unwrap_or_default();
     let home = cache.workloads.look();
     let (mut objects, mut workloads, mut rolled) = (BTreeMap::new(), BTreeMap::new(), vec![]);
     let (mut away, mut places, mut unseen) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    // Elsewhere somebody else's App may have the same name.
+    let own: BTreeSet<String> = wanted.iter().map(|i| i.namespace.clone()).collect();
     for item in wanted {
         let elsewhere = cache.elsewhere.of(&item.namespace);
         if let Some((context, namespace)) = elsewhere {
@@ -85,7 +89,8 @@ pub(super) async fn facts(options: &Options, cache: &Cache, release: &Release) -
     }
     let mut alive = BTreeMap::new();
     let afar: Vec<_> = places.values().flat_map(|p| p.workloads.pods.state()).collect();
-    for pod in home.pods.iter().chain(&afar).filter(|p| p.labels().get(label::APP) == Some(&release.spec.app)) {
+    let near = home.pods.iter().filter(|p| p.namespace().is_some_and(|n| own.contains(&n)));
+    for pod in near.chain(&afar).filter(|p| p.labels().get(label::APP) == Some(&release.spec.app)) {
         if let Some(environment) = pod.labels().get(label::ENVIRONMENT) {
             *alive.entry(environment.clone()).or_insert(0) += 1;
         }
@@ -107,6 +112,26 @@ pub(super) async fn facts(options: &Options, cache: &Cache, release: &Release) -
         away,
         unseen,
     })
+}
+
+/// The App as it is for this engine: an environment may name home by its own context.
+fn at_home(clusters: &Clusters, app: Arc<App>) -> Arc<App> {
+    let is_home = |context: &str| clusters.canonical(Some(context)).is_none();
+    let named = |item: &InventoryItem| place(&item.namespace).0.is_some_and(is_home);
+    let held = |s: &EnvironmentStatus| s.inventory.iter().any(named);
+    let held = app.status.iter().flat_map(|s| s.environments.values()).any(held);
+    if !held && !app.spec.environments.iter().any(|e| e.context.as_deref().is_some_and(is_home)) {
+        return app;
+    }
+    let mut app = App::clone(&app);
+    for environment in &mut app.spec.environments {
+        environment.context.take_if(|context| is_home(context));
+    }
+    let inventories = app.status.iter_mut().flat_map(|s| s.environments.values_mut()).map(|e| &mut e.inventory);
+    for item in inventories.flatten().filter(|i| named(i)) {
+        item.namespace = place(&item.namespace).1.to_owned();
+    }
+    Arc::new(app)
 }
 
 /// The server has answered, and will not show it: no right, no such method. That it has no time, is no such answer.

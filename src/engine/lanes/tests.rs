@@ -1,91 +1,11 @@
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::{
-    Resource,
-    api::{DeleteParams, Patch, PatchParams},
-};
-use serde::{Serialize, de::DeserializeOwned};
-use serde_json::{Value, json};
-use tokio_util::{
-    sync::{CancellationToken, DropGuard},
-    task::TaskTracker,
-};
+use kube::api::DeleteParams;
+use serde_json::json;
 
 use super::*;
 use crate::{
     api::gateway_api::HttpRoute,
-    cluster::install,
-    engine::{Telemetry, wake::Wake},
-    pocket::rest::ApiServer,
+    engine::tests::{HOME, Rig},
 };
-
-const HOME: &str = "default";
-
-/// The engine's caches on a pocket's API; the test is the loop.
-struct Rig {
-    options: Options,
-    cache: Cache,
-    _stop: DropGuard,
-    _dir: tempfile::TempDir,
-}
-
-impl Rig {
-    async fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let server = ApiServer::open(dir.path()).unwrap();
-        let client = server.client();
-        install::definitions(&client).await.unwrap();
-        for definition in crate::api::gateway_api::definitions() {
-            let (name, params) = (definition.name_any(), PatchParams::apply("test").force());
-            Api::<CustomResourceDefinition>::all(client.clone())
-                .patch(&name, &params, &Patch::Apply(&definition))
-                .await
-                .unwrap();
-        }
-        let options = Options {
-            client: client.clone(),
-            clusters: client.into(),
-            namespace: HOME.into(),
-            identity: "test".into(),
-            prober: Arc::new(|_, _| unreachable!("nothing is verified here")),
-            telemetry: Telemetry::default(),
-        };
-        let stop = CancellationToken::new();
-        let cache = Cache::start(&options, &Arc::new(Wake::default()), &TaskTracker::new(), &stop);
-        cache.ready().await;
-        Self { options, cache, _stop: stop.drop_guard(), _dir: dir }
-    }
-
-    fn api<K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>>(&self) -> Api<K> {
-        Api::namespaced(self.options.client.clone(), HOME)
-    }
-
-    async fn patch<K>(&self, name: &str, by: &str, patch: Value)
-    where
-        K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
-            + Clone
-            + std::fmt::Debug
-            + Serialize
-            + DeserializeOwned,
-    {
-        let params = PatchParams { field_manager: Some(by.into()), ..PatchParams::default() };
-        self.api::<K>().patch(name, &params, &Patch::Merge(patch)).await.unwrap();
-    }
-
-    /// Waits until the caches show this.
-    async fn shown(&self, what: &str, fact: impl Fn(&Cache) -> bool) {
-        let wait = async {
-            while !fact(&self.cache) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(60), wait).await.unwrap_or_else(|_| panic!("never {what}"));
-    }
-
-    async fn look(&self) -> Looked {
-        let group = self.cache.groups.state().pop().unwrap();
-        look(&self.options, &self.cache, &group).await.unwrap_or_else(|e| panic!("{e}"))
-    }
-}
 
 /// The port that each route leads to first.
 fn ports(cache: &Cache) -> BTreeMap<String, Option<i32>> {
