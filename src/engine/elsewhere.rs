@@ -21,12 +21,16 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
 use super::{
     Options,
     cache::Kept,
     steady::steady,
+    trim,
     wake::{Key, Wake, of_pod, of_set, of_workload},
     workloads::Workloads,
 };
@@ -49,6 +53,8 @@ pub(super) struct Place {
     pub(super) workloads: Workloads,
     /// By kind: what is wrong with its watch. In the beginning that nothing is known.
     wrong: Arc<Mutex<BTreeMap<String, String>>>,
+    /// Its watches end with it.
+    _ends: DropGuard,
 }
 
 impl Place {
@@ -86,26 +92,33 @@ impl Elsewhere {
         self.places.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
+    /// Watches no longer what no name asks for.
+    pub(super) fn keep(&self, asked: impl Fn(&str) -> bool) {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner).retain(|name, _| asked(name));
+    }
+
     fn watch(&self, context: &str, namespace: &str) -> Place {
-        let client = self.clusters.of(Some(context));
+        let (client, stop) = (self.clusters.of(Some(context)), self.stop.child_token());
         let wrong = Arc::<Mutex<BTreeMap<String, String>>>::default();
-        let at = (context, namespace);
+        let at = (context, namespace, &stop);
         Place {
             workloads: Workloads {
-                deployments: Kept::new(self.store(&client, at, &wrong, of_workload)),
-                stateful: Kept::new(self.store(&client, at, &wrong, of_workload)),
-                sets: self.store(&client, at, &wrong, of_set),
-                pods: self.store(&client, at, &wrong, of_pod),
+                deployments: Kept::new(self.store(&client, at, &wrong, |_| {}, of_workload)),
+                stateful: Kept::new(self.store(&client, at, &wrong, |_| {}, of_workload)),
+                sets: self.store(&client, at, &wrong, trim::writers, of_set),
+                pods: self.store(&client, at, &wrong, trim::pod, of_pod),
             },
             wrong,
+            _ends: stop.drop_guard(),
         }
     }
 
     fn store<K>(
         &self,
         client: &Client,
-        (context, namespace): (&str, &str),
+        (context, namespace, stop): (&str, &str, &CancellationToken),
         wrong: &Arc<Mutex<BTreeMap<String, String>>>,
+        trim: fn(&mut K),
         concerns: fn(&K) -> Vec<Key>,
     ) -> Store<K>
     where
@@ -130,7 +143,7 @@ impl Elsewhere {
             key => key,
         };
         let api = Api::<K>::namespaced(client.clone(), namespace);
-        let stream = steady(api, watcher::Config::default()).reflect(writer);
+        let stream = steady(api, watcher::Config::default()).modify(trim).reflect(writer);
         let stream = stream.for_each(move |event| {
             let mut wrong = wrong.lock().unwrap_or_else(PoisonError::into_inner);
             match event {
@@ -153,8 +166,35 @@ impl Elsewhere {
             }
             future::ready(())
         });
-        let stop = self.stop.clone();
+        let stop = stop.clone();
         self.tasks.spawn(async move { stop.run_until_cancelled(stream).await });
         store
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_no_release_asks_for_is_watched_no_longer() {
+        let silent = tower::service_fn(|_: http::Request<kube::client::Body>| {
+            std::future::pending::<Result<http::Response<kube::client::Body>, tower::BoxError>>()
+        });
+        let tasks = TaskTracker::new();
+        let elsewhere = Elsewhere {
+            clusters: Clusters::new(Client::new(silent, "default"), Some("far".into()), None, Arc::default()),
+            wake: Arc::default(),
+            tasks: tasks.clone(),
+            stop: CancellationToken::new(),
+            places: Mutex::default(),
+        };
+        drop(elsewhere.place("far/demo", "far", "demo"));
+        elsewhere.keep(|name| name == "far/demo");
+        assert!(elsewhere.known("far/demo").is_some() && tasks.len() == 4);
+        elsewhere.keep(|_| false);
+        assert!(elsewhere.known("far/demo").is_none());
+        tasks.close();
+        tokio::time::timeout(std::time::Duration::from_secs(60), tasks.wait()).await.expect("its watches end");
     }
 }

@@ -58,6 +58,8 @@ pub(super) struct Looker {
     groups_wrong: HashMap<String, Duration>,
     /// By release uid: the pause after it could not be looked at.
     blind: HashMap<String, Duration>,
+    /// By release uid: the namespaces of other contexts that it looks at.
+    places: HashMap<String, BTreeSet<String>>,
     /// Workloads that a release rolls, to its App.
     rolled: HashMap<Name, String>,
 }
@@ -127,6 +129,7 @@ impl Looker {
             groups_due: HashMap::new(),
             groups_wrong: HashMap::new(),
             blind: HashMap::new(),
+            places: HashMap::new(),
             rolled: HashMap::new(),
         }
     }
@@ -202,6 +205,8 @@ impl Looker {
             self.due.retain(|uid, _| uids.contains(uid));
             self.troubles.retain(|uid, _| uids.contains(uid));
             self.blind.retain(|uid, _| uids.contains(uid));
+            self.places.retain(|uid, _| uids.contains(uid));
+            self.cache.elsewhere.keep(|name| self.places.values().any(|of| of.contains(name)));
             self.probes.keep(|uid| uids.contains(uid));
         }
         if self.groups_due.len() > groups.len() {
@@ -318,7 +323,9 @@ impl Looker {
         self.rolled.extend(facts.rolled().map(|name| (name.clone(), release.spec.app.clone())));
         let probes = self.probes.seen(&release.uid().unwrap_or_default());
         let times = (self.awake.0, Timestamp::now());
-        Ok(decide(&facts.observed(release, others, &facts.approvals(), probes.as_ref(), trouble, times)))
+        let decision = decide(&facts.observed(release, others, &facts.approvals(), probes.as_ref(), trouble, times));
+        self.places.insert(release.uid().unwrap_or_default(), facts.places());
+        Ok(decision)
     }
 
     /// Whether the App is another than the one that is known; then it is known.

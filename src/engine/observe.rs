@@ -38,6 +38,7 @@ pub(super) struct Facts {
     rolled: Vec<Name>,
     away: BTreeMap<String, String>,
     unseen: BTreeMap<InventoryItem, String>,
+    places: BTreeSet<String>,
 }
 
 pub(super) async fn facts(options: &Options, cache: &Cache, release: &Release) -> kube::Result<Facts> {
@@ -111,6 +112,7 @@ pub(super) async fn facts(options: &Options, cache: &Cache, release: &Release) -
         rolled,
         away,
         unseen,
+        places: places.into_keys().collect(),
     })
 }
 
@@ -171,6 +173,11 @@ impl Facts {
     /// The workloads it may roll, there or not.
     pub(super) fn rolled(&self) -> impl Iterator<Item = &Name> {
         self.rolled.iter()
+    }
+
+    /// The namespaces of other contexts that it looks at.
+    pub(super) fn places(self) -> BTreeSet<String> {
+        self.places
     }
 
     /// The Approvals that name the Release.
