@@ -1,12 +1,12 @@
 //! `get KIND [NAME] [-o …]`: what is there, in tables or as data.
 
+mod pods;
 pub(super) mod tables;
 
 use clap::{Args, ValueEnum};
 use color_eyre::eyre::{Result, bail, eyre};
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
-use kube::{Api, Client, Resource, ResourceExt, api::ListParams};
+use kube::{Api, Resource, ResourceExt, api::ListParams};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ use super::{
     session::{self, Session, told},
 };
 use crate::{
-    api::{App, Approval, Environment, Lane, LaneGroup, Release, label},
+    api::{App, Approval, Environment, Lane, LaneGroup, Release},
     cluster::error,
 };
 
@@ -206,22 +206,6 @@ fn render(table: &Table, namespace: &str) -> String {
     table.render()
 }
 
-/// Ready and wanted pods of all workloads that are so labelled.
-async fn pods_of(client: &Client, namespace: &str, selector: &str) -> kube::Result<(i32, i32)> {
-    let all = ListParams::default().labels(selector);
-    let deployments = Api::<Deployment>::namespaced(client.clone(), namespace).list(&all).await?.items;
-    let sets = Api::<StatefulSet>::namespaced(client.clone(), namespace).list(&all).await?.items;
-    let of_deployments = deployments.iter().map(|d| {
-        let ready = d.status.as_ref().and_then(|s| s.ready_replicas);
-        (ready.unwrap_or(0), d.spec.as_ref().map_or(0, |s| s.replicas.unwrap_or(1)))
-    });
-    let of_sets = sets.iter().map(|s| {
-        let ready = s.status.as_ref().and_then(|s| s.ready_replicas);
-        (ready.unwrap_or(0), s.spec.as_ref().map_or(0, |s| s.replicas.unwrap_or(1)))
-    });
-    Ok(of_deployments.chain(of_sets).fold((0, 0), |all, (ready, wanted)| (all.0 + ready, all.1 + wanted)))
-}
-
 async fn environments(session: &Session, name: Option<&str>, format: Format, now: Timestamp) -> Result<String> {
     let apps: Vec<App> = list(session).await?;
     let (of_app, of_name) = match name.map(|n| n.split_once('/').unwrap_or(("", n))) {
@@ -244,24 +228,13 @@ async fn environments(session: &Session, name: Option<&str>, format: Format, now
         known.sort();
         bail!("no environment {name}; there {}", names(&known));
     }
-    let mut found = vec![];
-    for (app, environment) in rows {
-        let selector = format!("{}={},{}={}", label::APP, app.name_any(), label::ENVIRONMENT, environment.name);
-        let context = session.clusters.canonical(environment.context.as_deref());
-        let client = session.clusters.of(context);
-        let pods = match (pods_of(&client, &environment.namespace, &selector).await, context) {
-            (Ok(pods), _) => Some(pods),
-            // One namespace that is not to be seen hides no other.
-            (Err(e), _) if error::code(&e) == Some(403) => None,
-            (Err(e), None) => return Err(told("listing workloads")(e)),
-            // Nor does one cluster.
-            (Err(e), Some(context)) => {
-                eprintln!("warning: {}/{}: context {context}: {}", app.name_any(), environment.name, error::words(&e));
-                None
-            }
-        };
-        found.push(tables::EnvironmentRow { app, environment, pods });
-    }
+    let (pods, warnings) = pods::of(session, &rows).await?;
+    warnings.iter().for_each(|w| eprintln!("warning: {w}"));
+    let found: Vec<_> = rows
+        .into_iter()
+        .zip(pods)
+        .map(|((app, environment), pods)| tables::EnvironmentRow { app, environment, pods })
+        .collect();
     match format {
         Format::Json | Format::Yaml if of_app.is_some() => output::data(&found[0].data()?, format),
         Format::Json | Format::Yaml => {

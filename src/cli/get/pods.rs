@@ -1,0 +1,112 @@
+//! Pods of environments: every context is asked at the same time, and one that does not answer is asked once.
+
+use std::collections::BTreeMap;
+
+use color_eyre::eyre::Result;
+use futures::{StreamExt, future::join_all, stream};
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use kube::{Api, Client, ResourceExt, api::ListParams};
+
+use crate::{
+    api::{App, Environment, label},
+    cli::session::{Session, told},
+    cluster::error,
+};
+
+/// Requests to one cluster under way at a time.
+const AT_ONCE: usize = 16;
+
+/// Ready and wanted, if that can be seen.
+type Pods = Option<(i32, i32)>;
+
+/// Of each row; and what to warn of.
+pub(super) async fn of(session: &Session, rows: &[(&App, &Environment)]) -> Result<(Vec<Pods>, Vec<String>)> {
+    let mut contexts: BTreeMap<Option<&str>, Vec<usize>> = BTreeMap::new();
+    for (i, (_, environment)) in rows.iter().enumerate() {
+        contexts.entry(session.clusters.canonical(environment.context.as_deref())).or_default().push(i);
+    }
+    let asked = contexts.into_iter().map(async |(context, of_it)| {
+        let client = session.clusters.of(context);
+        let wanted = of_it.into_iter().map(|i| (i, rows[i].1.namespace.clone(), selector(rows[i]))).collect();
+        (context, in_context(client, wanted).await)
+    });
+    let (mut pods, mut warnings) = (vec![None; rows.len()], vec![]);
+    for (context, answers) in join_all(asked).await {
+        let mut failed = None;
+        for (i, answer) in answers {
+            match answer {
+                Ok(found) => pods[i] = Some(found),
+                // One namespace that is not to be seen hides no other.
+                Err(e) if error::code(&e) == Some(403) => {}
+                Err(e) if context.is_none() => return Err(told("listing workloads")(e)),
+                Err(e) => failed = failed.or(Some(e)),
+            }
+        }
+        // Nor does one cluster.
+        if let (Some(context), Some(e)) = (context, failed) {
+            warnings.push(format!("context {context}: {}", error::words(&e)));
+        }
+    }
+    Ok((pods, warnings))
+}
+
+fn selector((app, environment): (&App, &Environment)) -> String {
+    format!("{}={},{}={}", label::APP, app.name_any(), label::ENVIRONMENT, environment.name)
+}
+
+/// Whoever does not answer the first question is not asked the others.
+async fn in_context(client: Client, wanted: Vec<(usize, String, String)>) -> Vec<(usize, kube::Result<(i32, i32)>)> {
+    let ask = |(i, namespace, selector): (usize, String, String)| {
+        let client = client.clone();
+        async move { (i, workloads(&client, &namespace, &selector).await) }
+    };
+    let mut wanted = wanted.into_iter();
+    let Some(first) = wanted.next() else { return vec![] };
+    let mut answers = vec![ask(first).await];
+    if !matches!(&answers[0].1, Err(e) if error::code(e).is_none()) {
+        answers.extend(stream::iter(wanted).map(ask).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await);
+    }
+    answers
+}
+
+/// Ready and wanted pods of all workloads that are so labelled.
+async fn workloads(client: &Client, namespace: &str, selector: &str) -> kube::Result<(i32, i32)> {
+    let all = ListParams::default().labels(selector);
+    let deployments = Api::<Deployment>::namespaced(client.clone(), namespace).list(&all).await?.items;
+    let sets = Api::<StatefulSet>::namespaced(client.clone(), namespace).list(&all).await?.items;
+    let count =
+        |ready: Option<i32>, wanted: Option<Option<i32>>| (ready.unwrap_or(0), wanted.map_or(0, |n| n.unwrap_or(1)));
+    let of_deployments = deployments.iter().map(|d| {
+        let ready = d.status.as_ref().and_then(|s| s.ready_replicas);
+        count(ready, d.spec.as_ref().map(|s| s.replicas))
+    });
+    let of_sets = sets.iter().map(|s| {
+        let ready = s.status.as_ref().and_then(|s| s.ready_replicas);
+        count(ready, s.spec.as_ref().map(|s| s.replicas))
+    });
+    Ok(of_deployments.chain(of_sets).fold((0, 0), |all, (ready, wanted)| (all.0 + ready, all.1 + wanted)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::cli::session::tests::on_pocket;
+
+    #[tokio::test]
+    async fn a_context_that_is_away_is_warned_of_once_and_hides_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let session = on_pocket(dir.path()).await;
+        let app: App = serde_json::from_value(json!({"apiVersion": "graylane.dev/v1alpha1", "kind": "App",
+            "metadata": {"name": "a"}, "spec": {"manifests": [], "environments": [
+                {"name": "pre", "namespace": "demo", "context": "far"},
+                {"name": "test", "namespace": "demo"},
+                {"name": "prod", "namespace": "demo", "context": "far"}]}}))
+        .unwrap();
+        let rows: Vec<_> = app.spec.environments.iter().map(|e| (&app, e)).collect();
+        let (pods, warnings) = of(&session, &rows).await.unwrap();
+        assert_eq!(pods, [None, Some((0, 0)), None]);
+        assert!(matches!(warnings.as_slice(), [one] if one.starts_with("context far: ")), "{warnings:?}");
+    }
+}
