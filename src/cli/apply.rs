@@ -63,7 +63,9 @@ pub(super) async fn run(global: &Global, args: ApplyArgs) -> Result<()> {
         }
     }
     refuse(&problems)?;
-    refuse(&lanes::check(&session, &objects).await?)?;
+    let checked = lanes::check(&session, &objects).await;
+    refuse(&checked.problems)?;
+    checked.warnings.iter().for_each(|w| eprintln!("warning: {w}"));
     let mut applied = vec![];
     let mut words = String::new();
     for object in &objects {

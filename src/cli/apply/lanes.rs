@@ -3,28 +3,35 @@
 
 use std::collections::BTreeMap;
 
-use color_eyre::eyre::Result;
 use kube::ResourceExt;
 use serde::de::DeserializeOwned;
 
 use super::files::Object;
 use crate::{
-    api::{self, Lane, LaneGroup},
+    api::{self, App, Lane, LaneGroup},
     cli::{get, lane, session::Session},
     cluster::gateways,
     domain::lanes::{self, Means, Severity},
 };
 
-/// Problems, each with file and line.
-pub(super) async fn check(session: &Session, objects: &[Object]) -> Result<Vec<String>> {
+/// Each with file and line.
+#[derive(Debug, Default)]
+pub(super) struct Checked {
+    pub(super) problems: Vec<String>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// The lanes of these files, as they will be when all of the files is applied.
+pub(super) async fn check(session: &Session, objects: &[Object]) -> Checked {
     let (groups, lanes) = (of::<LaneGroup>(session, objects, "LaneGroup"), of::<Lane>(session, objects, "Lane"));
     if groups.is_empty() && lanes.is_empty() {
-        return Ok(vec![]);
+        return Checked::default();
     }
     // A cluster without our definitions gets them by these very files, or tells so itself.
     let (Ok(live), Ok(before)) = (get::list::<LaneGroup>(session).await, get::list::<Lane>(session).await) else {
-        return Ok(vec![]);
+        return Checked::default();
     };
+    let (apps, mut warnings) = apps(session, objects).await;
     let mut after: BTreeMap<String, Lane> = before.iter().map(|l| (l.name_any(), l.clone())).collect();
     after.extend(lanes.iter().map(|(_, lane)| (lane.name_any(), lane.clone())));
     let after: Vec<Lane> = after.into_values().collect();
@@ -52,9 +59,9 @@ pub(super) async fn check(session: &Session, objects: &[Object]) -> Result<Vec<S
             }
         }
         for (object, lane) in lanes.iter().filter(|(_, lane)| lane.spec.group == name) {
-            for warning in lane::elsewhere(session, &group, lane).await.unwrap_or_default() {
+            for warning in lane::elsewhere(session, &apps, &group, lane) {
                 let place = object.place(&format!("spec.{}", warning.place));
-                eprintln!("warning: {place}: {}: {}", object.words(), warning.text);
+                warnings.push(format!("{place}: {}: {}", object.words(), warning.text));
             }
         }
         if let (Some((object, _)), Some(means)) = (ours, Means::of(&group)) {
@@ -62,7 +69,18 @@ pub(super) async fn check(session: &Session, objects: &[Object]) -> Result<Vec<S
             problems.extend(wrong.iter().map(|w| format!("{}: {}: {w}", object.place("spec"), object.words())));
         }
     }
-    Ok(problems)
+    Checked { problems, warnings }
+}
+
+/// Those that are there with those of the files over them, and what to warn of.
+async fn apps(session: &Session, objects: &[Object]) -> (Vec<App>, Vec<String>) {
+    let (live, warnings) = match get::list::<App>(session).await {
+        Ok(live) => (live, vec![]),
+        Err(why) => (vec![], vec![format!("whether lanes lead to other clusters cannot be told of all apps: {why}")]),
+    };
+    let applied = of::<App>(session, objects, "App").into_iter().map(|(_, app)| app);
+    let all: BTreeMap<String, App> = live.into_iter().chain(applied).map(|a| (a.name_any(), a)).collect();
+    (all.into_values().collect(), warnings)
 }
 
 /// Those of the session's namespace: of other ones this session knows nothing.
@@ -72,4 +90,28 @@ fn of<'a, T: DeserializeOwned>(session: &Session, objects: &'a [Object], kind: &
         o.gvk().group == api::GROUP && o.gvk().kind == kind && namespace == session.namespace
     };
     objects.iter().filter(home).filter_map(|o| Some((o, serde_json::from_value(o.value.clone()).ok()?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{apply::files, session::tests::on_pocket};
+
+    #[tokio::test]
+    async fn an_app_of_the_same_files_says_where_its_lane_leads() {
+        let dir = tempfile::tempdir().unwrap();
+        let session = on_pocket(dir.path()).await;
+        let file = dir.path().join("all.yaml");
+        let app = "apiVersion: graylane.dev/v1alpha1\nkind: App\nmetadata: {name: a}\nspec:\n  manifests: []\n  \
+            environments: [{name: gray, namespace: demo, lane: gray, context: far}]\n";
+        let lanes = "apiVersion: graylane.dev/v1alpha1\nkind: LaneGroup\nmetadata: {name: g}\nspec:\n  \
+            entry: {gateway: edge, routes: [{path: /A, app: a}]}\n  apps: [{app: a, port: 80}]\n---\n\
+            apiVersion: graylane.dev/v1alpha1\nkind: Lane\nmetadata: {name: gray}\nspec:\n  group: g\n  tag: gray\n  \
+            match: {all: [{type: parameter, key: group, op: '==', values: [gray]}]}\n";
+        std::fs::write(&file, format!("{app}---\n{lanes}")).unwrap();
+        let (objects, problems) = files::read(&[file]).unwrap();
+        assert!(problems.is_empty(), "{problems:?}");
+        let checked = check(&session, &objects).await;
+        assert!(matches!(checked.warnings.as_slice(), [one] if one.contains("is in context far")), "{checked:?}");
+    }
 }
