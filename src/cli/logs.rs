@@ -2,7 +2,7 @@
 
 use clap::Args;
 use color_eyre::eyre::Result;
-use futures::TryStreamExt;
+use futures::{TryStreamExt, future::join_all};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 
@@ -52,22 +52,76 @@ pub(super) async fn run(global: &Global, args: LogsArgs) -> Result<()> {
     Ok(())
 }
 
-/// Where the pod runs: ours, or the first of an environment's; ours when nobody has it, whose server says so.
+/// Where the pod runs: ours, or the one place of the environments that has it; ours when nobody does, whose server says so.
 async fn find(session: &Session, pod: &str) -> Result<Place> {
-    let places = places::all(session).await?;
-    for place in &places {
-        let pods: Api<Pod> = Api::namespaced(place.client(session), &place.namespace);
-        match pods.get_metadata_opt(pod).await {
-            Ok(Some(_)) => return Ok(place.clone()),
-            Ok(None) => {}
-            // Not to be seen here is told by the log itself; a cluster that is away hides nobody else's pods.
-            Err(e) if place.context.is_none() && place.namespace == session.namespace => {
-                if error::code(&e) != Some(403) {
-                    return Err(session::told(format!("logs of {pod}"))(e));
-                }
-            }
+    let home = places::home(session);
+    match has(session, &home, pod).await {
+        Ok(true) => return Ok(home),
+        // Not to be seen here is told by the log itself.
+        Err(e) if error::code(&e) != Some(403) => return Err(session::told(format!("logs of {pod}"))(e)),
+        Ok(false) | Err(_) => {}
+    }
+    let others = places::all(session).await?.into_iter().filter(|p| *p != home);
+    let looks = others.map(async |place| {
+        let has = has(session, &place, pod).await;
+        (place, has)
+    });
+    let mut found = vec![];
+    for (place, has) in join_all(looks).await {
+        match has {
+            Ok(true) => found.push(place),
+            Ok(false) => {}
+            // A cluster that is away hides nobody else's pods.
             Err(e) => eprintln!("warning: not looked for: {}: {}", place.full(pod), error::words(&e)),
         }
     }
-    Ok(places.into_iter().next().unwrap_or(Place { context: None, namespace: session.namespace.clone() }))
+    match found.as_slice() {
+        [] => Ok(home),
+        [one] => {
+            eprintln!("{}:", one.full(pod));
+            Ok(one.clone())
+        }
+        many => {
+            let all: Vec<String> = many.iter().map(|place| place.full(pod)).collect();
+            Err(session::usage(format!("several pods are called so: {}; name one of them so", all.join(", "))))
+        }
+    }
+}
+
+async fn has(session: &Session, place: &Place, pod: &str) -> kube::Result<bool> {
+    let pods: Api<Pod> = Api::namespaced(place.client(session), &place.namespace);
+    Ok(pods.get_metadata_opt(pod).await?.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::api::PostParams;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{api::App, cli::session::tests::on_pocket};
+
+    #[tokio::test]
+    async fn of_several_pods_of_one_name_none_is_taken_silently() {
+        let dir = tempfile::tempdir().unwrap();
+        let session = on_pocket(dir.path()).await;
+        let app = json!({"metadata": {"name": "a"}, "spec": {"manifests": [], "environments": [
+            {"name": "test", "namespace": "default"}, {"name": "prod", "namespace": "kube-system"}]}});
+        let apps: Api<App> = Api::namespaced(session.client.clone(), "demo");
+        apps.create(&PostParams::default(), &serde_json::from_value(app).unwrap()).await.unwrap();
+        let run = async |namespace: &str| {
+            let pod = json!({"metadata": {"name": "db-0"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+            let pods: Api<Pod> = Api::namespaced(session.client.clone(), namespace);
+            pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
+        };
+        let found = async || find(&session, "db-0").await.map(|place| place.namespace);
+        assert_eq!(found().await.unwrap(), "demo", "nobody has it");
+        run("kube-system").await;
+        assert_eq!(found().await.unwrap(), "kube-system");
+        run("default").await;
+        let told = found().await.unwrap_err().to_string();
+        assert!(told.contains("several pods are called so: default/db-0, kube-system/db-0;"), "{told}");
+        run("demo").await;
+        assert_eq!(found().await.unwrap(), "demo", "a bare name is home's first");
+    }
 }

@@ -38,9 +38,14 @@ pub(super) fn said<'a>(session: &Session, text: &'a str) -> (Option<Place>, &'a 
     (Some(Place { context, namespace: namespace.to_owned() }), name)
 }
 
+/// Ours.
+pub(super) fn home(session: &Session) -> Place {
+    Place { context: None, namespace: session.namespace.clone() }
+}
+
 /// Ours first, then those of the environments.
 pub(super) async fn all(session: &Session) -> Result<Vec<Place>> {
-    let home = Place { context: None, namespace: session.namespace.clone() };
+    let home = home(session);
     let apps: Vec<App> = get::list_if_installed(session).await?;
     let environments = apps.iter().flat_map(|a| &a.spec.environments);
     let others: BTreeSet<Place> = environments

@@ -138,9 +138,7 @@ async fn anywhere(session: &Session, releases: &[Release]) -> Result<Seen> {
     for (place, found) in join_all(looks).await {
         match found {
             Ok(all) => seen.found.extend(all.into_iter().map(|found| (place.clone(), found))),
-            Err(e) if place.context.is_none() && place.namespace == session.namespace => {
-                return Err(told("listing workloads")(e));
-            }
+            Err(e) if place == places::home(session) => return Err(told("listing workloads")(e)),
             Err(e) => {
                 eprintln!("warning: not looked at: {}: {}", place.full("*"), error::words(&e));
                 seen.unseen.push(place);
