@@ -128,24 +128,23 @@ impl Outside for Cluster {
     }
 
     fn ask(&self, ask: Ask) -> BoxStream<'static, Answer> {
-        if ask == Ask::Contexts {
-            let answer = match self.seat.choices() {
-                Ok(choices) => Answer::Choices(choices),
-                Err(why) => Answer::Failed(Fault::new(&why.to_string())),
-            };
-            return stream::iter([answer]).boxed();
-        }
-        let Some(here) = self.seat.here() else { return stream::iter([Answer::Failed(nowhere())]).boxed() };
-        match ask {
-            Ask::Contexts => stream::empty().boxed(),
-            Ask::Logs { pod, container, tail, previous } => {
+        match (ask, self.seat.here()) {
+            (Ask::Contexts, _) => {
+                let answer = match self.seat.choices() {
+                    Ok(choices) => Answer::Choices(choices),
+                    Err(why) => Answer::Failed(Fault::new(&why.to_string())),
+                };
+                stream::iter([answer]).boxed()
+            }
+            (_, None) => stream::iter([Answer::Failed(nowhere())]).boxed(),
+            (Ask::Logs { pod, container, tail, previous }, Some(here)) => {
                 let (context, namespace) = pod.place();
                 let (client, namespace) = (here.clusters.of(context), namespace.to_owned());
                 let wish = LogWish { container, follow: !previous, tail: Some(tail), previous };
                 let opened = async move { logs::read(&client, &namespace, &pod.name, &wish).await };
                 opened.map(lines).flatten_stream().boxed()
             }
-            Ask::Yaml(object) => async move {
+            (Ask::Yaml(object), Some(here)) => async move {
                 let what = object.title();
                 let (context, namespace) = object.key.place();
                 let client = here.clusters.of(context);

@@ -56,8 +56,9 @@ pub(super) async fn run(global: &Global, args: ProbeArgs) -> Result<()> {
     if !spec.path.starts_with('/') {
         return Err(usage(format!("{:?} is no path: it starts with /", spec.path)));
     }
-    let session = session::open(global).await?;
-    let via = session::via(global, &session::config(global)?)?;
+    let config = session::config(global)?;
+    let session = session::open_as(global, &config).await?;
+    let via = session::via(global, &config)?;
     let via = via.map_or(Via::Entry, |way| way.with(&session.client));
     let group = get::group(&session, args.group.as_deref()).await?.name_any();
     let stop = CancellationToken::new();

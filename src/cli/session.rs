@@ -79,10 +79,14 @@ pub(super) fn source(global: &Global, config: &Config) -> Result<Source> {
 
 /// Connects.
 pub(super) async fn open(global: &Global) -> Result<Session> {
-    let config = config(global)?;
-    let source = source(global, &config)?;
+    open_as(global, &config(global)?).await
+}
+
+/// The same, with the configuration at hand.
+pub(super) async fn open_as(global: &Global, config: &Config) -> Result<Session> {
+    let source = source(global, config)?;
     let connected = connect::connect(&source, config.namespace.as_deref()).await?;
-    let by = acting(global, &config, &source, &connected.client).await?;
+    let by = acting(global, config, &source, &connected.client).await?;
     Ok(Session { client: connected.client, clusters: connected.clusters, namespace: connected.namespace, by })
 }
 
