@@ -132,6 +132,7 @@ pub(crate) type Subresource<'a> =
 /// (name, kind, its own group and version, verbs)
 pub(crate) fn subresources(resource: &Resource) -> Vec<Subresource<'_>> {
     const CHANGE: &[&str] = &["get", "patch", "update"];
+    const PROXY: &[&str] = &["create", "delete", "get", "patch", "update"];
     let mut all: Vec<Subresource<'_>> = Vec::new();
     if resource.status {
         all.push(("status", &resource.kind, None, CHANGE));
@@ -142,6 +143,10 @@ pub(crate) fn subresources(resource: &Resource) -> Vec<Subresource<'_>> {
     if resource.is("", "Pod") {
         all.push(("binding", "Binding", None, &["create"]));
         all.push(("log", "Pod", None, &["get"]));
+        all.push(("proxy", "PodProxyOptions", None, PROXY));
+    }
+    if resource.is("", "Service") {
+        all.push(("proxy", "ServiceProxyOptions", None, PROXY));
     }
     if resource.is("", "Namespace") {
         all.push(("finalize", "Namespace", None, &["update"]));
