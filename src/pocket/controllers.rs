@@ -25,6 +25,7 @@ pub mod events;
 mod expiry;
 mod garbage;
 pub mod job;
+mod own;
 pub mod pods;
 pub mod queue;
 pub mod replicaset;

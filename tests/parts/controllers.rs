@@ -4,7 +4,7 @@ use std::{fmt::Debug, time::Duration};
 
 use graylane::pocket::{controllers, network::Network, rest::ApiServer};
 use k8s_openapi::api::{
-    apps::v1::{Deployment, ReplicaSet},
+    apps::v1::{ControllerRevision, Deployment, ReplicaSet, StatefulSet},
     batch::v1::Job,
     core::v1::{ConfigMap, Pod, Service},
     discovery::v1::EndpointSlice,
@@ -221,4 +221,25 @@ async fn a_job_ends_well_or_badly() {
     }
     f.api::<Job>().delete("good", &DeleteParams::background()).await.unwrap();
     f.until::<Pod>("its pod goes", |p| p.iter().filter(|p| p.metadata.deletion_timestamp.is_none()).count() == 1).await;
+}
+
+/// Made anew at once, a set finds the revision of its predecessor, which nobody has cleared away yet, and goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_predecessors_revision_does_not_hold_a_new_set_up() {
+    let f = fixture().await;
+    let set = json!({"metadata": {"name": "db"}, "spec": {"replicas": 1, "serviceName": "db",
+        "selector": {"matchLabels": {"app": "db"}},
+        "template": {"metadata": {"labels": {"app": "db"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}});
+    f.create::<StatefulSet>(set.clone()).await;
+    let old = f.until::<Pod>("its pod", |p| p.len() == 1).await.remove(0);
+    let revision = f.all::<ControllerRevision>().await.remove(0);
+    let kept = json!({"metadata": {"finalizers": ["example.org/kept"]}});
+    let revisions = f.api::<ControllerRevision>();
+    revisions.patch(&revision.name_any(), &PatchParams::default(), &Patch::Merge(kept)).await.unwrap();
+    f.api::<StatefulSet>().delete("db", &DeleteParams::background()).await.unwrap();
+    f.until::<Pod>("that its pod goes", <[Pod]>::is_empty).await;
+    f.create::<StatefulSet>(set).await;
+    let new = f.until::<Pod>("the new one's pod", |p| p.len() == 1).await.remove(0);
+    assert_ne!(new.uid(), old.uid());
+    assert_eq!(f.all::<ControllerRevision>().await.iter().map(ResourceExt::uid).collect::<Vec<_>>(), [revision.uid()]);
 }

@@ -3,9 +3,9 @@
 use super::Shared;
 use super::cache::{Key, key};
 use super::events::about;
-use super::pods::{controlled_by, controller, finished, selects};
+use super::pods::{controller, finished, selects};
 use super::queue::{Outcome, Queue};
-use super::write;
+use super::{own, write};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
@@ -30,21 +30,7 @@ const COMPONENT: &str = "deployment-controller";
 pub(super) fn watch(shared: &Shared, queue: Queue) {
     let q = queue.clone();
     shared.deployments.on_change(move |old, new| q.add(key(&new.or(old).expect("a change has an object").metadata)));
-    let (q, deployments) = (queue.clone(), shared.deployments.clone());
-    shared.sets.on_change(move |old, new| {
-        for rs in [old, new].into_iter().flatten() {
-            let namespace = rs.namespace().unwrap_or_default();
-            match controller(&rs.metadata) {
-                Some(owner) if owner.kind == "Deployment" => q.add((namespace, owner.name.clone())),
-                Some(_) => {}
-                None => deployments
-                    .list(&namespace)
-                    .iter()
-                    .filter(|d| d.spec.as_ref().is_some_and(|s| selects(&s.selector, &rs.metadata)))
-                    .for_each(|d| q.add(key(&d.metadata))),
-            }
-        }
-    });
+    own::watch(&shared.sets, &shared.deployments, queue.clone(), |d| Some(&d.spec.as_ref()?.selector));
     // Recreate waits for the last old pod to be gone.
     let (sets, deployments) = (shared.sets.clone(), shared.deployments.clone());
     shared.pods.on_change(move |old, new| {
@@ -72,12 +58,10 @@ pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
     };
     let sets_api: Api<ReplicaSet> = Api::namespaced(shared.client.clone(), &at.0);
     if d.metadata.deletion_timestamp.is_none() {
-        claim(&shared, &d, &sets_api).await?;
+        let matches = |rs: &ReplicaSet| d.spec.as_ref().is_some_and(|s| selects(&s.selector, &rs.metadata));
+        own::claim(&shared.client, &*d, &shared.sets, shared.sets.list(&at.0), matches).await?;
     }
-    let uid = d.metadata.uid.as_deref();
-    let own = shared.sets.list(&at.0);
-    let own: Vec<ReplicaSet> =
-        own.iter().filter(|rs| controlled_by(&rs.metadata, uid)).map(|rs| (**rs).clone()).collect();
+    let own: Vec<ReplicaSet> = own::own(&*d, &shared.sets).iter().map(|rs| (**rs).clone()).collect();
     let mut pods = BTreeMap::new();
     if model::recreate(&d) {
         for pod in shared.pods.list(&at.0).iter().filter(|p| !finished(p)) {
@@ -109,37 +93,6 @@ pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
         shared.deployments.remember(&d);
     }
     Ok(plan.requeue)
-}
-
-/// Adopt sets that match and belong to nobody; let go of those that no longer match.
-async fn claim(shared: &Shared, d: &Deployment, api: &Api<ReplicaSet>) -> Result<(), kube::Error> {
-    let Some(spec) = d.spec.as_ref() else {
-        return Ok(());
-    };
-    let uid = d.metadata.uid.as_deref();
-    for rs in shared.sets.list(&d.namespace().unwrap_or_default()) {
-        let matches = selects(&spec.selector, &rs.metadata);
-        let mut owners = serde_json::to_value(rs.metadata.owner_references.clone().unwrap_or_default())
-            .map_err(kube::Error::SerdeError)?;
-        let Some(list) = owners.as_array_mut() else {
-            continue;
-        };
-        if matches && controller(&rs.metadata).is_none() && rs.metadata.deletion_timestamp.is_none() {
-            list.push(json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": d.name_any(),
-                "uid": uid, "controller": true, "blockOwnerDeletion": true}));
-        } else if controlled_by(&rs.metadata, uid) && !matches {
-            list.retain(|o| o["uid"].as_str() != uid);
-        } else {
-            continue;
-        }
-        let version = &rs.metadata.resource_version;
-        let patch = json!({"metadata": {"ownerReferences": owners, "uid": rs.uid(), "resourceVersion": version}});
-        let done = api.patch(&rs.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await;
-        if let Some(rs) = write::gone_is_fine(done)? {
-            shared.sets.remember(&rs);
-        }
-    }
-    Ok(())
 }
 
 enum Step {

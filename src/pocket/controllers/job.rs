@@ -4,11 +4,11 @@ use super::cache::{Key, key};
 use super::events::about;
 use super::pods::{active, controlled_by, controller, phase};
 use super::queue::{Outcome, Queue};
-use super::{Shared, write};
+use super::{Shared, own, write};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::{Job, JobCondition, JobStatus};
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{DeleteParams, ObjectMeta, PostParams, PropagationPolicy};
 use kube::{Api, ResourceExt};
 use std::sync::Arc;
@@ -210,14 +210,7 @@ fn new_pod(job: &Job) -> Pod {
             namespace: job.namespace(),
             labels: Some(labels),
             annotations: meta.annotations,
-            owner_references: Some(vec![OwnerReference {
-                api_version: "batch/v1".into(),
-                kind: "Job".into(),
-                name,
-                uid,
-                controller: Some(true),
-                block_owner_deletion: Some(true),
-            }]),
+            owner_references: Some(vec![own::owner(job)]),
             ..ObjectMeta::default()
         },
         spec: template.spec,

@@ -3,18 +3,17 @@
 use super::Shared;
 use super::cache::{Key, key};
 use super::events::about;
-use super::pods::{active, available_in, controlled_by, controller, ready, selects};
+use super::pods::{active, available_in, ready, selects};
 use super::queue::{Outcome, Queue};
-use super::write;
+use super::{own, write};
 use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
-use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::{ObjectMeta, PostParams};
 use kube::core::Status;
 use kube::{Api, ResourceExt};
-use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,38 +22,7 @@ mod victims;
 pub(super) fn watch(shared: &Shared, queue: Queue) {
     let q = queue.clone();
     shared.sets.on_change(move |old, new| q.add(key(&new.or(old).expect("a change has an object").metadata)));
-    let sets = shared.sets.clone();
-    shared.pods.on_change(move |old, new| {
-        for pod in [old, new].into_iter().flatten() {
-            let namespace = pod.namespace().unwrap_or_default();
-            match controller(&pod.metadata) {
-                Some(owner) if owner.kind == "ReplicaSet" => queue.add((namespace, owner.name.clone())),
-                Some(_) => {}
-                None => sets
-                    .list(&namespace)
-                    .iter()
-                    .filter(|rs| rs.spec.as_ref().is_some_and(|s| selects(&s.selector, &pod.metadata)))
-                    .for_each(|rs| queue.add(key(&rs.metadata))),
-            }
-        }
-    });
-}
-
-fn owner(rs: &ReplicaSet) -> OwnerReference {
-    OwnerReference {
-        api_version: "apps/v1".into(),
-        kind: "ReplicaSet".into(),
-        name: rs.name_any(),
-        uid: rs.uid().unwrap_or_default(),
-        controller: Some(true),
-        block_owner_deletion: Some(true),
-    }
-}
-
-fn own_pods(shared: &Shared, rs: &ReplicaSet) -> Vec<Arc<Pod>> {
-    let mut pods = shared.pods.list(&rs.namespace().unwrap_or_default());
-    pods.retain(|p| controlled_by(&p.metadata, rs.metadata.uid.as_deref()));
-    pods
+    own::watch(&shared.pods, &shared.sets, queue, |rs| Some(&rs.spec.as_ref()?.selector));
 }
 
 pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
@@ -64,7 +32,7 @@ pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
     let pods: Api<Pod> = Api::namespaced(shared.client.clone(), &at.0);
     let mut failed = None;
     if rs.metadata.deletion_timestamp.is_none() {
-        claim(&shared, &rs, &pods).await?;
+        claim(&shared, &rs).await?;
         failed = manage(&shared, &rs, &pods).await;
     }
     let rs = shared.sets.get(&at).unwrap_or(rs);
@@ -75,31 +43,14 @@ pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
     }
 }
 
-/// Adopt pods that match and belong to nobody; let go of those that no longer match.
-async fn claim(shared: &Shared, rs: &ReplicaSet, api: &Api<Pod>) -> Result<(), kube::Error> {
+/// Ended pods stay whose they are.
+async fn claim(shared: &Shared, rs: &ReplicaSet) -> Result<(), kube::Error> {
     let Some(spec) = rs.spec.as_ref() else {
         return Ok(());
     };
-    let uid = rs.metadata.uid.as_deref();
-    for pod in shared.pods.list(&rs.namespace().unwrap_or_default()) {
-        let matches = selects(&spec.selector, &pod.metadata);
-        let ours = controlled_by(&pod.metadata, uid);
-        let mut owners = pod.metadata.owner_references.clone().unwrap_or_default();
-        if matches && controller(&pod.metadata).is_none() && active(&pod) {
-            owners.push(owner(rs));
-        } else if ours && !matches {
-            owners.retain(|o| Some(o.uid.as_str()) != uid);
-        } else {
-            continue;
-        }
-        let version = &pod.metadata.resource_version;
-        let patch = json!({"metadata": {"ownerReferences": owners, "uid": pod.uid(), "resourceVersion": version}});
-        let done = api.patch(&pod.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await;
-        if let Some(pod) = write::gone_is_fine(done)? {
-            shared.pods.remember(&pod);
-        }
-    }
-    Ok(())
+    let mut pods = shared.pods.list(&rs.namespace().unwrap_or_default());
+    pods.retain(|p| active(p));
+    own::claim(&shared.client, rs, &shared.pods, pods, |pod: &Pod| selects(&spec.selector, &pod.metadata)).await
 }
 
 fn new_pod(rs: &ReplicaSet) -> Pod {
@@ -112,7 +63,7 @@ fn new_pod(rs: &ReplicaSet) -> Pod {
             labels: meta.labels,
             annotations: meta.annotations,
             finalizers: meta.finalizers,
-            owner_references: Some(vec![owner(rs)]),
+            owner_references: Some(vec![own::owner(rs)]),
             ..ObjectMeta::default()
         },
         spec: Some(template.spec.unwrap_or_default()),
@@ -122,7 +73,7 @@ fn new_pod(rs: &ReplicaSet) -> Pod {
 
 /// Create what is missing, delete what is too much; the first failure, if any.
 async fn manage(shared: &Shared, rs: &ReplicaSet, api: &Api<Pod>) -> Option<kube::Error> {
-    let mut live = own_pods(shared, rs);
+    let mut live = own::own(rs, &shared.pods);
     live.retain(|p| active(p));
     let want = usize::try_from(rs.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1)).unwrap_or(0);
     let mut failed = None;
@@ -150,20 +101,13 @@ async fn manage(shared: &Shared, rs: &ReplicaSet, api: &Api<Pod>) -> Option<kube
     } else {
         let excess = live.len() - want;
         let deleting = victims::choose(live, excess).into_iter().map(|pod| async move {
-            let uid = Preconditions { uid: pod.uid(), resource_version: None };
-            let params = DeleteParams::default().preconditions(uid);
-            (api.delete(&pod.name_any(), &params).await, pod)
+            let done = own::delete(api, &shared.pods, &pod).await;
+            (done, pod)
         });
-        for (result, pod) in join_all(deleting).await {
-            match write::gone_is_fine(result.map(|answer| answer.left())) {
-                Ok(Some(Some(dying))) if dying.metadata.deletion_timestamp.is_some() => {
-                    shared.pods.remember(&dying);
-                }
-                Ok(_) => shared.pods.forget(&pod),
-                Err(error) => {
-                    failed = Some(error);
-                    continue;
-                }
+        for (done, pod) in join_all(deleting).await {
+            if let Err(error) = done {
+                failed = Some(error);
+                continue;
             }
             let text = format!("Deleted pod: {}", pod.name_any());
             shared.events("replicaset-controller").normal(about(rs), "SuccessfulDelete", text);
@@ -179,7 +123,7 @@ pub(super) fn ending(error: &kube::Error) -> bool {
 
 /// Write counts and conditions; look again when the next pod becomes available.
 async fn report(shared: &Shared, rs: &ReplicaSet, failed: Option<&kube::Error>) -> Outcome {
-    let mut pods = own_pods(shared, rs);
+    let mut pods = own::own(rs, &shared.pods);
     pods.retain(|p| active(p));
     let now = Timestamp::now();
     let wait = rs.spec.as_ref().and_then(|s| s.min_ready_seconds).unwrap_or(0);

@@ -4,9 +4,8 @@
 use super::Shared;
 use super::cache::{Key, key};
 use super::events::about;
-use super::pods::{controlled_by, controller, selects};
 use super::queue::{Outcome, Queue};
-use super::write;
+use super::{own, write};
 use futures::future::join_all;
 use history::{Pair, Step};
 use jiff::Timestamp;
@@ -35,21 +34,7 @@ const TRIES: usize = 10;
 pub(super) fn watch(shared: &Shared, queue: Queue) {
     let q = queue.clone();
     shared.stateful.on_change(move |old, new| q.add(key(&new.or(old).expect("a change has an object").metadata)));
-    let sets = shared.stateful.clone();
-    shared.pods.on_change(move |old, new| {
-        for pod in [old, new].into_iter().flatten() {
-            let namespace = pod.namespace().unwrap_or_default();
-            match controller(&pod.metadata) {
-                Some(owner) if owner.kind == "StatefulSet" => queue.add((namespace, owner.name.clone())),
-                Some(_) => {}
-                None => sets
-                    .list(&namespace)
-                    .iter()
-                    .filter(|set| set.spec.as_ref().is_some_and(|s| selects(&s.selector, &pod.metadata)))
-                    .for_each(|set| queue.add(key(&set.metadata))),
-            }
-        }
-    });
+    own::watch(&shared.pods, &shared.stateful, queue, |set| Some(&set.spec.as_ref()?.selector));
 }
 
 pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
@@ -63,7 +48,7 @@ pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
     let Some(pair) = revisions(&shared, &set, &mut collisions).await? else {
         return Ok(None);
     };
-    let pods = own_pods(&shared, &set);
+    let pods = own::own(&*set, &shared.pods);
     let plan = plan::plan(&Input { set: &set, pair: &pair, collisions, pods: &pods, now: Timestamp::now() });
     let api: Api<Pod> = Api::namespaced(shared.client.clone(), &at.0);
     let done = join_all(plan.actions.into_iter().map(|action| act(&shared, &set, &api, action))).await;
@@ -80,16 +65,8 @@ pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
     Ok(plan.requeue)
 }
 
-fn own_pods(shared: &Shared, set: &StatefulSet) -> Vec<Arc<Pod>> {
-    let mut pods = shared.pods.list(&set.namespace().unwrap_or_default());
-    pods.retain(|p| controlled_by(&p.metadata, set.metadata.uid.as_deref()));
-    pods
-}
-
 fn own_revisions(shared: &Shared, set: &StatefulSet) -> Vec<ControllerRevision> {
-    let all = shared.revisions.list(&set.namespace().unwrap_or_default());
-    let own = all.iter().filter(|r| controlled_by(&r.metadata, set.metadata.uid.as_deref()));
-    let mut own: Vec<ControllerRevision> = own.map(|r| (**r).clone()).collect();
+    let mut own: Vec<ControllerRevision> = own::own(set, &shared.revisions).iter().map(|r| (**r).clone()).collect();
     history::sort(&mut own);
     own
 }
@@ -107,7 +84,11 @@ async fn revisions(shared: &Shared, set: &StatefulSet, collisions: &mut i32) -> 
                 Ok(made) => shared.revisions.remember(&made),
                 Err(error) if write::is_code(&error, 409) => {
                     match api.get_opt(&new.name_any()).await? {
-                        Some(other) if history::same(&other, &new) => shared.revisions.remember(&other),
+                        // Whose it is does not matter, here as in Kubernetes: a set that was made anew at once finds its
+                        // predecessor's, and goes on by that until it has one of its own.
+                        Some(other) if history::same(&other, &new) => {
+                            return Ok(Some(history::pair(set, &known, &other)));
+                        }
                         // Another template of the same name: the next hash needs more salt.
                         Some(_) => *collisions += 1,
                         None => {}
@@ -148,12 +129,7 @@ async fn act(shared: &Shared, set: &StatefulSet, api: &Api<Pod>, action: Action)
             (Some("Create"), pod.name_any(), made.map(|pod| shared.pods.remember(&pod)))
         }
         Action::Delete(pod) => {
-            let uid = Preconditions { uid: pod.uid(), resource_version: None };
-            let answer = api.delete(&pod.name_any(), &DeleteParams::default().preconditions(uid)).await;
-            let done = write::gone_is_fine(answer.map(|answer| answer.left())).map(|left| match left.flatten() {
-                Some(dying) if dying.metadata.deletion_timestamp.is_some() => shared.pods.remember(&dying),
-                _ => shared.pods.forget(&pod),
-            });
+            let done = own::delete(api, &shared.pods, &pod).await;
             (Some("Delete"), pod.name_any(), done)
         }
         Action::Name { pod, labels } => {

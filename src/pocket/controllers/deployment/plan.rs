@@ -3,6 +3,7 @@
 //! It follows kube-controller-manager's order of steps (sync, scale, rolling, recreate), since the exact batches of
 //! graylane stand on what that controller does and does not do.
 
+use super::super::own;
 use super::model::{
     DESIRED, HASH_LABEL, MAX, NOT_COPIED, REVISION, REVISION_HISTORY, age, fence_posts, min_ready, number, paused,
     recreate, replicas, revision, rs_actual, rs_replicas, same_template, template_hash,
@@ -10,7 +11,7 @@ use super::model::{
 use super::{rolling, status};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet, ReplicaSetSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -252,14 +253,7 @@ fn create_new(work: &mut Work) {
             name: Some(format!("{}-{hash}", d.metadata.name.as_deref().unwrap_or_default())),
             namespace: d.metadata.namespace.clone(),
             labels: template.metadata.as_ref().and_then(|m| m.labels.clone()),
-            owner_references: Some(vec![OwnerReference {
-                api_version: "apps/v1".into(),
-                kind: "Deployment".into(),
-                name: d.metadata.name.clone().unwrap_or_default(),
-                uid: d.metadata.uid.clone().unwrap_or_default(),
-                controller: Some(true),
-                block_owner_deletion: Some(true),
-            }]),
+            owner_references: Some(vec![own::owner(d)]),
             ..ObjectMeta::default()
         },
         spec: Some(ReplicaSetSpec {

@@ -2,6 +2,7 @@
 //! be forgotten.
 
 use super::super::deployment::model::safe_hash;
+use super::super::own;
 use super::model;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
@@ -87,12 +88,20 @@ fn new(set: &StatefulSet, number: i64, collisions: i32) -> ControllerRevision {
             namespace: set.namespace(),
             labels: Some(labels),
             annotations: set.metadata.annotations.clone(),
-            owner_references: Some(vec![model::owner(set)]),
+            owner_references: Some(vec![own::owner(set)]),
             ..ObjectMeta::default()
         },
         data: Some(RawExtension(data)),
         revision: number,
     }
+}
+
+/// The two, where `update` is what the set asks for.
+pub(super) fn pair(set: &StatefulSet, known: &[ControllerRevision], update: &ControllerRevision) -> Pair {
+    let update = read(update);
+    let current = set.status.as_ref().and_then(|s| s.current_revision.as_deref());
+    let current = known.iter().find(|r| r.metadata.name.as_deref() == current).map(read);
+    Pair { current: current.unwrap_or_else(|| update.clone()), update }
 }
 
 /// `known` is sorted.
@@ -104,12 +113,7 @@ pub(super) fn next(set: &StatefulSet, known: &[ControllerRevision], collisions: 
     };
     match known.iter().rfind(|r| same(r, &wanted)) {
         None => Step::Create(Box::new(wanted)),
-        Some(equal) if same(equal, last) => {
-            let update = read(last);
-            let current = set.status.as_ref().and_then(|s| s.current_revision.as_deref());
-            let current = known.iter().find(|r| r.metadata.name.as_deref() == current).map(read);
-            Step::Known(Box::new(Pair { current: current.unwrap_or_else(|| update.clone()), update }))
-        }
+        Some(equal) if same(equal, last) => Step::Known(Box::new(pair(set, known, last))),
         Some(equal) => {
             Step::Renumber { name: equal.name_any(), resource_version: equal.resource_version(), revision: number }
         }

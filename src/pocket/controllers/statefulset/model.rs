@@ -1,10 +1,10 @@
 //! What the controller reads off a StatefulSet and its pods, and the pods it makes.
 
+use super::super::own;
 use super::super::pods::{available_in, phase, ready};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetUpdateStrategy};
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
 use kube::api::ObjectMeta;
 use std::collections::BTreeMap;
@@ -89,17 +89,6 @@ pub(super) fn unavailable(set: &StatefulSet, pod: &Pod, now: Timestamp) -> bool 
     terminating(pod) || !running_and_available(set, pod, now)
 }
 
-pub(super) fn owner(set: &StatefulSet) -> OwnerReference {
-    OwnerReference {
-        api_version: "apps/v1".into(),
-        kind: "StatefulSet".into(),
-        name: set.name_any(),
-        uid: set.uid().unwrap_or_default(),
-        controller: Some(true),
-        block_owner_deletion: Some(true),
-    }
-}
-
 /// The labels that tell a pod's place.
 pub(super) fn identity(set: &StatefulSet, ordinal: i32) -> BTreeMap<String, String> {
     let name = format!("{}-{ordinal}", set.name_any());
@@ -124,7 +113,7 @@ pub(super) fn new_pod(set: &StatefulSet, template: &PodTemplateSpec, revision: &
             labels: Some(labels),
             annotations: meta.annotations,
             finalizers: meta.finalizers,
-            owner_references: Some(vec![owner(set)]),
+            owner_references: Some(vec![own::owner(set)]),
             ..ObjectMeta::default()
         },
         spec: Some(spec),

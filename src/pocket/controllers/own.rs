@@ -1,0 +1,166 @@
+//! Who belongs to whom: what matches an owner and belongs to nobody is adopted, what matches no longer is let go.
+
+use super::cache::{Cache, key};
+use super::pods::{controlled_by, controller, selects};
+use super::queue::Queue;
+use super::write;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReference};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+/// A kind in a namespace.
+pub trait Kind:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
+{
+}
+
+impl<K> Kind for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// As the one owner that manages an object.
+pub fn owner<O: Resource<DynamicType = ()>>(of: &O) -> OwnerReference {
+    OwnerReference {
+        api_version: O::api_version(&()).into(),
+        kind: O::kind(&()).into(),
+        name: of.name_any(),
+        uid: of.uid().unwrap_or_default(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    }
+}
+
+/// What it manages.
+pub fn own<O: Resource, K: Kind>(of: &O, cache: &Cache<K>) -> Vec<Arc<K>> {
+    let mut all = cache.list(of.meta().namespace.as_deref().unwrap_or_default());
+    all.retain(|k| controlled_by(k.meta(), of.meta().uid.as_deref()));
+    all
+}
+
+/// Lets owners look again when what they have changes, or what they could have.
+pub fn watch<O: Kind, K: Kind>(
+    cache: &Cache<K>,
+    owners: &Cache<O>,
+    queue: Queue,
+    selector: fn(&O) -> Option<&LabelSelector>,
+) {
+    let owners = owners.clone();
+    cache.on_change(move |old, new| {
+        for one in [old, new].into_iter().flatten() {
+            let namespace = one.namespace().unwrap_or_default();
+            match controller(one.meta()) {
+                Some(owner) if owner.kind == O::kind(&()) => queue.add((namespace, owner.name.clone())),
+                Some(_) => {}
+                None => owners
+                    .list(&namespace)
+                    .iter()
+                    .filter(|o| selector(o).is_some_and(|s| selects(s, one.meta())))
+                    .for_each(|o| queue.add(key(o.meta()))),
+            }
+        }
+    });
+}
+
+/// Adopts what is wanted and belongs to nobody; lets go of what it has and is not wanted. Of `all`.
+pub async fn claim<O: Kind, K: Kind>(
+    client: &Client,
+    of: &O,
+    cache: &Cache<K>,
+    all: Vec<Arc<K>>,
+    wanted: impl Fn(&K) -> bool,
+) -> Result<(), kube::Error> {
+    let namespace = of.namespace().unwrap_or_default();
+    let uid = of.meta().uid.as_deref();
+    let api: Api<K> = Api::namespaced(client.clone(), &namespace);
+    let mut adopts = None;
+    for one in all {
+        let (meta, wanted) = (one.meta(), wanted(&one));
+        let mut owners = meta.owner_references.clone().unwrap_or_default();
+        if wanted && controller(meta).is_none() && meta.deletion_timestamp.is_none() {
+            let adopts = match adopts {
+                Some(known) => known,
+                None => *adopts.insert(stands(client, of).await?),
+            };
+            if !adopts {
+                continue;
+            }
+            owners.push(owner(of));
+        } else if controlled_by(meta, uid) && !wanted {
+            owners.retain(|o| Some(o.uid.as_str()) != uid);
+        } else {
+            continue;
+        }
+        let version = &meta.resource_version;
+        let patch = json!({"metadata": {"ownerReferences": owners, "uid": one.uid(), "resourceVersion": version}});
+        let done = api.patch(&one.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await;
+        if let Some(one) = write::gone_is_fine(done)? {
+            cache.remember(&one);
+        }
+    }
+    Ok(())
+}
+
+/// Whether it is there and not on its way out, as the server says and not as the watch last said: what adopts then would
+/// take its pods along.
+async fn stands<O: Kind>(client: &Client, of: &O) -> Result<bool, kube::Error> {
+    let api: Api<O> = Api::namespaced(client.clone(), &of.namespace().unwrap_or_default());
+    let live = api.get_metadata_opt(&of.name_any()).await?;
+    Ok(live.is_some_and(|o| o.metadata.uid == of.meta().uid && o.metadata.deletion_timestamp.is_none()))
+}
+
+/// Deletes this very pod.
+pub async fn delete(api: &Api<Pod>, cache: &Cache<Pod>, pod: &Pod) -> Result<(), kube::Error> {
+    let uid = Preconditions { uid: pod.uid(), resource_version: None };
+    let answer = api.delete(&pod.name_any(), &DeleteParams::default().preconditions(uid)).await;
+    match write::gone_is_fine(answer.map(|answer| answer.left()))?.flatten() {
+        Some(dying) if dying.metadata.deletion_timestamp.is_some() => cache.remember(&dying),
+        _ => cache.forget(pod),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pocket::rest::ApiServer;
+    use k8s_openapi::api::apps::v1::ReplicaSet;
+    use kube::api::PostParams;
+
+    #[tokio::test]
+    async fn only_what_still_stands_adopts() {
+        let dir = tempfile::tempdir().unwrap();
+        let client = ApiServer::open(dir.path()).unwrap().client();
+        let pods: Api<Pod> = Api::namespaced(client.clone(), "default");
+        let sets: Api<ReplicaSet> = Api::namespaced(client.clone(), "default");
+        let template =
+            json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+        let set = json!({"metadata": {"name": "web"}, "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": template}});
+        let set = sets.create(&PostParams::default(), &serde_json::from_value(set).unwrap()).await.unwrap();
+        let mut pod = template.clone();
+        pod["metadata"]["name"] = "web-1".into();
+        let pod = pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
+        let cache = Cache::default();
+        let claimed = async |of: &ReplicaSet| {
+            claim(&client, of, &cache, vec![Arc::new(pod.clone())], |_: &Pod| true).await.unwrap();
+            pods.get("web-1").await.unwrap().metadata.owner_references.unwrap_or_default()
+        };
+        // What the watch last said of is gone, and a namesake stands there.
+        let mut old = set.clone();
+        old.metadata.uid = Some("another".into());
+        assert_eq!(claimed(&old).await, []);
+        assert_eq!(claimed(&set).await, [owner(&set)]);
+    }
+}
