@@ -269,6 +269,10 @@ pub struct Workload {
     pub ready: u32,
     /// Of the newest template.
     pub updated: u32,
+    /// By which pods of the newest template say so ([`Pod::hash`]); only a StatefulSet's controller tells it.
+    pub revision: Option<String>,
+    /// Of a StatefulSet: how many pods its user's own partition leaves alone, whatever is rolled out.
+    pub left_alone: u32,
     /// Ready for long enough, as Kubernetes counts (0 of the new version while the latch is on).
     pub available: u32,
     /// Images of the newest template.

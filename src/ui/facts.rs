@@ -17,9 +17,11 @@ use crate::{
 
 mod pods;
 mod turn;
+mod way;
 
 pub use pods::{Split, split};
 pub use turn::{Turn, gates_production, turn};
+pub use way::{Way, way};
 
 /// Indexes over one world.
 #[derive(Clone, Debug, Default)]

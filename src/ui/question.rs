@@ -13,6 +13,7 @@ use crate::domain::{
 
 mod ask;
 mod environment;
+mod in_place;
 mod lane;
 mod release;
 

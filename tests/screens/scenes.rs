@@ -62,6 +62,7 @@ scenes! {
     pane_rollout_failed Panes after_in(worlds::failed(), "3z");
     pane_rollout_done Panes after_in(worlds::succeeded(), "3z");
     pane_rollout_none Panes after("j3z");
+    pane_rollout_stateful Panes after_in(worlds::stateful(2), "3z");
     pane_lanes Panes zoomed(Pane::Lanes);
     pane_trace Panes zoomed(Pane::Trace);
     pane_trace_only_wrong Panes leaking("5zw<space>");
@@ -89,15 +90,18 @@ scenes! {
     question_refuse Top after_in(worlds::approval(), "3x");
     question_batch Top after("3c");
     question_batch_leaking Top leaking("3c");
+    question_batch_stateful Top after_in(worlds::stateful_held(), "3c");
     question_proceed Top after_in(worlds::proceed(), "3c");
     question_pause Top after("3s");
     question_resume Top after_in(worlds::held(), "3u");
     question_retry Top after_in(worlds::failed(), "3r");
     question_skip Top after_in(worlds::failed(), "3S");
     question_abort Top after("3A");
+    question_abort_stateful Top after_in(worlds::stateful(2), "3A");
     question_stop_the_line Top after("!");
     question_start Top after("jn<enter>");
     question_start_production Top after_in(worlds::straight_to_production(), "jn<enter>");
+    question_start_stateful Top after_in(worlds::stateful_mixed(), "jn<enter>");
     question_lane_off Top after("4t");
     question_lane_on Top after("4jt");
     question_lane_delete Top after("4D");

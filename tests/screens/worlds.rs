@@ -7,7 +7,7 @@ use graylane::{
     domain::{
         rights::{Right, Rights},
         text::Clean,
-        world::{Asked, Engine, Gap, Link, Trouble, World},
+        world::{Asked, Engine, Gap, Key, Link, Pod, Trouble, Workload, WorkloadKind, World},
     },
     ui::fixture,
 };
@@ -136,6 +136,76 @@ pub fn straight_to_production() -> World {
         stage.tasks.retain(|t| t.approval.is_none() && t.proceed.is_none());
     }
     app.spec.workflow = workflow;
+    world
+}
+
+/// Production of A is a StatefulSet: its lowest pod is left alone by its own partition, two are to be new in this batch,
+/// one of them is.
+pub fn stateful(batch: u32) -> World {
+    let mut world = with_release(|release| {
+        let status = release.status.as_mut().expect("it has begun");
+        let task = status.tasks.iter_mut().find(|t| t.name == "deploy-prod").expect("a task of it");
+        let (mut last, held) = (task.batches[2].clone(), task.batches[1].clone());
+        (last.target, last.number) = (3, 3);
+        (task.phase, task.message) = (TaskPhase::Running, None);
+        task.batches = vec![task.batches[0].clone(), held, last];
+        for found in &mut task.batches {
+            found.phase = match found.number.cmp(&batch) {
+                std::cmp::Ordering::Less => BatchPhase::Done,
+                std::cmp::Ordering::Equal => BatchPhase::Surging,
+                std::cmp::Ordering::Greater => BatchPhase::Pending,
+            };
+        }
+        status.phase = ReleasePhase::Running;
+    });
+    let all = Arc::make_mut(&mut world.workloads);
+    let mut set = all.values().find(|w| w.key.name == "spring-cloud-a-prod").expect("it is there").clone();
+    all.remove(&set.key);
+    let new = Some("spring-cloud-a-prod-84b5cf".to_owned());
+    (set.kind, set.revision, set.left_alone, set.ready) = (WorkloadKind::StatefulSet, new, 1, 3);
+    let pods = Arc::make_mut(&mut world.pods);
+    let old = |p: &Pod| p.app.as_deref() == Some(A) && p.environment.as_deref() == Some("prod");
+    let mut moved: Vec<Pod> = pods.values().filter(|p| old(p)).cloned().collect();
+    pods.retain(|_, p| !old(p));
+    // Old ones have the lower places.
+    moved.sort_by_key(|p| p.hash.as_deref() == Some("84b5cf"));
+    let (images, coming) = (moved[3].images.clone(), Clean::from("ContainerCreating"));
+    (moved[2].images, moved[2].hash, moved[2].ready, moved[2].state) = (images, Some("84b5cf".into()), false, coming);
+    for (place, mut pod) in moved.into_iter().enumerate() {
+        pod.key.name = format!("spring-cloud-a-prod-{place}");
+        pod.owner = Some("spring-cloud-a-prod".into());
+        pod.hash = pod.hash.map(|h| format!("spring-cloud-a-prod-{h}"));
+        pods.insert(pod.key.clone(), pod);
+    }
+    world.stateful = Arc::new([(set.key.clone(), set)].into());
+    world
+}
+
+/// Before its last batch.
+pub fn stateful_held() -> World {
+    let mut world = stateful(3);
+    let release = Arc::make_mut(Arc::make_mut(&mut world.releases).get_mut(RELEASE).expect("it is there"));
+    let status = release.status.as_mut().expect("it has begun");
+    let task = status.tasks.iter_mut().find(|t| t.name == "deploy-prod").expect("a task of it");
+    (task.batches[2].phase, task.phase, status.phase) =
+        (BatchPhase::Pending, TaskPhase::Waiting, ReleasePhase::Waiting);
+    let pods = Arc::make_mut(&mut world.pods).values_mut();
+    for pod in pods.filter(|p| p.state.as_str() == "ContainerCreating" && p.app.as_deref() == Some(A)) {
+        (pod.ready, pod.state) = (true, Clean::from("Running"));
+    }
+    world
+}
+
+/// B has two StatefulSets beside its Deployment in production, before which nobody is asked.
+pub fn stateful_mixed() -> World {
+    let mut world = straight_to_production();
+    let base = world.workloads.values().find(|w| w.key.name == "spring-cloud-b-prod").expect("it is there").clone();
+    let set = |name: &str| {
+        let key = Key { name: name.into(), ..base.key.clone() };
+        Workload { kind: WorkloadKind::StatefulSet, key, ..base.clone() }
+    };
+    let sets = [set("spring-cloud-b-cache"), set("spring-cloud-b-queue")];
+    world.stateful = Arc::new(sets.into_iter().map(|s| (s.key.clone(), s)).collect());
     world
 }
 

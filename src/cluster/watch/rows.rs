@@ -15,6 +15,7 @@ use crate::{
     api::{App, Approval, Lane, LaneGroup, Release, label},
     cluster::status::pod_words,
     domain::{
+        batches::stateful::left_alone,
         observe::REVISION,
         text::Clean,
         world::{Engine, Event, Key, Pod, Route, Workload, WorkloadKind},
@@ -140,6 +141,7 @@ pub(super) fn workload(object: &Deployment) -> Workload {
         paused: spec.and_then(|s| s.paused).unwrap_or_default(),
         latched,
         message: conditions.iter().find(bad).and_then(|c| c.message.as_deref()).map(clean),
+        ..Workload::default()
     }
 }
 
@@ -157,9 +159,10 @@ pub(super) fn stateful(object: &StatefulSet) -> Workload {
         updated: count(status.and_then(|s| s.updated_replicas)),
         available: count(status.and_then(|s| s.available_replicas)),
         images: containers.iter().filter_map(|c| c.image.as_deref()).map(clean).collect(),
-        paused: false,
         latched: object.annotations().contains_key(label::LATCH),
-        message: None,
+        revision: status.and_then(|s| s.update_revision.as_deref()).map(|r| clean(r).to_string()),
+        left_alone: left_alone(object),
+        ..Workload::default()
     }
 }
 
@@ -271,13 +274,22 @@ mod tests {
     fn a_stateful_set_is_a_workload_and_its_pods_are_told_apart_by_its_revision() {
         let set: StatefulSet = serde_json::from_value(json!({
             "metadata": {"name": "db", "annotations": {label::LATCH: "{}"}},
-            "spec": {"replicas": 3, "serviceName": "db", "selector": {}, "template": {"spec": {"containers": [{"name": "c", "image": "i:2"}]}}},
-            "status": {"replicas": 3, "readyReplicas": 2, "updatedReplicas": 1},
+            "spec": {"replicas": 3, "serviceName": "db", "selector": {}, "template": {"spec": {"containers": [{"name": "c", "image": "i:2"}]}},
+                "updateStrategy": {"rollingUpdate": {"partition": 2}}},
+            "status": {"replicas": 3, "readyReplicas": 2, "updatedReplicas": 1, "updateRevision": "db-2f"},
         }))
         .unwrap();
         let row = stateful(&set);
         assert_eq!((row.kind.resource(), row.replicas, row.ready, row.updated), ("statefulsets.apps", 3, 2, 1));
         assert!(row.latched && row.images[0].as_str() == "i:2");
+        assert_eq!((row.revision.as_deref(), row.left_alone), (Some("db-2f"), 2));
+        // While a rollout holds the partition, the user's own stands in the latch.
+        let own = |partition: u32| json!({"updateStrategy": {"rollingUpdate": {"partition": partition}}});
+        let latch = json!({"release": "r", "releaseUid": "u", "task": "t", "attempt": 1, "batches": [], "template": "",
+            "written": {"partition": 2, "replicas": 3}, "after": own(1), "before": {"own": own(1), "template": {}}});
+        let mut held = set.clone();
+        held.metadata.annotations = Some([(label::LATCH.to_owned(), latch.to_string())].into());
+        assert_eq!(stateful(&held).left_alone, 1);
         let owner =
             json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": "u", "controller": true}]);
         let object = json!({"metadata": {"name": "db-2", "labels": {REVISION: "db-2f"}, "ownerReferences": owner}});

@@ -45,6 +45,14 @@ pub fn size(seen: Option<&StatefulSeen>, manifest: &StatefulSet) -> u32 {
     replicas.saturating_sub(own.partition())
 }
 
+/// How many pods the user's own partition leaves alone, also while a rollout holds that lever.
+pub fn left_alone(live: &StatefulSet) -> u32 {
+    let latch = Mine::of(&live.metadata).ok().flatten();
+    let own = latch.map_or_else(|| Own::of(live), |l| l.after);
+    let replicas = live.spec.as_ref().and_then(|s| s.replicas).map_or(1, |n| u32::try_from(n).unwrap_or(0));
+    own.partition().min(replicas)
+}
+
 /// One look at a StatefulSet.
 pub fn next(seen: Option<&StatefulSeen>, goal: &Goal<StatefulSet>) -> Move {
     let Some(seen) = seen else { return if goal.hold { Move::Held } else { Move::Create } };

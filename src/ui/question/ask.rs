@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Question, Shown, environment, lane, quoted, release};
+use super::{Question, Shown, environment, in_place, lane, quoted, release};
 use crate::{
     api::TaskStatus,
     domain::intent::Intent,
@@ -123,6 +123,10 @@ pub fn start(
                 question.type_name(&production.name);
             }
         }
+        // Where somebody is asked first, that question tells it.
+        let unasked = found.tasks.iter().take_while(|t| t.approval.is_none() && t.proceed.is_none());
+        let deploys = unasked.filter_map(|t| t.deploy.as_ref());
+        question.doubts.extend(deploys.filter_map(|d| in_place::cost(model, name, &d.environment)));
         question.kubectl.push(command(name, stage, chosen, comment.as_deref()));
         question.objects.extend(Shown::of(&model.world, "apps", name, None));
     }
@@ -146,30 +150,27 @@ fn command(app: &str, stage: &str, images: Option<&BTreeMap<String, String>>, co
     line
 }
 
-/// What follows a task until somebody is asked again.
 /// The tasks after this one, up to the next that asks.
 pub(super) fn until_next_gate<'a>(tasks: &'a [TaskStatus], task: &'a str) -> impl Iterator<Item = &'a TaskStatus> {
-    let after = tasks.iter().skip_while(move |t| t.name != task).skip(1);
-    after.take_while(|t| !matches!(t.kind.as_str(), "approval" | "proceed"))
+    after(tasks, task).take_while(|t| !asks(t))
 }
 
+/// What follows a task until somebody is asked again.
 pub(super) fn until_gate(tasks: &[TaskStatus], task: &str) -> Vec<String> {
-    let after = tasks.iter().skip_while(|t| t.name != task).skip(1);
-    let mut out = vec![];
-    for next in after {
-        match next.kind.as_str() {
-            "approval" | "proceed" => {
-                out.push(format!("then {} asks again", next.name));
-                return out;
-            }
-            "deploy" => {
-                out.push(format!("then {} deploys to {}", next.name, next.environment.as_deref().unwrap_or("?")))
-            }
-            "cleanUp" => {
-                out.push(format!("then {} takes {} down", next.name, next.environment.as_deref().unwrap_or("?")))
-            }
-            _ => out.push(format!("then {}", next.name)),
-        }
-    }
-    out
+    let environment = |t: &TaskStatus| t.environment.clone().unwrap_or_else(|| "?".into());
+    let words = |t: &TaskStatus| match t.kind.as_str() {
+        "deploy" => format!("then {} deploys to {}", t.name, environment(t)),
+        "cleanUp" => format!("then {} takes {} down", t.name, environment(t)),
+        _ => format!("then {}", t.name),
+    };
+    let gate = after(tasks, task).find(|t| asks(t)).map(|t| format!("then {} asks again", t.name));
+    until_next_gate(tasks, task).map(words).chain(gate).collect()
+}
+
+fn after<'a>(tasks: &'a [TaskStatus], task: &'a str) -> impl Iterator<Item = &'a TaskStatus> {
+    tasks.iter().skip_while(move |t| t.name != task).skip(1)
+}
+
+fn asks(task: &TaskStatus) -> bool {
+    matches!(task.kind.as_str(), "approval" | "proceed")
 }

@@ -7,13 +7,11 @@ use tui_input::Input;
 use super::{
     Question, Shown,
     ask::{until_gate, until_next_gate},
+    in_place,
 };
 use crate::{
     api::{BatchPhase, Decision, Release, TaskPhase, TaskStatus},
-    domain::{
-        intent::{Intent, ReleaseWish},
-        world::WorkloadKind,
-    },
+    domain::intent::{Intent, ReleaseWish},
     ui::{
         facts::{self, Turn, gates_production, split, turn},
         keymap::{Action, Context},
@@ -166,17 +164,16 @@ fn batch(model: &Model, name: &str, release: &Release, task: &TaskStatus, next: 
         let workloads: Vec<_> = model.world.workloads_of(app, &environment).collect();
         let now = split(Some(task), &workloads, facts::pods(&model.facts, &model.world, app, &environment));
         question.fact("pods now", format!("{} new ready, {} old, {} wanted", now.new_ready, now.old, now.wanted));
-        let in_place = in_place(model, app, &environment);
         question.happens.push(format!(
             "{more} more pod{} of the new version: {before} → {} of {}; {}",
             if more == 1 { "" } else { "s" },
             found.target,
             now.wanted.max(found.target),
-            if in_place.is_some() { "one after the other" } else { "first they come up, then as many old ones go" },
+            in_place::moves(&workloads),
         ));
-        question.doubts.extend(in_place);
+        question.doubts.extend(in_place::cost(model, app, &environment));
         if next as usize == of {
-            question.happens.push("this is the last batch: the old version is gone after it".into());
+            question.happens.push(in_place::end(&workloads));
             question.happens.extend(until_gate(tasks(release), &task.name));
         } else {
             question.happens.push("then it holds again, unless the plan says otherwise".into());
@@ -189,20 +186,10 @@ fn batch(model: &Model, name: &str, release: &Release, task: &TaskStatus, next: 
     Ok(question)
 }
 
-/// What a StatefulSet's rollout costs, said before it begins.
-fn in_place(model: &Model, app: &str, environment: &str) -> Option<String> {
-    let mut all = model.world.workloads_of(app, environment);
-    let found = all.find(|w| w.kind == WorkloadKind::StatefulSet)?;
-    Some(format!(
-        "{environment}: StatefulSet {} has no pods above its replicas: while one is replaced, one fewer serves",
-        found.key.name
-    ))
-}
-
-/// The same of all environments that are deployed to after a task, without being asked again.
+/// What StatefulSets cost in all environments that are deployed to after a task, without being asked again.
 fn in_places(model: &Model, release: &Release, task: &str) -> Vec<String> {
     let deploys = until_next_gate(tasks(release), task).filter(|t| t.kind == "deploy");
-    deploys.filter_map(|t| in_place(model, &release.spec.app, t.environment.as_deref()?)).collect()
+    deploys.filter_map(|t| in_place::cost(model, &release.spec.app, t.environment.as_deref()?)).collect()
 }
 
 /// A leak is told before more pods move.
@@ -269,6 +256,9 @@ pub(super) fn abort(model: &Model) -> Asked {
         let back = old.map_or_else(|| "what was there before".to_owned(), |old| format!("the old version ({old})"));
         let pods = if moved == 1 { "1 new pod gives" } else { &format!("{moved} new pods give") };
         question.happens.push(format!("{environment}: up to {pods} way to {back}, in one patch"));
+        if moved > 0 {
+            question.happens.extend(in_place::back(model, &release.spec.app, environment));
+        }
     }
     question.happens.push("the release ends; it cannot be resumed".into());
     same(model, &mut question, name, &format!("abort {name}"), r#"{"abort":true}"#);

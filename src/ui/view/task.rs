@@ -4,7 +4,7 @@ use super::words;
 use crate::{
     api::{BatchPhase, Release, TaskPhase, TaskStatus},
     ui::{
-        facts::{self, split},
+        facts::{self, Way, split, way},
         model::Model,
         theme::Role,
         widget::{Rich, wrap},
@@ -68,12 +68,17 @@ pub(super) fn batches(model: &Model, release: &Release, task: &TaskStatus, width
     let now = split(Some(task), &workloads, facts::pods(&model.facts, &model.world, app, environment));
     let total = task.batches.iter().map(|b| b.target).max().unwrap_or(0).max(now.wanted);
     let bar = usize::try_from(total).unwrap_or(8).clamp(4, (width / 3).clamp(4, 24)) + 1;
+    let coming = match way(&workloads) {
+        Way::Beside => "new pods come up",
+        Way::InPlace => "pods are replaced one by one",
+        Way::Both => "new pods take over",
+    };
     let mut lines = vec![];
     for batch in &task.batches {
         let old = total.saturating_sub(batch.target);
         let (role, sign, word) = match batch.phase {
             BatchPhase::Pending => (Role::Muted, glyphs.idle, ""),
-            BatchPhase::Surging => (Role::Busy, glyphs.spinner(model.beat), "new pods come up"),
+            BatchPhase::Surging => (Role::Busy, glyphs.spinner(model.beat), coming),
             BatchPhase::Retiring => (Role::Busy, glyphs.spinner(model.beat), "old pods go"),
             BatchPhase::Done => (Role::Ok, glyphs.ok, ""),
         };

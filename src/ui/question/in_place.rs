@@ -1,0 +1,80 @@
+//! What a StatefulSet's rollout is like for those who are asked: no pod comes up beside the old one, pods below the
+//! user's own partition stay as they are, and the way back is as slow as the way there.
+
+use crate::{
+    domain::world::{Workload, WorkloadKind},
+    ui::{
+        facts::{Way, way},
+        model::Model,
+    },
+};
+
+fn sets<'a>(model: &'a Model, app: &'a str, environment: &'a str) -> Vec<&'a Workload> {
+    model.world.workloads_of(app, environment).filter(|w| w.kind == WorkloadKind::StatefulSet).collect()
+}
+
+/// `StatefulSet db`, `StatefulSets db and queue`.
+fn named(sets: &[&Workload]) -> String {
+    let names: Vec<&str> = sets.iter().map(|w| w.key.name.as_str()).collect();
+    match names.as_slice() {
+        [one] => format!("StatefulSet {one}"),
+        many => format!("StatefulSets {}", and(many)),
+    }
+}
+
+fn and(words: &[&str]) -> String {
+    match words {
+        [all @ .., last] if !all.is_empty() => format!("{} and {last}", all.join(", ")),
+        all => all.join(", "),
+    }
+}
+
+/// What it costs, said before it begins.
+pub(super) fn cost(model: &Model, app: &str, environment: &str) -> Option<String> {
+    let sets = sets(model, app, environment);
+    let (has, its, fewer) = match sets.len() {
+        0 => return None,
+        1 => ("has", "its", "one fewer serves"),
+        _ => ("have", "their", "one fewer of its set serves"),
+    };
+    let named = named(&sets);
+    Some(format!("{environment}: {named} {has} no pods above {its} replicas: while one is replaced, {fewer}"))
+}
+
+/// How pods of the new version take over.
+pub(super) fn moves(workloads: &[&Workload]) -> &'static str {
+    match way(workloads) {
+        Way::Beside => "first they come up, then as many old ones go",
+        Way::InPlace => "one after the other",
+        Way::Both => "of Deployments first they come up, then as many old ones go; of StatefulSets one after the other",
+    }
+}
+
+/// After the last batch.
+pub(super) fn end(workloads: &[&Workload]) -> String {
+    let stay: Vec<String> = workloads
+        .iter()
+        .filter(|w| w.left_alone > 0)
+        .map(|w| {
+            let pods = if w.left_alone == 1 { "1 pod" } else { &format!("{} pods", w.left_alone) };
+            format!("{pods} of StatefulSet {}", w.key.name)
+        })
+        .collect();
+    let stay: Vec<&str> = stay.iter().map(String::as_str).collect();
+    let last = "this is the last batch: the old version is gone after it";
+    match stay.as_slice() {
+        [] => last.into(),
+        [one] => format!("{last}, but for {one} below its own partition"),
+        many => format!("{last}, but for {} below their own partitions", and(many)),
+    }
+}
+
+/// What the way back is like.
+pub(super) fn back(model: &Model, app: &str, environment: &str) -> Option<String> {
+    let sets = Some(sets(model, app, environment)).filter(|sets| !sets.is_empty())?;
+    Some(format!(
+        "{environment}: pods of {} go back one after the other, with one fewer serving meanwhile; a new one that is not \
+         ready is deleted",
+        named(&sets)
+    ))
+}
