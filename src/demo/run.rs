@@ -8,7 +8,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{images, seed, serving::serving, traffic};
 use crate::{
-    cluster::{self, clusters::Clusters},
+    cluster::{
+        self,
+        clusters::Clusters,
+        install::{self, InstallError},
+    },
     domain::world::World,
     pocket::{
         images::ImageError,
@@ -25,6 +29,9 @@ pub enum DemoError {
     /// No images.
     #[error(transparent)]
     Images(#[from] ImageError),
+    /// No resource definitions.
+    #[error(transparent)]
+    Definitions(#[from] InstallError),
 }
 
 /// How far the demo is.
@@ -69,6 +76,8 @@ impl Demo {
         images::create_missing(dir)?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let client = pocket.client();
+        // Before anybody looks: what is not installed yet would be told as trouble.
+        install::definitions(&client).await?;
         tasks.spawn(engine(client.clone(), stop.clone()));
         let clusters = Clusters::from(client.clone());
         let worlds = cluster::watch::spawn(clusters.clone(), seed::NAMESPACE, stop.clone());

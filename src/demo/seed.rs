@@ -16,7 +16,7 @@ use super::samples::{SAMPLES, Sample, TRAFFIC};
 use crate::{
     api::{self, App, Control, Release, ReleasePhase, ReleaseSpec},
     cluster::{
-        error, install,
+        error,
         yaml::{ObjectRef, api_of},
     },
 };
@@ -60,11 +60,9 @@ fn refused(what: impl Into<String>) -> impl FnOnce(kube::Error) -> SeedError {
     move |e| SeedError::Refused { what, why: error::words(&e) }
 }
 
-/// Brings the definitions up to date, and the workspace unless it was there once. An engine and a pocket must
-/// be at work, or the baseline never comes. `progress` is told each step in words.
+/// Brings the workspace, unless it was there once. The definitions must be installed, an engine and a pocket be at
+/// work, or the baseline never comes. `progress` is told each step in words.
 pub async fn seed(client: &Client, mut progress: impl FnMut(String)) -> Result<(), SeedError> {
-    let installed = install::definitions(client).await;
-    installed.map_err(|e| SeedError::Refused { what: "definitions".into(), why: e.to_string() })?;
     if is_seeded(client).await? {
         return Ok(());
     }

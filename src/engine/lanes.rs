@@ -8,7 +8,7 @@ use std::{cell::Cell, collections::BTreeMap, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use kube::{Api, ResourceExt, api::PostParams, runtime::reflector::ObjectRef};
 
-use versions::{SETTLE, mixed, version};
+use versions::{SETTLE, coming, mixed, version};
 
 use super::{Options, cache::Cache};
 use crate::{
@@ -83,8 +83,9 @@ async fn group(
         refused.extend(write::no_gateway(options, &gateway.name_any()).await?);
     }
     let is_wanted = |name: &str| wanted.iter().any(|r| r.name_any() == name);
+    let coming = coming(group, apps);
     let mut routes: Vec<RouteStatus> =
-        live.iter().filter(|r| is_wanted(&r.name_any())).map(|r| answered(r, now)).collect();
+        live.iter().filter(|r| is_wanted(&r.name_any())).map(|r| answered(r, &coming, now)).collect();
     let is_refused = !(refused.is_empty() && not_written.is_empty());
     problems_of_group.extend(refused);
     write::tell(&mut routes, not_written, told, now);
@@ -108,7 +109,8 @@ async fn group(
     tell_group(options, told, status).await?;
     let unanswered = routes.iter().any(|r| r.accepted.is_none()) || inside.is_some_and(|p| !p.is_answered());
     // What concerns a lane stands at the lane.
-    let of_routes = routes.iter().filter_map(|r| Some(format!("HTTPRoute {}: {}", r.name, r.message.as_ref()?)));
+    let of_routes = routes.iter().filter(|r| r.accepted.is_some() || coming.is_empty());
+    let of_routes = of_routes.filter_map(|r| Some(format!("HTTPRoute {}: {}", r.name, r.message.as_ref()?)));
     let of_routes: Vec<String> = of_routes.collect();
     for lane in lanes.iter().filter(|l| l.spec.group == name) {
         let own = lane.name_any();

@@ -70,8 +70,9 @@ pub fn gateway_words(
     words
 }
 
-/// What a route's controllers say of it: the worst counts.
-pub fn answered(route: &HttpRoute, now: Timestamp) -> RouteStatus {
+/// What a route's controllers say of it: the worst counts. `coming` are Apps of its group of which nothing was ever
+/// deployed: that their Services are missing is no fault of the route.
+pub fn answered(route: &HttpRoute, coming: &[&str], now: Timestamp) -> RouteStatus {
     let parents = route.status.iter().flat_map(|s| &s.parents);
     let wanted = |p: &&RouteParentStatus| {
         let same = |r: &ParentRef| r.name == p.parent_ref.name && r.is_gateway() == p.parent_ref.is_gateway();
@@ -83,6 +84,7 @@ pub fn answered(route: &HttpRoute, now: Timestamp) -> RouteStatus {
         all.filter(|c| matches!(&*c.type_, "Accepted" | "ResolvedRefs" | "PartiallyInvalid") && c.status != "Unknown")
     };
     let bad = verdicts().find(|c| (c.status == "False") != (c.type_ == "PartiallyInvalid"));
+    let waits = !coming.is_empty() && bad.is_some_and(|c| matches!(&*c.reason, "BackendNotFound" | "NoMatchingParent"));
     let newest = verdicts().filter(|c| c.type_ == "Accepted").map(|c| c.last_transition_time.0).max();
     let late = verdicts().any(|c| c.observed_generation.is_some() && c.observed_generation < route.metadata.generation);
     let by = told.first().map(|p| Clean::bounded(&p.controller_name, 100).to_string());
@@ -90,6 +92,7 @@ pub fn answered(route: &HttpRoute, now: Timestamp) -> RouteStatus {
     let asked = parent.map_or_else(String::new, |p| format!("{} {}", p.kind.as_deref().unwrap_or("Gateway"), p.name));
     let asked_at = changed(&route.metadata);
     let (message, since) = match (bad, newest) {
+        _ if waits => (Some(format!("waits for the first version of {}", coming.join(", "))), asked_at),
         (Some(bad), _) => (Some(said(bad)), Some(bad.last_transition_time.0)),
         (None, None) if is_news(&route.metadata, now) => (None, asked_at),
         (None, None) => {
@@ -107,7 +110,7 @@ pub fn answered(route: &HttpRoute, now: Timestamp) -> RouteStatus {
     };
     RouteStatus {
         name: route.metadata.name.clone().unwrap_or_default(),
-        accepted: newest.map(|_| bad.is_none()).or(bad.map(|_| false)),
+        accepted: newest.map(|_| bad.is_none()).or(bad.map(|_| false)).filter(|_| !waits),
         by,
         message,
         since: since_text(since),
@@ -162,4 +165,69 @@ fn since(at: Option<Timestamp>) -> String {
 
 fn since_text(at: Option<Timestamp>) -> Option<String> {
     at.map(|t| Timestamp::from_second(t.as_second()).unwrap_or(t).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, from_value, json};
+
+    use super::*;
+
+    fn at(second: i64) -> String {
+        Timestamp::from_second(second).unwrap().to_string()
+    }
+
+    /// Changed at 100 s; what its controller says, if it says something.
+    fn route(conditions: &Value) -> HttpRoute {
+        let parent = json!({"name": "edge"});
+        let told = json!([{"parentRef": parent, "controllerName": "example.com/gw", "conditions": conditions}]);
+        from_value(json!({
+            "metadata": {"name": "r", "generation": 2, "creationTimestamp": at(100)},
+            "spec": {"parentRefs": [parent]},
+            "status": {"parents": if conditions.is_null() { json!([]) } else { told }},
+        }))
+        .unwrap()
+    }
+
+    fn condition(kind: &str, status: &str, reason: &str, generation: i64) -> Value {
+        json!({"type": kind, "status": status, "reason": reason, "message": "", "observedGeneration": generation,
+            "lastTransitionTime": at(101)})
+    }
+
+    fn said_of(conditions: &Value, coming: &[&str], now: i64) -> (Option<bool>, String) {
+        let told = answered(&route(conditions), coming, Timestamp::from_second(now).unwrap());
+        (told.accepted, told.message.unwrap_or_default())
+    }
+
+    #[test]
+    fn a_silent_controller_is_news_for_five_seconds_and_then_told_with_since_when() {
+        assert_eq!(said_of(&Value::Null, &[], 104), (None, String::new()));
+        let (accepted, words) = said_of(&Value::Null, &[], 105);
+        assert_eq!(accepted, None);
+        assert!(words.contains("nobody has answered for Gateway edge since 1970-01-01T00:01:40Z"), "{words}");
+        // It answered, but not to the last change.
+        let old = json!([condition("Accepted", "True", "Accepted", 1)]);
+        let (accepted, words) = said_of(&old, &[], 200);
+        assert!(
+            accepted == Some(true) && words.contains("example.com/gw has not answered to the last change"),
+            "{words}"
+        );
+        assert_eq!(
+            said_of(&json!([condition("Accepted", "True", "Accepted", 2)]), &[], 200),
+            (Some(true), String::new())
+        );
+    }
+
+    #[test]
+    fn the_worst_verdict_counts_unless_what_is_missing_is_still_to_come() {
+        let taken = condition("Accepted", "True", "Accepted", 2);
+        let missing = json!([taken, condition("ResolvedRefs", "False", "BackendNotFound", 2)]);
+        assert_eq!(said_of(&missing, &[], 200), (Some(false), "ResolvedRefs is false (BackendNotFound)".into()));
+        assert_eq!(said_of(&missing, &["a", "b"], 200), (None, "waits for the first version of a, b".into()));
+        // What is wrong with the route itself is told at any time.
+        let invalid = json!([taken, condition("ResolvedRefs", "False", "InvalidKind", 2)]);
+        assert_eq!(said_of(&invalid, &["a"], 200), (Some(false), "ResolvedRefs is false (InvalidKind)".into()));
+        let partly = json!([taken, condition("PartiallyInvalid", "True", "UnsupportedValue", 2)]);
+        assert_eq!(said_of(&partly, &[], 200).0, Some(false));
+    }
 }

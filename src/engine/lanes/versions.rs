@@ -16,6 +16,21 @@ use crate::{
 /// seconds: twice this is waited at most.
 pub(super) const SETTLE: Duration = Duration::from_secs(1);
 
+/// The Apps of a group of which no baseline was ever deployed.
+pub(super) fn coming<'a>(group: &'a LaneGroup, apps: &[Arc<App>]) -> Vec<&'a str> {
+    let is_coming = |name: &str| {
+        let app = apps.iter().find(|a| a.name_any() == name);
+        app.is_some_and(|app| {
+            let baselines = app.spec.environments.iter().filter(|e| e.lane.is_none());
+            let deployed = |e: &str| {
+                app.status.as_ref().is_some_and(|s| s.environments.get(e).is_some_and(|e| !e.images.is_empty()))
+            };
+            !baselines.into_iter().any(|e| deployed(&e.name))
+        })
+    };
+    group.spec.apps.iter().map(|a| a.app.as_str()).filter(|name| is_coming(name)).collect()
+}
+
 /// A baseline that also takes in gray pods: whoever asks for it may meet them.
 pub(super) fn mixed(cache: &Cache, group: &LaneGroup) -> Vec<String> {
     let home = group.namespace().unwrap_or_default();
