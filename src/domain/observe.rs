@@ -96,6 +96,11 @@ pub(super) fn observed(live: &ObjectMeta, seen: Option<i64>) -> bool {
     live.generation.is_none() || seen >= live.generation
 }
 
+/// `spec.replicas`: what is not there is one, and below 0 nothing is.
+pub(super) fn replicas(told: Option<i32>) -> u32 {
+    told.map_or(1, |n| u32::try_from(n).unwrap_or(0))
+}
+
 fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
@@ -117,7 +122,7 @@ pub fn deployment<'a>(
     let new_uid = new.and_then(|rs| rs.metadata.uid.clone());
     seen.new.hash = new.and_then(|rs| rs.metadata.labels.as_ref()?.get(template::HASH_LABEL).cloned());
     for rs in &own {
-        let wanted = rs.spec.as_ref().and_then(|s| s.replicas).map_or(1, |n| u32::try_from(n).unwrap_or(0));
+        let wanted = replicas(rs.spec.as_ref().and_then(|s| s.replicas));
         let side = if rs.metadata.uid == new_uid { &mut seen.new } else { &mut seen.old };
         side.wanted += wanted;
     }

@@ -24,6 +24,8 @@ pub struct Mark {
     pub task: String,
     /// The batches of this rollout, as they were when it began.
     pub batches: Vec<Amount>,
+    /// The new version's hash, or revision, once it has one.
+    pub hash: Option<String>,
 }
 
 /// The annotation [`label::LATCH`]; as its types stand, that of a Deployment.
@@ -236,7 +238,7 @@ impl Own {
 
     /// Seconds a pod must be Ready before it counts.
     pub fn min_ready(&self) -> u32 {
-        count(self.min_ready_seconds, 0)
+        seconds(self.min_ready_seconds)
     }
 
     /// `strategy: Recreate`.
@@ -288,9 +290,9 @@ impl Written {
     }
 }
 
-/// A number of an object's spec; what is not there is the API's default, and below 0 nothing is.
-pub(super) fn count(told: Option<i32>, default: u32) -> u32 {
-    told.map_or(default, |n| u32::try_from(n).unwrap_or(0))
+/// Seconds as an object's spec has them: what is not there is none.
+pub(super) fn seconds(told: Option<i32>) -> u32 {
+    told.map_or(0, |n| u32::try_from(n).unwrap_or(0))
 }
 
 fn read<T: DeserializeOwned>(meta: &ObjectMeta, key: &str) -> Result<Option<T>, String> {

@@ -11,13 +11,13 @@ use super::{
 };
 use crate::{
     api::BatchPhase,
-    domain::observe::{DeploymentSeen, Side, observed, writer},
+    domain::observe::{DeploymentSeen, Side, observed, replicas, writer},
 };
 
 impl DeploymentSeen {
     /// `spec.replicas`.
     pub fn replicas(&self) -> u32 {
-        self.live.spec.as_ref().and_then(|s| s.replicas).map_or(1, |n| u32::try_from(n).unwrap_or(0))
+        replicas(self.live.spec.as_ref().and_then(|s| s.replicas))
     }
 
     /// The controller has acted on the spec as it is now.

@@ -7,10 +7,10 @@ use k8s_openapi::{
 };
 use serde_json::Value;
 
-use super::{Goal, Mark, Move, Own, Progress, Undo, foreign, latch::count, machine, stateful, undo::undo};
+use super::{Goal, Mark, Move, Own, Progress, Undo, foreign, machine, stateful, undo::undo};
 use crate::{
     api::InventoryItem,
-    domain::observe::{DeploymentSeen, StatefulSeen, autoscaled},
+    domain::observe::{self, DeploymentSeen, StatefulSeen, autoscaled},
 };
 
 /// Whether an object of this kind is patched batch by batch; every other one is applied.
@@ -138,8 +138,10 @@ fn replicas(seen: Option<&DeploymentSeen>, manifest: &Deployment) -> u32 {
 /// The replicas that a rollout is planned for: the manifest's, unless it is under way or somebody else scales.
 pub(super) fn planned(asked: Option<i32>, live: Option<(&ObjectMeta, u32)>) -> u32 {
     match (asked, live) {
-        (asked, None) => count(asked, 1),
-        (Some(n), Some((meta, _))) if Mark::of(meta).ok().flatten().is_none() && !autoscaled(meta) => count(Some(n), 0),
+        (asked, None) => observe::replicas(asked),
+        (Some(n), Some((meta, _))) if Mark::of(meta).ok().flatten().is_none() && !autoscaled(meta) => {
+            observe::replicas(Some(n))
+        }
         (_, Some((_, replicas))) => replicas,
     }
 }

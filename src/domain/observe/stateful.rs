@@ -6,8 +6,8 @@
 
 use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Pod};
 
-use super::{PodSeen, Side, count, finished, observed, owned_by, pod_seen};
-use crate::api::label;
+use super::{PodSeen, Side, count, finished, observed, owned_by, pod_seen, replicas};
+use crate::domain::batches::Mark;
 
 /// By which a pod says of which revision it is.
 pub const REVISION: &str = "controller-revision-hash";
@@ -70,15 +70,13 @@ pub fn stateful<'a>(live: &StatefulSet, pods: impl IntoIterator<Item = &'a Pod>)
 
 /// The revision that an earlier step of the rollout has seen.
 fn known_before(live: &StatefulSet) -> Option<String> {
-    let text = live.metadata.annotations.as_ref()?.get(label::LATCH)?;
-    let latch: serde_json::Value = serde_json::from_str(text).ok()?;
-    latch["hash"].as_str().map(str::to_owned)
+    Mark::of(&live.metadata).ok().flatten()?.hash
 }
 
 impl StatefulSeen {
     /// `spec.replicas`.
     pub fn replicas(&self) -> u32 {
-        self.live.spec.as_ref().and_then(|s| s.replicas).map_or(1, |n| u32::try_from(n).unwrap_or(0))
+        replicas(self.live.spec.as_ref().and_then(|s| s.replicas))
     }
 
     /// The place of a pod, by its name.
@@ -117,6 +115,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::api::label;
 
     fn pod(name: &str, revision: &str, more: Value) -> Pod {
         let mut pod = json!({"metadata": {"name": name, "labels": {REVISION: revision}, "ownerReferences":
@@ -157,6 +156,12 @@ mod tests {
         let seen = stateful(&live(3, json!({})), &pods);
         assert_eq!((told(&seen).as_str(), seen.beyond), ("o..n", 2));
         assert_eq!(told(&stateful(&live(4, json!({})), &pods)), "o..o", "what is new is not known yet");
-        assert_eq!(told(&stateful(&live(4, json!({"hash": "db-2"})), &pods)), "o..n");
+        assert_eq!(
+            told(&stateful(
+                &live(4, json!({"release": "r", "releaseUid": "u", "task": "t", "batches": [], "hash": "db-2"})),
+                &pods
+            )),
+            "o..n"
+        );
     }
 }

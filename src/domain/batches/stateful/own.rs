@@ -4,7 +4,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::super::latch::count;
+use super::super::latch::seconds;
 
 /// The fields that a rollout takes, as the user wants them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -57,7 +57,7 @@ impl Own {
 
     /// Seconds a pod must be Ready before it counts.
     pub fn min_ready(&self) -> u32 {
-        count(self.min_ready_seconds, 0)
+        seconds(self.min_ready_seconds)
     }
 
     /// Pods are replaced when somebody deletes them, and only then.
