@@ -1,7 +1,6 @@
 //! A small cluster for tests: the native Deployment and ReplicaSet controllers as kube-controller-manager
 //! 1.36 has them (sync, scale, rolling, recreate), one write at a time, so that a test can look in between.
 
-use jiff::Timestamp;
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, ReplicaSet},
@@ -13,6 +12,8 @@ use serde_json::{Value, json};
 
 use super::template;
 use crate::domain::observe::{self, DeploymentSeen};
+
+pub(super) mod object;
 
 pub(crate) struct Set {
     pub(crate) name: String,
@@ -43,10 +44,7 @@ pub(crate) struct Sim {
 
 impl Sim {
     pub(crate) fn create(manifest: &Value, uid: &str, now: i64) -> Self {
-        let mut live = manifest.clone();
-        live["metadata"]["uid"] = uid.into();
-        live["metadata"]["resourceVersion"] = "1".into();
-        live["metadata"]["generation"] = 1.into();
+        let live = object::made(manifest, uid);
         Self { live, sets: vec![], pods: vec![], now, broken: vec![], ids: 0 }
     }
 
@@ -60,25 +58,10 @@ impl Sim {
 
     /// A merge patch as a client sends it: a stale one is refused.
     pub(crate) fn patch(&mut self, patch: &Value) -> Result<(), &'static str> {
-        if let Some(version) = patch.pointer("/metadata/resourceVersion")
-            && version != &self.live["metadata"]["resourceVersion"]
-        {
-            return Err("409");
-        }
-        let before = self.live["spec"].clone();
-        json_patch::merge(&mut self.live, patch);
-        self.bump();
-        if before != self.live["spec"] {
-            self.live["metadata"]["generation"] = (self.live["metadata"]["generation"].as_i64().unwrap() + 1).into();
-        }
+        object::merge(&mut self.live, patch)?;
         let rolling = &self.live["spec"]["strategy"]["rollingUpdate"];
         assert!(rolling["maxSurge"] != 0 || rolling["maxUnavailable"] != 0, "validation: both 0");
         Ok(())
-    }
-
-    fn bump(&mut self) {
-        let version: u64 = self.live["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
-        self.live["metadata"]["resourceVersion"] = (version + 1).to_string().into();
     }
 
     pub(crate) fn seen(&self) -> DeploymentSeen {
@@ -100,17 +83,11 @@ impl Sim {
     }
 
     fn pod_object(&self, pod: &SimPod) -> Pod {
-        let since = Timestamp::from_second(pod.ready.unwrap_or(0)).unwrap().to_string();
-        let status = if pod.ready.is_some() { "True" } else { "False" };
-        let state = if self.broken.contains(&pod.image) { "CrashLoopBackOff" } else { "ContainerCreating" };
         serde_json::from_value(json!({
             "metadata": {"name": format!("pod-{}", pod.id), "uid": format!("pod-{}", pod.id),
                 "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": pod.set, "uid": pod.set,
                     "controller": true}]},
-            "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": status, "lastTransitionTime": since}],
-                "containerStatuses": [{"name": "c", "image": "", "imageID": "", "ready": pod.ready.is_some(),
-                    "restartCount": 0, "state": if pod.ready.is_some() { json!({"running": {}}) }
-                        else { json!({"waiting": {"reason": state}}) }}]},
+            "status": object::pod_status(pod.ready, self.broken.contains(&pod.image)),
         }))
         .unwrap()
     }
@@ -178,7 +155,7 @@ impl Sim {
         }
         self.live["status"] =
             json!({"observedGeneration": self.live["metadata"]["generation"], "replicas": self.total()});
-        self.bump();
+        object::bump(&mut self.live);
     }
 
     fn new_or_made(&mut self, replicas: u32) -> usize {

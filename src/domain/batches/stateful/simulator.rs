@@ -1,11 +1,10 @@
 //! A small cluster for tests: the native StatefulSet controller as kube-controller-manager has it (ordered and
 //! parallel, where it counts unavailable pods: the harder case), one write at a time, so that a test can look in between.
 
-use jiff::Timestamp;
 use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Pod};
 use serde_json::{Value, json};
 
-use super::super::template;
+use super::super::{simulator::object, template};
 use crate::domain::observe::{self, REVISION, StatefulSeen};
 
 #[derive(Clone, Debug)]
@@ -35,10 +34,7 @@ pub(crate) struct Sim {
 
 impl Sim {
     pub(crate) fn create(manifest: &Value, uid: &str, now: i64) -> Self {
-        let mut live = manifest.clone();
-        live["metadata"]["uid"] = uid.into();
-        live["metadata"]["resourceVersion"] = "1".into();
-        live["metadata"]["generation"] = 1.into();
+        let mut live = object::made(manifest, uid);
         if live["spec"]["updateStrategy"].is_null() {
             live["spec"]["updateStrategy"] = json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 0}});
         }
@@ -59,17 +55,8 @@ impl Sim {
 
     /// A merge patch as a client sends it: a stale one is refused.
     pub(crate) fn patch(&mut self, patch: &Value) -> Result<(), &'static str> {
-        if let Some(version) = patch.pointer("/metadata/resourceVersion")
-            && version != &self.live["metadata"]["resourceVersion"]
-        {
-            return Err("409");
-        }
         let before = self.live["spec"].clone();
-        json_patch::merge(&mut self.live, patch);
-        self.bump();
-        if before != self.live["spec"] {
-            self.live["metadata"]["generation"] = (self.live["metadata"]["generation"].as_i64().unwrap() + 1).into();
-        }
+        object::merge(&mut self.live, patch)?;
         for fixed in ["selector", "serviceName", "podManagementPolicy", "volumeClaimTemplates"] {
             assert_eq!(before[fixed], self.live["spec"][fixed], "validation: {fixed} is immutable");
         }
@@ -85,29 +72,18 @@ impl Sim {
         Ok(())
     }
 
-    fn bump(&mut self) {
-        let version: u64 = self.live["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
-        self.live["metadata"]["resourceVersion"] = (version + 1).to_string().into();
-    }
-
     pub(crate) fn seen(&self) -> StatefulSeen {
         let pods: Vec<Pod> = self.pods.iter().map(|p| self.pod_object(p)).collect();
         observe::stateful(&self.typed(), &pods)
     }
 
     fn pod_object(&self, pod: &SimPod) -> Pod {
-        let since = Timestamp::from_second(pod.ready.unwrap_or(0)).unwrap().to_string();
-        let state = if self.broken.contains(&pod.image) { "CrashLoopBackOff" } else { "ContainerCreating" };
         let mut object = json!({
             "metadata": {"name": format!("s-{}", pod.place), "uid": format!("pod-{}", pod.id),
                 "resourceVersion": pod.version.to_string(), "labels": {REVISION: pod.revision},
                 "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "s", "controller": true,
                     "uid": self.live["metadata"]["uid"]}]},
-            "status": {"phase": "Running", "conditions": [{"type": "Ready", "lastTransitionTime": since,
-                    "status": if pod.ready.is_some() { "True" } else { "False" }}],
-                "containerStatuses": [{"name": "c", "image": "", "imageID": "", "ready": pod.ready.is_some(),
-                    "restartCount": 0, "state": if pod.ready.is_some() { json!({"running": {}}) }
-                        else { json!({"waiting": {"reason": state}}) }}]},
+            "status": object::pod_status(pod.ready, self.broken.contains(&pod.image)),
         });
         if pod.going {
             object["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
@@ -156,7 +132,7 @@ impl Sim {
         let current = if whole { update.clone() } else { current };
         self.live["status"] = json!({"observedGeneration": self.live["metadata"]["generation"], "replicas": self.pods.len(),
             "currentRevision": current, "updateRevision": update});
-        self.bump();
+        object::bump(&mut self.live);
     }
 
     fn act(&mut self, current: &str, update: &str) {

@@ -1,0 +1,45 @@
+//! Objects as an API server keeps them, and pods as the kubelet tells of them: of either kind of workload the same.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+/// What a manifest becomes.
+pub(in crate::domain::batches) fn made(manifest: &Value, uid: &str) -> Value {
+    let mut live = manifest.clone();
+    live["metadata"]["uid"] = uid.into();
+    live["metadata"]["resourceVersion"] = "1".into();
+    live["metadata"]["generation"] = 1.into();
+    live
+}
+
+/// A merge patch as a client sends it: a stale one is refused.
+pub(in crate::domain::batches) fn merge(live: &mut Value, patch: &Value) -> Result<(), &'static str> {
+    if let Some(version) = patch.pointer("/metadata/resourceVersion")
+        && version != &live["metadata"]["resourceVersion"]
+    {
+        return Err("409");
+    }
+    let before = live["spec"].clone();
+    json_patch::merge(live, patch);
+    bump(live);
+    if before != live["spec"] {
+        live["metadata"]["generation"] = (live["metadata"]["generation"].as_i64().unwrap() + 1).into();
+    }
+    Ok(())
+}
+
+/// Something was written.
+pub(in crate::domain::batches) fn bump(live: &mut Value) {
+    let version: u64 = live["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+    live["metadata"]["resourceVersion"] = (version + 1).to_string().into();
+}
+
+/// A pod's status: since when it is Ready, and why not.
+pub(in crate::domain::batches) fn pod_status(ready: Option<i64>, broken: bool) -> Value {
+    let since = Timestamp::from_second(ready.unwrap_or(0)).unwrap().to_string();
+    let reason = if broken { "CrashLoopBackOff" } else { "ContainerCreating" };
+    let state = if ready.is_some() { json!({"running": {}}) } else { json!({"waiting": {"reason": reason}}) };
+    json!({"phase": "Running",
+        "conditions": [{"type": "Ready", "lastTransitionTime": since, "status": if ready.is_some() { "True" } else { "False" }}],
+        "containerStatuses": [{"name": "c", "image": "", "imageID": "", "ready": ready.is_some(), "restartCount": 0, "state": state}]})
+}
