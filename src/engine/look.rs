@@ -365,7 +365,9 @@ fn fails(release: &Release, decision: &Decision) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use kube::core::Status;
     use serde_json::json;
+    use tokio_util::task::TaskTracker;
 
     use super::*;
 
@@ -379,6 +381,24 @@ mod tests {
     fn group(name: &str, app: &str) -> LaneGroup {
         let spec = json!({"entry": {"gateway": "edge", "routes": []}, "apps": [{"app": app, "port": 80}]});
         LaneGroup::new(name, serde_json::from_value(spec).unwrap())
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_cannot_be_looked_at_for_longer_is_told() {
+        let rig = crate::engine::tests::Rig::new().await;
+        let api = rig.api::<Release>();
+        let release = api.create(&PostParams::default(), &release("a", "")).await.unwrap();
+        let (wake, stop) = (Arc::new(Wake::default()), CancellationToken::new());
+        let probes = Probes::new(rig.options.prober.clone(), Arc::clone(&wake), TaskTracker::new(), stop);
+        let mut looker = Looker::new(&rig.options, rig.cache, probes, &wake);
+        let why = kube::Error::Api(Box::new(Status::failure("etcd is full", "InternalError").with_code(500)));
+        let told = async || api.get("a-1").await.unwrap().status.and_then(|s| s.message);
+        let mut pauses = vec![];
+        for message in [None, Some("cannot be looked at: etcd is full".to_owned())] {
+            pauses.push(looker.blind(&release, &why).await);
+            assert_eq!(told().await, message);
+        }
+        assert!(pauses[0] < pauses[1] && looker.blind(&release, &why).await <= BLIND);
     }
 
     #[test]

@@ -138,6 +138,24 @@ fn an_abort_closes_the_lane_first_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_clean_up_says_why_its_route_does_not_close() {
+    let mut c = at_batch_one();
+    c.control().allow.insert("deploy-prod".into(), 2);
+    c.routes.troubles.insert(name(GRAY), "HTTPRoute g-a: cannot be deleted: no".into());
+    for _ in 0..60 {
+        let decision = c.look();
+        c.take(&decision, usize::MAX);
+        c.tick();
+        // The lanes do not get to it.
+        c.sims.values_mut().for_each(crate::domain::batches::simulator::Sim::settle);
+    }
+    let told = "waits for the lane routes to Service a-gray to close: HTTPRoute g-a: cannot be deleted: no";
+    assert_eq!((c.task("clean").message.as_deref(), c.has_gray()), (Some(told), true));
+    c.settle();
+    assert_eq!((c.status().phase, c.has_gray()), (ReleasePhase::Succeeded, false));
+}
+
+#[test]
 fn what_the_server_does_not_show_is_told_and_an_abort_goes_on_without_it() {
     let mut c = at_batch_one();
     let conf = |name: &str| {
