@@ -103,7 +103,7 @@ fn listing<T: Resource<DynamicType = ()>>(session: &Session) -> String {
     format!("listing {} in namespace {}", T::plural(&()), session.namespace)
 }
 
-async fn listed<T>(session: &Session) -> kube::Result<Vec<T>>
+pub(super) async fn listed<T>(session: &Session) -> kube::Result<Vec<T>>
 where
     T: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
         + Clone

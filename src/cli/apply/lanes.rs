@@ -10,7 +10,7 @@ use super::files::Object;
 use crate::{
     api::{self, App, Lane, LaneGroup},
     cli::{get, lane, session::Session},
-    cluster::gateways,
+    cluster::{error, gateways},
     domain::lanes::{self, Means, Severity},
 };
 
@@ -27,9 +27,15 @@ pub(super) async fn check(session: &Session, objects: &[Object]) -> Checked {
     if groups.is_empty() && lanes.is_empty() {
         return Checked::default();
     }
-    // A cluster without our definitions gets them by these very files, or tells so itself.
-    let (Ok(live), Ok(before)) = (get::list::<LaneGroup>(session).await, get::list::<Lane>(session).await) else {
-        return Checked::default();
+    let (live, before) = match (get::listed::<LaneGroup>(session).await, get::listed::<Lane>(session).await) {
+        (Ok(live), Ok(before)) => (live, before),
+        // A cluster without our definitions gets them by these very files, or tells so itself.
+        (Err(e), _) | (_, Err(e)) if error::code(&e) == Some(404) => return Checked::default(),
+        (Err(e), _) | (_, Err(e)) => {
+            let why = error::words(&e);
+            let warning = format!("lanes were not checked beside those that are there, which cannot be listed: {why}");
+            return Checked { problems: vec![], warnings: vec![warning] };
+        }
     };
     let (apps, mut warnings) = apps(session, objects).await;
     let mut after: BTreeMap<String, Lane> = before.iter().map(|l| (l.name_any(), l.clone())).collect();
@@ -95,7 +101,10 @@ fn of<'a, T: DeserializeOwned>(session: &Session, objects: &'a [Object], kind: &
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::{apply::files, session::tests::on_pocket};
+    use crate::cli::{
+        apply::files,
+        session::tests::{on_pocket, on_refusal},
+    };
 
     #[tokio::test]
     async fn an_app_of_the_same_files_says_where_its_lane_leads() {
@@ -113,5 +122,10 @@ mod tests {
         assert!(problems.is_empty(), "{problems:?}");
         let checked = check(&session, &objects).await;
         assert!(matches!(checked.warnings.as_slice(), [one] if one.contains("is in context far")), "{checked:?}");
+        // Lanes that cannot be seen are no lanes that are not there.
+        let checked = check(&on_refusal(403, dir.path()), &objects).await;
+        assert!(matches!(checked.warnings.as_slice(), [one] if one.ends_with("no such luck")), "{checked:?}");
+        let checked = check(&on_refusal(404, dir.path()), &objects).await;
+        assert!(checked.warnings.is_empty() && checked.problems.is_empty(), "{checked:?}");
     }
 }
