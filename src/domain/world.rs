@@ -70,7 +70,7 @@ pub struct World {
     /// By name.
     pub lanes: Arc<BTreeMap<String, Arc<Lane>>>,
     /// Deployments of Apps.
-    pub workloads: Arc<BTreeMap<Key, Workload>>,
+    pub deployments: Arc<BTreeMap<Key, Workload>>,
     /// StatefulSets of Apps.
     pub stateful: Arc<BTreeMap<Key, Workload>>,
     /// Pods of Apps.
@@ -367,7 +367,7 @@ impl World {
 
     /// The Deployments and StatefulSets of an App's environment.
     pub fn workloads_of<'a>(&'a self, app: &'a str, environment: &'a str) -> impl Iterator<Item = &'a Workload> + 'a {
-        self.workloads
+        self.deployments
             .values()
             .chain(self.stateful.values())
             .filter(move |w| w.app.as_deref() == Some(app) && w.environment.as_deref() == Some(environment))

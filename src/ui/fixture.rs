@@ -390,7 +390,7 @@ pub fn world() -> World {
         groups: Arc::new(BTreeMap::from([("mse-demo".to_owned(), Arc::new(group()))])),
         lanes: Arc::new(lanes.into_iter().map(|l| (named(l.metadata.name.as_ref()), Arc::new(l))).collect()),
         pods: Arc::new(all),
-        workloads: Arc::new(workloads),
+        deployments: Arc::new(workloads),
         events: Arc::new(vec![Event {
             time: Some(ago(42)),
             kind: Clean::from("Deployment"),

@@ -158,7 +158,7 @@ pub fn stateful(batch: u32) -> World {
         }
         status.phase = ReleasePhase::Running;
     });
-    let all = Arc::make_mut(&mut world.workloads);
+    let all = Arc::make_mut(&mut world.deployments);
     let mut set = all.values().find(|w| w.key.name == "spring-cloud-a-prod").expect("it is there").clone();
     all.remove(&set.key);
     let new = Some("spring-cloud-a-prod-84b5cf".to_owned());
@@ -199,7 +199,7 @@ pub fn stateful_held() -> World {
 /// B has two StatefulSets beside its Deployment in production, before which nobody is asked.
 pub fn stateful_mixed() -> World {
     let mut world = straight_to_production();
-    let base = world.workloads.values().find(|w| w.key.name == "spring-cloud-b-prod").expect("it is there").clone();
+    let base = world.deployments.values().find(|w| w.key.name == "spring-cloud-b-prod").expect("it is there").clone();
     let set = |name: &str| {
         let key = Key { name: name.into(), ..base.key.clone() };
         Workload { kind: WorkloadKind::StatefulSet, key, ..base.clone() }

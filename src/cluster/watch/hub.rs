@@ -282,7 +282,7 @@ impl Hub {
             approvals: t.approvals.rows().clone(),
             groups: t.groups.rows().clone(),
             lanes: t.lanes.rows().clone(),
-            workloads: t.workloads.rows().clone(),
+            deployments: t.deployments.rows().clone(),
             stateful: t.stateful.rows().clone(),
             pods: t.pods.rows().clone(),
             routes: t.routes.rows().clone(),

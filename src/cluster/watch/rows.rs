@@ -30,7 +30,7 @@ pub(super) enum Row {
     Approval(Arc<Approval>),
     Group(Arc<LaneGroup>),
     Lane(Arc<Lane>),
-    Workload(Workload),
+    Deployment(Workload),
     Stateful(Workload),
     Pod(Pod),
     Route(Route),
@@ -54,7 +54,7 @@ impl Row {
     /// The row, under its key: an object does not know which cluster it is of.
     pub(super) fn at(mut self, key: Key) -> Self {
         match &mut self {
-            Self::Workload(row) | Self::Stateful(row) => row.key = key,
+            Self::Deployment(row) | Self::Stateful(row) => row.key = key,
             Self::Pod(row) => row.key = key,
             Self::Route(row) => row.key = key,
             // It is about an object of its own namespace.
@@ -116,53 +116,53 @@ fn is_suspicious(c: char) -> bool {
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
-pub(super) fn workload(object: &Deployment) -> Workload {
-    let spec = object.spec.as_ref();
-    let status = object.status.as_ref();
-    let containers = spec.and_then(|s| s.template.spec.as_ref()).map(|s| s.containers.as_slice()).unwrap_or_default();
-    let conditions = status.and_then(|s| s.conditions.as_deref()).unwrap_or_default();
-    let latched = object.annotations().contains_key(label::LATCH);
-    // While the latch is on nothing is ever "available" and no deadline runs: those conditions say nothing then.
-    let bad = |c: &&k8s_openapi::api::apps::v1::DeploymentCondition| match c.type_.as_str() {
-        "ReplicaFailure" => c.status == "True",
-        "Progressing" | "Available" => c.status == "False" && !latched,
-        _ => false,
-    };
+/// What of a workload is the same for either kind; `counts` are its pods that are Ready, updated and available.
+fn workload(
+    kind: WorkloadKind,
+    object: &impl ResourceExt,
+    spec: Option<(Option<i32>, &core::PodTemplateSpec)>,
+    counts: [Option<i32>; 3],
+) -> Workload {
+    let (replicas, template) = spec.unzip();
+    let containers = template.and_then(|t| t.spec.as_ref()).map(|s| s.containers.as_slice()).unwrap_or_default();
+    let [ready, updated, available] = counts.map(count);
     Workload {
-        kind: WorkloadKind::Deployment,
+        kind,
         key: key(None, object),
         app: label_of(object, label::APP),
         environment: label_of(object, label::ENVIRONMENT),
-        replicas: spec.map_or(0, |s| s.replicas.map_or(1, |n| count(Some(n)))),
-        ready: count(status.and_then(|s| s.ready_replicas)),
-        updated: count(status.and_then(|s| s.updated_replicas)),
-        available: count(status.and_then(|s| s.available_replicas)),
+        replicas: replicas.map_or(0, |told| told.map_or(1, |n| count(Some(n)))),
+        ready,
+        updated,
+        available,
         images: containers.iter().filter_map(|c| c.image.as_deref()).map(clean).collect(),
-        paused: spec.and_then(|s| s.paused).unwrap_or_default(),
-        latched,
-        message: conditions.iter().find(bad).and_then(|c| c.message.as_deref()).map(clean),
+        latched: object.annotations().contains_key(label::LATCH),
         ..Workload::default()
     }
 }
 
+pub(super) fn deployment(object: &Deployment) -> Workload {
+    let (spec, status) = (object.spec.as_ref(), object.status.as_ref());
+    let counts = status.map_or([None; 3], |s| [s.ready_replicas, s.updated_replicas, s.available_replicas]);
+    let row = workload(WorkloadKind::Deployment, object, spec.map(|s| (s.replicas, &s.template)), counts);
+    let conditions = status.and_then(|s| s.conditions.as_deref()).unwrap_or_default();
+    // While the latch is on nothing is ever "available" and no deadline runs: those conditions say nothing then.
+    let bad = |c: &&k8s_openapi::api::apps::v1::DeploymentCondition| match c.type_.as_str() {
+        "ReplicaFailure" => c.status == "True",
+        "Progressing" | "Available" => c.status == "False" && !row.latched,
+        _ => false,
+    };
+    let message = conditions.iter().find(bad).and_then(|c| c.message.as_deref()).map(clean);
+    Workload { paused: spec.and_then(|s| s.paused).unwrap_or_default(), message, ..row }
+}
+
 pub(super) fn stateful(object: &StatefulSet) -> Workload {
-    let spec = object.spec.as_ref();
-    let status = object.status.as_ref();
-    let containers = spec.and_then(|s| s.template.spec.as_ref()).map(|s| s.containers.as_slice()).unwrap_or_default();
+    let (spec, status) = (object.spec.as_ref(), object.status.as_ref());
+    let counts = status.map_or([None; 3], |s| [s.ready_replicas, s.updated_replicas, s.available_replicas]);
     Workload {
-        kind: WorkloadKind::StatefulSet,
-        key: key(None, object),
-        app: label_of(object, label::APP),
-        environment: label_of(object, label::ENVIRONMENT),
-        replicas: spec.map_or(0, |s| s.replicas.map_or(1, |n| count(Some(n)))),
-        ready: count(status.and_then(|s| s.ready_replicas)),
-        updated: count(status.and_then(|s| s.updated_replicas)),
-        available: count(status.and_then(|s| s.available_replicas)),
-        images: containers.iter().filter_map(|c| c.image.as_deref()).map(clean).collect(),
-        latched: object.annotations().contains_key(label::LATCH),
         revision: status.and_then(|s| s.update_revision.as_deref()).map(|r| clean(r).to_string()),
         left_alone: left_alone(object),
-        ..Workload::default()
+        ..workload(WorkloadKind::StatefulSet, object, spec.map(|s| (s.replicas, &s.template)), counts)
     }
 }
 
@@ -263,10 +263,10 @@ mod tests {
             }))
             .unwrap()
         };
-        let plain = workload(&object(json!({})));
+        let plain = deployment(&object(json!({})));
         assert_eq!(plain.message.as_deref(), Some("no minimum availability"));
         assert_eq!((plain.replicas, plain.ready, plain.paused), (1, 1, true));
-        let latched = workload(&object(json!({label::LATCH: "{}"})));
+        let latched = deployment(&object(json!({label::LATCH: "{}"})));
         assert_eq!((latched.message, latched.latched), (None, true));
     }
 

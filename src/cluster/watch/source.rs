@@ -56,7 +56,7 @@ pub(super) enum Kind {
     Approval,
     Group,
     Lane,
-    Workload,
+    Deployment,
     Stateful,
     Pod,
     Route,
@@ -69,7 +69,7 @@ impl Kind {
     pub(super) const HOME: [Self; 7] =
         [Self::App, Self::Release, Self::Approval, Self::Group, Self::Lane, Self::Engine, Self::Route];
     /// In every namespace of an environment, in its context.
-    pub(super) const EVERYWHERE: [Self; 4] = [Self::Workload, Self::Stateful, Self::Pod, Self::Event];
+    pub(super) const EVERYWHERE: [Self; 4] = [Self::Deployment, Self::Stateful, Self::Pod, Self::Event];
 
     /// As RBAC writes it.
     pub(super) const fn resource(self) -> &'static str {
@@ -79,7 +79,7 @@ impl Kind {
             Self::Approval => "approvals.graylane.dev",
             Self::Group => "lanegroups.graylane.dev",
             Self::Lane => "lanes.graylane.dev",
-            Self::Workload => WorkloadKind::Deployment.resource(),
+            Self::Deployment => WorkloadKind::Deployment.resource(),
             Self::Stateful => WorkloadKind::StatefulSet.resource(),
             Self::Pod => "pods",
             Self::Route => "httproutes.gateway.networking.k8s.io",
@@ -169,8 +169,8 @@ pub(super) async fn run(client: Client, to: Reports, stop: CancellationToken) {
             Kind::Approval => home::<Approval>(client, &to, Row::Approval).await,
             Kind::Group => home::<LaneGroup>(client, &to, Row::Group).await,
             Kind::Lane => home::<Lane>(client, &to, Row::Lane).await,
-            Kind::Workload => {
-                let row = |d: Deployment| Some(Row::Workload(rows::workload(&d)));
+            Kind::Deployment => {
+                let row = |d: Deployment| Some(Row::Deployment(rows::deployment(&d)));
                 follow(Api::namespaced(client, &namespace), ours(), &to, row).await;
             }
             Kind::Stateful => {

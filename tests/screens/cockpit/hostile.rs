@@ -87,7 +87,7 @@ pub fn world() -> World {
         (pod.key.clone(), pod)
     });
     let pods = pods.collect();
-    let workloads = world.workloads.values().map(|w| {
+    let workloads = world.deployments.values().map(|w| {
         let mut w = w.clone();
         w.app = w.app.as_ref().map(named);
         w.message = Some(Clean::from(evil("message")));
@@ -115,7 +115,7 @@ pub fn world() -> World {
         releases: Arc::new(releases),
         lanes: Arc::new(lanes),
         pods: Arc::new(pods),
-        workloads: Arc::new(workloads),
+        deployments: Arc::new(workloads),
         hops: Arc::new(hops),
         events: Arc::new(events),
         ..world

@@ -22,7 +22,7 @@ pub(super) struct Tables {
     pub(super) approvals: Table<String, Arc<Approval>>,
     pub(super) groups: Table<String, Arc<LaneGroup>>,
     pub(super) lanes: Table<String, Arc<Lane>>,
-    pub(super) workloads: Table<Key, Workload>,
+    pub(super) deployments: Table<Key, Workload>,
     pub(super) stateful: Table<Key, Workload>,
     pub(super) pods: Table<Key, Pod>,
     pub(super) routes: Table<Key, Route>,
@@ -39,7 +39,7 @@ impl Tables {
             Kind::Approval => self.approvals.begin(ns),
             Kind::Group => self.groups.begin(ns),
             Kind::Lane => self.lanes.begin(ns),
-            Kind::Workload => self.workloads.begin(ns),
+            Kind::Deployment => self.deployments.begin(ns),
             Kind::Stateful => self.stateful.begin(ns),
             Kind::Pod => self.pods.begin(ns),
             Kind::Route => self.routes.begin(ns),
@@ -55,7 +55,7 @@ impl Tables {
             Row::Approval(row) => self.approvals.listed(ns, key.name, row),
             Row::Group(row) => self.groups.listed(ns, key.name, row),
             Row::Lane(row) => self.lanes.listed(ns, key.name, row),
-            Row::Workload(row) => self.workloads.listed(ns, key, row),
+            Row::Deployment(row) => self.deployments.listed(ns, key, row),
             Row::Stateful(row) => self.stateful.listed(ns, key, row),
             Row::Pod(row) => self.pods.listed(ns, key, row),
             Row::Route(row) => self.routes.listed(ns, key, row),
@@ -74,7 +74,7 @@ impl Tables {
             Kind::Approval => self.approvals.ready(ns, |_| true),
             Kind::Group => self.groups.ready(ns, |_| true),
             Kind::Lane => self.lanes.ready(ns, |_| true),
-            Kind::Workload => self.workloads.ready(ns, of),
+            Kind::Deployment => self.deployments.ready(ns, of),
             Kind::Stateful => self.stateful.ready(ns, of),
             Kind::Pod => self.pods.ready(ns, of),
             Kind::Route => self.routes.ready(ns, of),
@@ -90,7 +90,7 @@ impl Tables {
             Row::Approval(row) => self.approvals.set(key.name, row),
             Row::Group(row) => self.groups.set(key.name, row),
             Row::Lane(row) => self.lanes.set(key.name, row),
-            Row::Workload(row) => self.workloads.set(key, row),
+            Row::Deployment(row) => self.deployments.set(key, row),
             Row::Stateful(row) => self.stateful.set(key, row),
             Row::Pod(row) => self.pods.set(key, row),
             Row::Route(row) => self.routes.set(key, row),
@@ -106,7 +106,7 @@ impl Tables {
             Kind::Approval => self.approvals.gone(&key.name),
             Kind::Group => self.groups.gone(&key.name),
             Kind::Lane => self.lanes.gone(&key.name),
-            Kind::Workload => self.workloads.gone(key),
+            Kind::Deployment => self.deployments.gone(key),
             Kind::Stateful => self.stateful.gone(key),
             Kind::Pod => self.pods.gone(key),
             Kind::Route => self.routes.gone(key),
@@ -117,7 +117,7 @@ impl Tables {
 
     pub(super) fn forget(&mut self, namespace: &str) {
         let elsewhere = |key: &Key| key.namespace != namespace;
-        self.workloads.retain(|k, _| elsewhere(k));
+        self.deployments.retain(|k, _| elsewhere(k));
         self.stateful.retain(|k, _| elsewhere(k));
         self.pods.retain(|k, _| elsewhere(k));
         self.routes.retain(|k, _| elsewhere(k));

@@ -101,7 +101,7 @@ pub(super) fn differ(objects: &[Value], world: &World) -> Vec<String> {
     let demo = |namespace: &str| namespace == "demo";
     let rows = world.pods.values().filter(|p| demo(&p.key.namespace)).map(|p| (p.key.name.as_str(), p));
     compare("pod", mine("Pod"), rows.collect(), PODS, &mut out);
-    let rows = world.workloads.values().filter(|w| demo(&w.key.namespace)).map(|w| (w.key.name.as_str(), w));
+    let rows = world.deployments.values().filter(|w| demo(&w.key.namespace)).map(|w| (w.key.name.as_str(), w));
     compare("deployment", mine("Deployment"), rows.collect(), DEPLOYMENTS, &mut out);
     let routes =
         of_kind(objects, "HTTPRoute").filter(|o| o["metadata"]["labels"]["graylane.dev/lane-group"].is_string());
