@@ -17,6 +17,7 @@ mod deploy;
 mod environment;
 mod gate;
 mod objects;
+mod plan;
 mod run;
 mod verify;
 
