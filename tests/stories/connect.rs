@@ -162,6 +162,10 @@ async fn a_missing_right_is_a_gap_of_its_own() {
     door.calm();
     view.retry();
     view.until("no gap", |w| w.gaps.is_empty() && w.link == Link::Live).await;
+    // Who may list and not watch has a gap as well, and no cockpit that is live and stale by turns.
+    door.play("/pods?&watch=true", Play::Say(403));
+    door.cut(false);
+    view.until("a gap again", |w| w.gaps.len() == 1 && w.link == Link::Live).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

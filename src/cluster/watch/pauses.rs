@@ -32,11 +32,17 @@ impl Pauses {
         self.listed = Some(Instant::now());
     }
 
+    /// Whether it has lived for a while since its list.
+    pub fn was_well(&self) -> bool {
+        self.listed.is_some_and(|at| at.elapsed() >= WELL)
+    }
+
     /// It broke: how long to wait.
     pub fn broken(&mut self) -> Duration {
-        if self.listed.take().is_some_and(|at| at.elapsed() >= WELL) {
+        if self.was_well() {
             self.next = FIRST;
         }
+        self.listed = None;
         let pause = self.next;
         self.next = (pause * 2).min(self.most);
         jitter(pause)

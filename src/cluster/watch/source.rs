@@ -226,8 +226,9 @@ where
     let send = |change| to.out.send(Message::From(to.id.clone(), change));
     let mut pauses = Pauses::up_to(BACKOFF_MOST);
     let mut expired = false;
-    // None while nothing is shown; else how often it was refused since.
-    let mut refused = to.shown.then_some(0);
+    // Whether something is shown, and how often it was refused since a watch was well: who may list and not watch is
+    // shown a list now and then.
+    let (mut shown, mut refused) = (to.shown, 0);
     loop {
         let mut events = std::pin::pin!(watcher(api.clone(), config.clone()));
         let failed = loop {
@@ -240,7 +241,7 @@ where
                 }
                 Ok(Seen::InitDone) => {
                     pauses.listed();
-                    refused = Some(0);
+                    shown = true;
                     Some(Change::Ready)
                 }
                 Ok(Seen::Apply(object)) => {
@@ -261,16 +262,20 @@ where
         };
         let Some(error) = failed else { continue };
         let lost = lost(&error);
+        if pauses.was_well() {
+            refused = 0;
+        }
         // Too old a resourceVersion is no fault: list again at once, but not for ever without a rest.
         if lost.trouble == Trouble::Expired && !std::mem::replace(&mut expired, true) {
             continue;
         }
         let absent = match lost.trouble {
-            Trouble::Forbidden => refused.is_none_or(|times| times >= REFUSALS),
+            Trouble::Forbidden => !shown || refused >= REFUSALS,
             Trouble::Missing => to.id.kind.is_optional(),
             _ => false,
         };
-        refused = refused.filter(|_| !absent).map(|times| times + u32::from(lost.trouble == Trouble::Forbidden));
+        shown &= !absent;
+        refused = if lost.trouble == Trouble::Forbidden { refused + 1 } else { 0 };
         let change = if absent { Change::Barred(lost) } else { Change::Broken(lost) };
         if send(change).await.is_err() {
             return;
