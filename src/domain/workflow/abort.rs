@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     api::{EnvironmentState, EnvironmentStatus, InventoryItem, ReleasePhase, TaskPhase},
-    domain::batches::Undo,
+    domain::{batches::Undo, text::Clean},
 };
 
 /// So many seconds is waited for what the server refuses to show; then the rest is enough.
@@ -161,6 +161,8 @@ fn deploy(run: &mut Run, index: usize) -> Result<Option<String>, String> {
     } else if task.old_version.is_none() && kept.is_empty() {
         let message = Some("the first deploy was aborted: there is no older version to go back to".to_owned());
         EnvironmentStatus { state: EnvironmentState::Error, message, release, inventory, ..before }
+    } else if let Some(why) = kept.iter().find_map(|item| elsewhere(run, item)) {
+        EnvironmentStatus { state: EnvironmentState::Error, message: Some(why), release, inventory, ..before }
     } else {
         EnvironmentStatus {
             state: EnvironmentState::Running,
@@ -177,6 +179,13 @@ fn deploy(run: &mut Run, index: usize) -> Result<Option<String>, String> {
         return Err("rolled back".into());
     }
     Ok(message)
+}
+
+/// What stands half-way in another release is left so; in words.
+fn elsewhere(run: &Run, item: &InventoryItem) -> Option<String> {
+    let mark = run.workload(item)?.mark().filter(|m| m.release_uid != run.uid())?;
+    let (kind, name, other) = (&item.kind, &item.name, Clean::from_untrusted(&mark.release));
+    Some(format!("{kind} {name} is still half-way in release {other}: see `graylane rescue`"))
 }
 
 /// A clean-up that is stopped leaves what it left.

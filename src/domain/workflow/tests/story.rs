@@ -110,6 +110,27 @@ fn a_first_look_that_fails_makes_nothing_that_stands_in_no_inventory() {
 }
 
 #[test]
+fn an_abort_leaves_what_is_half_way_in_another_release_and_says_so() {
+    let mut c = at_batch_one();
+    // That one is deleted half-way.
+    c.release = release("a-8", "v3");
+    c.settle();
+    c.approve("gate", "me", Pass);
+    let approval = &mut c.approvals.last_mut().unwrap().spec;
+    (approval.release, approval.release_uid) = ("a-8".into(), "uid-a-8".into());
+    c.control().allow.insert("go".into(), 1);
+    c.settle();
+    let task = c.task("deploy-prod");
+    assert!(task.phase == TaskPhase::Failed && task.message.as_ref().unwrap().contains("release a-7"), "{task:#?}");
+    c.control().abort = true;
+    c.settle();
+    assert_eq!((c.status().phase, c.prod()), (ReleasePhase::Aborted, (1, 3)));
+    let prod = c.environment("prod");
+    assert!(prod.message.as_ref().is_some_and(|m| m.contains("half-way in release a-7")), "{prod:#?}");
+    assert_eq!(prod.state, EnvironmentState::Error);
+}
+
+#[test]
 fn a_pause_holds_and_a_resume_goes_on() {
     let mut c = at_batch_one();
     c.control().allow.insert("deploy-prod".into(), 2);
