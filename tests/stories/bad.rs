@@ -5,14 +5,11 @@ use std::{process::Stdio, time::Duration};
 
 use crate::support::demo::{Demo, command};
 use graylane::{
-    api::{App, Release, ReleasePhase, ReleaseStatus, TaskPhase},
+    api::{Release, ReleasePhase, ReleaseStatus, TaskPhase},
     pocket::images::{GRAYLANE, Images, Manifest},
 };
-use kube::{
-    Api,
-    api::{Patch, PatchParams},
-};
-use serde_json::{Value, json};
+use kube::Api;
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -58,16 +55,6 @@ async fn line(from: impl AsyncRead + Unpin, words: &str) -> String {
     tokio::time::timeout(LIMIT, found).await.unwrap_or_else(|_| panic!("never said {words:?}"))
 }
 
-async fn set_timeout(demo: &Demo, app: &str, seconds: u32) {
-    let apps: Api<App> = Api::namespaced(demo.client.clone(), "demo");
-    let found = apps.get(app).await.unwrap();
-    let at = found.spec.environments.iter().position(|e| e.name == "gray").unwrap();
-    let patch =
-        json!([{"op": "add", "path": format!("/spec/environments/{at}/rollout/timeoutSeconds"), "value": seconds}]);
-    let patch: json_patch::Patch = serde_json::from_value(patch).unwrap();
-    apps.patch(app, &PatchParams::default(), &Patch::Json::<()>(patch)).await.unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_versions_a_second_engine_and_a_taken_port_are_told_at_their_place() {
     // A network that nobody else takes while this demo is down for a moment: the others take the first free one.
@@ -79,7 +66,7 @@ async fn bad_versions_a_second_engine_and_a_taken_port_are_told_at_their_place()
     // A version that runs and never serves: the task fails by its time limit, and names the pod.
     let deaf = ["sh", "-c", "while :; do sleep 0.1; done"].map(str::to_owned).to_vec();
     images.define("spring-cloud-a:deaf", &Manifest { entrypoint: deaf, ..Manifest::default() }).unwrap();
-    set_timeout(&demo, "spring-cloud-a", 8).await;
+    demo.set_rollout("spring-cloud-a", "gray", "timeoutSeconds", 8.into()).await;
     let a = start(&demo, "spring-cloud-a", "spring-cloud-a:deaf").await;
     let failed =
         |attempt: u32| move |s: &ReleaseStatus| s.tasks[2].phase == TaskPhase::Failed && s.tasks[2].attempt == attempt;

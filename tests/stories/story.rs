@@ -35,12 +35,7 @@ async fn the_story() {
     load.expect_only("BBB", "BBB").await;
 
     // 1, 2: a window of A and C; their gray comes up, B has none.
-    let images =
-        ["--image", "spring-cloud-a/backend=spring-cloud-a:v2", "--image", "spring-cloud-c/backend=spring-cloud-c:v2"];
-    let apps = ["release", "start", "spring-cloud-a", "spring-cloud-c", "--stage", "production"];
-    let told = demo.ok(&[&apps[..], &images].concat()).await;
-    let releases: Vec<String> = told.lines().map(str::to_owned).collect();
-    assert_eq!(releases.len(), 2, "{told}");
+    let releases = demo.start_window().await;
     let (a, c) = (&releases[0], &releases[1]);
     let refused = demo.refused(&["proceed", a]).await;
     assert!(refused.contains(a.as_str()), "{refused}");

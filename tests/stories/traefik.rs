@@ -203,11 +203,7 @@ async fn play(demo: &Demo, inside: u16, log: impl Fn() -> String) {
 
     let load = Load::start(demo.entry().await);
     load.expect_only("BBB", "BBB").await;
-    let images =
-        ["--image", "spring-cloud-a/backend=spring-cloud-a:v2", "--image", "spring-cloud-c/backend=spring-cloud-c:v2"];
-    let apps = ["release", "start", "spring-cloud-a", "spring-cloud-c", "--stage", "production"];
-    let told = demo.ok(&[&apps[..], &images].concat()).await;
-    let releases: Vec<String> = told.lines().map(str::to_owned).collect();
+    let releases = demo.start_window().await;
     for name in &releases {
         demo.wait(name, Some("approve"), "Waiting").await;
     }

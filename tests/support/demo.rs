@@ -129,13 +129,26 @@ impl Demo {
         (fresh, here.len() - fresh)
     }
 
+    /// A window of A and C, each with its v2: the names of its releases.
+    pub async fn start_window(&self) -> [String; 2] {
+        let start = ["release", "start", "spring-cloud-a", "spring-cloud-c", "--stage", "production"];
+        let images = ["spring-cloud-a/backend=spring-cloud-a:v2", "spring-cloud-c/backend=spring-cloud-c:v2"];
+        let told = self.ok(&[&start[..], &["--image", images[0], "--image", images[1]]].concat()).await;
+        let names: Vec<String> = told.lines().map(str::to_owned).collect();
+        names.try_into().unwrap_or_else(|_| panic!("{told}"))
+    }
+
     /// After which batches production of an App stops.
     pub async fn set_pause(&self, app: &str, pause: &str) {
+        self.set_rollout(app, "prod", "pause", pause.into()).await;
+    }
+
+    /// A word of an environment's `rollout`.
+    pub async fn set_rollout(&self, app: &str, environment: &str, word: &str, value: Value) {
         let apps: Api<App> = Api::namespaced(self.client.clone(), "demo");
         let found = apps.get(app).await.unwrap();
-        let at = found.spec.environments.iter().position(|e| e.name == "prod").unwrap();
-        let patch =
-            json!([{"op": "replace", "path": format!("/spec/environments/{at}/rollout/pause"), "value": pause}]);
+        let at = found.spec.environments.iter().position(|e| e.name == environment).unwrap();
+        let patch = json!([{"op": "add", "path": format!("/spec/environments/{at}/rollout/{word}"), "value": value}]);
         let patch: json_patch::Patch = serde_json::from_value(patch).unwrap();
         apps.patch(app, &PatchParams::default(), &Patch::Json::<()>(patch)).await.unwrap();
     }

@@ -67,6 +67,16 @@ impl Flapping {
     }
 }
 
+/// While it is rolled out no connection lives long: nobody need notice.
+async fn last_batch(rollout: &mut Rollout, cut: impl Fn() + Send + 'static) {
+    rollout.surge(3).await;
+    let flapping = Flapping::with(cut);
+    flapping.more(5).await;
+    let status = rollout.settle_unseen(3).await;
+    drop(flapping);
+    rollout.show(3, &status).await;
+}
+
 fn still_there(world: &World) {
     assert!(world.apps.contains_key("a") && world.pods_of("a", "prod").count() >= 4, "what was known stays");
 }
@@ -117,14 +127,8 @@ async fn a_rollout_goes_on_whatever_happens_to_the_door() {
     door.kubeconfig("door", "", "{token: two}");
     rollout.settle(2).await;
 
-    // No connection lives long: nobody need notice.
-    rollout.surge(3).await;
     let cut = Arc::clone(&door);
-    let flapping = Flapping::with(move || cut.cut(false));
-    flapping.more(5).await;
-    let status = rollout.settle_unseen(3).await;
-    drop(flapping);
-    rollout.show(3, &status).await;
+    last_batch(&mut rollout, move || cut.cut(false)).await;
     let changes = rollout.once().await;
     assert!(changes <= 1, "the Lease changed hands {changes} times in seconds");
 }
@@ -219,14 +223,8 @@ async fn a_rollout_goes_on_while_a_real_control_plane_falls_and_comes_back() {
     certify(&pipe, &plane, LONG_LIFE);
     rollout.settle(2).await;
 
-    // No connection lives long: nobody need notice.
-    rollout.surge(3).await;
     let cut = Arc::clone(&pipe);
-    let flapping = Flapping::with(move || cut.cut(false));
-    flapping.more(5).await;
-    let status = rollout.settle_unseen(3).await;
-    drop(flapping);
-    rollout.show(3, &status).await;
+    last_batch(&mut rollout, move || cut.cut(false)).await;
     let changes = rollout.once().await;
     assert!(changes <= 2, "the Lease changed hands {changes} times in three outages");
 }
