@@ -63,9 +63,9 @@ async fn headless(demo: &Demo) -> Result<()> {
         let now = progress.borrow_and_update().clone();
         match now {
             Progress::Starting => {}
-            Progress::Seeding(step) => eprintln!("{step}"),
-            Progress::Seeded => eprintln!("waiting for the entry to answer"),
-            Progress::Blocked(why) => eprintln!("the entry cannot answer: {why}"),
+            Progress::Seeding(step) => output::say(&step),
+            Progress::Seeded => output::say("waiting for the entry to answer"),
+            Progress::Blocked(why) => output::say(&format!("the entry cannot answer: {why}")),
             Progress::Serving => output::print("ready\n")?,
             Progress::Failed(why) => bail!(why),
         }

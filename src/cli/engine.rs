@@ -32,7 +32,8 @@ pub(super) async fn run(global: &Global, args: EngineArgs) -> Result<()> {
     let session = session::open(global).await?;
     let ended = pocket::ended()?;
     // In a cluster what a container prints is its log.
-    let log = tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr).try_init();
+    let log =
+        tracing_subscriber::fmt().with_ansi(false).log_internal_errors(false).with_writer(std::io::stderr).try_init();
     log.map_err(|e| color_eyre::eyre::eyre!(e)).wrap_err("logging")?;
     if !args.no_install {
         install::definitions(&session.client).await?;

@@ -35,6 +35,11 @@ pub(super) fn print(text: &str) -> Result<()> {
     Ok(())
 }
 
+/// Says something on stderr. A server goes on when nobody reads that any more.
+pub(super) fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
 /// A value as JSON or YAML; other formats are the caller's.
 pub(super) fn data(value: &impl Serialize, format: Format) -> Result<String> {
     let value = serde_json::to_value(value)?;

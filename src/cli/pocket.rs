@@ -73,7 +73,7 @@ pub(super) async fn run(global: &Global, args: PocketArgs) -> Result<()> {
                 started => started?,
             };
             let ended = ended();
-            eprintln!("KUBECONFIG={}", connect::kubeconfig_of(&dir).display());
+            output::say(&format!("KUBECONFIG={}", connect::kubeconfig_of(&dir).display()));
             output::print("ready\n")?;
             ended?.await;
             pocket.stop().await;

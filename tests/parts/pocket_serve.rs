@@ -17,7 +17,10 @@ fn command(state: &Path, args: &[&str]) -> Command {
 }
 
 async fn serve(state: &Path) -> Child {
-    let mut child = command(state, &["pocket", "serve"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut serve = command(state, &["pocket", "serve"]);
+    let mut child = serve.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Nobody reads what it says beside: it goes on.
+    drop(child.stderr.take());
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let line = tokio::time::timeout(LIMIT, lines.next_line()).await.expect("in time").unwrap();
     assert_eq!(line.as_deref(), Some("ready"));

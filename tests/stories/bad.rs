@@ -41,11 +41,18 @@ async fn until(demo: &Demo, name: &str, what: &str, fact: impl Fn(&ReleaseStatus
     }
 }
 
-/// The line that contains these words.
-async fn line(from: impl AsyncRead + Unpin, words: &str) -> String {
+/// The line that contains these words. What comes after it is read too: a pipe that nobody reads would end its writer.
+async fn line(from: impl AsyncRead + Unpin + Send + 'static, words: &'static str) -> String {
     let mut lines = BufReader::new(from).lines();
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok(Some(line)) = lines.next_line().await {
+            eprintln!("{line}");
+            let _ = tell.send(line);
+        }
+    });
     let found = async {
-        while let Some(line) = lines.next_line().await.unwrap() {
+        while let Some(line) = told.recv().await {
             if line.contains(words) {
                 return line;
             }
