@@ -1,14 +1,15 @@
 //! How long one look takes: at a release, by the number of others under way, and at the lanes of a group, by the
 //! number of its apps.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use divan::{Bencher, black_box};
 use graylane::{
     api::{App, Entry, EntryRoute, Lane, LaneApp, LaneGroup, LaneGroupSpec, LaneSpec, Release, ReleaseSpec},
     domain::{
+        revision::{FrozenApp, Revision},
         routes::{Inputs, LaneVersion, plan},
-        workflow::{Observed, RoutesSeen, decide, lane_open},
+        workflow::{Observed, RoutesSeen, Timers, decide, lane_open},
     },
 };
 use jiff::Timestamp;
@@ -31,17 +32,22 @@ fn release(app: &str) -> Release {
 #[divan::bench(args = COUNTS)]
 fn decide_a_deploy(bencher: Bencher, others: usize) {
     let app: App = serde_saphyr::from_str(include_str!("../samples/spring-cloud-a.yaml")).expect("the sample");
+    let frozen = FrozenApp::of(&app, &Arc::new(Revision::of(&app)));
     let others: Vec<Release> = (0..others).map(|i| release(&format!("other-{i}"))).collect();
     let (release, others) = (release("spring-cloud-a"), others.iter().collect::<Vec<_>>());
     let (objects, workloads, pods, jobs) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     let routes = RoutesSeen::default();
+    let rendered = graylane::domain::workflow::Rendered::default();
     let observed = Observed {
         release: &release,
-        app: Some(&app),
+        app: Ok(&frozen),
+        groups: &BTreeMap::new(),
         others: &others,
         approvals: &[],
         objects: &objects,
+        claims: &BTreeMap::new(),
         workloads: &workloads,
+        records: &BTreeMap::new(),
         pods: &pods,
         routes: &routes,
         away: &BTreeMap::new(),
@@ -49,7 +55,9 @@ fn decide_a_deploy(bencher: Bencher, others: usize) {
         jobs: &jobs,
         probes: None,
         trouble: None,
-        since: Timestamp::UNIX_EPOCH,
+        timers: &Timers::default(),
+        rendered: &rendered,
+        clock: Duration::ZERO,
         now: Timestamp::UNIX_EPOCH,
     };
     assert!(decide(&observed).steps.len() > 2, "its environment is noted, its objects are made");

@@ -3,7 +3,15 @@
 //! Answers go to stdout, everything else to stderr. The exit code is 0 only when what was asked for holds,
 //! 1 when it does not, 2 when the question itself was wrong.
 
+/// Says something to people, on stderr.
+macro_rules! say {
+    ($($words:tt)*) => {
+        $crate::cli::output::say(&format!($($words)*))
+    };
+}
+
 mod adopt;
+mod app;
 mod apply;
 mod args;
 mod cockpit;
@@ -22,12 +30,14 @@ mod output;
 mod places;
 mod pocket;
 mod probe;
+mod proposal;
 mod release;
 mod render;
 mod rescue;
 mod sample;
 mod session;
 mod teardown;
+mod variables;
 mod via;
 mod wish;
 
@@ -41,7 +51,7 @@ pub use args::{Cli, Command, Global};
 use crate::{
     cluster::{plugin, wire},
     domain::intent::Intent,
-    pocket::shim,
+    pocket::{guard, inherited::Inherited, shim},
 };
 
 /// The whole program.
@@ -52,9 +62,16 @@ pub fn main() -> ExitCode {
     if first.as_deref() == Some(shim::NAME.as_ref()) {
         return shim::main(args);
     }
+    if first.as_deref() == Some(shim::EXEC.as_ref()) {
+        return shim::exec(args);
+    }
+    if first.as_deref() == Some(guard::NAME.as_ref()) {
+        return guard::main(args);
+    }
     if first.as_deref() == Some(plugin::NAME.as_ref()) {
         return plugin::main(args);
     }
+    Inherited::change();
     if let Ok(program) = std::env::current_exe() {
         wire::detach_plugins(program);
     }
@@ -101,6 +118,8 @@ async fn run(cli: Cli) -> Result<()> {
         Some(Command::Release(args)) => release::run(&global, args).await,
         Some(Command::Render(args)) => render::run(&global, args).await,
         Some(Command::Adopt(args)) => adopt::run(&global, args).await,
+        Some(Command::App(args)) => app::run(&global, args).await,
+        Some(Command::Variables(args)) => variables::run(&global, args).await,
         Some(Command::Apply(args)) => apply::run(&global, args).await,
         Some(Command::Wish(command)) => wish::run(&global, command).await,
         Some(Command::StopTheLine) => {
@@ -126,7 +145,7 @@ fn fail(report: &Report) -> ExitCode {
         // Whoever read our output has enough of it.
         return ExitCode::SUCCESS;
     }
-    eprintln!("graylane: {report:#}");
+    say!("graylane: {report:#}");
     if report.is::<session::Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 

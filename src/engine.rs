@@ -6,14 +6,19 @@
 
 mod act;
 mod adopted;
+mod built;
 mod cache;
 mod elsewhere;
+mod fights;
 mod lanes;
 mod lease;
 mod look;
 mod observe;
 mod probes;
+mod prune;
+mod revisions;
 mod serve;
+mod since;
 mod steady;
 mod telemetry;
 mod trim;

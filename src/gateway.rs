@@ -5,7 +5,6 @@
 //! each request without ever waiting for who listens.
 
 mod body;
-mod colour;
 mod compile;
 mod controller;
 mod endpoint;
@@ -23,6 +22,8 @@ mod server;
 mod status;
 mod table;
 mod trace;
+mod tunnel;
+mod version;
 
 use std::{
     collections::HashMap,
@@ -32,6 +33,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::task::TaskTracker;
 
 pub use compile::Verdicts;
@@ -39,6 +41,8 @@ pub use controller::{GatewayError, run};
 pub use limits::Limits;
 pub use objects::Objects;
 pub use record::HopSink;
+
+use crate::net::admission::Admission;
 
 use self::{compile::compile, objects::Known, proxy::Shared, server::Listeners, table::Table};
 
@@ -64,7 +68,8 @@ impl Gateway {
     /// One that serves nothing yet. `node` is where Gateways listen that name no address.
     pub fn new(node: IpAddr, limits: Limits, hops: HopSink) -> Self {
         let (table, switched) = (ArcSwap::from_pointee(Table::default()), TaskTracker::new());
-        let shared = Arc::new(Shared { table, limits, hops, switched });
+        let tunnels = Admission::share(limits.tunnels, 2);
+        let shared = Arc::new(Shared { table, limits, hops, switched, tunnels });
         Self { shared, listeners: Listeners::default(), known: Known::default(), node }
     }
 
@@ -75,6 +80,14 @@ impl Gateway {
         self.shared.table.store(Arc::new(table));
         let failed = self.listeners.follow(&self.shared, &wanted);
         Applied { verdicts, failed }
+    }
+
+    /// Serves one connection as if it had come in at an address where the gateway listens.
+    pub fn serve<S>(&self, stream: S, at: SocketAddr) -> impl Future<Output = ()> + Send + use<S>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        server::serve(self.shared.clone(), stream, at)
     }
 
     /// Hops that were dropped because they came too fast.

@@ -23,10 +23,11 @@
 //! | module | rule |
 //! |---|---|
 //! | [`api`] | the custom resources: data, no I/O |
-//! | [`domain`] | every decision, as pure functions: templates, workflow, batches, lanes, routes, chains |
+//! | [`domain`] | every decision, as pure functions: apps, templates, variables, workflow, batches, lanes, routes, chains |
 //! | [`cluster`] | over `kube::Client`: connect, watch into a [`domain::world::World`], carry out intents |
 //! | [`engine`] | one at a time (a Lease): observe, decide (in `domain`), do, look again |
 //! | [`gateway`] | the lane data plane of pocket: colours at the entry, routes at every hop, reports hops |
+//! | [`net`] | for every listener: who is let in, how long silence is borne, whose sockets are whose |
 //! | [`probe`] | tagged requests and what their chains were |
 //! | [`pocket`] | store, REST, controllers, kubelet: the embedded cluster |
 //! | [`ui`] | the cockpit: `update(&mut Model, Msg) -> Vec<Effect>` is pure, views are functions of the model |
@@ -41,7 +42,7 @@
 //! *approve*, `update` opens a question that names the release, the task, the attempt and the images as
 //! seen at one resourceVersion. `y` turns the question into an [`domain::intent::Intent`], a plain value;
 //! the runner hands it to `cluster::perform`, which checks that the world has not moved on and creates an
-//! Approval object. The engine's watch wakes, `domain::workflow::decide` sees the approval and answers with
+//! Approval object, bound to the objects that were shown. The engine's watch wakes, `domain::workflow::decide` sees the approval and answers with
 //! the next status and steps; the steps are patches; controllers move pods; the watches make a new World;
 //! the cockpit draws it. Kill any of them in between: the next look starts from what the cluster shows.
 
@@ -53,7 +54,12 @@ pub mod demo;
 pub mod domain;
 pub mod engine;
 pub mod gateway;
+pub mod net;
 pub mod pocket;
 pub mod probe;
 pub mod sample;
 pub mod ui;
+
+#[cfg(test)]
+#[path = "../tests/support/fuzz.rs"]
+mod fuzz;

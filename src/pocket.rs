@@ -1,11 +1,17 @@
 //! The embedded cluster: a Kubernetes API in this process.
 
+mod clock;
 pub mod controllers;
 pub mod discovery;
+pub mod durable;
+pub mod guard;
 pub mod hoplog;
 pub mod images;
+pub mod inherited;
 pub mod kubelet;
+pub mod leftovers;
 pub mod network;
+mod own_service;
 pub mod patch;
 pub mod rest;
 pub mod run;

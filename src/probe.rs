@@ -9,6 +9,7 @@ mod send;
 use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
+use http::HeaderName;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
@@ -30,6 +31,8 @@ use send::{Sender, Way};
 
 /// So many requests are under way at once.
 const AT_ONCE: usize = 8;
+/// No probe is sent more often.
+const MOST_PROBES: u32 = 1000;
 /// Hops come at most this long after the answer,
 const HOPS_COME: Duration = Duration::from_secs(3);
 /// and most likely not at all where none ever came.
@@ -89,7 +92,11 @@ pub async fn run(
         Via::Proxy(client, target) => Way::Proxy(proxy(client, target.as_ref(), &found, &world.namespace).await?),
     };
     let sender = Sender::new(way, found.spec.entry.host.as_deref(), &request, &spec.path)?;
+    let carried = ["traceparent", "baggage"].map(HeaderName::from_static);
+    let carried = [&carried[..], &[lanes::tag_header(&found)]].concat();
+    let own = sender.takes_away(&carried);
     let (sender, request, found) = (&sender, &request, &found);
+    let own = &own;
     let one = async |_| {
         let before = worlds.borrow().clone();
         let answer = sender.send().await;
@@ -102,10 +109,10 @@ pub async fn run(
         }
         let after = after.borrow().clone();
         let told = chain_of(&answer, group, request, &before, &after);
-        probed.judge(spec, found, told, &after);
+        probed.judge(spec, found, told, &after, own.as_deref());
         probed
     };
-    Ok(stream::iter(0..spec.count.max(1)).map(one).buffered(AT_ONCE).collect().await)
+    Ok(stream::iter(0..spec.count.clamp(1, MOST_PROBES)).map(one).buffered(AT_ONCE).collect().await)
 }
 
 /// Where a group's requests come in.
@@ -156,7 +163,11 @@ fn chain_of(answer: &send::Answer, group: &str, request: &RequestParts, before: 
     let Ok(links) = chain::text::parse(&answer.body) else { return vec![] };
     better(&|world| {
         let lanes: Vec<crate::api::Lane> = world.lanes.values().map(|l| (**l).clone()).collect();
-        let taken = lanes::explain(group, &lanes, request).taken.map(|(_, tag)| tag);
+        let traced = RequestParts { trace: answer.trace.clone(), ..request.clone() };
+        let explained = world.groups.get(group).map(|group| {
+            lanes::explain(&lanes::Entrance { group, lanes: &lanes, routes: None, gateway: None }, &traced)
+        });
+        let taken = explained.and_then(|e| e.outcome.taken()?.tag.clone());
         links.iter().map(|line| from_links(line, group, taken.as_deref(), world)).collect()
     })
 }

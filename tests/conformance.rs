@@ -15,12 +15,16 @@ mod transcript;
 
 #[path = "conformance/applying.rs"]
 mod applying;
+#[path = "conformance/clients.rs"]
+mod clients;
 #[path = "conformance/definitions.rs"]
 mod definitions;
 #[path = "conformance/deleting.rs"]
 mod deleting;
 #[path = "conformance/engine.rs"]
 mod engine;
+#[path = "conformance/hands.rs"]
+mod hands;
 #[path = "conformance/listing.rs"]
 mod listing;
 #[path = "conformance/objects.rs"]
@@ -29,9 +33,15 @@ mod objects;
 mod partitions;
 #[path = "conformance/patching.rs"]
 mod patching;
+#[path = "conformance/pruning.rs"]
+mod pruning;
+#[path = "conformance/requests.rs"]
+mod requests;
 #[path = "conformance/rollouts.rs"]
 mod rollouts;
 #[path = "conformance/statefulsets.rs"]
 mod statefulsets;
 #[path = "conformance/story.rs"]
 mod story;
+#[path = "conformance/versions.rs"]
+mod versions;

@@ -8,7 +8,7 @@ use graylane::{
     api::{Approval, Decision},
     cluster::{
         doctor::{self, Level},
-        install::{self, Change, Engine, Wanted},
+        install::{self, Change, ENGINES, Engine, Wanted},
         perform::{PerformError, perform},
         rights,
     },
@@ -31,12 +31,18 @@ use tokio::{
 #[expect(dead_code, reason = "the conformance suite uses all of it")]
 #[path = "support/control_plane.rs"]
 mod control_plane;
+#[path = "install/deputy.rs"]
+#[expect(unreachable_pub, reason = "part of this test")]
+mod deputy;
 #[path = "install/forged.rs"]
 #[expect(unreachable_pub, reason = "part of this test")]
 mod forged;
 #[path = "install/specs.rs"]
 #[expect(unreachable_pub, reason = "part of this test")]
 mod specs;
+#[path = "install/weaken.rs"]
+#[expect(unreachable_pub, reason = "part of this test")]
+mod weaken;
 
 use control_plane::ControlPlane;
 use specs::{app, approval, group, lane};
@@ -72,6 +78,20 @@ async fn refuses_what_the_cockpit_would_refuse(client: &Client) {
     }
     let release = json!({"app": "a", "stage": "production", "requester": "admin"});
     assert_eq!(create(client, "Release", "releases", "right", release).await, Ok(()));
+
+    // What people sensibly call things.
+    let called = json!({
+        "images": {"backend": {"repository": "registry.example:5000/team/web", "default": "r/web:v1@sha256:00"}},
+        "environments": [{"name": "gray", "namespace": "n", "context": "arn:aws:eks:eu-west-1:1234:cluster/My Cluster"}],
+        "workflow": {"stages": [
+            {"name": "全链路灰度", "tasks": [
+                {"name": "Deploy to gray", "deploy": {"environment": "gray"}},
+                {"name": "prüfen_2.b", "proceed": {"prompt": "Look at the board:\n\t– no errors?"}}]},
+        ]},
+    });
+    let mut spec = app();
+    json_patch::merge(&mut spec, &called);
+    assert_eq!(create(client, "App", "apps", "called", spec).await, Ok(()));
 
     let condition = |condition: Value| json!({"match": {"all": [condition]}});
     let tasks = |tasks: Value| json!({"workflow": {"stages": [{"name": "s", "tasks": tasks}]}});
@@ -119,6 +139,49 @@ async fn refuses_what_the_cockpit_would_refuse(client: &Client) {
         ("App", tasks(json!([{"name": "t", "approval": {}, "proceed": {}}])), "exactly one of build"),
         ("App", tasks(json!([{"name": "t", "proceed": {}}, {"name": "t", "proceed": {}}])), "same name"),
         ("App", tasks(json!([{"name": "t", "approval": {"mode": "count"}}])), "mode count needs a count"),
+        (
+            "App",
+            json!({"workflow": {"stages": [{"name": "s';touch PWN;'", "tasks": []}]}}),
+            "spec.workflow.stages[0].name",
+        ),
+        ("App", tasks(json!([{"name": "a;touch PWN;", "proceed": {}}])), "spec.workflow.stages[0].tasks[0].name"),
+        ("App", tasks(json!([{"name": "a\u{202e}b", "proceed": {}}])), "spec.workflow.stages[0].tasks[0].name"),
+        ("App", tasks(json!([{"name": "-x", "proceed": {}}])), "spec.workflow.stages[0].tasks[0].name"),
+        ("App", tasks(json!([{"name": "t", "proceed": {"prompt": "ok\u{1b}]52;c;aGFja2Vk\u{7}"}}])), "proceed.prompt"),
+        ("App", tasks(json!([{"name": "t", "deploy": {"environment": "$(id)"}}])), "deploy.environment"),
+        (
+            "App",
+            tasks(json!([{"name": "t", "approval": {"timeoutSeconds": 4_294_967_295_u32}}])),
+            "approval.timeoutSeconds",
+        ),
+        ("App", tasks(json!([{"name": "t", "approval": {"count": 4_294_967_295_u32}}])), "approval.count"),
+        (
+            "App",
+            tasks(
+                json!([{"name": "t", "verify": {"laneGroup": "g", "probes": [{"path": "/", "count": 4_294_967_295_u32}]}}]),
+            ),
+            "verify.probes[0].count",
+        ),
+        (
+            "App",
+            json!({"environments": [{"name": "a", "namespace": "n", "rollout": {"drainSeconds": 4_294_967_295_u32}}]}),
+            "spec.environments[0].rollout.drainSeconds",
+        ),
+        (
+            "App",
+            json!({"environments": [{"name": "a", "namespace": "n", "context": "a\nb"}]}),
+            "spec.environments[0].context",
+        ),
+        ("App", json!({"images": {"web": {"repository": "r/web", "default": "r/web:v1;touch PWN"}}}), "should match"),
+        ("App", json!({"images": {"a".repeat(64): {"repository": "r"}}}), "the name of an image"),
+        (
+            "App",
+            json!({"history": {"ttlSecondsAfterFinished": 4_294_967_295_u32}}),
+            "spec.history.ttlSecondsAfterFinished",
+        ),
+        ("Release", json!({"stage": "s", "images": {"web": "r/web:v1 --privileged"}}), "should match"),
+        ("Release", json!({"stage": "s", "control": {"retry": {"t": 4_294_967_295_u32}}}), "less than or equal to"),
+        ("Release", json!({"stage": "s", "control": {"allow": {"t": 4_294_967_295_u32}}}), "less than or equal to"),
         ("LaneGroup", json!({"apps": [{"app": "a", "port": 0}]}), "spec.apps[0].port"),
         ("LaneGroup", json!({"apps": [{"app": "a", "port": 1}, {"app": "a", "port": 1}]}), "an app stands twice"),
         ("LaneGroup", json!({"propagation": {"header": "a b"}}), "spec.propagation.header"),
@@ -149,7 +212,8 @@ async fn refuses_what_the_cockpit_would_refuse(client: &Client) {
     };
     let told = change(json!({"spec": {"images": {"backend": "other:1"}}})).await.unwrap_err();
     assert!(told.contains("the images of a Release cannot be changed"), "{told}");
-    change(json!({"spec": {"control": {"paused": true}}})).await.expect("wishes are what may change");
+    let last = json!({"by": "admin", "action": "pause", "at": "2026-01-01T00:00:00Z"});
+    change(json!({"spec": {"control": {"paused": true, "last": last}}})).await.expect("wishes are what may change");
 }
 
 #[tokio::test]
@@ -157,14 +221,13 @@ async fn pocket_refuses_what_the_cockpit_would_refuse_and_has_no_roles() {
     let dir = tempfile::tempdir().unwrap();
     let server = ApiServer::open(dir.path()).unwrap();
     let client = server.client();
-    let wanted = Wanted { namespace: HOME.into(), engine: None };
+    let wanted = Wanted { namespace: HOME.into(), ..Wanted::default() };
     let done = install::apply(&client, &wanted, false).await.unwrap();
     let skipped: Vec<&str> = done.iter().filter(|d| d.done == Change::Skipped).map(|d| &*d.object).collect();
     assert!(skipped.contains(&"ClusterRole/graylane-viewer"), "{skipped:?}");
     assert!(skipped.contains(&"ValidatingAdmissionPolicy/graylane-approvals"), "{skipped:?}");
     let again = install::apply(&client, &wanted, false).await.unwrap();
     assert!(again.iter().all(|d| matches!(d.done, Change::Skipped | Change::Unchanged)), "{again:?}");
-    namespace(&client, HOME).await;
     refuses_what_the_cockpit_would_refuse(&client).await;
 
     assert_eq!(rights::who(&client).await.unwrap(), "you");
@@ -206,8 +269,8 @@ async fn a_real_server_keeps_everybody_to_what_he_may() {
     let Some(plane) = ControlPlane::start().await else { return };
     let admin = plane.client("admin").await;
     namespace(&admin, "demo-test").await;
-    let engine = Engine { image: "graylane:1".into(), replicas: 2, deploy_to: vec!["demo-test".into()] };
-    let wanted = Wanted { namespace: HOME.into(), engine: Some(engine) };
+    let engine = Engine { image: "graylane:1".into(), replicas: 2, namespace: ENGINES.into() };
+    let wanted = Wanted { namespace: HOME.into(), deploy_to: vec!["demo-test".into()], engine: Some(engine) };
     let done = install::apply(&admin, &wanted, false).await.unwrap();
     assert!(done.iter().all(|d| d.done == Change::Created), "{done:#?}");
     let again = install::apply(&admin, &wanted, false).await.unwrap();
@@ -216,8 +279,10 @@ async fn a_real_server_keeps_everybody_to_what_he_may() {
     for (who, role) in [
         ("viewer", install::names::VIEWER),
         ("operator", install::names::OPERATOR),
+        ("operator-two", install::names::OPERATOR),
         ("approver", install::names::APPROVER),
         ("approver-two", install::names::APPROVER),
+        ("governor", install::names::ADMIN),
     ] {
         bind(&admin, who, role).await;
     }
@@ -270,9 +335,11 @@ async fn a_real_server_keeps_everybody_to_what_he_may() {
     assert!(told.contains("spec.control.last.by must be operator"), "{told}");
 
     forged::nobody_speaks_for_another(&plane, &admin).await;
+    weaken::approvals_are_not_the_operators_to_take(&plane, &admin).await;
     everybody_is_told_before(&plane).await;
     refused_by_the_server_itself(&plane).await;
     refuses_what_the_cockpit_would_refuse(&admin).await;
+    deputy::the_engine_is_nobodys_deputy(&plane, &admin, &wanted).await;
 
     let found = doctor::look(&admin, HOME).await;
     let of = |check: &str| found.iter().find(|f| f.check == check).unwrap_or_else(|| panic!("{check}: {found:#?}"));
@@ -283,6 +350,7 @@ async fn a_real_server_keeps_everybody_to_what_he_may() {
         "definitions",
         "policy graylane-approvals",
         "policy graylane-releases",
+        "policy graylane-workflows",
         "clocks",
     ] {
         assert_eq!(of(check).level, Level::Ok, "{:?}", of(check));
@@ -297,7 +365,7 @@ async fn a_real_server_keeps_everybody_to_what_he_may() {
 /// The cockpit and the command line: the missing right, in words, before anything is tried.
 async fn everybody_is_told_before(plane: &ControlPlane) {
     let wish = |wish: ReleaseWish| Intent::Release { name: "a-1".into(), seen: None, wish, comment: None };
-    let approve = ReleaseWish::Decide { task: "approve".into(), attempt: 1, decision: Decision::Pass };
+    let approve = ReleaseWish::Decide { task: "approve".into(), attempt: 1, decision: Decision::Pass, digest: None };
     for (who, intent, missing) in [
         ("viewer", wish(ReleaseWish::Pause), "patch releases.graylane.dev"),
         ("viewer", Intent::StopTheLine, "patch releases.graylane.dev"),
@@ -352,9 +420,10 @@ async fn refused_by_the_server_itself(plane: &ControlPlane) {
 }
 
 async fn leaves_what_it_says(admin: &Client) {
+    let engines: Api<k8s_openapi::api::apps::v1::Deployment> = Api::namespaced(admin.clone(), ENGINES);
     let deployments: Api<k8s_openapi::api::apps::v1::Deployment> = Api::namespaced(admin.clone(), HOME);
     // An app's own, that says the same of itself.
-    let mut app = deployments.get("graylane-engine").await.unwrap();
+    let mut app = engines.get("graylane-engine-demo").await.unwrap();
     app.metadata = kube::core::ObjectMeta {
         name: Some("spring-cloud-a".into()),
         labels: app.metadata.labels.clone(),
@@ -362,7 +431,7 @@ async fn leaves_what_it_says(admin: &Client) {
     };
     deployments.create(&PostParams::default(), &app).await.unwrap();
     let found = install::found(admin, false).await.unwrap();
-    assert_eq!(found.len(), 1 + 2 + 1 + 1 + 4 + 2 + 2, "{found:#?}");
+    assert_eq!(found.len(), 1 + 5 + 1 + 3 + 7 + 3 + 3, "{found:#?}");
     for what in &found {
         install::remove(admin, what).await.unwrap();
     }
@@ -371,7 +440,10 @@ async fn leaves_what_it_says(admin: &Client) {
     assert!(api(admin, "Release", "releases").get("a-1").await.is_ok());
 
     let found = install::found(admin, true).await.unwrap();
-    assert!(found.iter().any(|f| f.name == "releases.graylane.dev" && f.holds == Some(2)), "{found:#?}");
+    assert!(
+        found.iter().any(|f| f.name == "releases.graylane.dev" && f.holds == Some(2 + deputy::RELEASES)),
+        "{found:#?}"
+    );
     for what in &found {
         install::remove(admin, what).await.unwrap();
     }
@@ -393,16 +465,42 @@ async fn what_is_printed_is_yaml_and_needs_no_cluster() {
     let text = String::from_utf8(out.stdout).unwrap();
     let objects: Vec<Value> = text.split("---\n").map(|t| serde_saphyr::from_str(t).unwrap()).collect();
     let kinds: Vec<&str> = objects.iter().map(|o| o["kind"].as_str().unwrap()).collect();
-    assert_eq!(kinds.len(), 20, "{kinds:?}");
+    assert_eq!(kinds.len(), 32, "{kinds:?}");
     let deployment = objects.iter().find(|o| o["kind"] == "Deployment").unwrap();
     let pod = &deployment["spec"]["template"]["spec"];
     assert_eq!(pod["containers"][0]["image"], "registry/graylane:1");
     assert_eq!(pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"], true);
     assert_eq!(pod["containers"][0]["securityContext"]["capabilities"]["drop"], json!(["ALL"]));
     assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    // Finished releases and their approvals are the engine's to delete, and nobody else's.
+    for resource in ["releases", "approvals"] {
+        let has = |list: &Value, word: &str| list.as_array().unwrap().iter().any(|w| w == word);
+        let deletes = |role: &&Value| {
+            let mut rules = role["rules"].as_array().into_iter().flatten();
+            rules.any(|rule| has(&rule["resources"], resource) && has(&rule["verbs"], "delete"))
+        };
+        let names: Vec<&Value> = objects.iter().filter(deletes).map(|role| &role["metadata"]["name"]).collect();
+        assert_eq!(names, ["graylane-engine"], "{resource}");
+    }
     let bindings = objects.iter().filter(|o| o["kind"] == "RoleBinding");
-    let places: Vec<&Value> = bindings.map(|b| &b["metadata"]["namespace"]).collect();
-    assert_eq!(places, ["demo", "demo-test"], "it writes nowhere else");
+    let of = |b: &Value| {
+        [&b["metadata"]["namespace"], &b["roleRef"]["name"], &b["subjects"][0]["name"]]
+            .map(|v| v.as_str().unwrap().to_owned())
+    };
+    let bound: Vec<String> = bindings.map(|b| of(b).join(" ")).collect();
+    let engine = "graylane-engine-demo";
+    let all = [
+        "demo graylane-deployer graylane-deployer".to_owned(),
+        "demo-test graylane-deployer graylane-deployer".to_owned(),
+        format!("demo graylane-engine {engine}"),
+        format!("demo graylane-impersonator {engine}"),
+        format!("demo-test graylane-impersonator {engine}"),
+    ];
+    assert_eq!(bound, all, "it writes nowhere else");
+    assert_eq!(deployment["metadata"]["namespace"], "graylane-system");
+    let printed = ["install", "--print", "--image", "x", "-n", "demo", "--engine-namespace", "demo"];
+    let out = graylane().args(printed).env_remove("HOME").output().await.unwrap();
+    assert_eq!(out.status.code(), Some(2), "an App could reach the engine there");
 
     let out = graylane().args(["install", "--print", "--image", "x", "-n", "Not_One"]).output().await.unwrap();
     assert_eq!(out.status.code(), Some(2));

@@ -33,9 +33,41 @@ pub struct AppSpec {
     /// Stages and their tasks.
     #[serde(default)]
     pub workflow: Workflow,
+    /// How many of its finished Releases are kept, and for how long.
+    #[serde(default)]
+    pub history: ReleaseHistory,
+}
+
+/// Which finished Releases of an App the engine keeps; the others it deletes, with their Approvals and build Jobs. Kept
+/// whatever stands here: those that still run, what an environment was last deployed or cleaned by, the newest one of
+/// the App, the last one of each stage and of each environment that succeeded, and what is still needed to bring a
+/// workload back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseHistory {
+    /// So many finished Releases of each stage, and of the teardowns of each environment, the newest ones (as a
+    /// Deployment's `revisionHistoryLimit`).
+    #[serde(default = "history_limit")]
+    pub limit: u32,
+    /// Finished so many seconds ago they go too (as a Job's field of this name); none: only by their number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_seconds_after_finished: Option<u32>,
+}
+
+impl Default for ReleaseHistory {
+    fn default() -> Self {
+        Self { limit: history_limit(), ttl_seconds_after_finished: None }
+    }
+}
+
+const fn history_limit() -> u32 {
+    20
 }
 
 /// An App's spec to start from. It initialises only: a later change touches no App.
+///
+/// `${APP}` in any text of it, except in the Go templates (which have `.AppStack.appName`), becomes the new App's name;
+/// `$${APP}` stays `${APP}`.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "graylane.dev",
@@ -103,6 +135,14 @@ pub struct Environment {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "any_map")]
     pub values: BTreeMap<String, Value>,
+    /// VariableGroups whose values stand under its own. An App's group wins over one of the namespace; among equals the
+    /// later one wins, as in Kubernetes' `envFrom`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variable_groups: Vec<String>,
+    /// The service account that reads and writes what is deployed here, in the namespace of each object; none is
+    /// `graylane-deployer`. The engine must be permitted to impersonate it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account_name: Option<String>,
     /// How a Deployment here gets its new version.
     #[serde(default)]
     pub rollout: RolloutPlan,
@@ -229,6 +269,10 @@ pub struct EnvironmentStatus {
     /// Exactly what was applied; clean-up deletes this and nothing else.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inventory: Vec<InventoryItem>,
+    /// The service account that it was deployed by, when that was not `graylane-deployer`: who takes it down, also
+    /// when the App no longer has the environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account_name: Option<String>,
     /// When the state last changed, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed_at: Option<String>,
@@ -276,7 +320,7 @@ impl InventoryItem {
     }
 }
 
-fn any_map(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn any_map(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
 }
 
@@ -294,5 +338,13 @@ impl AppSpec {
     /// The environment whose pods carry this lane tag.
     pub fn environment_of_lane(&self, tag: &str) -> Option<&Environment> {
         self.environments.iter().find(|e| e.lane.as_deref() == Some(tag))
+    }
+}
+
+impl App {
+    /// What stands of an environment that the App no longer has, by its status.
+    pub fn left_behind(&self, environment: &str) -> Option<&EnvironmentStatus> {
+        let status = self.status.as_ref()?.environments.get(environment)?;
+        (self.spec.environment(environment).is_none() && !status.inventory.is_empty()).then_some(status)
     }
 }

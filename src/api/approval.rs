@@ -43,6 +43,12 @@ pub struct ApprovalSpec {
     /// The images (name to digest, or reference where no digest is known) that were approved; others do not count.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub images: BTreeMap<String, String>,
+    /// The revision of the App that was approved; without it an Approval does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// `sha256:…` of the rendered objects that were approved, as the task's status has it; others do not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
 }
 
 /// Yes or no.

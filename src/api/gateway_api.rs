@@ -16,8 +16,6 @@ pub use definition::definitions;
 
 /// The API group of Gateway API.
 pub const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
-/// The GatewayClass that pocket's lane gateway serves.
-pub const POCKET_CLASS: &str = "pocket";
 /// The name by which the lane gateway signs what it writes into a status.
 pub const LANE_GATEWAY: &str = "graylane.dev/lane-gateway";
 

@@ -21,6 +21,7 @@ use super::{Served, gateway_api::RouteMatch};
 #[kube(status = "LaneGroupStatus", derive = "Default", derive = "PartialEq", category = "graylane")]
 #[kube(printcolumn(name = "Gateway", type_ = "string", json_path = ".spec.entry.gateway"))]
 #[kube(printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"))]
+#[kube(printcolumn(name = "Status", type_ = "string", json_path = ".status.summary"))]
 #[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
 #[serde(rename_all = "camelCase")]
 pub struct LaneGroupSpec {
@@ -157,6 +158,9 @@ pub struct LaneGroupStatus {
     /// In words, what is wrong.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
+    /// In a few words, for kubectl: its columns show one value each.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub summary: String,
     /// The entry's addresses, `host:port`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<String>,
@@ -226,6 +230,7 @@ pub struct RouteStatus {
 #[kube(printcolumn(name = "Tag", type_ = "string", json_path = ".spec.tag"))]
 #[kube(printcolumn(name = "Enabled", type_ = "boolean", json_path = ".spec.enabled"))]
 #[kube(printcolumn(name = "Priority", type_ = "integer", json_path = ".spec.priority"))]
+#[kube(printcolumn(name = "Status", type_ = "string", json_path = ".status.summary"))]
 #[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
 #[serde(rename_all = "camelCase")]
 pub struct LaneSpec {
@@ -399,6 +404,37 @@ pub struct LaneStatus {
     /// In words, what is wrong: shadowed, conflicting, a bad regex.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
+    /// In a few words, for kubectl: its columns show one value each.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub summary: String,
+}
+
+impl LaneStatus {
+    /// `2/21 gray, 3 problems: HTTPRoute g-a: …`
+    pub fn summary(&self) -> String {
+        let gray = self.apps.iter().filter(|a| a.served == Served::Gray).count();
+        summary(format!("{gray}/{} gray", self.apps.len()), &self.problems)
+    }
+}
+
+impl LaneGroupStatus {
+    /// `5/6 routes, 1 problem: …`
+    pub fn summary(&self) -> String {
+        let taken = self.routes.iter().filter(|r| r.accepted == Some(true)).count();
+        summary(format!("{taken}/{} routes", self.routes.len()), &self.problems)
+    }
+}
+
+/// A count, how many problems, and the beginning of the first: what a column has room for.
+fn summary(count: String, problems: &[String]) -> String {
+    const MOST: usize = 60;
+    let Some(first) = problems.first() else { return count };
+    let many = if problems.len() == 1 { "1 problem".to_owned() } else { format!("{} problems", problems.len()) };
+    let words = format!("{count}, {many}: {first}");
+    if words.chars().count() <= MOST {
+        return words;
+    }
+    words.chars().take(MOST - 1).chain(['…']).collect()
 }
 
 /// Who serves one app's tagged requests, and why.
@@ -414,4 +450,21 @@ pub struct LaneAppStatus {
     /// When that side began to serve, RFC 3339: gateways follow a moment later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_fits_a_column_whatever_is_wrong() {
+        let app = |served| LaneAppStatus { app: "a".into(), served, reason: String::new(), since: None };
+        let mut status = LaneStatus { apps: vec![app(Served::Gray), app(Served::Base)], ..LaneStatus::default() };
+        assert_eq!(status.summary(), "1/2 gray");
+        status.problems = vec!["HTTPRoute g-a: no".into()];
+        assert_eq!(status.summary(), "1/2 gray, 1 problem: HTTPRoute g-a: no");
+        status.problems = vec!["x".repeat(1000); 21];
+        assert!(status.summary().starts_with("1/2 gray, 21 problems: xxx") && status.summary().chars().count() == 60);
+        assert_eq!(LaneGroupStatus::default().summary(), "0/0 routes");
+    }
 }

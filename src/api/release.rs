@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use kube::CustomResource;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::{CleanUpTask, ProbeSpec, Served};
+use super::{CleanUpTask, InventoryItem, ProbeSpec, Served, app::any_map};
 
 /// One run of one stage of one App, or one teardown of an environment.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -51,6 +52,9 @@ pub struct ReleaseSpec {
     pub control: Control,
 }
 
+/// Most retries of one task: what is asked for beyond it is as much as this.
+pub const MOST_RETRIES: u32 = 10_000;
+
 /// People's wishes. Each is a level, not an event: to say it twice is to say it once.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -65,7 +69,7 @@ pub struct Control {
     /// for a proceed task 1.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub allow: BTreeMap<String, u32>,
-    /// Task name to the number of retries asked for; the task's attempt follows it (attempt = retries + 1).
+    /// Task name to the number of retries asked for; the task's attempt follows it (attempt = retries + 1), upwards only.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub retry: BTreeMap<String, u32>,
     /// Task name to the attempt that may take fields from another manager, where an apply conflicts. Nothing else is
@@ -120,12 +124,28 @@ pub struct ReleaseStatus {
     /// Image name to digest, what an approval is bound to.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub digests: BTreeMap<String, String>,
+    /// The revision of the App that it is of from its beginning on: the name of a ControllerRevision. Whatever becomes of
+    /// the App meanwhile, it does what stands there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// Environment to the values of its variable groups as they were when the release began: it deploys these, whatever
+    /// becomes of the groups meanwhile.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "map_of_maps")]
+    pub variables: BTreeMap<String, BTreeMap<String, Value>>,
     /// The tasks as they were when the release began, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tasks: Vec<TaskStatus>,
+    /// The wish that went into the history last: it may have been pushed out of it since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Wish>,
     /// What happened, oldest first; bounded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<HistoryEntry>,
+}
+
+fn map_of_maps(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object", "additionalProperties": any_map(generator) })
 }
 
 /// Where a release stands.
@@ -186,6 +206,9 @@ pub struct TaskStatus {
     /// For a deploy: the plan, batch by batch.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub batches: Vec<BatchStatus>,
+    /// For a deploy: the workloads that it has in hand, with what it takes to let go of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rollouts: Vec<RolloutRecord>,
     /// For a deploy: what ran before, image name to reference.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub old_images: BTreeMap<String, String>,
@@ -201,12 +224,49 @@ pub struct TaskStatus {
     /// For a build: the Job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<String>,
+    /// For an approval: `sha256:…` of the objects that it lets through, as they would be applied. An Approval names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
     /// For a verify: what the last probes saw.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub probes: Vec<ProbeResult>,
     /// For a clean-up: when the routes were seen gone, RFC 3339; draining counts from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain_since: Option<String>,
+}
+
+/// One workload that a deploy has in hand: what its annotation says too, where no other hand's undo can take it away.
+/// Written before the workload is touched.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutRecord {
+    /// Which, with the uid it had.
+    pub workload: InventoryItem,
+    /// The task's attempt that has it in hand.
+    pub attempt: u32,
+    /// How far that is known to have come.
+    #[serde(default)]
+    pub state: RolloutState,
+    /// As the annotation `graylane.dev/latch` has it: the user's own settings and template too. Empty where nothing was
+    /// known of the workload any more.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub latch: String,
+}
+
+/// What is known of a workload in hand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RolloutState {
+    /// Its first patch is decided; nobody has seen it on the workload yet.
+    #[default]
+    Begins,
+    /// The rollout was seen on it.
+    Begun,
+    /// A new attempt takes it in hand again, after another hand.
+    Takes,
+    /// It was gone, and is made again with its old version.
+    Restores,
+    /// It was gone before the rollout began: nothing is known of its old version.
+    Gone,
 }
 
 /// Where a task stands.

@@ -7,6 +7,8 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Value, json};
 
+use super::MOST_RETRIES;
+
 /// One place of a schema and what holds there. `[]` is a list's item, `{}` a map's value.
 type Constraint = (&'static str, Value);
 
@@ -14,8 +16,23 @@ type Constraint = (&'static str, Value);
 const LABEL: &str = "^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$";
 /// As a namespace's name.
 const NAMESPACE: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+/// The same in a template of Apps, where `${APP}` may stand in it.
+const NAMESPACE_TO_BE: &str = "^([a-z0-9]|[$][{]APP[}])(([-a-z0-9]|[$][{]APP[}])*([a-z0-9]|[$][{]APP[}]))?$";
 /// As an object's name.
 const NAME: &str = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$";
+/// What people call stages and tasks: words of any script, with what stands between words. Nothing in it means anything to
+/// a shell but the blank, turns the reading order or is invisible.
+const WORDS: &str = r"^[\p{L}\p{N}]([-_. /\p{L}\p{M}\p{N}]*[\p{L}\p{M}\p{N}])?$";
+/// A reference to an image, or its repository.
+const REFERENCE: &str = "^([A-Za-z0-9][-A-Za-z0-9._/:@+]*)?$";
+/// A tag to make, `${DATETIME}` or not.
+const TAG: &str = "^([-A-Za-z0-9._]|[$][{][A-Z]+[}])+$";
+/// A line that reads as it is written: no control character, nothing invisible.
+const PRINTABLE: &str = r"^[^\p{C}\p{Zl}\p{Zp}]+$";
+/// The same with line breaks.
+const PROSE: &str = r"^([^\p{C}]|[\n\t])*$";
+/// Most seconds that anything waits: a year. Sums of it stay far from what overflows.
+const A_YEAR: u32 = 31_536_000;
 /// As a header's name (RFC 9110, token).
 const TOKEN: &str = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
 
@@ -58,8 +75,9 @@ fn constraints(kind: &str) -> Vec<(String, Value)> {
         list.into_iter().map(|(p, value)| (path(p.trim_matches('.')), value)).collect()
     };
     match kind {
-        "App" => [of("", vec![("", short_name())]), of("spec", app())].concat(),
-        "AppTemplate" => of("spec.app", app()),
+        "App" => [of("", vec![("", short_name())]), of("spec", [app(NAMESPACE), names()].concat())].concat(),
+        "AppTemplate" => [of("spec", vec![("description", text(4096))]), of("spec.app", app(NAMESPACE_TO_BE))].concat(),
+        "VariableGroup" => of("spec", variables()),
         "Release" => [of("spec", release()), of("spec", wishes())].concat(),
         "Approval" => [of("", vec![("", unchangeable())]), of("spec", approval())].concat(),
         "LaneGroup" => [of("", vec![("", short_name())]), of("spec", group())].concat(),
@@ -80,6 +98,10 @@ fn items(most: u32) -> Value {
     json!({"maxItems": most})
 }
 
+fn at_most(most: u32) -> Value {
+    json!({"minimum": 0, "maximum": most})
+}
+
 fn rule(rule: &str, message: &str) -> Value {
     json!({"rule": rule, "message": message})
 }
@@ -89,25 +111,41 @@ fn unique(most: u32, by: &str, message: &str) -> Value {
     json!({"maxItems": most, "x-kubernetes-validations": [rule(&unique, message)]})
 }
 
+fn distinct(most: u32, message: &str) -> Value {
+    let distinct = "self.all(x, self.exists_one(y, y == x))";
+    json!({"maxItems": most, "x-kubernetes-validations": [rule(distinct, message)]})
+}
+
 /// App and LaneGroup give their names to labels.
 fn short_name() -> Value {
     let message = "the name becomes a label: up to 63 characters";
     json!({"x-kubernetes-validations": [rule("self.metadata.name.size() <= 63", message)]})
 }
 
-fn app() -> Vec<Constraint> {
+fn variables() -> Vec<Constraint> {
+    vec![("description", text(4096)), ("app", pattern(NAME, 63))]
+}
+
+fn app(namespace: &str) -> Vec<Constraint> {
     let one_kind = "[has(self.build), has(self.approval), has(self.deploy), has(self.verify), has(self.proceed), \
                     has(self.cleanUp)].filter(x, x).size() == 1";
     let one_kind_words = "a task is exactly one of build, approval, deploy, verify, proceed, cleanUp";
     let counted = "!has(self.mode) || self.mode != 'count' || has(self.count)";
     vec![
-        ("images", json!({"maxProperties": 64})),
+        ("images", few_short_names("the name of an image has up to 63 characters")),
         ("manifests", items(128)),
         ("environments", unique(64, "name", "two environments have the same name")),
         ("environments[].name", pattern(LABEL, 63)),
         ("environments[].lane", pattern(LABEL, 63)),
-        ("environments[].namespace", pattern(NAMESPACE, 63)),
+        ("environments[].serviceAccountName", pattern(NAME, 253)),
+        ("environments[].namespace", pattern(namespace, 63)),
+        ("environments[].variableGroups", distinct(16, "a variable group is named twice")),
+        ("environments[].variableGroups[]", pattern(NAME, 253)),
         ("environments[].rollout.batches", items(100)),
+        ("environments[].rollout.timeoutSeconds", at_most(A_YEAR)),
+        ("environments[].rollout.drainSeconds", at_most(A_YEAR)),
+        ("history.limit", json!({"minimum": 0, "maximum": 10000})),
+        ("history.ttlSecondsAfterFinished", at_most(10 * A_YEAR)),
         ("workflow.stages", unique(32, "name", "two stages have the same name")),
         ("workflow.stages[].name", json!({"minLength": 1, "maxLength": 63})),
         ("workflow.stages[].tasks", unique(64, "name", "two tasks of a stage have the same name")),
@@ -119,9 +157,36 @@ fn app() -> Vec<Constraint> {
         ),
         ("workflow.stages[].tasks[].approval.approvers", items(64)),
         ("workflow.stages[].tasks[].approval.approvers[]", json!({"minLength": 1, "maxLength": 1024})),
-        ("workflow.stages[].tasks[].deploy.environment", json!({"minLength": 1, "maxLength": 63})),
-        ("workflow.stages[].tasks[].cleanUp.environment", json!({"minLength": 1, "maxLength": 63})),
+        ("workflow.stages[].tasks[].approval.count", at_most(1000)),
+        ("workflow.stages[].tasks[].approval.timeoutSeconds", at_most(A_YEAR)),
+        ("workflow.stages[].tasks[].build.timeoutSeconds", at_most(A_YEAR)),
+        ("workflow.stages[].tasks[].deploy.environment", pattern(LABEL, 63)),
+        ("workflow.stages[].tasks[].cleanUp.environment", pattern(LABEL, 63)),
+        ("workflow.stages[].tasks[].verify.probes", items(64)),
+        ("workflow.stages[].tasks[].verify.probes[].count", at_most(1000)),
+        ("workflow.stages[].tasks[].verify.timeoutSeconds", at_most(A_YEAR)),
     ]
+}
+
+/// What an App calls things. In a template of Apps `${APP}` may stand in each; the Apps that are made of it are looked at.
+fn names() -> Vec<Constraint> {
+    vec![
+        ("images{}.repository", json!({"pattern": REFERENCE, "maxLength": 1024})),
+        ("images{}.default", json!({"pattern": REFERENCE, "maxLength": 1024})),
+        ("environments[].context", pattern(PRINTABLE, 1024)),
+        ("workflow.stages[].name", pattern(WORDS, 63)),
+        ("workflow.stages[].tasks[].name", pattern(WORDS, 63)),
+        ("workflow.stages[].tasks[].build.image", pattern(LABEL, 63)),
+        ("workflow.stages[].tasks[].build.tag", pattern(TAG, 128)),
+        ("workflow.stages[].tasks[].proceed.prompt", json!({"pattern": PROSE, "maxLength": 4096})),
+        ("workflow.stages[].tasks[].verify.laneGroup", pattern(NAME, 63)),
+        ("workflow.stages[].tasks[].verify.probes[].path", pattern(PRINTABLE, 4096)),
+    ]
+}
+
+/// Of a map. What a rule reads of a key must not depend on its length, for that has no bound.
+fn few_short_names(message: &str) -> Value {
+    json!({"maxProperties": 64, "x-kubernetes-validations": [rule("self.all(name, name.size() <= 63)", message)]})
 }
 
 /// What was asked for stays what was asked for: only `control` and the comment may change.
@@ -140,9 +205,9 @@ fn release() -> Vec<Constraint> {
         ("", json!({"x-kubernetes-validations": rules})),
         ("app", pattern(NAME, 63)),
         ("stage", text(63)),
-        ("teardown.environment", json!({"minLength": 1, "maxLength": 63})),
+        ("teardown.environment", pattern(LABEL, 63)),
         ("images", json!({"maxProperties": 64})),
-        ("images{}", json!({"minLength": 1, "maxLength": 1024})),
+        ("images{}", json!({"pattern": REFERENCE, "minLength": 1, "maxLength": 1024})),
         ("comment", text(4096)),
         ("requester", text(1024)),
         ("window", text(253)),
@@ -152,8 +217,11 @@ fn release() -> Vec<Constraint> {
 fn wishes() -> Vec<Constraint> {
     vec![
         ("control.allow", json!({"maxProperties": 64})),
+        ("control.allow{}", at_most(MOST_RETRIES)),
         ("control.retry", json!({"maxProperties": 64})),
+        ("control.retry{}", at_most(MOST_RETRIES)),
         ("control.takeOver", json!({"maxProperties": 64})),
+        ("control.takeOver{}", at_most(MOST_RETRIES + 1)),
         ("control.skip", items(64)),
         ("control.last.by", text(1024)),
         ("control.last.comment", text(4096)),
@@ -174,6 +242,8 @@ fn approval() -> Vec<Constraint> {
         ("comment", text(4096)),
         ("images", json!({"maxProperties": 64})),
         ("images{}", text(1024)),
+        ("revision", text(253)),
+        ("digest", json!({"pattern": "^sha256:[0-9a-f]{64}$", "maxLength": 71})),
     ]
 }
 

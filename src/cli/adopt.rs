@@ -1,8 +1,11 @@
 //! `adopt deployment/NAME --environment ENV [--add-gray]`: an App of what runs already. Shows what it would write and
-//! what applying it back would change, and touches nothing until somebody has said yes.
+//! what applying it back would change, and touches nothing until somebody has said yes. What another App has is refused.
 
+mod claim;
 mod find;
 mod written;
+
+pub(super) use written::diff;
 
 use std::{
     collections::BTreeMap,
@@ -17,18 +20,23 @@ use super::{
     Global, get,
     output::{self, Format},
     session::{self, Session, told, usage},
+    variables::{self, Groups},
 };
 use crate::{
-    api::{App, AppSpec, EnvironmentState, EnvironmentStatus, FIELD_MANAGER, TaskKind},
+    api::{App, AppSpec, Environment, EnvironmentState, EnvironmentStatus, FIELD_MANAGER, TaskKind},
+    cluster::owner,
     domain::{
         adopt::{self, Adoption, Gray},
+        command_line::CommandLine,
+        owner::Owner,
+        variables::{Values, lines, shared as shared_values},
         workflow::{key, rendered},
     },
 };
 
 #[derive(Debug, Args)]
 pub struct AdoptArgs {
-    /// What runs: deployment/NAME
+    /// What runs: deployment/NAME; for an App that is there, any KIND/NAME that it would write
     workload: String,
     /// The environment that it becomes
     #[arg(long, short, value_name = "NAME", default_value = "prod")]
@@ -54,23 +62,36 @@ pub struct AdoptArgs {
 }
 
 pub(super) async fn run(global: &Global, args: AdoptArgs) -> Result<()> {
-    let name = deployment_name(&args.workload)?;
+    let (kind, name) = claim::kind_and_name(&args.workload)?;
+    let only = || usage(format!("{}: only a Deployment can be adopted: write deployment/NAME", args.workload));
+    if kind != "deployment" && (args.app.is_none() || args.add_gray) {
+        return Err(only());
+    }
     let session = session::open(global).await?;
-    let found = find::found(&session, name, args.service.as_deref()).await?;
     let app = args.app.clone().unwrap_or_else(|| app_name(name, &args.environment));
     let apps: Api<App> = Api::namespaced(session.client.clone(), &session.namespace);
     let there = apps.get_opt(&app).await.map_err(told(format!("reading App {app}")))?;
+    if let Some(there) = there.as_ref().filter(|_| !args.add_gray) {
+        return claim::one(&session, &args, there, &kind, name).await;
+    }
+    if kind != "deployment" {
+        return Err(only());
+    }
+    let found = find::found(&session, name, args.service.as_deref()).await?;
     if let Some(there) = there {
-        if !args.add_gray {
-            bail!("App {app} is there already: --add-gray adds a gray version to it, --app names another one");
-        }
         return beside(&session, &args, there, &found, name).await;
     }
+    claim::check(
+        &session,
+        &found,
+        &Owner { home: Some(session.namespace.clone()), app: app.clone(), environment: args.environment.clone() },
+    )
+    .await?;
     let mut adoption = adopt::adopt(&found, &app, &args.environment).map_err(color_eyre::Report::msg)?;
     let mut object = App::new(&app, adoption.spec.clone());
     object.metadata.namespace = Some(session.namespace.clone());
     if args.add_gray {
-        adoption.spec = with_gray(&object, &args, &adoption.images, &found)?;
+        adoption.spec = with_gray(&object, &args, &adoption.images, &found, &Groups::new())?;
         object.spec = adoption.spec.clone();
     }
     if args.print {
@@ -94,18 +115,22 @@ pub(super) async fn run(global: &Global, args: AdoptArgs) -> Result<()> {
         bail!("nothing was written");
     }
     write(&session, &apps, object, &adoption, &args.environment).await?;
-    output::print(&format!("app {app} adopted; next: `graylane release start {app} --stage production`\n"))
+    let next = CommandLine::graylane("release start").arg(&app).flag("--stage production");
+    output::print(&format!("app {app} adopted; next: `{next}`\n"))
 }
 
 /// Adds a gray version to an App that is there.
 async fn beside(session: &Session, args: &AdoptArgs, mut app: App, found: &adopt::Found, name: &str) -> Result<()> {
     let images = images_of(&app, &args.environment);
     let environment = get::environment(&app, &args.environment)?;
-    let objects = rendered(&app, environment, &images).map_err(|all| color_eyre::Report::msg(all.join("\n")))?;
+    let groups = variables::groups(session).await?;
+    let shared = shared(&app, environment, &groups)?;
+    let objects =
+        rendered(&app, environment, &shared, &images).map_err(|all| color_eyre::Report::msg(all.join("\n")))?;
     if !objects.iter().any(|o| o["kind"] == "Deployment" && o["metadata"]["name"] == name) {
         bail!("app {} makes no Deployment {name} in {}: it is another app's", app.name_any(), args.environment);
     }
-    let spec = with_gray(&app, args, &images, found)?;
+    let spec = with_gray(&app, args, &images, found, &groups)?;
     let (old, new) = (output::data(&app.spec, Format::Yaml)?, output::data(&spec, Format::Yaml)?);
     app.spec = spec;
     app.metadata.managed_fields = None;
@@ -121,18 +146,26 @@ async fn beside(session: &Session, args: &AdoptArgs, mut app: App, found: &adopt
     let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
     let name = app.name_any();
     apps.replace(&name, &params, &app).await.map_err(told(format!("App {name}")))?;
-    output::print(&format!("app {name} has a {} version; next: `graylane release start {name} --stage …`\n", args.gray))
+    let next = CommandLine::graylane("release start").arg(&name).flag("--stage …");
+    output::print(&format!("app {name} has a {} version; next: `{next}`\n", args.gray))
 }
 
 /// The spec with gray, if that would stand apart from everything here.
-fn with_gray(app: &App, args: &AdoptArgs, images: &BTreeMap<String, String>, found: &adopt::Found) -> Result<AppSpec> {
+fn with_gray(
+    app: &App,
+    args: &AdoptArgs,
+    images: &BTreeMap<String, String>,
+    found: &adopt::Found,
+    groups: &Groups,
+) -> Result<AppSpec> {
     let gray = Gray { beside: &args.environment, environment: &args.gray, tag: &args.gray };
     let spec = adopt::add_gray(&app.spec, &gray).map_err(color_eyre::Report::msg)?;
     let mut with = app.clone();
     with.spec = spec;
     let objects = |name: &str| {
         let environment = with.spec.environment(name).cloned().unwrap_or_default();
-        rendered(&with, &environment, images).map_err(|all| color_eyre::Report::msg(all.join("\n")))
+        let shared = shared(&with, &environment, groups)?;
+        rendered(&with, &environment, &shared, images).map_err(|all| color_eyre::Report::msg(all.join("\n")))
     };
     let mut old = objects(&args.environment).wrap_err_with(|| format!("rendering {}", args.environment))?;
     old.extend(found.others.iter().cloned());
@@ -142,6 +175,12 @@ fn with_gray(app: &App, args: &AdoptArgs, images: &BTreeMap<String, String>, fou
         bail!("{} would not stand apart from {}\n{}", args.gray, args.environment, problems.join("\n"));
     }
     Ok(with.spec)
+}
+
+/// What the environment's variable groups give it.
+fn shared(app: &App, environment: &Environment, groups: &Groups) -> Result<Values> {
+    let found = shared_values(&app.name_any(), &app.spec, environment, |name| groups.get(name));
+    found.map_err(|all| color_eyre::Report::msg(lines(&all)))
 }
 
 /// What runs, else what a release would take, else a word: names do not hang on images.
@@ -156,13 +195,13 @@ fn images_of(app: &App, environment: &str) -> BTreeMap<String, String> {
 }
 
 async fn write(session: &Session, apps: &Api<App>, object: App, adoption: &Adoption, environment: &str) -> Result<()> {
-    let name = object.name_any();
+    let (name, object_app) = (object.name_any(), object.clone());
     let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
     let mut app = apps.create(&params, &object).await.map_err(told(format!("App {name}")))?;
     let mut inventory = vec![];
     for object in &adoption.objects {
         let mut item = key(object);
-        item.uid = written::label(session, object, &name, environment).await?;
+        item.uid = owner::adopt(session.client.clone(), &item, &Owner::of(&object_app, environment), None).await?;
         inventory.push(item);
     }
     let status = EnvironmentStatus {
@@ -178,7 +217,7 @@ async fn write(session: &Session, apps: &Api<App>, object: App, adoption: &Adopt
 }
 
 /// What the App would be, in a few lines.
-fn told_app(name: &str, spec: &AppSpec) -> String {
+pub(super) fn told_app(name: &str, spec: &AppSpec) -> String {
     let mut text = format!("App {name}\n");
     for (image, source) in &spec.images {
         text.push_str(&format!("  image {image}: {}\n", source.default.as_deref().unwrap_or(&source.repository)));
@@ -215,14 +254,6 @@ fn sure(args: &AdoptArgs, question: &str) -> Result<bool> {
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
-}
-
-fn deployment_name(workload: &str) -> Result<&str> {
-    match workload.split_once('/') {
-        None if !workload.is_empty() => Ok(workload),
-        Some(("deployment" | "deployments" | "deploy" | "deployment.apps", name)) if !name.is_empty() => Ok(name),
-        _ => Err(usage(format!("{workload}: only a Deployment can be adopted: write deployment/NAME"))),
-    }
 }
 
 fn app_name(deployment: &str, environment: &str) -> String {

@@ -5,8 +5,12 @@
 
 mod check;
 mod files;
+mod guard;
 mod lanes;
+mod left;
 mod locate;
+mod owners;
+mod variables;
 
 use std::{collections::BTreeSet, path::PathBuf};
 
@@ -18,14 +22,22 @@ use kube::{
     core::GroupVersionKind,
     discovery::{self, Scope},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     Global,
     output::{self, Format},
     session::{self, Session},
 };
-use crate::{api, cluster::error};
+use crate::{
+    api,
+    cluster::{error, owner},
+    domain::{
+        owner::{Marks, named},
+        text::Clean,
+        world,
+    },
+};
 use files::Object;
 
 #[derive(Debug, Args)]
@@ -36,6 +48,9 @@ pub struct ApplyArgs {
     /// Check only
     #[arg(long)]
     dry_run: bool,
+    /// Adopt objects that are there, belong to no App, and would be written by an App of these files
+    #[arg(long)]
+    adopt: bool,
     /// Take fields over that somebody else manages
     #[arg(long)]
     force: bool,
@@ -56,26 +71,36 @@ pub(super) async fn run(global: &Global, args: ApplyArgs) -> Result<()> {
         bail!("no objects in {}", args.file.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(", "));
     }
     let session = session::open(global).await?;
+    // The server would say so too, in other words.
+    refuse(&guard::check(&session, &objects).await)?;
     let here = Coming::of(&objects);
-    for object in objects.iter().filter(|o| !here.must_wait(o)) {
-        if let Err(problem) = write(&session, object, args.force, true).await {
-            problems.push(problem);
+    let mut seen: Vec<Option<Value>> = vec![None; objects.len()];
+    for (object, seen) in objects.iter().zip(&mut seen).filter(|(o, _)| !here.must_wait(o)) {
+        match write(&session, object, args.force, true).await {
+            Ok((_, written)) => *seen = Some(written),
+            Err(problem) => problems.push(problem),
         }
     }
     refuse(&problems)?;
     let checked = lanes::check(&session, &objects).await;
     refuse(&checked.problems)?;
-    checked.warnings.iter().for_each(|w| eprintln!("warning: {w}"));
+    let mut reach = variables::look(&session, &objects).await;
+    checked.warnings.iter().chain(&reach.warnings).for_each(|w| say!("warning: {w}"));
+    let owners = owners::check(&session, &objects, args.adopt).await;
+    refuse(&owners.problems)?;
+    owners.warnings.iter().chain(&left::check(&session, &objects).await).for_each(|w| say!("warning: {w}"));
     let mut applied = vec![];
     let mut words = String::new();
-    for object in &objects {
+    for (object, seen) in objects.iter().zip(&seen) {
         if args.dry_run {
             words.push_str(&format!("{} is right (dry run)\n", object.words()));
+            reach.note(object, seen.as_ref());
             continue;
         }
         match write(&session, object, args.force, false).await {
             Ok((done, written)) => {
                 words.push_str(&format!("{} {done}\n", object.words()));
+                reach.note(object, Some(&written));
                 applied.push(written);
             }
             Err(problem) => {
@@ -84,10 +109,23 @@ pub(super) async fn run(global: &Global, args: ApplyArgs) -> Result<()> {
             }
         }
     }
-    output::print(&match args.output {
-        Format::Json | Format::Yaml => {
-            output::data(&json!({"apiVersion": "v1", "kind": "List", "items": applied}), args.output)?
+    let reached = reach.words(args.dry_run);
+    if !matches!(args.output, Format::Table | Format::Wide) {
+        reached.iter().for_each(|line| say!("note: {line}"));
+    }
+    words.extend(reached.iter().map(|line| format!("{line}\n")));
+    for free in &owners.free {
+        let what = named(&free.item);
+        if args.dry_run {
+            words.push_str(&format!("{what} would be adopted by {}\n", free.owner.words(Some(&session.namespace))));
+            continue;
         }
+        let client = session.clusters.of(world::place(&free.item.namespace).0);
+        owner::adopt(client, &free.item, &free.owner, free.former.as_ref()).await?;
+        words.push_str(&format!("{what} adopted by {}\n", free.owner.words(Some(&session.namespace))));
+    }
+    output::print(&match args.output {
+        Format::Json | Format::Yaml => output::list(&applied, args.output)?,
         Format::Name => objects.iter().map(|o| o.words() + "\n").collect(),
         Format::Table | Format::Wide => words,
     })
@@ -170,7 +208,16 @@ async fn write(
         }
         _ => format!("{}: {}", place(""), error::words(&e)),
     };
-    let before = api.get_metadata_opt(name).await.map_err(told)?.and_then(|m| m.metadata.resource_version);
+    let there = api.get_metadata_opt(name).await.map_err(told)?;
+    // Its own hand would take the App's marks away, and the engine would put them back.
+    let marks = there.as_ref().map(|m| Marks::of(&m.metadata)).filter(|_| object.gvk().group != api::GROUP);
+    if let Some(marks) = marks.filter(|m| m.lane_group.is_some() || m.app.is_some() && m.environment.is_some()) {
+        let whose = marks.lane_group.as_ref().map(|group| format!("lane group {}", Clean::from_untrusted(group)));
+        let owner = || marks.owner().map(|o| o.words(Some(&session.namespace))).unwrap_or_default();
+        let whose = whose.unwrap_or_else(owner);
+        return Err(format!("{}: {} belongs to {whose}: change it there", place("metadata"), object.words()));
+    }
+    let before = there.and_then(|m| m.metadata.resource_version);
     let params = PatchParams {
         dry_run,
         force,

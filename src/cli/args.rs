@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    adopt, apply, completions, demo, doctor, engine, get, install, keys, lane, lock, logs, pocket, probe, release,
-    render, rescue, sample, teardown, via::ViaArg, wish,
+    adopt, app, apply, completions, demo, doctor, engine, get, install, keys, lane, lock, logs, pocket, probe, release,
+    render, rescue, sample, teardown, variables, via::ViaArg, wish,
 };
 use crate::ui::theme::Depth;
 
@@ -83,7 +83,7 @@ pub enum Command {
     Doctor(doctor::DoctorArgs),
     /// Take out of a cluster what `install` brought in
     Uninstall(install::UninstallArgs),
-    /// Show apps, environments, releases, lanes, lane groups or approvals
+    /// Show apps, templates, variable groups, environments, releases, lanes, lane groups or approvals
     Get(get::GetArgs),
     /// Start, show, list releases, or wait for one
     Release(release::ReleaseArgs),
@@ -108,6 +108,10 @@ pub enum Command {
     Unlock(lock::UnlockArgs),
     /// Print an App's manifests as they would be applied to an environment
     Render(render::RenderArgs),
+    /// Make Apps from a template, or show how one has left it
+    App(app::AppArgs),
+    /// Show what an App's manifests read as .Values, and where each value comes from
+    Variables(variables::VariablesArgs),
     /// Make an App of a Deployment that already runs; optionally with a gray version beside it
     Adopt(adopt::AdoptArgs),
     /// Create or change objects from files; all errors at once, each with file and line

@@ -34,6 +34,7 @@ pub(super) async fn run(global: &Global, args: DemoArgs) -> Result<()> {
         state::reset(&dir, |_| free)?;
     }
     let dir = state::open(&dir)?;
+    state::make_private(&dir)?;
     let ended = pocket::ended()?;
     let _log = logging::start(&dir)?;
     let started = Demo::start(&dir, |client, stop| engine::until(client, seed::NAMESPACE.into(), stop)).await;
@@ -65,7 +66,7 @@ async fn headless(demo: &Demo) -> Result<()> {
             Progress::Starting => {}
             Progress::Seeding(step) => output::say(&step),
             Progress::Seeded => output::say("waiting for the entry to answer"),
-            Progress::Blocked(why) => output::say(&format!("the entry cannot answer: {why}")),
+            Progress::Blocked(why) => say!("the entry cannot answer: {why}"),
             Progress::Serving => output::print("ready\n")?,
             Progress::Failed(why) => bail!(why),
         }
@@ -91,5 +92,5 @@ async fn holder(dir: PathBuf) -> String {
         let lease = leases.get_opt(crate::cluster::watch::ENGINE_LEASE).await.ok()??;
         lease.spec?.holder_identity
     };
-    known.await.map_or_else(|| "another graylane".into(), |holder| format!("graylane {holder}"))
+    known.await.map_or_else(|| "another graylane".into(), |holder| format!("another graylane ({holder})"))
 }

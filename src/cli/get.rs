@@ -8,7 +8,6 @@ use color_eyre::eyre::{Result, bail, eyre};
 use jiff::Timestamp;
 use kube::{Api, Resource, ResourceExt, api::ListParams};
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::{Value, json};
 
 use super::{
     Global,
@@ -16,7 +15,7 @@ use super::{
     session::{self, Session, told},
 };
 use crate::{
-    api::{App, Approval, Environment, Lane, LaneGroup, Release},
+    api::{App, AppTemplate, Approval, Environment, Lane, LaneGroup, Release, VariableGroup},
     cluster::error,
 };
 
@@ -42,6 +41,10 @@ impl GetArgs {
 pub enum Kind {
     #[value(alias = "app")]
     Apps,
+    #[value(aliases = ["apptemplate", "templates", "template"])]
+    Apptemplates,
+    #[value(aliases = ["variablegroup"])]
+    Variablegroups,
     #[value(aliases = ["environment", "envs", "env"])]
     Environments,
     #[value(alias = "release")]
@@ -61,6 +64,15 @@ pub(super) async fn run(global: &Global, args: GetArgs) -> Result<()> {
     let format = args.output;
     let text = match args.kind {
         Kind::Apps => show::<App>(&session, name, format, |items, wide| tables::apps(items, wide, now)).await?,
+        Kind::Apptemplates => {
+            let apps: Vec<App> = list(&session).await?;
+            show::<AppTemplate>(&session, name, format, |items, _| tables::templates(items, &apps, now)).await?
+        }
+        Kind::Variablegroups => {
+            let apps: Vec<App> = list(&session).await?;
+            show::<VariableGroup>(&session, name, format, |items, wide| tables::variables(items, &apps, wide, now))
+                .await?
+        }
         Kind::Releases => {
             show::<Release>(&session, name, format, |items, wide| tables::releases(items, wide, now)).await?
         }
@@ -188,19 +200,15 @@ where
     }
     match format {
         Format::Json | Format::Yaml if name.is_some() => output::data(&items[0], format),
-        Format::Json | Format::Yaml => output::data(&list_of(&items)?, format),
+        Format::Json | Format::Yaml => output::list(&items, format),
         Format::Name => Ok(items.iter().map(|i| i.name_any() + "\n").collect()),
         Format::Table | Format::Wide => Ok(render(&table(&items, format == Format::Wide), &session.namespace)),
     }
 }
 
-fn list_of(items: &[impl Serialize]) -> Result<Value> {
-    Ok(json!({"apiVersion": "v1", "kind": "List", "items": serde_json::to_value(items)?}))
-}
-
 fn render(table: &Table, namespace: &str) -> String {
     if table.is_empty() {
-        eprintln!("Nothing in namespace {namespace}.");
+        say!("Nothing in namespace {namespace}.");
         return String::new();
     }
     table.render()
@@ -229,7 +237,7 @@ async fn environments(session: &Session, name: Option<&str>, format: Format, now
         bail!("no environment {name}; there {}", names(&known));
     }
     let (pods, warnings) = pods::of(session, &rows).await?;
-    warnings.iter().for_each(|w| eprintln!("warning: {w}"));
+    warnings.iter().for_each(|w| say!("warning: {w}"));
     let found: Vec<_> = rows
         .into_iter()
         .zip(pods)
@@ -239,7 +247,7 @@ async fn environments(session: &Session, name: Option<&str>, format: Format, now
         Format::Json | Format::Yaml if of_app.is_some() => output::data(&found[0].data()?, format),
         Format::Json | Format::Yaml => {
             let items = found.iter().map(tables::EnvironmentRow::data).collect::<Result<Vec<_>>>()?;
-            output::data(&list_of(&items)?, format)
+            output::list(&items, format)
         }
         Format::Name => Ok(found.iter().map(|r| format!("{}/{}\n", r.app.name_any(), r.environment.name)).collect()),
         Format::Table | Format::Wide => {

@@ -10,9 +10,9 @@ use super::{
     output::{self, Format, Table},
     session::{self, usage},
 };
-use crate::cluster::{
-    install::{self, Change, Engine, Removal, Wanted},
-    yaml,
+use crate::{
+    cluster::install::{self, Change, Engine, Removal, Wanted},
+    domain::{command_line::CommandLine, yaml},
 };
 
 #[derive(Debug, Args)]
@@ -26,8 +26,11 @@ pub struct InstallArgs {
     /// Engines: one acts, the others stand by
     #[arg(long, value_name = "N", default_value_t = 2, requires = "image", value_parser = clap::value_parser!(u32).range(1..=9))]
     engine_replicas: u32,
-    /// Namespaces that the engine may deploy to, besides its own (-n)
-    #[arg(long, value_name = "NAMESPACE", requires = "image", value_delimiter = ',')]
+    /// Where the engine runs; no App may be deployed there
+    #[arg(long, value_name = "NAMESPACE", default_value = install::ENGINES, requires = "image")]
+    engine_namespace: String,
+    /// Namespaces that Apps are deployed to, besides that of the releases (-n): each gets the account graylane-deployer
+    #[arg(long, value_name = "NAMESPACE", value_delimiter = ',')]
     deploy_to: Vec<String>,
     /// Take fields over that another hand has changed
     #[arg(long, conflicts_with = "print")]
@@ -54,13 +57,24 @@ fn wanted(args: &InstallArgs, namespace: String) -> Wanted {
     let engine = args.image.clone().map(|image| Engine {
         image,
         replicas: args.engine_replicas,
-        deploy_to: args.deploy_to.clone(),
+        namespace: args.engine_namespace.clone(),
     });
-    Wanted { namespace, engine }
+    Wanted { namespace, deploy_to: args.deploy_to.clone(), engine }
+}
+
+/// Whoever deploys to the engine's own namespace could change the engine.
+fn apart(args: &InstallArgs, home: &str) -> Result<()> {
+    let engine = &args.engine_namespace;
+    if args.image.is_some() && (home == engine || args.deploy_to.contains(engine)) {
+        return Err(usage(format!(
+            "the engine runs in {engine}, and no App may be deployed there: name another one with --engine-namespace"
+        )));
+    }
+    Ok(())
 }
 
 pub(super) async fn install(global: &Global, args: InstallArgs) -> Result<()> {
-    for name in args.deploy_to.iter().chain(&global.namespace) {
+    for name in args.deploy_to.iter().chain([&args.engine_namespace]).chain(&global.namespace) {
         let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if name.is_empty() || name.len() > 40 || !name.chars().all(label) {
             return Err(usage(format!("{name:?} is no namespace for an engine: up to 40 of a-z, 0-9 and '-'")));
@@ -69,10 +83,12 @@ pub(super) async fn install(global: &Global, args: InstallArgs) -> Result<()> {
     if args.print {
         let config = session::config(global)?;
         let namespace = config.namespace.unwrap_or_else(|| "default".into());
+        apart(&args, &namespace)?;
         let texts: Vec<String> = install::objects(&wanted(&args, namespace)).iter().map(yaml::text).collect();
         return output::print(&texts.join("---\n"));
     }
     let session = session::open(global).await?;
+    apart(&args, &session.namespace)?;
     let wanted = wanted(&args, session.namespace.clone());
     let done = install::apply(&session.client, &wanted, args.force_conflicts).await?;
     match args.output {
@@ -87,28 +103,33 @@ pub(super) async fn install(global: &Global, args: InstallArgs) -> Result<()> {
             Change::Changed => "changed",
             Change::Unchanged => "unchanged",
             Change::Skipped => "left out: this server does not serve it",
+            Change::Removed => "removed: it was of an earlier graylane",
         };
         table.row([applied.object.clone(), applied.namespace.clone().unwrap_or_default(), word.into()]);
     }
     output::print(&table.render())?;
     let skipped = done.iter().any(|d| d.done == Change::Skipped);
     if skipped {
-        eprintln!("A pocket has one user: roles and admission policies mean nothing there.");
+        say!("A pocket has one user: roles and admission policies mean nothing there.");
     }
     let namespace = &session.namespace;
     if wanted.engine.is_none() && !skipped {
-        eprintln!(
+        say!(
             "No engine was installed: releases of namespace {namespace} stand still until one runs. Run\n  \
-             graylane install -n {namespace} --image REF    in the cluster, from an image made with the Dockerfile; or\n  \
-             graylane engine -n {namespace} --context NAME  anywhere, with the rights of {}.",
-            install::names::ENGINE
+             {}    in the cluster, from an image made with the Dockerfile; or\n  \
+             {}  anywhere, with the rights of {} there and of {} where it deploys.",
+            CommandLine::graylane("install").option("-n", namespace).flag("--image REF"),
+            CommandLine::graylane("engine").option("-n", namespace).flag("--context NAME"),
+            install::names::ENGINE,
+            install::names::IMPERSONATOR
         );
     }
     if !skipped {
-        eprintln!(
-            "Now bind people to {}, {} or {} (see `kubectl create rolebinding --help`); `graylane doctor` checks it all.",
+        say!(
+            "Now bind people to {}, {}, {} or {} (see `kubectl create rolebinding --help`); `graylane doctor` checks it all.",
             install::names::VIEWER,
             install::names::OPERATOR,
+            install::names::ADMIN,
             install::names::APPROVER
         );
     }
@@ -150,11 +171,9 @@ fn report(found: &[Removal], table: &Table, args: &UninstallArgs) -> Result<()> 
         Format::Table | Format::Wide => output::print(&format!("removed\n{}", table.render()))?,
     }
     if args.definitions {
-        eprintln!(
-            "Left: what Apps run (Deployments, Services and the like), the namespaces, people's own role bindings."
-        );
+        say!("Left: what Apps run (Deployments, Services and the like), the namespaces, people's own role bindings.");
     } else {
-        eprintln!(
+        say!(
             "Left: the resource definitions with every App, Release, Approval and Lane (--definitions removes them), \
              what Apps run,\nthe engine's Lease, the namespaces, people's own role bindings."
         );

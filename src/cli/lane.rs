@@ -163,7 +163,7 @@ async fn set(session: &Session, args: SetArgs) -> Result<()> {
         // It is only for a warning: whoever may not list Apps may set lanes all the same.
         match get::list(session).await {
             Ok(apps) => problems.extend(elsewhere(session, &apps, group, lane)),
-            Err(why) => eprintln!("warning: whether this lane leads to another cluster cannot be told: {why}"),
+            Err(why) => say!("warning: whether this lane leads to another cluster cannot be told: {why}"),
         }
     }
     let (errors, warnings): (Vec<_>, Vec<_>) = problems.iter().partition(|p| p.severity == Severity::Error);
@@ -171,7 +171,7 @@ async fn set(session: &Session, args: SetArgs) -> Result<()> {
     if !errors.is_empty() {
         bail!("lane {} was not saved\n{}", args.name, errors.join("\n"));
     }
-    warnings.iter().for_each(|w| eprintln!("warning: {w}"));
+    warnings.iter().for_each(|w| say!("warning: {w}"));
     if args.dry_run {
         return output::print(&output::data(&spec, args.output)?);
     }

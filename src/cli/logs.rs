@@ -72,13 +72,13 @@ async fn find(session: &Session, pod: &str) -> Result<Place> {
             Ok(true) => found.push(place),
             Ok(false) => {}
             // A cluster that is away hides nobody else's pods.
-            Err(e) => eprintln!("warning: not looked for: {}: {}", place.full(pod), error::words(&e)),
+            Err(e) => say!("warning: not looked for: {}: {}", place.full(pod), error::words(&e)),
         }
     }
     match found.as_slice() {
         [] => Ok(home),
         [one] => {
-            eprintln!("{}:", one.full(pod));
+            say!("{}:", one.full(pod));
             Ok(one.clone())
         }
         many => {

@@ -1,12 +1,13 @@
 //! Output: tables for people, JSON and YAML for programs.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use clap::ValueEnum;
 use color_eyre::eyre::{Report, Result};
 use serde::Serialize;
+use serde_json::json;
 
-use crate::domain::text;
+use crate::domain::text::{self, Clean};
 
 /// `-o`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -24,9 +25,12 @@ pub enum Format {
     Name,
 }
 
-/// Writes to stdout.
+/// Writes to stdout. A terminal gets no escape sequence and no invisible character, whoever wrote them into an object; a
+/// program gets all.
 pub(super) fn print(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
+    let clean = out.is_terminal().then(|| Clean::lines_from(text));
+    let text = clean.as_deref().unwrap_or(text);
     out.write_all(text.as_bytes())?;
     if !text.ends_with('\n') && !text.is_empty() {
         out.write_all(b"\n")?;
@@ -35,18 +39,23 @@ pub(super) fn print(text: &str) -> Result<()> {
     Ok(())
 }
 
-/// Says something on stderr. A server goes on when nobody reads that any more.
+/// Says something to people, on stderr. A server goes on when nobody reads that any more.
 pub(super) fn say(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", Clean::lines_from(text));
 }
 
 /// A value as JSON or YAML; other formats are the caller's.
 pub(super) fn data(value: &impl Serialize, format: Format) -> Result<String> {
     let value = serde_json::to_value(value)?;
     Ok(match format {
-        Format::Yaml => crate::cluster::yaml::text(&value),
+        Format::Yaml => crate::domain::yaml::text(&value),
         _ => serde_json::to_string_pretty(&value)? + "\n",
     })
+}
+
+/// Objects as a `List`, as kubectl writes them.
+pub(super) fn list(items: &[impl Serialize], format: Format) -> Result<String> {
+    data(&json!({"apiVersion": "v1", "kind": "List", "items": items}), format)
 }
 
 /// Whether the reader of our output went away.
@@ -65,9 +74,10 @@ impl Table {
         Self { head: head.to_vec(), rows: vec![] }
     }
 
-    /// Empty cells are shown as `-`, so that columns can be cut by blanks.
+    /// Each cell is one clean line; an empty one is shown as `-`, so that columns can be cut by blanks.
     pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().map(|c| if c.is_empty() { "-".into() } else { c }).collect());
+        let shown = |cell: String| Some(Clean::from(cell).into_string()).filter(|c| !c.is_empty());
+        self.rows.push(cells.into_iter().map(|cell| shown(cell).unwrap_or_else(|| "-".into())).collect());
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -111,5 +121,12 @@ mod tests {
         table.row(["灰度".into(), String::new()]);
         table.row(["a".into(), "b c".into()]);
         assert_eq!(table.render(), "NAME   WHY\n灰度   -\na      b c\n");
+    }
+
+    #[test]
+    fn a_cell_is_one_line_whatever_an_object_says() {
+        let mut table = Table::new(&["MESSAGE", "BY"]);
+        table.row(["\u{1b}]52;c;aGFja2Vk\u{7}yes\u{202e}\nno".into(), "a".into()]);
+        assert_eq!(table.render(), "MESSAGE   BY\nyes⏎no    a\n");
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     demo::state,
     pocket::{
         images::Images,
+        leftovers::{NOBODY, VARIABLE},
         run::{Pocket, Settings},
     },
 };
@@ -67,13 +68,14 @@ pub(super) async fn run(global: &Global, args: PocketArgs) -> Result<()> {
     match args.command {
         PocketCommand::Serve => {
             let dir = state::open(&dir)?;
+            state::make_private(&dir)?;
             let _log = logging::start(&dir)?;
             let pocket = match Pocket::start(&dir, Settings::default()).await {
                 Err(why) if why.is_running_elsewhere() => bail!("a pocket runs in {} already", dir.display()),
                 started => started?,
             };
             let ended = ended();
-            output::say(&format!("KUBECONFIG={}", connect::kubeconfig_of(&dir).display()));
+            say!("KUBECONFIG={}", connect::kubeconfig_of(&dir).display());
             output::print("ready\n")?;
             ended?.await;
             pocket.stop().await;
@@ -89,7 +91,13 @@ pub(super) async fn run(global: &Global, args: PocketArgs) -> Result<()> {
             output::print(&std::fs::read_to_string(&file).wrap_err_with(|| file.display().to_string())?)
         }
         PocketCommand::Build(args) => {
-            let image = Images::of(&state::open(&dir)?)?.build(&args.folder, &args.tag)?;
+            let images = Images::of(&state::open(&dir)?)?;
+            // In a pod it is a release's build, which gives a name of its own each time.
+            let image = if std::env::var_os(VARIABLE).is_some_and(|run| run != NOBODY) {
+                images.build_for_release(&args.folder, &args.tag)?
+            } else {
+                images.build(&args.folder, &args.tag)?
+            };
             output::print(&format!("{} {}", args.tag, image.digest))
         }
         PocketCommand::Images(args) => images(&dir, args.output),

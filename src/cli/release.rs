@@ -62,7 +62,9 @@ pub(super) async fn run(global: &Global, args: ReleaseArgs) -> Result<()> {
             output::print(&match args.output {
                 Format::Json | Format::Yaml => output::data(&release, args.output)?,
                 Format::Name => release.name_any(),
-                Format::Table | Format::Wide => show::text(&release, Timestamp::now()),
+                Format::Table | Format::Wide => {
+                    show::text(&release, Timestamp::now()) + &show::proposed(&session, &release).await
+                }
             })
         }
         ReleaseCommand::List(args) => {
@@ -72,10 +74,7 @@ pub(super) async fn run(global: &Global, args: ReleaseArgs) -> Result<()> {
             output::print(&match args.output {
                 Format::Json | Format::Yaml => {
                     releases.iter_mut().for_each(|r| r.metadata.managed_fields = None);
-                    output::data(
-                        &serde_json::json!({"apiVersion": "v1", "kind": "List", "items": releases}),
-                        args.output,
-                    )?
+                    output::list(&releases, args.output)?
                 }
                 Format::Name => releases.iter().map(|r| r.name_any() + "\n").collect(),
                 Format::Table | Format::Wide => get::tables::releases(&releases, wide, Timestamp::now()).render(),

@@ -1,27 +1,38 @@
-//! `render APP --environment ENV [--image backend=REF]`: the manifests as they would be applied.
+//! `render APP --environment ENV [--image backend=REF]`: the manifests as they would be applied now. `render --release
+//! NAME`: as that release applies them, whatever has become of the App since.
 
 use std::collections::BTreeMap;
 
 use clap::Args;
-use color_eyre::eyre::{Result, bail};
+use color_eyre::eyre::{Result, bail, eyre};
+use serde_json::Value;
 
 use super::{
     Global, get,
     output::{self, Format},
-    session::{self, usage},
+    session::{self, Session, usage},
+    variables::{self, Groups},
 };
 use crate::{
-    api::App,
-    domain::template::{self, Context},
+    api::{App, Release},
+    cluster::revision::proposed,
+    domain::{
+        template::{self, Context},
+        variables::{lines, shared},
+    },
 };
 
 #[derive(Debug, Args)]
 pub struct RenderArgs {
     /// The App
-    app: String,
-    /// The environment
-    #[arg(long, short, value_name = "NAME")]
-    environment: String,
+    #[arg(required_unless_present = "release", conflicts_with = "release")]
+    app: Option<String>,
+    /// The environment [with --release: all that it deploys to]
+    #[arg(long, short, value_name = "NAME", required_unless_present = "release")]
+    environment: Option<String>,
+    /// As this release applies them, from what it was frozen to
+    #[arg(long, value_name = "NAME", conflicts_with = "image")]
+    release: Option<String>,
     /// An image, as NAME=REF; may be repeated [default: what runs there, else the App's default]
     #[arg(long, short, value_name = "NAME=REF")]
     image: Vec<String>,
@@ -32,8 +43,13 @@ pub struct RenderArgs {
 
 pub(super) async fn run(global: &Global, args: RenderArgs) -> Result<()> {
     let session = session::open(global).await?;
-    let app: App = get::one(&session, &args.app).await?;
-    let context = context(&app, &args)?;
+    if let Some(name) = &args.release {
+        return frozen(&session, name, &args).await;
+    }
+    let (name, place) = (args.app.as_deref().unwrap_or_default(), args.environment.as_deref().unwrap_or_default());
+    let app: App = get::one(&session, name).await?;
+    let groups = variables::groups(&session).await?;
+    let context = context(&app, name, place, &args.image, &groups)?;
     let mut manifests: Vec<_> = app.spec.manifests.iter().collect();
     manifests.sort_by_key(|m| m.priority);
     let mut text = String::new();
@@ -53,39 +69,62 @@ pub(super) async fn run(global: &Global, args: RenderArgs) -> Result<()> {
         }
     }
     if !problems.is_empty() {
-        bail!("the manifests of {} for {} cannot be rendered\n{}", args.app, args.environment, problems.join("\n"));
+        bail!("the manifests of {name} for {place} cannot be rendered\n{}", problems.join("\n"));
     }
     output::print(&match args.output {
-        Format::Json => {
-            let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects});
-            output::data(&list, Format::Json)?
-        }
-        Format::Name => {
-            let name = |o: &serde_json::Value| {
-                let text = |v: &serde_json::Value| v.as_str().unwrap_or_default().to_owned();
-                format!("{}/{}\n", text(&o["kind"]).to_lowercase(), text(&o["metadata"]["name"]))
-            };
-            objects.iter().map(name).collect()
-        }
+        Format::Json => output::list(&objects, Format::Json)?,
+        Format::Name => objects.iter().map(self::name).collect(),
         Format::Yaml | Format::Table | Format::Wide => text,
     })
 }
 
-fn context(app: &App, args: &RenderArgs) -> Result<Context> {
-    let environment = get::environment(app, &args.environment)?;
+/// `deployment/web`
+fn name(object: &Value) -> String {
+    let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+    format!("{}/{}\n", text(&object["kind"]).to_lowercase(), text(&object["metadata"]["name"]))
+}
+
+/// What a release applies, labelled as it applies it.
+async fn frozen(session: &Session, name: &str, args: &RenderArgs) -> Result<()> {
+    let release: Release = get::one(session, name).await?;
+    let found = proposed(&session.client, &session.namespace, &release, None).await.map_err(|why| eyre!(why))?;
+    let mut environments = found.proposal.environments;
+    environments.retain(|(environment, _)| args.environment.as_ref().is_none_or(|wanted| environment == wanted));
+    if environments.is_empty() {
+        bail!("release {name} deploys to no environment {}", args.environment.as_deref().unwrap_or_default());
+    }
+    let objects = || environments.iter().flat_map(|(_, objects)| objects);
+    output::print(&match args.output {
+        Format::Json => output::list(&objects().collect::<Vec<_>>(), Format::Json)?,
+        Format::Name => objects().map(self::name).collect(),
+        Format::Yaml | Format::Table | Format::Wide => {
+            let mut text = String::new();
+            for (environment, objects) in &environments {
+                for object in objects {
+                    text += &format!("---\n# {environment}\n{}", output::data(object, Format::Yaml)?);
+                }
+            }
+            text
+        }
+    })
+}
+
+fn context(app: &App, name: &str, place: &str, given: &[String], groups: &Groups) -> Result<Context> {
+    let environment = get::environment(app, place)?;
     let defaults = app.spec.images.iter().filter_map(|(name, source)| Some((name.clone(), source.default.clone()?)));
     let mut images: BTreeMap<String, String> = defaults.collect();
-    let status = app.status.as_ref().and_then(|s| s.environments.get(&args.environment));
+    let status = app.status.as_ref().and_then(|s| s.environments.get(place));
     images.extend(status.map(|s| s.images.clone()).unwrap_or_default());
-    for text in &args.image {
-        let Some((name, reference)) = text.split_once('=').filter(|(n, r)| !n.is_empty() && !r.is_empty()) else {
+    for text in given {
+        let Some((image, reference)) = text.split_once('=').filter(|(n, r)| !n.is_empty() && !r.is_empty()) else {
             return Err(usage(format!("--image {text}: write NAME=REF, as in backend=spring-cloud-a:v2")));
         };
-        if !app.spec.images.contains_key(name) {
+        if !app.spec.images.contains_key(image) {
             let known: Vec<String> = app.spec.images.keys().cloned().collect();
-            bail!("app {} has no image {name}; there {}", args.app, get::names(&known));
+            bail!("app {name} has no image {image}; there {}", get::names(&known));
         }
-        images.insert(name.into(), reference.into());
+        images.insert(image.into(), reference.into());
     }
-    Ok(Context::of(&args.app, environment, images))
+    let shared = shared(name, &app.spec, environment, |name| groups.get(name));
+    Ok(Context::of(name, environment, &shared.map_err(|all| eyre!(lines(&all)))?, images))
 }

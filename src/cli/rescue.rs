@@ -6,9 +6,10 @@ mod act;
 use clap::{Args, ValueEnum};
 use color_eyre::eyre::{Result, bail};
 use futures::future::join_all;
+use jiff::SignedDuration;
 use k8s_openapi::{
     api::{
-        apps::v1::{Deployment, StatefulSet},
+        apps::v1::{Deployment, ReplicaSet, StatefulSet},
         core::v1::Pod,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -24,11 +25,12 @@ use super::{
     session::{self, Session, told},
 };
 use crate::{
-    api::Release,
+    api::{InventoryItem, Release, RolloutRecord},
     cluster::error,
     domain::{
-        batches::{Mark, rescue, stateful},
-        observe,
+        batches::{Records, Ways, is_on, rescue, stateful},
+        command_line::CommandLine,
+        observe::{self, DeploymentSeen},
         text::Clean,
         world::Key,
     },
@@ -80,6 +82,9 @@ struct Found {
     task: String,
     /// It is there, and not at its end: finish or abort that one.
     under_way: bool,
+    /// In words, what is to be known before either is done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
     /// In words, when the annotation cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
@@ -140,7 +145,7 @@ async fn anywhere(session: &Session, releases: &[Release]) -> Result<Seen> {
             Ok(all) => seen.found.extend(all.into_iter().map(|found| (place.clone(), found))),
             Err(e) if place == places::home(session) => return Err(told("listing workloads")(e)),
             Err(e) => {
-                eprintln!("warning: not looked at: {}: {}", place.full("*"), error::words(&e));
+                say!("warning: not looked at: {}: {}", place.full("*"), error::words(&e));
                 seen.unseen.push(place);
             }
         }
@@ -178,9 +183,14 @@ impl Kind {
 }
 
 /// kubectl, at that place.
-fn kubectl(context: Option<&str>, namespace: &str) -> String {
-    let context = context.map_or_else(String::new, |c| format!(" --context '{c}'"));
-    format!("kubectl{context} -n {namespace}")
+fn kubectl(context: Option<&str>, namespace: &str) -> CommandLine {
+    CommandLine::kubectl("").option_if("--context", context).option("-n", namespace)
+}
+
+/// `rescue` of one that is named in full.
+fn ours(context: Option<&str>, namespace: &str, name: &str, kind: Kind) -> CommandLine {
+    let full = Key::of(context, namespace, name);
+    CommandLine::graylane("rescue").arg(format!("{}/{name}", full.namespace)).flag("--kind").flag(kind.word())
 }
 
 /// All workloads of a place that stand half-way.
@@ -190,18 +200,31 @@ async fn half_way(session: &Session, place: &Place, releases: &[Release]) -> kub
     let sets: Api<StatefulSet> = Api::namespaced(client.clone(), &place.namespace);
     let all = ListParams::default();
     let mut found = vec![];
+    let under_way: Vec<&str> =
+        releases.iter().filter(|r| is_under_way(r)).filter_map(|r| r.metadata.uid.as_deref()).collect();
+    let under_way = under_way.as_slice();
     for live in deployments.list(&all).await?.items {
-        found.extend(found_in(Kind::Deployment, &live.metadata, context, rescue(&live), releases));
+        let kept = record(Kind::Deployment, &live.metadata, context, releases);
+        let mut seen = DeploymentSeen { live, ..DeploymentSeen::default() };
+        if is_on(&seen.live) && kept.is_none() {
+            // What was before can only be seen by what still runs.
+            let sets = Api::<ReplicaSet>::namespaced(client.clone(), &place.namespace).list(&all).await?.items;
+            seen = observe::deployment(&seen.live, &sets, [], &|_| SignedDuration::ZERO);
+        }
+        let ways = rescue(&seen, &Records { kept, under_way });
+        found.extend(found_in(Kind::Deployment, &seen.live.metadata, context, ways, releases));
     }
     let mut pods = None;
     for live in sets.list(&all).await?.items {
-        let one = found_in(Kind::StatefulSet, &live.metadata, context, stateful::rescue(&live), releases);
-        let Some(mut one) = one else { continue };
+        let kept = record(Kind::StatefulSet, &live.metadata, context, releases);
         let pods = match &mut pods {
             Some(pods) => pods,
             none => none.insert(Api::<Pod>::namespaced(client.clone(), &place.namespace).list(&all).await?.items),
         };
-        let seen = observe::stateful(&live, &*pods);
+        let seen = observe::stateful(&live, &*pods, &|_| SignedDuration::ZERO);
+        let ways = stateful::rescue(&seen, &Records { kept, under_way });
+        let one = found_in(Kind::StatefulSet, &live.metadata, context, ways, releases);
+        let Some(mut one) = one else { continue };
         let lame = seen.new.pods.iter().filter(|p| p.ready.is_none());
         one.in_the_way = lame.map(|p| Clean::from_untrusted(&p.name).into_string()).collect();
         found.push(one);
@@ -209,12 +232,36 @@ async fn half_way(session: &Session, place: &Place, releases: &[Release]) -> kub
     Ok(found)
 }
 
+fn is_under_way(release: &Release) -> bool {
+    !release.status.as_ref().is_some_and(|s| s.phase.is_final())
+}
+
+/// What the newest release that had it in hand has kept of a workload.
+fn record<'a>(
+    kind: Kind,
+    meta: &ObjectMeta,
+    context: Option<&str>,
+    releases: &'a [Release],
+) -> Option<&'a RolloutRecord> {
+    let place =
+        Key::of(context, meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
+    let is = |i: &InventoryItem| {
+        i.kind.eq_ignore_ascii_case(kind.word())
+            && (&*i.namespace, &*i.name) == (&*place.namespace, &*place.name)
+            && meta.uid.as_ref() == Some(&i.uid)
+    };
+    let of =
+        |r: &'a Release| r.status.iter().flat_map(|s| &s.tasks).flat_map(|t| &t.rollouts).find(|r| is(&r.workload));
+    let all = releases.iter().filter_map(|r| Some((r.creation_timestamp().map(|t| t.0), of(r)?)));
+    all.max_by_key(|(made, _)| *made).map(|(_, record)| record)
+}
+
 /// What stands half-way in a workload, with the patches that finish and abort it.
 fn found_in(
     kind: Kind,
     meta: &ObjectMeta,
     context: Option<&str>,
-    patches: Result<Option<(Value, Value)>, String>,
+    ways: Result<Option<Ways>, String>,
     releases: &[Release],
 ) -> Option<Found> {
     let mut found = Found {
@@ -225,17 +272,19 @@ fn found_in(
         release: String::new(),
         task: String::new(),
         under_way: false,
+        note: None,
         problem: None,
         finish: Value::Null,
         abort: Value::Null,
         in_the_way: vec![],
     };
-    match (Mark::of(meta), patches) {
-        (Ok(None), _) | (_, Ok(None)) => return None,
-        (Err(why), _) | (_, Err(why)) => found.problem = Some(Clean::from_untrusted(&why).into_string()),
-        (Ok(Some(mark)), Ok(Some((finish, abort)))) => {
+    match ways {
+        Ok(None) => return None,
+        Err(why) => found.problem = Some(Clean::from_untrusted(&why).into_string()),
+        Ok(Some(Ways { of: mark, finish, abort, note })) => {
             let of = releases.iter().find(|r| r.uid().as_deref() == Some(&mark.release_uid));
-            found.under_way = of.is_some_and(|r| !r.status.as_ref().is_some_and(|s| s.phase.is_final()));
+            found.under_way = of.is_some_and(is_under_way);
+            found.note = note.map(str::to_owned);
             found.release = Clean::from_untrusted(&mark.release).into_string();
             found.task = Clean::from_untrusted(&mark.task).into_string();
             (found.finish, found.abort) = (finish, abort);
@@ -258,19 +307,28 @@ fn words(found: &Found) -> String {
         if let Some(metadata) = patch["metadata"].as_object_mut() {
             metadata.remove("resourceVersion");
         }
-        let text = patch.to_string().replace('\'', "'\\''");
-        format!("{kubectl} patch {kind} {name} --type merge -p '{text}'")
+        kubectl.clone().flag("patch").flag(kind).arg(name).flag("--type merge").json("-p", &patch)
     };
-    let full = Key::of(context.as_deref(), namespace, name);
-    let ours = format!("graylane rescue {}/{name} --kind {kind}", full.namespace);
-    let clear = match found.in_the_way.join(" ") {
-        pods if pods.is_empty() => String::new(),
-        pods => format!("    {kubectl} delete pod {pods}   (not ready: the way back would wait for them)\n"),
+    let ours = |way| ours(context.as_deref(), namespace, name, found.kind).flag(way);
+    let clear = match found.in_the_way.as_slice() {
+        [] => String::new(),
+        pods => {
+            let line = kubectl.clone().flag("delete pod").args(pods);
+            format!("    {line}   (not ready: the way back would wait for them)\n")
+        }
     };
+    let whose = if release.is_empty() {
+        "the latch of a rollout is on, and nothing tells of which".to_owned()
+    } else {
+        format!("half-way in task {task} of release {release}, which is {state}")
+    };
+    let note = found.note.as_ref().map(|note| format!("  {note}\n")).unwrap_or_default();
     format!(
-        "{kind} {name}: half-way in task {task} of release {release}, which is {state}\n  \
-         {ours} --finish\n    {}\n  {ours} --abort\n    {}\n{clear}",
+        "{kind} {name}: {whose}\n{note}  \
+         {}\n    {}\n  {}\n    {}\n{clear}",
+        ours("--finish"),
         command(&found.finish),
+        ours("--abort"),
         command(&found.abort)
     )
 }

@@ -46,7 +46,9 @@ pub struct TeardownArgs {
 pub(super) async fn run(global: &Global, args: TeardownArgs) -> Result<()> {
     let session = session::open(global).await?;
     let app: App = get::one(&session, &args.app).await?;
-    get::environment(&app, &args.environment)?;
+    if app.left_behind(&args.environment).is_none() {
+        get::environment(&app, &args.environment)?;
+    }
     if !args.yes {
         ask(&app, &args)?;
     }
@@ -68,9 +70,9 @@ fn ask(app: &App, args: &TeardownArgs) -> Result<()> {
         )));
     }
     let status = app.status.as_ref().and_then(|s| s.environments.get(&args.environment)).cloned().unwrap_or_default();
-    eprintln!("This deletes of {} in {}:", args.app, args.environment);
+    say!("This deletes of {} in {}:", args.app, args.environment);
     for item in &status.inventory {
-        eprintln!("  {} {}/{}", item.kind, item.namespace, item.name);
+        say!("  {} {}/{}", item.kind, item.namespace, item.name);
     }
     eprint!("Type the environment's name to go on: ");
     std::io::stderr().flush()?;

@@ -2,18 +2,26 @@
 //!
 //! Without `--task` the one that waits (or failed) is meant; when several do, they are listed and nothing is done.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
-use color_eyre::eyre::Result;
-use kube::ResourceExt;
+use color_eyre::eyre::{Result, eyre};
+use kube::{Api, ResourceExt, api::ListParams, runtime::wait::await_condition};
 
 use super::{
     Global, get,
-    session::{self, usage},
+    session::{self, Session, told, usage},
 };
 use crate::{
-    api::{BatchPhase, Decision, Release, TaskPhase, TaskStatus},
-    domain::intent::{Intent, ReleaseWish, Seen},
+    api::{Approval, Release},
+    domain::{
+        intent::{Intent, ReleaseWish, Seen},
+        wishes::{Unresolved, Verb, is_followed, resolve},
+    },
 };
+
+/// So long an engine may take to follow what was wished a moment ago.
+const FOLLOWS: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug, Subcommand)]
 pub enum WishCommand {
@@ -48,6 +56,12 @@ pub struct WishArgs {
     /// For retry: take fields that another manager has, where the apply conflicted
     #[arg(long)]
     force_conflicts: bool,
+    /// For approve and refuse: show what the task lets through, as a change of what runs, and say nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// For approve and refuse: only if this is what would be applied, as --dry-run and `release show` tell it
+    #[arg(long, value_name = "SHA256")]
+    digest: Option<String>,
     /// Why
     #[arg(long, short)]
     comment: Option<String>,
@@ -64,7 +78,20 @@ impl WishCommand {
         }
     }
 
-    const fn verb(&self) -> &'static str {
+    fn verb(&self) -> Verb {
+        match self {
+            Self::Approve(_) => Verb::Approve,
+            Self::Refuse(_) => Verb::Refuse,
+            Self::Proceed(args) => Verb::Proceed(args.batch),
+            Self::Pause(_) => Verb::Pause,
+            Self::Resume(_) => Verb::Resume,
+            Self::Abort(_) => Verb::Abort,
+            Self::Retry(args) => Verb::Retry(args.force_conflicts),
+            Self::Skip(_) => Verb::Skip,
+        }
+    }
+
+    const fn word(&self) -> &'static str {
         match self {
             Self::Approve(_) => "approve",
             Self::Refuse(_) => "refuse",
@@ -81,141 +108,51 @@ impl WishCommand {
 pub(super) async fn run(global: &Global, command: WishCommand) -> Result<()> {
     let args = command.args().clone();
     if args.batch.is_some() && !matches!(command, WishCommand::Proceed(_)) {
-        return Err(usage(format!("--batch goes with proceed, not with {}", command.verb())));
+        return Err(usage(format!("--batch goes with proceed, not with {}", command.word())));
     }
     if args.force_conflicts && !matches!(command, WishCommand::Retry(_)) {
-        return Err(usage(format!("--force-conflicts goes with retry, not with {}", command.verb())));
+        return Err(usage(format!("--force-conflicts goes with retry, not with {}", command.word())));
+    }
+    let decides = matches!(command, WishCommand::Approve(_) | WishCommand::Refuse(_));
+    for (given, option) in [(args.dry_run, "--dry-run"), (args.digest.is_some(), "--digest")] {
+        if given && !decides {
+            return Err(usage(format!("{option} goes with approve and refuse, not with {}", command.word())));
+        }
     }
     let session = session::open(global).await?;
-    let release: Release = get::one(&session, &args.name).await?;
-    let wish = resolve(&command, &release)?;
+    let (release, mut wish) = meant(&session, &command).await?;
+    if let ReleaseWish::Decide { task, digest, .. } = &mut wish {
+        if args.dry_run {
+            let shown = super::proposal::change(&session, &release, Some(task)).await;
+            return super::output::print(&shown.map_err(|why| eyre!(why))?.1);
+        }
+        digest.clone_from(&args.digest);
+    }
     // The wish is about what was just read: by uid, so that a namesake made meanwhile does not get it.
     let seen = Seen { uid: release.uid().unwrap_or_default(), version: None, meaning: None };
     let intent = Intent::Release { name: args.name, seen: Some(seen), wish, comment: args.comment };
     session.perform(intent, args.output).await.map(drop)
 }
 
-/// What a verb means for a release as it stands.
-fn resolve(command: &WishCommand, release: &Release) -> Result<ReleaseWish, Unresolved> {
+/// The release, and what is meant. What hangs on an earlier wish, or on a decision, is looked at again when the engine has
+/// followed that.
+async fn meant(session: &Session, command: &WishCommand) -> Result<(Release, ReleaseWish)> {
     let args = command.args();
-    let status = release.status.clone().unwrap_or_default();
-    let tasks = &status.tasks;
-    let pick = |what: &'static str, fits: &dyn Fn(&TaskStatus) -> bool| {
-        let found: Vec<&TaskStatus> = match &args.task {
-            Some(name) => tasks.iter().filter(|t| t.name == *name).collect(),
-            None => tasks.iter().filter(|t| fits(t)).collect(),
-        };
-        match found.as_slice() {
-            [one] => Ok((*one).clone()),
-            [] => Err(Unresolved::None {
-                release: release.name_any(),
-                wanted: args.task.as_ref().map_or_else(|| what.to_owned(), |t| format!("{t:?}")),
-                stands: stands(release),
-            }),
-            many => Err(Unresolved::Several(many.iter().map(|t| t.name.clone()).collect())),
-        }
-    };
-    let waits = |t: &TaskStatus| t.phase == TaskPhase::Waiting;
-    let decide = |decision| {
-        pick("that waits for an approval", &|t| waits(t) && t.kind == "approval").map(|t| ReleaseWish::Decide {
-            task: t.name,
-            attempt: t.attempt,
-            decision,
-        })
-    };
-    match command {
-        WishCommand::Approve(_) => decide(Decision::Pass),
-        WishCommand::Refuse(_) => decide(Decision::Refuse),
-        WishCommand::Proceed(_) => {
-            let task =
-                pick("that waits to be let through", &|t| waits(t) && matches!(t.kind.as_str(), "proceed" | "deploy"))?;
-            let next = || task.batches.iter().find(|b| b.phase != BatchPhase::Done).map_or(1, |b| b.number);
-            Ok(ReleaseWish::Allow { batch: args.batch.unwrap_or_else(next), task: task.name })
-        }
-        WishCommand::Retry(_) => {
-            let task = pick("that failed", &|t| t.phase == TaskPhase::Failed)?;
-            Ok(ReleaseWish::Retry { task: task.name, force: args.force_conflicts })
-        }
-        WishCommand::Skip(_) => {
-            let task = pick("that failed or waits", &|t| waits(t) || t.phase == TaskPhase::Failed)?;
-            Ok(ReleaseWish::Skip { task: task.name })
-        }
-        WishCommand::Pause(_) => named(args, tasks, release).map(|()| ReleaseWish::Pause),
-        WishCommand::Resume(_) => named(args, tasks, release).map(|()| ReleaseWish::Resume),
-        WishCommand::Abort(_) => named(args, tasks, release).map(|()| ReleaseWish::Abort),
+    let release: Release = get::one(session, &args.name).await?;
+    match resolve(&release, command.verb(), args.task.as_deref()) {
+        Ok(wish) => return Ok((release, wish)),
+        Err(Unresolved::None { .. }) => {}
+        Err(why) => return Err(why.into()),
     }
-}
-
-/// Pause, resume and abort are about the whole release; a `--task` must at least be one of its tasks.
-fn named(args: &WishArgs, tasks: &[TaskStatus], release: &Release) -> Result<(), Unresolved> {
-    match &args.task {
-        Some(name) if tasks.iter().all(|t| t.name != *name) => {
-            Err(Unresolved::None { release: release.name_any(), wanted: format!("{name:?}"), stands: stands(release) })
-        }
-        _ => Ok(()),
-    }
-}
-
-fn stands(release: &Release) -> String {
-    let Some(status) = release.status.as_ref().filter(|s| !s.tasks.is_empty()) else {
-        return "no engine has looked at it yet".into();
-    };
-    let tasks: Vec<String> = status.tasks.iter().map(|t| format!("{} {:?}", t.name, t.phase)).collect();
-    format!("it is {:?}: {}", status.phase, tasks.join(", "))
-}
-
-/// Why a verb means nothing, or too much.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-enum Unresolved {
-    #[error("release {release} has no task {wanted}; {stands}")]
-    None { release: String, wanted: String, stands: String },
-    #[error("several tasks are meant: {}; name one with --task", .0.join(", "))]
-    Several(Vec<String>),
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn release(tasks: Value) -> Release {
-        let object = json!({"apiVersion": "graylane.dev/v1alpha1", "kind": "Release", "metadata": {"name": "r"},
-            "spec": {"app": "a", "stage": "s"}, "status": {"phase": "Waiting", "tasks": tasks}});
-        serde_json::from_value(object).unwrap()
-    }
-
-    fn args(task: Option<&str>) -> WishArgs {
-        WishArgs { name: "r".into(), task: task.map(str::to_owned), ..WishArgs::default() }
-    }
-
-    #[test]
-    fn without_a_task_the_one_that_waits_is_meant() {
-        let one = release(json!([
-            {"name": "build", "kind": "build", "phase": "Succeeded"},
-            {"name": "gate", "kind": "approval", "phase": "Waiting", "attempt": 2},
-            {"name": "prod", "kind": "deploy", "phase": "Waiting", "batches": [
-                {"number": 1, "target": 1, "phase": "Done"}, {"number": 2, "target": 2, "phase": "Pending"}]}]));
-        let decided = resolve(&WishCommand::Refuse(args(None)), &one).unwrap();
-        assert_eq!(decided, ReleaseWish::Decide { task: "gate".into(), attempt: 2, decision: Decision::Refuse });
-        let next = resolve(&WishCommand::Proceed(args(None)), &one).unwrap();
-        assert_eq!(next, ReleaseWish::Allow { task: "prod".into(), batch: 2 });
-        let far = WishArgs { batch: Some(3), ..args(None) };
-        let far = resolve(&WishCommand::Proceed(far), &one).unwrap();
-        assert_eq!(far, ReleaseWish::Allow { task: "prod".into(), batch: 3 });
-        let several = resolve(&WishCommand::Skip(args(None)), &one).unwrap_err();
-        assert_eq!(several, Unresolved::Several(vec!["gate".into(), "prod".into()]));
-        let named = resolve(&WishCommand::Skip(args(Some("gate"))), &one).unwrap();
-        assert_eq!(named, ReleaseWish::Skip { task: "gate".into() });
-    }
-
-    #[test]
-    fn nothing_that_fits_tells_how_the_release_stands() {
-        let done = release(json!([{"name": "build", "kind": "build", "phase": "Succeeded"}]));
-        let told = resolve(&WishCommand::Approve(args(None)), &done).unwrap_err().to_string();
-        assert_eq!(told, "release r has no task that waits for an approval; it is Waiting: build Succeeded");
-        let told = resolve(&WishCommand::Pause(args(Some("nil"))), &done).unwrap_err().to_string();
-        assert!(told.starts_with("release r has no task \"nil\""), "{told}");
-        assert_eq!(resolve(&WishCommand::Pause(args(None)), &done), Ok(ReleaseWish::Pause));
-    }
+    let approvals: Api<Approval> = Api::namespaced(session.client.clone(), &session.namespace);
+    // Who may not list them is told as it stands.
+    let approvals = approvals.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default();
+    let api: Api<Release> = Api::namespaced(session.client.clone(), &session.namespace);
+    let is_followed = move |r: Option<&Release>| r.is_none_or(|r| is_followed(r, &approvals));
+    let follows = await_condition(api.clone(), &args.name, is_followed);
+    // Where no engine looks, it is told as it stands.
+    drop(tokio::time::timeout(FOLLOWS, follows).await);
+    let release = api.get(&args.name).await.map_err(told(format!("reading {}", args.name)))?;
+    let wish = resolve(&release, command.verb(), args.task.as_deref())?;
+    Ok((release, wish))
 }

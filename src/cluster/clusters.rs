@@ -14,6 +14,7 @@ use super::{
     meter::Meter,
     wire,
 };
+use crate::domain::account::Account;
 
 /// Clients by context. Clones share them.
 #[derive(Clone)]
@@ -22,19 +23,20 @@ pub struct Clusters {
     home_context: Option<String>,
     kubeconfig: Option<PathBuf>,
     others: Arc<Mutex<BTreeMap<String, Client>>>,
+    acting: Arc<Mutex<BTreeMap<Account, Client>>>,
     meter: Arc<Meter>,
 }
 
 impl Clusters {
     /// `home` is what `home_context` names; the others stand in `kubeconfig` (none: where kubectl looks).
     pub fn new(home: Client, home_context: Option<String>, kubeconfig: Option<PathBuf>, meter: Arc<Meter>) -> Self {
-        Self { home, home_context, kubeconfig, others: Arc::default(), meter }
+        Self { home, home_context, kubeconfig, others: Arc::default(), acting: Arc::default(), meter }
     }
 
     /// The same, with another client for home.
     #[must_use]
     pub fn at_home(self, home: Client) -> Self {
-        Self { home, ..self }
+        Self { home, acting: Arc::default(), ..self }
     }
 
     /// The cluster of our own resources.
@@ -61,6 +63,16 @@ impl Clusters {
             wire::lazy(connect::dial(source, name.to_owned()), false, "default", Arc::clone(&self.meter))
         };
         others.entry(name.to_owned()).or_insert_with(make).clone()
+    }
+
+    /// A client of the account's cluster whose requests are made as the account: the server decides whether its own user
+    /// may impersonate it, and then by the account's rights.
+    pub fn acting_as(&self, account: &Account) -> Client {
+        let context = self.canonical(account.context.as_deref());
+        let account = Account { context: context.map(str::to_owned), ..account.clone() };
+        let mut acting = self.acting.lock().unwrap_or_else(PoisonError::into_inner);
+        let make = || wire::impersonating(self.of(context), &account);
+        acting.entry(account.clone()).or_insert_with(make).clone()
     }
 }
 

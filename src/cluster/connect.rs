@@ -11,10 +11,23 @@ use std::{
 use futures::FutureExt;
 use kube::{Client, Config};
 
-use super::{clusters::Clusters, error, meter::Meter, wire};
+use super::{clusters::Clusters, error, meter::Meter, plugin, wire};
 use crate::domain::world::Trouble;
 
+mod address;
+#[cfg(test)]
+mod any_text;
+pub(super) mod config;
+pub(super) mod credentials;
+mod dial;
+mod environment;
 mod files;
+pub(super) mod kubeconfig;
+pub(super) mod pem;
+#[cfg(test)]
+mod table;
+
+use config::Prepared;
 
 pub use files::{Context, contexts, is_there, read};
 
@@ -176,6 +189,10 @@ fn known(file: Option<&Path>, context: Option<&str>) -> Result<Context, ConnectE
     })
 }
 
+fn config_of(file: Option<&Path>, context: Option<&str>) -> Result<Prepared, ConnectError> {
+    config::prepare(&read(file)?, context, |name| std::env::var(name).ok())
+}
+
 fn in_cluster() -> Result<Config, ConnectError> {
     let wrong = |e: kube::config::InClusterError| ConnectError::Kubeconfig {
         place: "the pod's service account".into(),
@@ -189,25 +206,36 @@ pub(super) fn dial(source: Source, name: String) -> wire::Dial {
     Arc::new(move || {
         let (source, name) = (source.clone(), name.clone());
         async move {
-            let mut config = match &source {
-                Source::State(dir) => files::config(read(Some(&kubeconfig_of(dir)))?, None).await?,
-                Source::Kubectl { kubeconfig, context } => {
-                    files::config(read(kubeconfig.as_deref())?, context.as_deref()).await?
-                }
-                Source::InCluster => in_cluster()?,
+            let Prepared { mut config, login } = match &source {
+                Source::State(dir) => config_of(Some(&kubeconfig_of(dir)), None)?,
+                Source::Kubectl { kubeconfig, context } => config_of(kubeconfig.as_deref(), context.as_deref())?,
+                Source::InCluster => Prepared { config: in_cluster()?, login: None },
             };
             config.connect_timeout = Some(FIRST_ANSWER);
             // The wire does that, and tells of it.
             config.default_retry = false;
             let server = config.cluster_url.to_string();
-            // A login plugin runs here, for as long as it likes.
-            let made = tokio::task::spawn_blocking(move || Client::try_from(config)).await;
+            let acts = config.headers.iter().any(|(name, _)| *name == wire::IMPERSONATE_USER);
+            let (mut until, context) = (None, name.clone());
+            if let Some(login) = login {
+                // It runs for as long as it likes, and once: what it gave is kept until it ends or is refused.
+                let asked = tokio::task::spawn_blocking(move || plugin::ask(&login)).await;
+                let refused = |why| ConnectError::Credentials { name: name.clone(), why };
+                let given = asked.map_err(|e| refused(e.to_string()))?.map_err(refused)?;
+                until = given.until;
+                config.auth_info = given.auth;
+            }
+            let made = tokio::task::spawn_blocking(move || dial::client(config)).await;
             let failed = |why: kube::Error| match error::trouble(&why) {
                 Trouble::Unauthorized => ConnectError::Credentials { name, why: error::words(&why) },
                 _ => ConnectError::Server { server: server.clone(), why: error::words(&why) },
             };
             match made {
-                Ok(made) => made.map_err(failed),
+                Ok(made) => {
+                    let client = made.map_err(failed)?;
+                    let client = if acts { wire::impersonated_already(client, context) } else { client };
+                    Ok(client.with_valid_until(until))
+                }
                 Err(why) => Err(ConnectError::Server { server, why: why.to_string() }),
             }
         }

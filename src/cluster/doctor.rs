@@ -1,6 +1,7 @@
 //! Whether a cluster is fit for graylane, and what to do where it is not. Looks, and changes nothing.
 
 mod gateways;
+mod places;
 mod running;
 
 use k8s_openapi::{
@@ -11,7 +12,10 @@ use kube::{Api, Client, ResourceExt, runtime::conditions};
 use serde::Serialize;
 
 use super::{error, install, rights};
-use crate::{api, domain::text::Clean};
+use crate::{
+    api,
+    domain::{command_line::CommandLine, text::Clean},
+};
 
 /// The first Kubernetes whose ValidatingAdmissionPolicies are for everybody.
 const OLDEST: (u32, u32) = (1, 30);
@@ -70,6 +74,7 @@ pub async fn look(client: &Client, namespace: &str) -> Vec<Finding> {
     who(client, namespace, pocket, &mut all).await;
     definitions(client, &mut all).await;
     policies(client, pocket, &mut all).await;
+    places::look(client, namespace, pocket, &mut all).await;
     gateways::look(client, &mut all).await;
     running::clock(client, &mut all).await;
     running::lease(client, namespace, &mut all).await;
@@ -108,7 +113,10 @@ async fn who(client: &Client, namespace: &str, pocket: bool, all: &mut Findings)
         Ok(name) => all.ok("you", format!("{name}, in namespace {namespace}")),
         Err(why) => all.add(Level::Fail, "you", error::words(&why), "Kubernetes 1.28 and newer say who you are"),
     }
-    for (role, needed) in install::rights_of_roles() {
+    // Nobody is an account that deploys, and who may act as it is bound to that one name.
+    let accounts = [install::names::DEPLOYER, install::names::IMPERSONATOR];
+    for (role, needed) in install::rights_of_roles().into_iter().filter(|(role, _)| !accounts.contains(&role.as_str()))
+    {
         let check = format!("rights: {}", role.trim_start_matches("graylane-"));
         match rights::lacking_of(client, namespace, &needed).await {
             Err(why) => all.unknown(&check, &why),
@@ -119,9 +127,9 @@ async fn who(client: &Client, namespace: &str, pocket: bool, all: &mut Findings)
                 words.extend((more > 0).then(|| format!("{more} more")));
                 // Who is meant to look only lacks nothing here.
                 let level = if role == install::names::VIEWER { Level::Fail } else { Level::Warn };
-                let remedy = format!(
-                    "if you should: kubectl create rolebinding NAME -n {namespace} --clusterrole={role} --user=YOU"
-                );
+                let bind = CommandLine::kubectl("create rolebinding NAME").option("-n", namespace);
+                let bind = bind.option("--clusterrole", role).flag("--user YOU");
+                let remedy = format!("if you should: {bind}");
                 all.add(level, &check, format!("no, lacks {}", words.join(", ")), &remedy);
             }
         }
@@ -172,6 +180,7 @@ async fn policies(client: &Client, pocket: bool, all: &mut Findings) {
     for (name, guards) in [
         (install::names::APPROVAL_POLICY, "anybody who approves can do so in another's name"),
         (install::names::RELEASE_POLICY, "anybody can release in another's name, and approve that"),
+        (install::names::WORKFLOW_POLICY, "whoever edits an App can take its approvals away"),
     ] {
         let check = format!("policy {name}");
         let policies: Api<ValidatingAdmissionPolicy> = Api::all(client.clone());

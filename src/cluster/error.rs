@@ -6,7 +6,7 @@ use kube::{client::AuthError, core::Status, runtime::watcher};
 use rustls::AlertDescription;
 
 use super::connect::ConnectError;
-use crate::domain::{text::Clean, world::Trouble};
+use crate::domain::{account, text::Clean, world::Trouble};
 
 /// The words of an error, cleaned, on one line, without type names.
 pub fn words(error: &kube::Error) -> String {
@@ -19,10 +19,15 @@ pub fn words(error: &kube::Error) -> String {
                 ConnectError::Credentials { why, .. } => why.clone(),
                 known => known.to_string(),
             })
-            .or_else(|| find::<AuthError>(other).map(login))
+            .or_else(|| find::<AuthError>(other).map(|auth| format!("the token cannot be used: {}", root(auth))))
             .unwrap_or_else(|| root(other)),
     };
-    Clean::from_untrusted(text.trim().replace('\n', "; ").as_str()).to_string()
+    let text = text.trim().replace('\n', "; ");
+    let text = match account::remedy(&text).filter(|_| code(error) == Some(403)) {
+        Some(remedy) => format!("{text}; {remedy}"),
+        None => text,
+    };
+    Clean::from_untrusted(&text).to_string()
 }
 
 /// The HTTP status of an API error.
@@ -142,23 +147,6 @@ fn inner<'a>(error: &'a (dyn Cause + 'static)) -> Option<&'a (dyn Cause + 'stati
     match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
         Some(inside) => Some(inside),
         None => error.source(),
-    }
-}
-
-/// What a login plugin said, not how it was called: there may be secrets in that.
-fn login(error: &AuthError) -> String {
-    match error {
-        AuthError::AuthExecRun { out, .. } => {
-            let said = String::from_utf8_lossy(&out.stderr);
-            let lines: Vec<&str> = said.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
-            let last = lines[lines.len().saturating_sub(3)..].join("; ");
-            let last = if last.is_empty() { out.status.to_string() } else { last };
-            format!("the login plugin says: {last}")
-        }
-        other => {
-            let deepest = root(other);
-            format!("the login plugin or token cannot be used: {deepest}")
-        }
     }
 }
 

@@ -4,11 +4,12 @@
 //! another hand has changed is told and not overrun, and `--print` is the whole truth.
 
 mod deployment;
+mod former;
 mod policy;
 mod roles;
 mod uninstall;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use k8s_openapi::{
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition, apimachinery::pkg::version::Info,
@@ -25,6 +26,7 @@ use serde_json::{Value, json};
 use super::{error, rights::Needed};
 use crate::api;
 
+pub(in crate::cluster) use deployment::INSTANCE;
 pub use uninstall::{Removal, found, remove};
 
 /// How long a cluster may take to serve a new kind.
@@ -32,8 +34,8 @@ const ESTABLISHED: Duration = Duration::from_secs(30);
 
 /// The names under which things are installed.
 pub mod names {
-    pub use super::policy::{APPROVALS as APPROVAL_POLICY, RELEASES as RELEASE_POLICY};
-    pub use super::roles::{APPROVER, ENGINE, OPERATOR, VIEWER};
+    pub use super::policy::{APPROVALS as APPROVAL_POLICY, RELEASES as RELEASE_POLICY, WORKFLOWS as WORKFLOW_POLICY};
+    pub use super::roles::{ADMIN, APPROVER, DEPLOYER, ENGINE, IMPERSONATOR, OPERATOR, VIEWER};
 }
 
 /// Why they are not there.
@@ -49,8 +51,10 @@ pub struct InstallError {
 /// What is to be installed.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    /// Of the releases, and of the engine.
+    /// Of the releases.
     pub namespace: String,
+    /// Namespaces that Apps are deployed to, besides that one.
+    pub deploy_to: Vec<String>,
     /// The engine as a Deployment; none runs elsewhere.
     pub engine: Option<Engine>,
 }
@@ -62,9 +66,12 @@ pub struct Engine {
     pub image: String,
     /// One acts, the others stand by.
     pub replicas: u32,
-    /// Namespaces that it may deploy to, besides its own.
-    pub deploy_to: Vec<String>,
+    /// Where it runs: nothing is deployed there, so that no App can get at it.
+    pub namespace: String,
 }
+
+/// Where engines run unless told otherwise.
+pub const ENGINES: &str = "graylane-system";
 
 /// What became of one object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -90,6 +97,8 @@ pub enum Change {
     Unchanged,
     /// This server has no such kind.
     Skipped,
+    /// It was of an earlier graylane, and stood in the way of this one.
+    Removed,
 }
 
 /// All objects, in the order to apply them.
@@ -103,10 +112,19 @@ pub fn objects(wanted: &Wanted) -> Vec<Value> {
     let mut all: Vec<Value> = definitions.collect();
     all.extend(roles::roles());
     all.extend(policy::policies());
+    let home = wanted.namespace.as_str();
+    let places: BTreeSet<&str> = wanted.deploy_to.iter().map(String::as_str).chain([home]).collect();
+    all.push(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": home}}));
+    all.extend(roles::deployers(&places));
     if let Some(engine) = &wanted.engine {
-        all.push(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": wanted.namespace}}));
-        all.extend(roles::account(&wanted.namespace, &engine.deploy_to));
-        all.push(deployment::deployment(&wanted.namespace, &engine.image, engine.replicas));
+        let mut namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": engine.namespace}});
+        if engine.namespace == ENGINES {
+            // Its own pods need no more; an older namespace keeps its level.
+            namespace["metadata"]["labels"] = json!({"pod-security.kubernetes.io/enforce": "restricted"});
+        }
+        all.push(namespace);
+        all.extend(roles::account(&engine.namespace, home, &places));
+        all.push(deployment::deployment(&engine.namespace, home, &engine.image, engine.replicas));
     }
     all
 }
@@ -164,6 +182,9 @@ pub async fn apply(client: &Client, wanted: &Wanted, force: bool) -> Result<Vec<
         done.push(applied(change));
     }
     established(client, &definitions).await?;
+    if !pocket && let Some(engine) = &wanted.engine {
+        done.extend(former::remove(client, &wanted.namespace, &engine.namespace).await?);
+    }
     Ok(done)
 }
 
@@ -252,6 +273,10 @@ fn named(object: &DynamicObject) -> String {
     format!("{}/{}", kind_of(object).kind, object.name_any())
 }
 
+fn kind(group: &str, kind: &str) -> GroupVersionKind {
+    GroupVersionKind::gvk(group, "v1", kind)
+}
+
 fn api_of(client: &Client, gvk: &GroupVersionKind, namespace: Option<&str>) -> Api<DynamicObject> {
     let resource = ApiResource::from_gvk(gvk);
     match namespace {
@@ -265,8 +290,8 @@ mod tests {
     use super::*;
 
     fn all() -> Vec<Value> {
-        let engine = Engine { image: "registry/graylane:1".into(), replicas: 2, deploy_to: vec!["demo-test".into()] };
-        objects(&Wanted { namespace: "demo".into(), engine: Some(engine) })
+        let engine = Engine { image: "registry/graylane:1".into(), replicas: 2, namespace: ENGINES.into() };
+        objects(&Wanted { namespace: "demo".into(), deploy_to: vec!["demo-test".into()], engine: Some(engine) })
     }
 
     #[test]
@@ -276,12 +301,8 @@ mod tests {
             let (object, namespace) = read(object);
             assert!(seen.insert((named(&object), namespace)), "{} stands twice", named(&object));
         }
-        assert_eq!(seen.len(), 6 + 4 + 4 + 1 + 4 + 1);
-        assert!(
-            objects(&Wanted::default())
-                .iter()
-                .all(|o| o["kind"] != "Deployment" && o["metadata"]["namespace"].is_null())
-        );
+        assert_eq!(seen.len(), 7 + 7 + 6 + (1 + 2 * 2) + (1 + 3 + 2) + 1);
+        assert!(objects(&Wanted::default()).iter().all(|o| o["kind"] != "Deployment"));
     }
 
     #[test]
@@ -289,18 +310,19 @@ mod tests {
         for object in all().iter().filter(|o| o["kind"] == "ClusterRole") {
             let rules = object["rules"].to_string();
             assert!(!rules.contains("\"*\""), "{rules}");
-            assert!(
-                !rules.contains("secrets") && !rules.contains("impersonate") && !rules.contains("escalate"),
-                "{rules}"
-            );
+            assert!(!rules.contains("secrets") && !rules.contains("escalate"), "{rules}");
+            let name = object["metadata"]["name"].as_str().unwrap();
+            assert_eq!(rules.contains("impersonate"), name == names::IMPERSONATOR, "{rules}");
             let rules: Vec<Value> = object["rules"].as_array().cloned().unwrap_or_default();
             let has = |list: &Value, what: &str| list.as_array().is_some_and(|l| l.iter().any(|x| x == what));
             let approves = rules.iter().any(|r| has(&r["resources"], "approvals") && has(&r["verbs"], "create"));
             let writes =
                 rules.iter().any(|r| ["create", "update", "patch", "delete"].iter().any(|v| has(&r["verbs"], v)));
-            let name = object["metadata"]["name"].as_str().unwrap();
             assert_eq!(approves, name == names::APPROVER, "{name}");
-            assert_eq!(writes, name != names::VIEWER, "{name}");
+            assert_eq!(writes, ![names::VIEWER, names::IMPERSONATOR].contains(&name), "{name}");
+            // What Apps hold is written by whoever deploys them, and by nobody who is graylane's.
+            let deploys = rules.iter().any(|r| has(&r["resources"], "deployments") && has(&r["verbs"], "patch"));
+            assert_eq!(deploys, name == names::DEPLOYER, "{name}");
         }
     }
 }

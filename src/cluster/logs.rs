@@ -50,7 +50,8 @@ pub async fn read(
     Ok(raw(client, namespace, pod, &params).await?.map_ok(|line| Clean::from_untrusted(&line)))
 }
 
-fn lines<R: AsyncBufRead + Unpin + Send>(reader: R) -> impl Stream<Item = std::io::Result<String>> + Send {
+/// Lines of any bytes, cut and mended.
+pub(super) fn lines<R: AsyncBufRead + Unpin + Send>(reader: R) -> impl Stream<Item = std::io::Result<String>> + Send {
     stream::try_unfold(reader, |mut reader| async move {
         let mut line = Vec::new();
         let mut any = false;

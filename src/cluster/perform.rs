@@ -3,6 +3,7 @@
 //! A wish is checked against the objects as they are now, not as a screen showed them: what moved on meanwhile
 //! is told and not overrun. Every write carries the resourceVersion that was read.
 
+mod app;
 mod decision;
 mod lane;
 mod release;
@@ -12,9 +13,14 @@ use kube::{Client, ResourceExt};
 use serde::Serialize;
 
 use super::{error, rights};
-use crate::domain::{
-    intent::{Intent, Seen},
-    rights::Right,
+use crate::{
+    api::{App, AppTemplate},
+    domain::{
+        apps::Setting,
+        intent::{Intent, Seen},
+        rights::Right,
+        wishes::Refusal,
+    },
 };
 
 /// What was done.
@@ -75,6 +81,14 @@ impl PerformError {
     }
 }
 
+/// A wish that is not written down.
+fn refused(why: Refusal) -> PerformError {
+    match why {
+        Refusal::Senseless(why) => PerformError::Refused(why),
+        Refusal::Late(what, why) => PerformError::Stale { what, why },
+    }
+}
+
 type Result<T, E = PerformError> = std::result::Result<T, E>;
 
 /// Writes again after somebody else's write came in between, this often.
@@ -99,6 +113,9 @@ pub async fn perform(client: &Client, namespace: &str, by: &str, intent: Intent)
         }
         Intent::Teardown { app, environment, comment } => start::teardown(&at, &app, &environment, comment).await,
         Intent::Release { name, seen, wish, comment } => release::wish(&at, &name, seen.as_ref(), wish, comment).await,
+        Intent::CreateApps { template, seen, names, settings } => {
+            app::create(&at, &template, seen.as_ref(), &names, &settings).await
+        }
         Intent::StopTheLine => release::stop_the_line(&at).await,
         Intent::SetLane { name, seen, spec } => lane::set(&at, &name, seen.as_ref(), spec).await,
         Intent::EnableLane { name, seen, enabled } => lane::enable(&at, &name, seen.as_ref(), enabled).await,
@@ -108,6 +125,18 @@ pub async fn perform(client: &Client, namespace: &str, by: &str, intent: Intent)
         }
         Intent::Probe { .. } => Err(PerformError::refused("a probe changes nothing: it is sent, not performed")),
     }
+}
+
+/// The Apps that [`Intent::CreateApps`] would make, and the template as it was read: all is checked, also by the server,
+/// and nothing is made.
+pub async fn planned_apps(
+    client: &Client,
+    namespace: &str,
+    template: &str,
+    names: &[String],
+    settings: &[Setting],
+) -> Result<(Vec<App>, AppTemplate)> {
+    app::planned(&Place { client, namespace, by: "" }, template, None, names, settings).await
 }
 
 /// Where, and for whom.

@@ -2,6 +2,8 @@
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
+use crate::domain::observe::cause;
+
 /// What `kubectl get pods` shows of a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodWords {
@@ -29,18 +31,15 @@ pub fn pod_words(pod: &Pod) -> PodWords {
         .iter()
         .enumerate()
         .find(|(_, c)| c.state.as_ref().and_then(|s| s.terminated.as_ref()).is_none_or(|t| t.exit_code != 0));
-    let mut message = None;
     if let Some((done, container)) = unfinished {
-        restarts = init.iter().map(restarts_of).sum();
+        restarts = init.iter().map(restarts_of).fold(0, u32::saturating_add);
         state = format!("Init:{}", word(container).unwrap_or_else(|| format!("{done}/{}", init.len())));
-        message = why(container);
     } else {
         let mut running = false;
         for container in status.container_statuses.iter().flatten().rev() {
-            restarts += restarts_of(container);
+            restarts = restarts.saturating_add(restarts_of(container));
             if let Some(word) = word(container) {
                 state = word;
-                message = why(container);
             } else if container.ready && container.state.as_ref().is_some_and(|s| s.running.is_some()) {
                 running = true;
             }
@@ -54,8 +53,8 @@ pub fn pod_words(pod: &Pod) -> PodWords {
         state = if status.reason.as_deref() == Some("NodeLost") { "Unknown".into() } else { "Terminating".into() };
     }
     let ready = condition("Ready").is_some_and(|c| c.status == "True");
-    let told = || condition("Ready").filter(|c| c.status != "True").and_then(|c| c.message.clone());
-    let message = if ready { None } else { message.or_else(|| status.message.clone()).or_else(told) };
+    // STATUS says the reason already.
+    let message = cause::of_pod(pod).and_then(|c| c.message).map(|m| m.to_string());
     PodWords { state, restarts, ready, message }
 }
 
@@ -75,12 +74,6 @@ fn word(container: &ContainerStatus) -> Option<String> {
         (None, Some(signal)) if signal != 0 => format!("Signal:{signal}"),
         (None, _) => format!("ExitCode:{}", ended.exit_code),
     })
-}
-
-fn why(container: &ContainerStatus) -> Option<String> {
-    let state = container.state.as_ref()?;
-    let waiting = state.waiting.as_ref().and_then(|w| w.message.clone());
-    waiting.or_else(|| state.terminated.as_ref().and_then(|t| t.message.clone())).filter(|m| !m.is_empty())
 }
 
 #[cfg(test)]

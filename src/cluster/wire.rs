@@ -12,7 +12,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use futures::future::BoxFuture;
-use http::{Method, Request, Response, StatusCode, header::RETRY_AFTER};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header::RETRY_AFTER};
 use jiff::Timestamp;
 use kube::{
     Client,
@@ -22,7 +22,7 @@ use tokio::{sync::Mutex, time::Instant};
 use tower::{BoxError, service_fn};
 
 use super::{connect::ConnectError, error, meter::Meter};
-use crate::domain::world::Trouble;
+use crate::domain::{account::Account, world::Trouble};
 
 /// Makes a connection.
 pub type Dial = Arc<dyn Fn() -> BoxFuture<'static, Result<Client, ConnectError>> + Send + Sync>;
@@ -33,6 +33,9 @@ const TRIES: u32 = 4;
 const RENEW_GAP: Duration = Duration::from_secs(5);
 /// A connection on which no answer begins for so long is dead, though nobody has said so.
 const DEAD: Duration = Duration::from_secs(30);
+
+/// As whom a request is made, beside whoever makes it.
+pub(super) const IMPERSONATE_USER: HeaderName = HeaderName::from_static("impersonate-user");
 
 struct Wire {
     dial: Option<Dial>,
@@ -63,6 +66,40 @@ pub fn metered(client: Client, meter: Arc<Meter>) -> Client {
     let namespace = client.default_namespace().to_owned();
     let current = ArcSwapOption::from_pointee(client);
     build(Wire { dial: None, roams: false, current, renewed: Mutex::default(), meter }, &namespace)
+}
+
+/// The same client, whose requests are made as a service account.
+pub fn impersonating(client: Client, account: &Account) -> Client {
+    let namespace = client.default_namespace().to_owned();
+    // A name that can stand in no header is no account's: the server has no such user, and says so.
+    let user = HeaderValue::from_str(&account.user()).ok();
+    let service = service_fn(move |mut request: Request<Body>| {
+        let (client, user) = (client.clone(), user.clone());
+        async move {
+            let user = user.ok_or("the service account has no name that can be asked for")?;
+            request.headers_mut().insert(IMPERSONATE_USER, user);
+            client.send(request).await.map_err(BoxError::from)
+        }
+    });
+    ClientBuilder::new(service, namespace).build()
+}
+
+/// The same client of a user who acts as another one: nobody acts as two, and whose groups it would have is open.
+pub(super) fn impersonated_already(client: Client, context: String) -> Client {
+    let namespace = client.default_namespace().to_owned();
+    let service = service_fn(move |request: Request<Body>| {
+        let (client, context) = (client.clone(), context.clone());
+        async move {
+            if request.headers().contains_key(IMPERSONATE_USER) {
+                return Err(BoxError::from(format!(
+                    "the user of {context} acts as another one (`as` in the kubeconfig), and an engine acts as service \
+                     accounts: give it a user of its own"
+                )));
+            }
+            client.send(request).await.map_err(BoxError::from)
+        }
+    });
+    ClientBuilder::new(service, namespace).build()
 }
 
 fn build(wire: Wire, namespace: &str) -> Client {

@@ -7,7 +7,8 @@ use kube::{
     core::GroupVersionKind,
     discovery::{self, Scope},
 };
-use serde_json::Value;
+
+use crate::domain::yaml::text;
 
 /// Names one object of any kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,11 +64,6 @@ pub async fn read(api: &Api<DynamicObject>, name: &str, managed_fields: bool) ->
     Ok(text(&value))
 }
 
-/// A value as YAML.
-pub fn text(value: &Value) -> String {
-    serde_saphyr::to_string(value).unwrap_or_else(|e| format!("# cannot be written as YAML: {e}\n"))
-}
-
 /// The events about an object, oldest first.
 pub async fn events(client: &Client, object: &ObjectRef) -> Result<Vec<Event>, kube::Error> {
     let api: Api<Event> = Api::namespaced(client.clone(), &object.namespace);
@@ -75,17 +71,4 @@ pub async fn events(client: &Client, object: &ObjectRef) -> Result<Vec<Event>, k
     let mut found = api.list(&ListParams::default().fields(&selector)).await?.items;
     found.sort_by_key(|e| e.last_timestamp.as_ref().or(e.first_timestamp.as_ref()).map(|t| t.0));
     Ok(found)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn yaml_quotes_what_kubectl_would_read_as_something_else() {
-        let value = serde_json::json!({"labels": {"msePilotAutoEnable": "on", "n": "1"}, "count": 1});
-        let written = text(&value);
-        let back: Value = serde_saphyr::from_str(&written).unwrap();
-        assert_eq!(back, value, "{written}");
-    }
 }

@@ -5,16 +5,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::pocket::images::{GRAYLANE, ImageError, Images, MANIFEST, Manifest};
+use crate::pocket::{
+    durable,
+    images::{GRAYLANE, ImageError, Images, MANIFEST, Manifest},
+};
 
 /// Where build tasks find their contexts.
 pub const WORKSPACE: &str = "workspace";
 
-/// Makes the images and folders that are missing.
+/// Makes the images and folders that are missing, or that a power cut has damaged.
 pub fn create_missing(state: &Path) -> Result<(), ImageError> {
     let images = Images::of(state)?;
-    let known = images.tags()?;
-    let missing = |name: &str| !known.contains_key(name);
+    let missing = |name: &str| images.get(name).is_err();
     for letter in ["a", "b", "c"] {
         for version in ["v1", "v2"] {
             let name = format!("spring-cloud-{letter}:{version}");
@@ -41,15 +43,18 @@ fn context(state: &Path, letter: &str) -> Result<(), ImageError> {
         let file = file.clone();
         move |why: io::Error| ImageError::Io { file, why }
     };
-    fs::create_dir_all(&dir).map_err(told(&dir))?;
+    durable::create_folder(&dir).map_err(told(&dir))?;
     let file = dir.join(MANIFEST);
-    if file.exists() {
-        return Ok(());
+    match fs::read(&file) {
+        Ok(bytes) if !durable::is_lost(&bytes) => return Ok(()),
+        Ok(_) => tracing::warn!(file = %file.display(), "empty after a power cut: written anew, as it was at first"),
+        Err(why) if why.kind() == io::ErrorKind::NotFound => {}
+        Err(why) => return Err(told(&file)(why)),
     }
     let manifest = serde_saphyr::to_string(&sample(letter, "dev"));
     let manifest = manifest.map_err(|e| ImageError::Manifest { file: file.clone(), why: e.to_string() })?;
     let head = "# What a build of this folder runs. Files beside this one are part of the image.\n";
-    fs::write(&file, format!("{head}{manifest}")).map_err(told(&file))
+    durable::write(&file, format!("{head}{manifest}").as_bytes()).map_err(told(&file))
 }
 
 fn graylane(args: &[&str]) -> Manifest {

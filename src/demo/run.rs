@@ -55,6 +55,9 @@ pub enum Progress {
 /// Who tries a crash out wants to see what comes after it.
 const SETTINGS: Settings = Settings { back_off: (Duration::from_secs(1), Duration::from_secs(30)) };
 
+/// Nothing holds the end up for longer.
+const LONGEST_END: Duration = Duration::from_secs(30);
+
 /// A running demo.
 pub struct Demo {
     pocket: Pocket,
@@ -109,10 +112,13 @@ impl Demo {
 
     /// Ends the load, the engine, then the pocket.
     pub async fn stop(self) {
-        traffic::sleep(&self.pocket.client()).await;
+        // Only for a quiet end: without it some requests of the load fail.
+        let _ = tokio::time::timeout(LONGEST_END, traffic::sleep(&self.pocket.client())).await;
         self.stop.cancel();
         self.tasks.close();
-        self.tasks.wait().await;
+        if tokio::time::timeout(LONGEST_END, self.tasks.wait()).await.is_err() {
+            tracing::error!("the engine does not end, and is not waited for any more");
+        }
         self.pocket.stop().await;
     }
 }

@@ -13,13 +13,14 @@ pub struct Sample {
 }
 
 /// All files, in the order of creation.
-pub const SAMPLES: [Sample; 6] = [
+pub const SAMPLES: [Sample; 7] = [
     Sample { name: "namespaces.yaml", text: include_str!("../../samples/namespaces.yaml") },
     Sample { name: "gateway.yaml", text: include_str!("../../samples/gateway.yaml") },
     Sample { name: "spring-cloud-a.yaml", text: include_str!("../../samples/spring-cloud-a.yaml") },
     Sample { name: "spring-cloud-b.yaml", text: include_str!("../../samples/spring-cloud-b.yaml") },
     Sample { name: "spring-cloud-c.yaml", text: include_str!("../../samples/spring-cloud-c.yaml") },
     Sample { name: "lanes.yaml", text: include_str!("../../samples/lanes.yaml") },
+    Sample { name: "templates.yaml", text: include_str!("../../samples/templates.yaml") },
 ];
 
 /// The load, which makes sense only when there is something to load.
@@ -37,8 +38,11 @@ impl Sample {
 mod tests {
     use super::*;
     use crate::{
-        api::{App, Lane, LaneGroup, TaskKind},
-        domain::lanes,
+        api::{App, AppTemplate, Lane, LaneGroup, TaskKind, VariableGroup},
+        domain::{
+            apps::{Around, make},
+            lanes,
+        },
     };
 
     fn all<T: serde::de::DeserializeOwned>(kind: &str) -> Vec<T> {
@@ -52,6 +56,21 @@ mod tests {
             assert!(!sample.objects().is_empty(), "{}", sample.name);
         }
         assert_eq!(TRAFFIC.objects()[0]["metadata"]["namespace"], super::super::seed::NAMESPACE);
+    }
+
+    #[test]
+    fn apps_can_be_made_from_every_template() {
+        let groups: Vec<VariableGroup> = all("VariableGroup");
+        let (apps, templates): (Vec<App>, Vec<AppTemplate>) = (all("App"), all("AppTemplate"));
+        let around = Around {
+            apps: apps.iter().collect(),
+            groups: groups.iter().map(|g| (g.metadata.name.as_deref().unwrap(), g)).collect(),
+        };
+        assert!(!templates.is_empty());
+        for template in templates {
+            let made = make(&template, &["spring-cloud-d".into(), "spring-cloud-e".into()], &[], &around);
+            assert_eq!(made.map(|made| made.len()), Ok(2));
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::{
         error,
         yaml::{ObjectRef, api_of},
     },
+    domain::command_line::CommandLine,
 };
 
 /// The namespace of the demo's resources, production and gray.
@@ -42,7 +43,7 @@ pub enum SeedError {
         why: String,
     },
     /// The first version did not come up.
-    #[error("the baseline of {app} is {phase:?}: {message}\nSee `graylane release show {release}`")]
+    #[error("the baseline of {app} is {phase:?}: {message}\nSee `{}`", CommandLine::graylane("release show").arg(release))]
     Baseline {
         /// Which App.
         app: String,

@@ -1,10 +1,13 @@
-//! The state folder: made with mode 0700, recognised before it is wiped.
+//! The state folder: for its owner only, whatever the umask, and recognised before it is wiped.
 
 use std::{
-    fs, io,
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    fs::{self, Permissions},
+    io,
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
+
+use crate::pocket::durable;
 
 /// The file whose presence makes a folder a state folder.
 const STORE: &str = "store.redb";
@@ -30,6 +33,14 @@ pub enum StateError {
         /// What is in there.
         stranger: String,
     },
+    /// Somebody else could read or change what is in there.
+    #[error("{}: {why}; name a folder of your own with --state", path.display())]
+    Foreign {
+        /// What.
+        path: PathBuf,
+        /// In words.
+        why: String,
+    },
     /// A pocket runs in it.
     #[error("a pocket runs in {}; stop it first, then reset", .0.display())]
     Running(PathBuf),
@@ -44,13 +55,104 @@ fn told(dir: &Path) -> impl FnOnce(io::Error) -> StateError {
 pub fn open(dir: &Path) -> Result<PathBuf, StateError> {
     if !dir.exists() {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(told(dir))?;
+        fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(told(dir))?;
     }
     let meta = fs::metadata(dir).map_err(told(dir))?;
-    // A folder that holds other things (a home, /tmp) keeps its rights.
-    if meta.permissions().mode() & 0o077 != 0 && stranger(dir)?.is_none() {
-        fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).map_err(told(dir))?;
+    check_owner(dir, &meta)?;
+    let (mode, strange) = (meta.permissions().mode(), stranger(dir)?.is_some());
+    // A folder that holds other things (a home) keeps its rights.
+    if mode & 0o077 != 0 && !strange {
+        fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(told(dir))?;
+    } else if mode & 0o022 != 0 && meta.is_dir() {
+        let why = format!("other users may write there (mode {:o})", mode & 0o7777);
+        return Err(StateError::Foreign { path: dir.into(), why });
     }
-    dir.canonicalize().map_err(told(dir))
+    for name in OTHERS.iter().chain([&STORE]) {
+        let path = dir.join(name);
+        match fs::symlink_metadata(&path) {
+            Ok(meta) => check_owner(&path, &meta)?,
+            Err(why) if why.kind() == io::ErrorKind::NotFound => {}
+            Err(why) => return Err(told(&path)(why)),
+        }
+    }
+    let dir = dir.canonicalize().map_err(told(dir))?;
+    check_way(&dir)?;
+    Ok(dir)
+}
+
+/// Whoever may rename what is on the way puts a folder of his own in its place.
+fn check_way(dir: &Path) -> Result<(), StateError> {
+    let own = rustix::process::geteuid().as_raw();
+    for above in dir.ancestors().skip(1) {
+        let meta = fs::metadata(above).map_err(told(above))?;
+        let (owner, mode) = (meta.uid(), meta.permissions().mode());
+        let why = if owner != own && owner != 0 && !(owner == NOBODY && is_mapped()) {
+            format!("it belongs to user {owner}, who may put another folder in the place of {}", dir.display())
+        } else if mode & 0o1002 == 0o002 {
+            format!(
+                "other users may put another folder in the place of {} there (mode {:o})",
+                dir.display(),
+                mode & 0o7777
+            )
+        } else {
+            continue;
+        };
+        return Err(StateError::Foreign { path: above.into(), why });
+    }
+    Ok(())
+}
+
+/// What a user who is not mapped is seen as.
+const NOBODY: u32 = 65_534;
+
+/// Whether users have other numbers here than on the machine: then some are not seen as who they are.
+fn is_mapped() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_whitespace().ne(["0", "0", "4294967295"])
+}
+
+fn check_owner(path: &Path, meta: &fs::Metadata) -> Result<(), StateError> {
+    let own = rustix::process::geteuid().as_raw();
+    if meta.uid() == own {
+        return Ok(());
+    }
+    let why = format!("it belongs to user {}, and you are user {own}", meta.uid());
+    Err(StateError::Foreign { path: path.into(), why })
+}
+
+/// Takes from everybody else what an earlier version, another umask or the user's editor has given: files become 0600
+/// (0700 where they can be run), folders 0700.
+pub fn make_private(dir: &Path) -> Result<(), StateError> {
+    for name in OTHERS.iter().chain([&STORE]) {
+        make_private_below(&dir.join(name)).map_err(told(&dir.join(name)))?;
+    }
+    Ok(())
+}
+
+fn make_private_below(path: &Path) -> io::Result<()> {
+    let gone = |why: &io::Error| why.kind() == io::ErrorKind::NotFound;
+    let meta = match fs::symlink_metadata(path) {
+        Ok(meta) => meta,
+        Err(why) if gone(&why) => return Ok(()),
+        Err(why) => return Err(why),
+    };
+    if !meta.is_dir() && !meta.is_file() {
+        return Ok(());
+    }
+    let mode = meta.permissions().mode() & 0o7777;
+    let wanted = if meta.is_dir() { 0o700 } else { (mode & 0o100) | 0o600 };
+    if mode != wanted {
+        match fs::set_permissions(path, Permissions::from_mode(wanted)) {
+            Err(why) if !gone(&why) => return Err(why),
+            _ => {}
+        }
+    }
+    if meta.is_dir() {
+        for entry in fs::read_dir(path)? {
+            make_private_below(&entry?.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Something in the folder that is not graylane's; without a store nothing is.
@@ -62,7 +164,8 @@ fn stranger(dir: &Path) -> Result<Option<String>, StateError> {
     if !names.iter().any(|n| n == STORE) {
         return Ok(names.first().cloned());
     }
-    Ok(names.iter().find(|n| *n != STORE && !OTHERS.contains(&n.as_str())).cloned())
+    let known = |n: &str| n == STORE || OTHERS.contains(&n.strip_suffix(durable::UNFINISHED).unwrap_or(n));
+    Ok(names.iter().find(|n| !known(n)).cloned())
 }
 
 /// Deletes what graylane put into the folder. `is_free` tells whether no pocket runs in it.
@@ -77,7 +180,8 @@ pub fn reset(dir: &Path, is_free: impl FnOnce(&Path) -> bool) -> Result<(), Stat
         return Err(StateError::Running(dir.into()));
     }
     // The store goes last: what is half wiped is still known as ours.
-    for name in OTHERS.iter().chain([&STORE]) {
+    let unfinished = OTHERS.map(|name| format!("{name}{}", durable::UNFINISHED));
+    for name in OTHERS.into_iter().chain(unfinished.iter().map(String::as_str)).chain([STORE]) {
         let path = dir.join(name);
         let gone = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
         match gone {
@@ -101,6 +205,72 @@ mod tests {
         fs::write(dir.join(STORE), "").unwrap();
         open(&dir).unwrap();
         assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn what_others_could_read_is_taken_from_them() {
+        let base = tempfile::tempdir().unwrap();
+        let dir = open(&base.path().join("s")).unwrap();
+        fs::create_dir_all(dir.join("images/x")).unwrap();
+        let mode = |path: &Path| fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777;
+        let files = [("images/x/run", 0o4755, 0o700), ("images/x/image.yaml", 0o666, 0o600), (STORE, 0o440, 0o600)];
+        for (name, loose, _) in files {
+            fs::write(dir.join(name), "").unwrap();
+            fs::set_permissions(dir.join(name), Permissions::from_mode(loose)).unwrap();
+        }
+        std::os::unix::fs::symlink("/etc/passwd", dir.join("images/link")).unwrap();
+        let passwd = mode(Path::new("/etc/passwd"));
+        make_private(&dir).unwrap();
+        for (name, _, tight) in files {
+            assert_eq!(mode(&dir.join(name)), tight, "{name}");
+        }
+        assert_eq!((mode(&dir.join("images")), mode(&dir.join("images/x"))), (0o700, 0o700));
+        assert_eq!(mode(Path::new("/etc/passwd")), passwd, "no link is followed");
+    }
+
+    #[test]
+    fn a_folder_of_somebody_else_is_refused() {
+        let base = tempfile::tempdir().unwrap();
+        let dir = base.path().join("s");
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("other"), "").unwrap();
+        fs::set_permissions(&dir, Permissions::from_mode(0o777)).unwrap();
+        let told = open(&dir).unwrap_err().to_string();
+        assert!(told.contains("other users may write there (mode 777)"), "{told}");
+        fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
+        open(&dir).unwrap();
+        if rustix::process::geteuid().is_root() {
+            let foreign = |path: &Path| std::os::unix::fs::chown(path, Some(12345), None).unwrap();
+            fs::write(dir.join("network.json"), "64").unwrap();
+            foreign(&dir.join("network.json"));
+            let told = open(&dir).unwrap_err().to_string();
+            assert!(told.contains("network.json") && told.contains("belongs to user 12345"), "{told}");
+            foreign(&dir);
+            assert!(matches!(open(&dir), Err(StateError::Foreign { path, .. }) if path == dir));
+        } else {
+            assert!(matches!(open(Path::new("/")), Err(StateError::Foreign { .. })));
+        }
+    }
+
+    #[test]
+    fn a_way_on_which_others_may_put_another_folder_is_refused() {
+        let base = tempfile::tempdir().unwrap();
+        let (above, dir) = (base.path().join("above"), base.path().join("above/s"));
+        fs::create_dir(&above).unwrap();
+        let loose = |mode| fs::set_permissions(&above, Permissions::from_mode(mode)).unwrap();
+        for mode in [0o755, 0o700, 0o775, 0o1777] {
+            loose(mode);
+            open(&dir).unwrap();
+        }
+        loose(0o777);
+        let told = open(&dir).unwrap_err().to_string();
+        assert!(told.contains("above: other users may put another folder"), "{told}");
+        loose(0o755);
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(&above, Some(12345), None).unwrap();
+            let told = open(&dir).unwrap_err().to_string();
+            assert!(told.contains("above: it belongs to user 12345"), "{told}");
+        }
     }
 
     #[test]

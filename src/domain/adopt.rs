@@ -15,10 +15,13 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::template::{self, Context};
+use super::{
+    template::{self, Context},
+    variables::Values,
+};
 use crate::api::{
-    Amount, AppSpec, ApprovalTask, DeployTask, Environment, ImageSource, Manifest, PausePolicy, RolloutPlan, Stage,
-    Task, Workflow,
+    Amount, AppSpec, ApprovalTask, DeployTask, Environment, ImageSource, Manifest, PausePolicy, ReleaseHistory,
+    RolloutPlan, Stage, Task, Workflow,
 };
 
 pub use gray::{Gray, add_gray, overlaps};
@@ -108,6 +111,7 @@ pub fn adopt(found: &Found, app: &str, environment: &str) -> Result<Adoption, St
             ..Environment::default()
         }],
         workflow: workflow(environment),
+        history: ReleaseHistory::default(),
     };
     let given = render(&spec, app, environment, &images)?;
     if given != objects {
@@ -197,7 +201,7 @@ fn render(
     images: &BTreeMap<String, String>,
 ) -> Result<Vec<Value>, String> {
     let found = spec.environment(environment).ok_or_else(|| format!("there is no environment {environment}"))?;
-    let context = Context::of(app, found, images.clone());
+    let context = Context::of(app, found, &Values::new(), images.clone());
     let mut all = vec![];
     for manifest in &spec.manifests {
         match template::manifests(&manifest.name, &manifest.template, &context) {

@@ -13,8 +13,11 @@
 mod foreign;
 mod goal;
 mod latch;
+mod left;
 mod machine;
 mod patch;
+mod records;
+mod restore;
 pub mod stateful;
 pub mod template;
 mod undo;
@@ -23,8 +26,11 @@ mod workload;
 pub use foreign::is_template;
 pub use goal::{Goal, Move, Progress};
 pub use latch::{By, Latch, Mark, Mode, Own, Phase, Previous, Written};
+pub use left::is_on;
 pub use machine::{next, progress};
-pub use undo::{Undo, rescue, undo};
+pub use records::Records;
+pub use restore::restored;
+pub use undo::{Undo, Ways, rescue, undo};
 pub use workload::{Manifest, WorkloadSeen, is_rolled};
 
 use crate::api::Amount;

@@ -56,9 +56,36 @@ pub struct Hop {
     pub error: Option<String>,
 }
 
+/// Bytes of one text of a hop: what comes in a request may be long, and thousands of hops are kept.
+const MOST_TEXT: usize = 1024;
+
+/// A text of a request as a hop tells it: at most 1 KiB, `…` at the end when it was cut.
+pub fn bounded(text: &str) -> String {
+    if text.len() <= MOST_TEXT {
+        return text.to_owned();
+    }
+    let end = (0..=MOST_TEXT - '…'.len_utf8()).rev().find(|i| text.is_char_boundary(*i)).unwrap_or_default();
+    format!("{}…", &text[..end])
+}
+
 impl Hop {
     /// Which side answered; none when nobody did.
     pub fn served(&self) -> Option<Served> {
         self.pod.as_ref().map(|_| if self.pod_tag.is_some() { Served::Gray } else { Served::Base })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_are_cut_at_a_character() {
+        assert_eq!(bounded("/A/a"), "/A/a");
+        for long in ["x".repeat(5000), "灰".repeat(2000), format!("x{}", "灰".repeat(2000))] {
+            let cut = bounded(&long);
+            assert!(cut.len() <= MOST_TEXT && cut.len() > MOST_TEXT - 8 && cut.ends_with('…'), "{}", cut.len());
+        }
+        assert_eq!(bounded(&"x".repeat(MOST_TEXT)).len(), MOST_TEXT);
     }
 }

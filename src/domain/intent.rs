@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::{apps::Setting, wishes::as_wished};
 use crate::api::{Control, Decision, EnvironmentLock, LaneSpec, ProbeSpec, Release};
 
 /// The resourceVersion (or uid) of what the person was looking at.
@@ -16,9 +17,10 @@ pub struct Seen {
     pub meaning: Option<String>,
 }
 
-/// What a wish about a Release depends on: where it stands and what is wanted of it, not every write.
+/// What a wish about a Release depends on: where it stands once the engine has followed what is wanted of it, and what
+/// that is; not every write.
 pub fn meaning(release: &Release) -> String {
-    let status = release.status.clone().unwrap_or_default();
+    let status = as_wished(release);
     let tasks: Vec<_> = status.tasks.iter().map(|t| (&t.name, t.phase, t.attempt, &t.batches)).collect();
     let control = Control { last: None, ..release.spec.control.clone() };
     format!("{:?} {:?} {tasks:?} {control:?}", status.phase, status.task)
@@ -50,6 +52,17 @@ pub enum Intent {
         wish: ReleaseWish,
         /// Why.
         comment: Option<String>,
+    },
+    /// Make Apps from a template.
+    CreateApps {
+        /// The AppTemplate.
+        template: String,
+        /// What was looked at.
+        seen: Option<Seen>,
+        /// The new Apps.
+        names: Vec<String>,
+        /// Values of their environments.
+        settings: Vec<Setting>,
     },
     /// Hold every running release.
     StopTheLine,
@@ -118,6 +131,8 @@ pub enum ReleaseWish {
         attempt: u32,
         /// Yes or no.
         decision: Decision,
+        /// Digest of what was shown ([`super::workflow::Proposal`]); none: of what would be applied now.
+        digest: Option<String>,
     },
     /// Let a proceed task, or a deploy's batch, through.
     Allow {

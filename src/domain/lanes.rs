@@ -6,14 +6,17 @@
 
 mod check;
 mod colour;
+mod colouring;
 mod compile;
 mod condition;
 mod decide;
 mod elsewhere;
+mod empty;
 mod explain;
 mod express;
 mod facts;
 mod means;
+mod never;
 mod others;
 pub mod text;
 
@@ -21,9 +24,10 @@ use std::fmt;
 
 pub use check::{check, introduced};
 pub use colour::{Coloured, MOST_MATCHES, MOST_RULES, Tag, coloured, group_problems};
+pub use colouring::{Colouring, tag_header};
 pub use decide::{Decision, Rules};
 pub use elsewhere::elsewhere;
-pub use explain::{Explained, Move, Reason, explain, preview};
+pub use explain::{Entrance, Explained, Move, Outcome, Reason, Taken, explain, preview};
 pub use means::{METHODS, Means, PARAMETERS};
 pub use others::{others, taken_before};
 

@@ -3,13 +3,16 @@
 //! Counted from the pods themselves. While the latch is on, nothing of the new version is ever *available*,
 //! so the Deployment's own status says too little.
 
+pub mod cause;
+mod ready;
+mod seen;
 mod stateful;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, ReplicaSet},
-        core::v1::{ContainerStatus, Pod},
+        core::v1::Pod,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
@@ -18,6 +21,8 @@ use serde_json::Value;
 use super::{batches::template, text::Clean};
 use crate::api::label;
 
+pub use ready::ReadyWatch;
+pub use seen::FirstSeen;
 pub use stateful::{MOST, Place, REVISION, StatefulSeen, stateful};
 
 /// One Deployment with its ReplicaSets and pods.
@@ -29,6 +34,10 @@ pub struct DeploymentSeen {
     pub new: Side,
     /// Of every other one.
     pub old: Side,
+    /// The template of those with the most pods.
+    pub older: Option<Value>,
+    /// ReplicaSets that are its own, with pods or without. A paused Deployment that has none never gets any.
+    pub sets: usize,
 }
 
 /// The pods of one or several ReplicaSets.
@@ -40,6 +49,8 @@ pub struct Side {
     pub wanted: u32,
     /// Pods that are neither finished nor terminating.
     pub pods: Vec<PodSeen>,
+    /// Why no more of them can be made, in words.
+    pub trouble: Option<Clean>,
 }
 
 /// One pod.
@@ -51,10 +62,13 @@ pub struct PodSeen {
     pub uid: String,
     /// `metadata.resourceVersion`
     pub version: String,
-    /// Since when it is Ready; none: it is not.
-    pub ready: Option<Timestamp>,
+    /// For how long it is known to be Ready; none: it is not. By the clock of whoever watches it, never by stamps of
+    /// another machine.
+    pub ready: Option<SignedDuration>,
     /// Why not, in words.
     pub trouble: Option<Clean>,
+    /// Nothing is known of why but that it waits.
+    pub is_vague: bool,
     /// A container of it is started again and again, or its image cannot be had.
     pub crashing: bool,
 }
@@ -66,14 +80,14 @@ impl Side {
     }
 
     /// Pods that have been Ready for `min_ready` seconds.
-    pub fn ready(&self, min_ready: u32, now: Timestamp) -> u32 {
-        count(self.pods.iter().filter(|p| p.ready_for(min_ready, now)).count())
+    pub fn ready(&self, min_ready: u32) -> u32 {
+        count(self.pods.iter().filter(|p| p.ready_for(min_ready)).count())
     }
 
     /// When the next Ready pod will have been so for long enough.
-    pub fn next_ready(&self, min_ready: u32, now: Timestamp) -> Option<SignedDuration> {
+    pub fn next_ready(&self, min_ready: u32) -> Option<SignedDuration> {
         let whole = SignedDuration::from_secs(i64::from(min_ready));
-        let left = self.pods.iter().filter_map(|p| Some(whole - now.duration_since(p.ready?)));
+        let left = self.pods.iter().filter_map(|p| whole.checked_sub(p.ready?));
         left.filter(SignedDuration::is_positive).min()
     }
 
@@ -86,8 +100,8 @@ impl Side {
 
 impl PodSeen {
     /// Whether it has been Ready for so many seconds.
-    pub fn ready_for(&self, min_ready: u32, now: Timestamp) -> bool {
-        self.ready.is_some_and(|since| now.duration_since(since) >= SignedDuration::from_secs(i64::from(min_ready)))
+    pub fn ready_for(&self, min_ready: u32) -> bool {
+        self.ready.is_some_and(|lasted| lasted >= SignedDuration::from_secs(i64::from(min_ready)))
     }
 }
 
@@ -105,15 +119,18 @@ fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
-/// Puts a Deployment together with what its controller made. `sets` and `pods` may hold others' too.
+/// Puts a Deployment together with what its controller made. `sets` and `pods` may hold others' too; `ready` says for how
+/// long a Ready pod has been so.
 pub fn deployment<'a>(
     live: &Deployment,
     sets: impl IntoIterator<Item = &'a ReplicaSet>,
     pods: impl IntoIterator<Item = &'a Pod>,
+    ready: &dyn Fn(&Pod) -> SignedDuration,
 ) -> DeploymentSeen {
     let wanted = template::of_deployment(live);
     let mut seen = DeploymentSeen { live: live.clone(), ..DeploymentSeen::default() };
     let own: Vec<&ReplicaSet> = sets.into_iter().filter(|rs| owned_by(&rs.metadata, &live.metadata)).collect();
+    seen.sets = own.len();
     // Kubernetes takes the oldest of several equals.
     let new = own
         .iter()
@@ -121,18 +138,24 @@ pub fn deployment<'a>(
         .min_by_key(|rs| (rs.metadata.creation_timestamp.as_ref().map(|t| t.0), rs.metadata.name.clone()));
     let new_uid = new.and_then(|rs| rs.metadata.uid.clone());
     seen.new.hash = new.and_then(|rs| rs.metadata.labels.as_ref()?.get(template::HASH_LABEL).cloned());
+    let failure =
+        new.and_then(|rs| cause::of_set(rs)).or_else(|| cause::of_deployment(live).filter(|c| !cause::is_noise(c)));
+    seen.new.trouble = failure.map(|c| c.words());
     for rs in &own {
         let wanted = replicas(rs.spec.as_ref().and_then(|s| s.replicas));
         let side = if rs.metadata.uid == new_uid { &mut seen.new } else { &mut seen.old };
-        side.wanted += wanted;
+        side.wanted = side.wanted.saturating_add(wanted);
     }
+    let sized = own.iter().map(|rs| (replicas(rs.spec.as_ref().and_then(|s| s.replicas)), rs));
+    let older = sized.filter(|(n, rs)| *n > 0 && rs.metadata.uid != new_uid).max_by_key(|(n, _)| *n);
+    seen.older = older.map(|(_, rs)| template::without_hash(template::of_set(rs)));
     for pod in pods {
         let Some(owner) = own.iter().find(|rs| owned_by(&pod.metadata, &rs.metadata)) else { continue };
         if pod.metadata.deletion_timestamp.is_some() || finished(pod) {
             continue;
         }
         let side = if owner.metadata.uid == new_uid { &mut seen.new } else { &mut seen.old };
-        side.pods.push(pod_seen(pod));
+        side.pods.push(pod_seen(pod, ready));
     }
     seen
 }
@@ -179,35 +202,19 @@ fn finished(pod: &Pod) -> bool {
     matches!(phase, Some("Succeeded" | "Failed"))
 }
 
-fn pod_seen(pod: &Pod) -> PodSeen {
-    let conditions = || pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
-    let ready = conditions().find(|c| c.type_ == "Ready" && c.status == "True");
-    let since = ready.map(|c| {
-        let created = pod.metadata.creation_timestamp.as_ref().map(|t| t.0);
-        c.last_transition_time.as_ref().map(|t| t.0).or(created).unwrap_or(Timestamp::UNIX_EPOCH)
-    });
-    let trouble = if since.is_some() { None } else { trouble(pod) };
+fn pod_seen(pod: &Pod, ready: &dyn Fn(&Pod) -> SignedDuration) -> PodSeen {
+    let lasted = ready::condition(pod).map(|_| ready(pod).max(SignedDuration::ZERO));
+    let cause = if lasted.is_some() { None } else { cause::of_pod(pod) };
     let meta = pod.metadata.clone();
     PodSeen {
         name: meta.name.unwrap_or_default(),
         uid: meta.uid.unwrap_or_default(),
         version: meta.resource_version.unwrap_or_default(),
-        ready: since,
-        trouble,
+        ready: lasted,
+        is_vague: cause::is_vague(cause.as_ref()),
+        trouble: cause.map(|c| c.words()),
         crashing: crashes(pod),
     }
-}
-
-/// Why a pod does not serve: the first container that says so, else the scheduler's words.
-fn trouble(pod: &Pod) -> Option<Clean> {
-    let status = pod.status.as_ref()?;
-    let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
-    let told = containers.filter(|c| !c.ready).find_map(container_trouble);
-    let words = told.or_else(|| {
-        let not = status.conditions.iter().flatten().find(|c| c.status == "False" && c.message.is_some())?;
-        Some(format!("{}: {}", not.reason.as_deref().unwrap_or(&not.type_), not.message.as_deref().unwrap_or("")))
-    })?;
-    Some(Clean::bounded(&words, 200))
 }
 
 /// The kubelet's words for what it tries again and again.
@@ -219,21 +226,6 @@ fn crashes(pod: &Pod) -> bool {
         let reason = c.state.as_ref().and_then(|s| s.waiting.as_ref()?.reason.as_deref()).unwrap_or_default();
         reason.ends_with("BackOff") || NEVER.contains(&reason)
     })
-}
-
-fn container_trouble(status: &ContainerStatus) -> Option<String> {
-    let state = status.state.as_ref()?;
-    if let Some(waiting) = &state.waiting {
-        let reason = waiting.reason.as_deref().unwrap_or("waiting");
-        let reason = if reason == "ContainerCreating" && waiting.message.is_none() { return None } else { reason };
-        return Some(match waiting.message.as_deref().filter(|m| !m.is_empty()) {
-            Some(message) => format!("{reason}: {message}"),
-            None => reason.to_owned(),
-        });
-    }
-    let ended = state.terminated.as_ref()?;
-    let reason = ended.reason.as_deref().unwrap_or("ended");
-    Some(format!("{reason}, exit code {}", ended.exit_code))
 }
 
 /// The manager of a field by `managedFields`, newest first: who wrote it, and when.

@@ -3,13 +3,26 @@
 //! Repeated keys count by their first value. Parameters and cookies are compared decoded as forms are:
 //! `%41` and `+` in a query, as they stand in a cookie.
 
+mod admit;
+mod authority;
+mod hop_by_hop;
+mod path;
+mod seen;
 mod text;
+mod trace;
 
 use std::borrow::Cow;
 
+use http::HeaderName;
 use percent_encoding::percent_decode_str;
 
+pub use admit::{Admitted, Refused, admit, codings};
+pub use authority::host_of;
+pub use hop_by_hop::{is_hop_by_hop, named_by_connection, strip_hop_by_hop, strip_look_alikes};
+pub use path::without_dot_segments;
+pub use seen::Seen;
 pub use text::{RequestError, parse};
+pub use trace::parse_traceparent;
 
 /// Something that lanes can look at. The gateway looks at a request in flight without copying it.
 pub trait Look {
@@ -21,10 +34,18 @@ pub trait Look {
     fn query(&self) -> &str;
     /// The first value of a header, name in any case; none if it is no text.
     fn header(&self, name: &str) -> Option<&str>;
+    /// The same of a name that is read already.
+    fn named(&self, name: &HeaderName) -> Option<&str> {
+        self.header(name.as_str())
+    }
     /// Calls `each` with every header, name in lower case.
     fn headers<'a>(&'a self, each: &mut dyn FnMut(&'a str, &'a str));
     /// What a share is taken of: equal for all requests of one trace.
     fn trace(&self) -> &str;
+    /// Where in the shares of all requests it lies, in basis points.
+    fn share(&self) -> u32 {
+        super::lanes::basis_points(self.trace())
+    }
 
     /// The first value of a query parameter.
     fn parameter(&self, name: &str) -> Option<Cow<'_, str>> {
@@ -48,6 +69,8 @@ pub trait Look {
 pub struct RequestParts {
     /// `GET`.
     pub method: String,
+    /// Scheme and authority of a target in absolute form, as a forward proxy is asked (`http://shop.example:81`).
+    pub origin: String,
     /// Without the query.
     pub path: String,
     /// Without the `?`.
@@ -56,6 +79,19 @@ pub struct RequestParts {
     pub headers: Vec<(String, String)>,
     /// Trace id, 32 hex digits; empty when there is none.
     pub trace: String,
+}
+
+impl RequestParts {
+    /// The host, and perhaps the port, that the target itself names.
+    pub fn authority(&self) -> Option<&str> {
+        self.origin.split_once("://").map(|(_, authority)| authority)
+    }
+
+    /// The target as it stands in the request's first line.
+    pub fn target(&self) -> String {
+        let query = if self.query.is_empty() { String::new() } else { format!("?{}", self.query) };
+        format!("{}{}{query}", self.origin, self.path)
+    }
 }
 
 impl Look for RequestParts {
@@ -89,9 +125,19 @@ pub(super) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
     query.split('&').filter(|p| !p.is_empty()).map(|p| p.split_once('=').unwrap_or((p, "")))
 }
 
-/// The pairs of one Cookie header.
+/// The pairs of one Cookie header. Quotes around a whole value are no part of it (RFC 6265 §4.1.1); a quote alone or
+/// within is.
 pub(super) fn cookies(header: &str) -> impl Iterator<Item = (&str, &str)> {
-    header.split(';').filter_map(|p| p.trim().split_once('=')).map(|(k, v)| (k.trim(), v.trim().trim_matches('"')))
+    header.split(';').filter_map(|p| p.split_once('=')).map(|(k, v)| (trimmed(k), unquoted(trimmed(v))))
+}
+
+fn trimmed(text: &str) -> &str {
+    text.trim_matches([' ', '\t'])
+}
+
+fn unquoted(value: &str) -> &str {
+    let inner = value.strip_prefix('"').and_then(|v| v.strip_suffix('"'));
+    inner.filter(|v| !v.contains('"')).unwrap_or(value)
 }
 
 /// A part of a query, decoded.

@@ -19,6 +19,8 @@ pub enum Right {
     Steer,
     /// Say yes or no.
     Approve,
+    /// Make an App.
+    NewApp,
     /// Make a lane.
     NewLane,
     /// Edit a lane, switch it on or off.
@@ -27,16 +29,19 @@ pub enum Right {
     DeleteLane,
     /// Lock or unlock an environment.
     Lock,
+    /// Weaken or remove an App's approvals ([`super::guard`]); an admission policy asks for it.
+    Weaken,
     /// Read a pod's log.
     Logs,
 }
 
 impl Right {
     /// All that is asked about in the namespace of our resources.
-    pub const HOME: [Self; 8] = [
+    pub const HOME: [Self; 9] = [
         Self::Start,
         Self::Steer,
         Self::Approve,
+        Self::NewApp,
         Self::NewLane,
         Self::EditLane,
         Self::DeleteLane,
@@ -52,10 +57,12 @@ impl Right {
             Self::Start => ("create", GROUP, "releases", ""),
             Self::Steer => ("patch", GROUP, "releases", ""),
             Self::Approve => ("create", GROUP, "approvals", ""),
+            Self::NewApp => ("create", GROUP, "apps", ""),
             Self::NewLane => ("create", GROUP, "lanes", ""),
             Self::EditLane => ("update", GROUP, "lanes", ""),
             Self::DeleteLane => ("delete", GROUP, "lanes", ""),
             Self::Lock => ("patch", GROUP, "apps", ""),
+            Self::Weaken => ("weaken-approvals", GROUP, "apps", ""),
             Self::Logs => ("get", "", "pods", "log"),
         }
     }
@@ -66,6 +73,7 @@ impl Right {
             Intent::StartRelease { .. } | Intent::Teardown { .. } => Self::Start,
             Intent::Release { wish: ReleaseWish::Decide { .. }, .. } => Self::Approve,
             Intent::Release { .. } | Intent::StopTheLine => Self::Steer,
+            Intent::CreateApps { .. } => Self::NewApp,
             Intent::SetLane { seen: None, .. } => Self::NewLane,
             Intent::SetLane { .. } | Intent::EnableLane { .. } => Self::EditLane,
             Intent::DeleteLane { .. } => Self::DeleteLane,

@@ -21,7 +21,7 @@ use crate::{
 };
 
 pub use build::{app_name as app_route, entry_name as entry_route, internal_gateway};
-pub use told::{NEWS, answered, gateway_seen, gateway_words, same};
+pub use told::{NEWS, answered, changed, gateway_seen, gateway_words, same};
 
 /// What is seen of one app's version with one lane tag.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,11 +85,9 @@ pub fn plan(inputs: &Inputs) -> Plan {
         tags
     };
     let (entry, mut problems) = build::entry(inputs.group);
-    let mut routes = Vec::from_iter(entry);
-    if let Some(means) = Means::of(inputs.group).filter(|_| !routes.is_empty()) {
-        let (rules, _) = lanes::coloured(inputs.group, inputs.lanes, &means);
-        let all: Vec<Vec<String>> = (0..inputs.group.spec.apps.len()).map(tags_of).collect();
-        routes = build::coloured(inputs.group, &rules, &|at, tag| all[at].iter().any(|t| t == tag));
+    let all: Vec<Vec<String>> = (0..inputs.group.spec.apps.len()).map(tags_of).collect();
+    let mut routes = entry_routes(inputs.group, inputs.lanes, &|at, tag| all[at].iter().any(|t| t == tag));
+    if let Some(means) = Means::of(inputs.group).filter(|_| entry.is_some()) {
         problems.extend(lanes::group_problems(inputs.group, &means));
     }
     problems.extend(lanes::taken_before(inputs.group, None));
@@ -105,11 +103,23 @@ pub fn plan(inputs: &Inputs) -> Plan {
     plan
 }
 
-/// Times of sides that have not changed stay, the others are of now.
+/// The routes of a group at its entry. `serves` tells whether an app (by its place) has a version of a tag, which a
+/// gateway that is not ours is led to directly.
+pub fn entry_routes(group: &LaneGroup, lanes: &[Lane], serves: &dyn Fn(usize, &str) -> bool) -> Vec<HttpRoute> {
+    let own = build::entry(group).0;
+    match Means::of(group).filter(|_| own.is_some()) {
+        None => own.into_iter().collect(),
+        Some(means) => build::coloured(group, &lanes::coloured(group, lanes, &means).0, serves),
+    }
+}
+
+/// Times of sides that have not changed stay, the others are of now. What is still to come is a time of a clock that was
+/// put back: kept, it would excuse every leak until then, as of a lane that was only just opened.
 pub fn carry_since(old: &[LaneAppStatus], new: &mut [LaneAppStatus], now: Timestamp) {
+    let has_come = |since: &String| since.parse::<Timestamp>().is_ok_and(|since| since <= now);
     for app in new {
         let before = old.iter().find(|o| o.app == app.app && o.served == app.served);
-        app.since = before.and_then(|b| b.since.clone()).or_else(|| Some(now.to_string()));
+        app.since = before.and_then(|b| b.since.clone()).filter(has_come).or_else(|| Some(now.to_string()));
     }
 }
 

@@ -1,23 +1,29 @@
 //! Manifests as Go `text/template`, the way AppStack renders them. Nothing is guessed and nothing is lost silently: a key
 //! that is missing, a block that is not closed, a function nobody knows is an error at its place, and all come at once.
 //!
-//! The engine is gotmpl; what it lets pass where Go would not is closed here. The template's tree is rewritten before it
-//! runs (`rewrite`): every access to a key and every call of our functions goes through a hook that knows its place in the
-//! source, and markers in the output tell which part of the template wrote which line (`origin`).
+//! Go is the measure: the lexer (`lex`, `literal`), the grammar (`parse`), the execution (`exec`), printing (`format`) and
+//! the functions answer as Go's and Sprig's do, or refuse what they refuse. Where they differ on purpose stands in a table
+//! in the README. While a template runs it is known which part of it wrote what (`origin`), so that a mistake in the YAML
+//! that comes of it is told at the template's line. A budget of steps, depth and output ends what no manifest needs.
 
-mod blocks;
+mod characters;
+mod exec;
+mod format;
 mod functions;
+mod glued;
+mod lex;
+mod literal;
 mod origin;
+mod parse;
 mod placeholders;
-mod rewrite;
-mod run;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod value;
 
 pub use placeholders::{Placeholder, placeholders};
 
-use super::yaml;
+use super::{variables::Values, yaml};
 use crate::api::Environment;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -35,20 +41,22 @@ pub struct Context {
     /// `.AppStack.image.<name>`
     pub images: BTreeMap<String, String>,
     /// `.Values.<name>`
-    pub values: BTreeMap<String, Value>,
+    pub values: Values,
     /// `.Build.<name>`, in the Job of a build only.
     pub build: BTreeMap<String, String>,
 }
 
 impl Context {
-    /// What an App's templates can ask for in one of its environments.
-    pub fn of(app: &str, environment: &Environment, images: BTreeMap<String, String>) -> Self {
+    /// What an App's templates can ask for in one of its environments; `shared` is what its variable groups give it.
+    pub fn of(app: &str, environment: &Environment, shared: &Values, images: BTreeMap<String, String>) -> Self {
+        let mut values = shared.clone();
+        values.extend(environment.values.clone());
         Self {
             app: app.into(),
             environment: environment.name.clone(),
             namespace: environment.namespace.clone(),
             images,
-            values: environment.values.clone(),
+            values,
             build: BTreeMap::new(),
         }
     }
@@ -151,13 +159,15 @@ fn line_column(source: &str, offset: usize) -> (usize, usize) {
 
 /// The rendered text, or every error.
 pub fn render(name: &str, source: &str, context: &Context) -> Result<String, Vec<TemplateError>> {
-    run::run(source, context).map(|done| done.text).map_err(|problems| errors(name, source, problems))
+    let done = parse::parse(source).and_then(|parsed| exec::run(source, &parsed, context));
+    done.map(|rendered| rendered.text).map_err(|problems| errors(name, source, problems))
 }
 
 /// The Kubernetes objects of a rendered template, in their order. Mistakes in the YAML are told at the template's line that
 /// wrote it.
 pub fn manifests(name: &str, source: &str, context: &Context) -> Result<Vec<Value>, Vec<TemplateError>> {
-    let done = run::run(source, context).map_err(|problems| errors(name, source, problems))?;
+    let done = parse::parse(source).and_then(|parsed| exec::run(source, &parsed, context));
+    let done = done.map_err(|problems| errors(name, source, problems))?;
     let objects = yaml::objects(name, &done.text).map_err(|found| {
         let place = |error: yaml::YamlError| {
             let (line, column) = line_column(source, done.source_of(error.line, error.column));

@@ -29,11 +29,6 @@ impl Clean {
         Clean(clean(text, BREAK, usize::MAX).trim_end_matches(BREAK).to_owned())
     }
 
-    /// [`Clean::from_untrusted`] of bytes that should be UTF-8; what is not becomes U+FFFD.
-    pub fn from_bytes(bytes: &[u8]) -> Clean {
-        Clean::from_untrusted(&String::from_utf8_lossy(bytes))
-    }
-
     /// Keeps the lines, each ended by a plain newline.
     pub fn lines_from(text: &str) -> Clean {
         Clean(clean(text, '\n', usize::MAX))
@@ -264,7 +259,7 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_text_stay_visible() {
-        assert_eq!(Clean::from_bytes(b"ok \xff\x1b[1m!"), "ok \u{fffd}!");
+        assert_eq!(Clean::from_untrusted(&String::from_utf8_lossy(b"ok \xff\x1b[1m!")), "ok \u{fffd}!");
     }
 
     #[test]
@@ -311,7 +306,7 @@ mod tests {
 
         #[test]
         fn any_bytes_become_text(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
-            prop_assert!(harmless(&Clean::from_bytes(&bytes), false));
+            prop_assert!(harmless(&Clean::from_untrusted(&String::from_utf8_lossy(&bytes)), false));
         }
 
         #[test]

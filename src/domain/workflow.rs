@@ -1,5 +1,5 @@
-//! What a Release does next: a pure function of the Release, its App, the approvals, what is seen of the
-//! cluster, and the time.
+//! What a Release does next: a pure function of the Release, its App as it was frozen when the release began, the
+//! approvals, what is seen of the cluster, and the time.
 //!
 //! [`decide`] remembers nothing. Every step can be repeated, and what was done is read off the cluster, so a
 //! crash between any two steps, or in the middle of one, changes nothing. The status is written before the
@@ -18,21 +18,37 @@ mod environment;
 mod gate;
 mod objects;
 mod plan;
+mod proposal;
+mod records;
 mod run;
+mod timers;
 mod verify;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::{batches::WorkloadSeen, observe::PodSeen};
-use crate::api::{
-    App, Approval, EnvironmentStatus, InventoryItem, ProbeResult, ProbeSpec, Release, ReleasePhase, ReleaseStatus,
+use super::{
+    batches::WorkloadSeen,
+    observe::PodSeen,
+    owner::{Marks, Owner},
+    revision::FrozenApp,
+};
+use crate::{
+    api::{
+        Approval, EnvironmentStatus, InventoryItem, ProbeResult, ProbeSpec, Release, ReleasePhase, ReleaseStatus,
+        RolloutRecord, VariableGroup,
+    },
+    domain::account::Account,
 };
 
+pub use approval::is_undecided;
 pub use gate::{holder, is_at_work, lane_open};
-pub use objects::{key, looked_at, rendered};
+pub use objects::{key, looked_at, named_by, placed, rendered};
+pub use plan::{Plan, group_names, plan, values};
+pub use proposal::{Change, Proposal, Rendered, bound_images, built_after, changes, proposal};
+pub use timers::Timers;
 
 /// Namespace and name.
 pub type Name = (String, String);
@@ -41,16 +57,22 @@ pub type Name = (String, String);
 pub struct Observed<'a> {
     /// The Release.
     pub release: &'a Release,
-    /// Its App.
-    pub app: Option<&'a App>,
+    /// Its App, as it was frozen for this release; or why it is not known, in words.
+    pub app: Result<&'a FrozenApp, &'a str>,
+    /// The variable groups that its environments name, as far as they are there; only before it begins.
+    pub groups: &'a BTreeMap<String, VariableGroup>,
     /// Every other Release that is not over.
     pub others: &'a [&'a Release],
     /// The Approvals that name it.
     pub approvals: &'a [&'a Approval],
     /// Of what [`looked_at`] names, what is there.
     pub objects: &'a BTreeMap<InventoryItem, ObjectSeen>,
+    /// Of those, what stands in another App's inventory and bears no mark itself: whose it is.
+    pub claims: &'a BTreeMap<InventoryItem, Owner>,
     /// Of those, what is rolled out in batches, without uids.
     pub workloads: &'a BTreeMap<InventoryItem, WorkloadSeen>,
+    /// Of those whose latch is on with nothing that tells whose: what an earlier release has kept of it.
+    pub records: &'a BTreeMap<InventoryItem, RolloutRecord>,
     /// Environment to pods that are there, terminating ones too.
     pub pods: &'a BTreeMap<String, u32>,
     /// Services that a lane's route sends requests to.
@@ -65,9 +87,13 @@ pub struct Observed<'a> {
     pub probes: Option<&'a ProbesSeen>,
     /// A step that went wrong at the last try.
     pub trouble: Option<&'a Trouble>,
-    /// Since when the engine has looked without a gap. What happened while nobody acted is nobody's delay.
-    pub since: Timestamp,
-    /// Now.
+    /// What of it has begun, by the engine's own watch.
+    pub timers: &'a Timers,
+    /// What an approval of it lets through, as it was last rendered.
+    pub rendered: &'a Rendered,
+    /// Now on that watch: it only ever goes forward, and nothing is measured by another.
+    pub clock: Duration,
+    /// Now on the wall, for what is written down for people.
     pub now: Timestamp,
 }
 
@@ -80,8 +106,10 @@ pub struct ObjectSeen {
     pub applied: Option<String>,
     /// Uid of the Release that made it.
     pub created_by: Option<String>,
-    /// The App and environment it says it belongs to.
-    pub owner: Option<(String, String)>,
+    /// `metadata.resourceVersion`
+    pub version: String,
+    /// What it says of whose it is.
+    pub marks: Marks,
     /// Is being deleted.
     pub terminating: bool,
 }
@@ -132,8 +160,8 @@ pub struct ProbesSeen {
     pub attempt: u32,
     /// Under way now.
     pub running: bool,
-    /// When the last ones came back, and what they saw; or why none could be sent.
-    pub last: Option<(Timestamp, Result<Vec<ProbeResult>, String>)>,
+    /// How long ago the last ones came back, and what they saw; or why none could be sent.
+    pub last: Option<(Duration, Result<Vec<ProbeResult>, String>)>,
 }
 
 /// Why a step could not be taken.
@@ -159,8 +187,12 @@ pub enum Step {
     Apply {
         /// What.
         object: Value,
+        /// The resourceVersion that was seen; none: it was not there. Of another one nothing was decided.
+        seen: Option<String>,
         /// Also fields that another manager has: somebody asked for it.
         force: bool,
+        /// As whom.
+        by: Account,
     },
     /// One merge patch of a workload, with the resourceVersion it was made from.
     Patch {
@@ -170,11 +202,18 @@ pub enum Step {
         patch: Value,
         /// In words.
         why: &'static str,
+        /// As whom.
+        by: Account,
     },
-    /// Create it, unless it is there.
+    /// Create it, unless it is there; as whoever deploys to its namespace.
     CreateJob(Value),
     /// Delete it, if its uid is still that.
-    Delete(InventoryItem),
+    Delete {
+        /// What, with its uid.
+        item: InventoryItem,
+        /// As whom.
+        by: Account,
+    },
     /// Delete this pod of a workload that goes on without it, if it is still as it was seen.
     DeletePod {
         /// Which, with its uid.
@@ -183,6 +222,8 @@ pub enum Step {
         version: String,
         /// In words.
         why: String,
+        /// As whom.
+        by: Account,
     },
     /// Send these, and tell in the next look what they saw.
     RunProbes {
@@ -200,11 +241,11 @@ pub enum Step {
 }
 
 impl Step {
-    fn delete_pod(workload: &InventoryItem, pod: PodSeen, why: String) -> Self {
+    fn delete_pod(workload: &InventoryItem, pod: PodSeen, why: String, by: Account) -> Self {
         let PodSeen { name, uid, version, .. } = pod;
         let namespace = workload.namespace.clone();
         let pod = InventoryItem { api_version: "v1".into(), kind: "Pod".into(), namespace, name, uid };
-        Self::DeletePod { pod, version, why }
+        Self::DeletePod { pod, version, why, by }
     }
 }
 
@@ -226,8 +267,12 @@ pub fn decide(observed: &Observed) -> Decision {
         return run.end();
     }
     run.tell_wishes();
-    if run.status.tasks.is_empty() && !run.begin() {
-        return run.end();
+    if run.status.tasks.is_empty() {
+        if !run.begin() {
+            return run.end();
+        }
+    } else if run.status.revision.is_none() {
+        run.bind_late();
     }
     let aborting = observed.release.spec.control.abort || run.status.phase == ReleasePhase::Aborting;
     if aborting {

@@ -10,8 +10,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 
-use super::{hop::Hop, rights::Rights, text::Clean};
-use crate::api::{App, Approval, Lane, LaneGroup, Release};
+use super::{
+    hop::Hop,
+    revision::{FrozenApp, Revision},
+    rights::Rights,
+    text::Clean,
+};
+use crate::api::{App, AppTemplate, Approval, Lane, LaneGroup, Release, VariableGroup};
 pub use link::{Asked, Gap, Link, Trouble};
 
 /// Namespace and name.
@@ -65,7 +70,13 @@ pub struct World {
     /// By name.
     pub apps: Arc<BTreeMap<String, Arc<App>>>,
     /// By name.
+    pub templates: Arc<BTreeMap<String, Arc<AppTemplate>>>,
+    /// By name.
+    pub variables: Arc<BTreeMap<String, Arc<VariableGroup>>>,
+    /// By name.
     pub releases: Arc<BTreeMap<String, Arc<Release>>>,
+    /// What releases were frozen to, by name. Not cleaned: it is what is applied.
+    pub revisions: Arc<BTreeMap<String, Arc<Revision>>>,
     /// By name.
     pub approvals: Arc<BTreeMap<String, Arc<Approval>>>,
     /// By name.
@@ -154,6 +165,8 @@ pub struct Workload {
     pub latched: bool,
     /// Why it is not well, from its conditions.
     pub message: Option<Clean>,
+    /// And it will not get well by waiting: its pods cannot be made, or their time is over.
+    pub stuck: bool,
 }
 
 /// One pod.
@@ -227,6 +240,12 @@ impl World {
     /// What cannot be seen of these kinds.
     pub fn gap(&self, resources: &[&str]) -> Option<&Gap> {
         self.gaps.iter().find(|g| resources.contains(&g.resource))
+    }
+
+    /// The App as a release has it; none where what it was frozen to is not seen (yet).
+    pub fn frozen(&self, release: &Release) -> Option<FrozenApp> {
+        let name = release.status.as_ref()?.revision.as_ref()?;
+        Some(FrozenApp::of(self.apps.get(&release.spec.app)?, self.revisions.get(name)?))
     }
 
     /// The pods of an App's environment.

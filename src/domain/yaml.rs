@@ -1,6 +1,14 @@
 //! Manifests as files hold them: several YAML or JSON documents, each with the line it starts on, all errors at once.
 //!
-//! Values are read as kubectl reads them (YAML 1.1 booleans, `0644` is octal), duplicate keys are refused.
+//! Values are read as kubectl reads them (YAML 1.1 booleans, `0644` is octal; the rules stand in `scalar`), duplicate keys are
+//! refused.
+
+mod read;
+mod scalar;
+mod write;
+
+pub use read::Doubled;
+pub use write::text;
 
 use serde_json::Value;
 use std::fmt;
@@ -46,15 +54,46 @@ pub fn documents(label: &str, text: &str) -> Result<Vec<Document>, Vec<YamlError
     let mut found = Vec::new();
     let mut errors = Vec::new();
     for (first, piece) in pieces(text) {
-        match parse(piece) {
-            Ok(Value::Null) => {}
-            Ok(value) => found.push(Document { line: first + leading(piece), value }),
-            Err((line, column, message)) => {
-                errors.push(YamlError { label: label.to_owned(), line: first + line - 1, column, message });
+        match read::read(piece) {
+            Ok((_, twice)) if !twice.is_empty() => {
+                errors.extend(twice.into_iter().map(|Doubled { line, column, key }| {
+                    let (line, message) = (first + line.saturating_sub(1), format!("duplicate key {key:?}"));
+                    YamlError { label: label.to_owned(), line, column, message }
+                }));
+            }
+            Ok((Value::Null, _)) => {}
+            Ok((value, _)) => found.push(Document { line: first + leading(piece), value }),
+            Err(read::Wrong { line, column, message }) => {
+                let line = first + line.saturating_sub(1);
+                errors.push(YamlError { label: label.to_owned(), line, column, message });
             }
         }
     }
     if errors.is_empty() { Ok(found) } else { Err(errors) }
+}
+
+/// The first document of a text as Go's decoder takes it: what comes later goes unread, of doubled keys the last counts.
+/// An error tells line, column and what is wrong there.
+pub fn first_document(text: &str) -> Result<Value, (usize, usize, String)> {
+    let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
+    if let Ok(value) = serde_json::from_str(text) {
+        return Ok(value);
+    }
+    first_with_doubled(text).map(|(value, _)| value)
+}
+
+/// The same of YAML, with the keys that do not count.
+pub fn first_with_doubled(text: &str) -> Result<(Value, Vec<Doubled>), (usize, usize, String)> {
+    let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
+    let Some((first, piece)) = pieces(text).into_iter().next() else { return Ok((Value::Null, Vec::new())) };
+    let of_text = |line: usize| first + line.saturating_sub(1);
+    match read::read(piece) {
+        Ok((value, mut twice)) => {
+            twice.iter_mut().for_each(|doubled| doubled.line = of_text(doubled.line));
+            Ok((value, twice))
+        }
+        Err(read::Wrong { line, column, message }) => Err((of_text(line), column, message)),
+    }
 }
 
 /// Every Kubernetes object of a text: [`documents`] with `List`s taken apart, each with apiVersion, kind and a name.
@@ -155,28 +194,18 @@ fn pieces(text: &str) -> Vec<(usize, &str)> {
     }
     out.push((first, &text[start..]));
     // A piece of directives (`%YAML 1.2`) and comments only is no document.
-    out.retain(|(_, piece)| piece.lines().any(|l| !matches!(l.trim_start().chars().next(), None | Some('#' | '%'))));
+    out.retain(|(_, piece)| {
+        piece.lines().any(|l| !matches!(l.trim_start_matches([' ', '\t', '\r']).chars().next(), None | Some('#' | '%')))
+    });
     out
 }
 
 /// Lines before the first one with content.
 fn leading(piece: &str) -> usize {
-    piece.lines().take_while(|l| matches!(l.trim_start().chars().next(), None | Some('#'))).count()
-}
-
-fn parse(piece: &str) -> Result<Value, (usize, usize, String)> {
-    let options = serde_saphyr::options! { legacy_octal_numbers: true, with_snippet: false };
-    serde_saphyr::from_str_with_options(piece, options).map_err(|e| {
-        let (line, column) = e.location().map_or((1, 0), |l| (l.line() as usize, l.column() as usize));
-        let plain = e.render_with_options(serde_saphyr::render_options! {
-            formatter: &serde_saphyr::UserMessageFormatter,
-            snippets: serde_saphyr::SnippetMode::Off
-        });
-        // The place is told by us, in the lines of the whole file.
-        let message = plain.split(" at line ").next().unwrap_or_default();
-        let message = message.split(" (line ").next().unwrap_or_default().trim_end_matches([':', ',']);
-        (line.max(1), column, message.to_owned())
-    })
+    piece
+        .lines()
+        .take_while(|l| matches!(l.trim_start_matches([' ', '\t', '\r']).chars().next(), None | Some('#')))
+        .count()
 }
 
 #[cfg(test)]
@@ -201,8 +230,11 @@ mod tests {
     #[test]
     fn values_read_as_kubectl_reads_them() {
         assert_eq!(
-            lines("mode: 0644\non: 'on'\nyes: on\ntext: \"012\"\nn: 1.5\nlast: |\n  a\n  ---\n"),
-            [(1, json!({"mode": 420, "on": "on", "yes": true, "text": "012", "n": 1.5, "last": "a\n---\n"}))]
+            lines("mode: 0644\n\"on\": 'on'\nis: on\nno: yes\ntext: \"012\"\nsize: 1.5\nlast: |\n  a\n  ---\n"),
+            [(
+                1,
+                json!({"mode": 420, "on": "on", "is": true, "false": true, "text": "012", "size": 1.5, "last": "a\n---\n"})
+            )]
         );
         assert_eq!(lines("%YAML 1.2\n---\na: 1\n"), [(3, json!({"a": 1}))]);
         assert_eq!(lines(""), []);
@@ -246,7 +278,92 @@ mod tests {
         );
     }
 
+    /// Numbers by their value: JSON has one kind.
+    fn normal(value: &Value) -> Value {
+        match value {
+            Value::Number(n) => n.as_f64().map_or(Value::Null, |f| Value::from(f + 0.0)),
+            Value::Array(items) => items.iter().map(normal).collect(),
+            Value::Object(map) => map.iter().map(|(k, v)| (k.clone(), normal(v))).collect(),
+            other => other.clone(),
+        }
+    }
+
+    /// `kubectl.json` holds what `sigs.k8s.io/yaml` makes of each text: every form of a plain scalar, as a value and as a key,
+    /// tags, merges, aliases, block scalars; null where it has an error (and for nothing).
+    #[test]
+    fn every_scalar_is_what_kubectl_takes_it_for() {
+        let rows: Vec<(String, Value)> = serde_json::from_str(include_str!("yaml/kubectl.json")).unwrap();
+        assert!(rows.len() > 500);
+        for (text, wanted) in rows {
+            let ours = documents("f", &text)
+                .map_or(Value::Null, |all| all.into_iter().next().map_or(Value::Null, |d| d.value));
+            assert_eq!(normal(&ours), normal(&wanted), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_digest_that_looks_like_a_number_is_text() {
+        let read = |text: &str| documents("f", text).unwrap()[0].value.clone();
+        assert_eq!(
+            read("a: 123e4567\nb: 12e3\nc: 1e3\nd: 3.0"),
+            json!({"a": "123e4567", "b": 12000, "c": 1000, "d": 3})
+        );
+        assert!(documents("f", "a: .inf").unwrap_err()[0].message.contains("JSON has no number"));
+    }
+
+    #[test]
+    fn duplicate_keys_and_what_goes_on_without_end_are_refused() {
+        for (text, says) in [
+            ("a: {b: 1, b: 2}", "f:1:11: duplicate key \"b\""),
+            ("1: a\n\"1\": b", "f:2:1: duplicate key \"1\""),
+            ("a: &a [*a]", "f:1:8: this alias stands within what it names"),
+        ] {
+            assert_eq!(documents("f", text).unwrap_err()[0].to_string(), says);
+        }
+        let bomb: String = (1..9).map(|n| format!("a{n}: &a{n} [{}]\n", format!("*a{}, ", n - 1).repeat(10))).collect();
+        let errors = documents("f", &format!("a0: &a0 x\n{bomb}")).unwrap_err();
+        assert!(errors[0].message.contains("holds more than"), "{}", errors[0]);
+        let deep = "[".repeat(5000);
+        assert!(documents("f", &deep).unwrap_err()[0].line == 1);
+    }
+
+    /// `written.json` holds what `sigs.k8s.io/yaml` writes for each value.
+    #[test]
+    fn values_are_written_as_kubectl_writes_them() {
+        let rows: Vec<(Value, String)> = serde_json::from_str(include_str!("yaml/written.json")).unwrap();
+        assert!(rows.len() > 300);
+        for (value, wanted) in rows {
+            assert_eq!(text(&value), wanted, "{value}");
+        }
+    }
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        let text = || prop_oneof![any::<String>(), "[-a:# \n'\"?0-9.eE~|>\\[\\]{}\t]{0,8}"];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            (-1e300..1e300).prop_map(Value::from),
+            text().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 24, 4, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(text(), inner, 0..4).prop_map(|map| map.into_iter().collect()),
+            ]
+        })
+    }
+
     proptest! {
+        #[test]
+        fn what_is_written_reads_back(value in any_value()) {
+            let written = text(&value);
+            let read = super::read::read(&written);
+            let (read, doubled) = read.map_err(|e| TestCaseError::fail(format!("{written:?}: {}", e.message)))?;
+            prop_assert_eq!(normal(&read), normal(&value), "{:?}", written);
+            prop_assert_eq!(doubled, []);
+        }
+
         #[test]
         fn any_text_gives_documents_or_places(text in "([a-c]: [0-9]|---|\\.\\.\\.|\\{|\\}|\"|- |\\||%|&a|\\*a|\t|#|\n|\n  ){0,30}") {
             let lines = text.matches('\n').count() + 2;

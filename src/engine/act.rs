@@ -1,11 +1,15 @@
 //! Takes steps. Each can be repeated; the first that fails ends the look and is told.
 
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
     core::{DynamicObject, Status, response::StatusCause},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{
     Options,
@@ -14,10 +18,13 @@ use super::{
     workloads::{self, Written},
 };
 use crate::{
-    api::{App, EnvironmentStatus, FIELD_MANAGER, InventoryItem, Release},
+    api::{App, EnvironmentStatus, FIELD_MANAGER, InventoryItem, Release, label},
     cluster::error,
     domain::{
+        account::Account,
         batches::is_rolled,
+        command_line::CommandLine,
+        owner::{Marks, named},
         workflow::{Step, Trouble, key},
         world::place,
     },
@@ -26,6 +33,8 @@ use crate::{
 /// Why a step could not be taken.
 pub(super) struct NotDone {
     pub(super) trouble: Trouble,
+    /// It is not tried again before.
+    pub(super) wait: Option<Duration>,
     /// It was not permitted. A server that has just started says so to everybody: permanent it is when it stays so.
     pub(super) refused: bool,
 }
@@ -41,39 +50,60 @@ pub(super) async fn steps(
     steps: &[Step],
 ) -> Result<(), NotDone> {
     for step in steps {
+        if let Step::Apply { object: wanted, by, .. } | Step::Patch { patch: wanted, by, .. } = step {
+            let item = if let Step::Patch { workload, .. } = step { workload.clone() } else { key(wanted) };
+            if let Err(undone) = cache.fights.may(&item, wanted, Instant::now()) {
+                let message = undone.words(&item, &managers(options, &item, by).await);
+                let wait = Some(undone.wait);
+                return Err(NotDone { trouble: Trouble { message, permanent: false }, wait, refused: false });
+            }
+        }
         let (what, done) = match step {
             Step::SetEnvironment { environment, status } => {
                 let done = environment_status(options, cache, release, environment, status).await;
                 (format!("App {}", release.spec.app), done)
             }
             // Never applied over one that is there: that would roll it at once.
-            Step::Apply { object, .. } if is_rolled(&key(object)) => {
+            Step::Apply { object, by, .. } if is_rolled(&key(object)) => {
                 let item = key(object);
-                (named(&item), create(options, &item, object).await)
+                (named(&item), create(&api(options, &item, by), object).await.map(drop))
             }
-            Step::Apply { object, force } => {
+            Step::Apply { object, seen, force, by } => {
                 let item = key(object);
-                (named(&item), apply(options, &item, object, *force).await)
+                let applied = apply(&api(options, &item, by), object, seen.as_deref(), *force).await;
+                if !matches!(applied, Ok(true)) {
+                    cache.fights.forget(&item, object);
+                }
+                (named(&item), applied.map(drop))
             }
-            Step::Patch { workload, patch, why } => {
+            Step::Patch { workload, patch, why, by } => {
                 let InventoryItem { kind, namespace, name, .. } = workload;
                 tracing::info!(release = release.name_any(), kind, namespace, name, "{why}");
-                let (client, inner) = cluster_of(options, namespace);
-                match workloads::patch(client, inner, workload, patch).await {
+                match workloads::patch(options.clusters.acting_as(by), place(namespace).1, workload, patch).await {
                     // It is not as it was seen: look again, decide anew.
-                    Err(kube::Error::Api(status)) if status.code == 409 => return Ok(()),
+                    Err(kube::Error::Api(status)) if status.code == 409 => {
+                        cache.fights.forget(workload, patch);
+                        return Ok(());
+                    }
                     done => (named(workload), done.map(|written| remember(cache, namespace, written))),
                 }
             }
             Step::CreateJob(object) => {
                 let item = key(object);
-                (named(&item), create(options, &item, object).await)
+                let api = api(options, &item, &Account::deployer(&item.namespace));
+                let made = create(&api, object).await;
+                if matches!(made, Ok(None))
+                    && let Some(message) = somebody_elses(&api, &item, release).await
+                {
+                    return Err(NotDone { trouble: Trouble { message, permanent: true }, wait: None, refused: false });
+                }
+                (named(&item), made.map(drop))
             }
-            Step::Delete(item) => (named(item), delete(options, item, None).await),
-            Step::DeletePod { pod, version, why } => {
+            Step::Delete { item, by } => (named(item), delete(&api(options, item, by), item, None).await),
+            Step::DeletePod { pod, version, why, by } => {
                 let InventoryItem { namespace, name, .. } = pod;
                 tracing::info!(release = release.name_any(), namespace, name, "{why}");
-                (named(pod), delete(options, pod, Some(version.clone())).await)
+                (named(pod), delete(&api(options, pod, by), pod, Some(version.clone())).await)
             }
             Step::RunProbes { task, attempt, group, probes: specs } => {
                 let uid = release.uid().unwrap_or_default();
@@ -91,12 +121,13 @@ pub(super) async fn steps(
             // What another hand has it keeps, until a person decides.
             let kept = matches!(&why, kube::Error::Api(status) if conflicts(status));
             if kept {
-                let name = release.name_any();
-                message += &format!("; `graylane retry {name} --force-conflicts` takes these fields over");
+                let retry = CommandLine::graylane("retry").arg(release.name_any()).flag("--force-conflicts");
+                message += &format!("; `{retry}` takes these fields over");
             }
             let code = error::code(&why);
             let permanent = kept || code.is_some_and(|code| matches!(code, 400 | 405 | 415 | 422));
-            return Err(NotDone { trouble: Trouble { message, permanent }, refused: code == Some(403) });
+            let trouble = Trouble { message, permanent };
+            return Err(NotDone { trouble, wait: None, refused: code == Some(403) });
         }
     }
     Ok(())
@@ -110,29 +141,27 @@ fn remember(cache: &Cache, namespace: &str, written: Written) {
     }
 }
 
-fn named(item: &InventoryItem) -> String {
-    if item.namespace.is_empty() {
-        format!("{} {}", item.kind, item.name)
-    } else {
-        format!("{} {}/{}", item.kind, item.namespace, item.name)
-    }
+/// A Job that this release has not made stands under its name, in words.
+async fn somebody_elses(api: &Api<DynamicObject>, item: &InventoryItem, release: &Release) -> Option<String> {
+    let there = api.get_opt(&item.name).await.ok()??;
+    let ours = there.annotations().get(label::CREATED_BY).is_some_and(|uid| Some(uid) == release.uid().as_ref());
+    (!ours).then(|| {
+        format!("{} is there already, and this release has not made it: delete it and retry, or abort", named(item))
+    })
 }
 
-fn api(options: &Options, item: &InventoryItem) -> Api<DynamicObject> {
-    let resource = item.resource();
-    let (client, namespace) = cluster_of(options, &item.namespace);
-    if namespace.is_empty() {
-        Api::all_with(client, &resource)
-    } else {
-        Api::namespaced_with(client, namespace, &resource)
-    }
+/// Who else writes an object, as far as that can be asked.
+pub(super) async fn managers(options: &Options, item: &InventoryItem, by: &Account) -> Vec<String> {
+    let there = api(options, item, by).get_opt(&item.name).await.ok().flatten();
+    there.map(|o| Marks::of(&o.metadata).managers).unwrap_or_default()
 }
 
-/// The cluster of a namespace, and what it is called there.
-fn cluster_of<'a>(options: &Options, namespace: &'a str) -> (kube::Client, &'a str) {
-    match place(namespace) {
-        (None, namespace) => (options.client.clone(), namespace),
-        (context, namespace) => (options.clusters.of(context), namespace),
+/// The kind of an object, as whoever acts on it sees it.
+pub(super) fn api(options: &Options, item: &InventoryItem, by: &Account) -> Api<DynamicObject> {
+    let (resource, client) = (item.resource(), options.clusters.acting_as(by));
+    match place(&item.namespace).1 {
+        "" => Api::all_with(client, &resource),
+        namespace => Api::namespaced_with(client, namespace, &resource),
     }
 }
 
@@ -151,21 +180,96 @@ fn at_place(object: &Value) -> Value {
     object
 }
 
-/// The object, if it is there.
-pub(super) async fn get(options: &Options, item: &InventoryItem) -> kube::Result<Option<DynamicObject>> {
-    api(options, item).get_opt(&item.name).await
+/// Server-side apply over what was seen, by its resourceVersion; what was not there is made. What has changed since is left
+/// for the next look (false). Other hands' fields are taken only where somebody has asked for it; what our own patches of a rollout wrote is
+/// ours.
+pub(super) async fn apply(
+    api: &Api<DynamicObject>,
+    object: &Value,
+    seen: Option<&str>,
+    force: bool,
+) -> kube::Result<bool> {
+    let Some(version) = seen else { return make(api, object).await };
+    let (name, params, mut object) = (key(object).name, PatchParams::apply(FIELD_MANAGER), at_place(object));
+    if !version.is_empty() {
+        object["metadata"]["resourceVersion"] = version.into();
+    }
+    let object = &object;
+    let done = match api.patch(&name, &params, &Patch::Apply(object)).await {
+        Err(kube::Error::Api(status)) if status.code == 409 && !conflicts(&status) => return Ok(false),
+        Err(kube::Error::Api(status)) if force && conflicts(&status) || only_ours(&status) => {
+            api.patch(&name, &params.force(), &Patch::Apply(object)).await?
+        }
+        done => done?,
+    };
+    // An engine that was killed in the middle of making it: the apply has taken over all that is still named.
+    let fields = done.metadata.managed_fields.clone().unwrap_or_default();
+    let (made, others): (Vec<_>, Vec<_>) = fields.into_iter().partition(|e| is_making(e) && has_content(e));
+    if !made.is_empty() {
+        rewrite(api, &done, others, None).await?;
+    }
+    Ok(true)
 }
 
-/// Server-side apply. Other hands' fields are taken only where somebody has asked for it; what our own patches of a
-/// rollout wrote is ours.
-pub(super) async fn apply(options: &Options, item: &InventoryItem, object: &Value, force: bool) -> kube::Result<()> {
-    let (api, params, object) = (api(options, item), PatchParams::apply(FIELD_MANAGER), &at_place(object));
-    match api.patch(&item.name, &params, &Patch::Apply(object)).await {
-        Err(kube::Error::Api(status)) if force && conflicts(&status) || only_ours(&status) => {
-            api.patch(&item.name, &params.force(), &Patch::Apply(object)).await.map(drop)
+/// Makes what is not there; false where somebody has made it meanwhile, who may be another owner. An apply cannot ask that
+/// nothing is there, a create does. What it has written is handed to our applies, so that a later one takes away what the
+/// manifests no longer name: before that it is not said to be applied.
+async fn make(api: &Api<DynamicObject>, object: &Value) -> kube::Result<bool> {
+    let mut first = object.clone();
+    let annotations = first.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut);
+    let applied = annotations.and_then(|all| all.shift_remove(label::APPLIED));
+    let Some(mut made) = create(api, &first).await? else { return Ok(false) };
+    for left in (0..TRIES).rev() {
+        let mut fields = made.metadata.managed_fields.clone().unwrap_or_default();
+        fields.iter_mut().filter(|e| is_making(e)).for_each(|e| e.operation = Some("Apply".into()));
+        match rewrite(api, &made, fields, applied.clone()).await {
+            // Its controllers write to it at once.
+            Err(kube::Error::Api(status)) if status.code == 409 && left > 0 => {
+                match api.get_opt(&made.name_any()).await? {
+                    Some(there) if there.uid() == made.uid() => made = there,
+                    _ => return Ok(false),
+                }
+            }
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => return Ok(false),
+            done => return done.map(|()| true),
         }
-        done => done.map(drop),
     }
+    Ok(false)
+}
+
+/// What a create of ours has written of an object.
+fn is_making(entry: &ManagedFieldsEntry) -> bool {
+    let whole = entry.subresource.as_deref().is_none_or(str::is_empty);
+    whole && entry.manager.as_deref() == Some(FIELD_MANAGER) && entry.operation.as_deref() == Some("Update")
+}
+
+/// It has more than marks: these are written by an adoption too.
+fn has_content(entry: &ManagedFieldsEntry) -> bool {
+    let fields = entry.fields_v1.as_ref().and_then(|f| f.0.as_object());
+    fields.is_some_and(|fields| fields.keys().any(|key| key != "f:metadata"))
+}
+
+/// Writes who owns which fields of an object as it was seen, and perhaps what it was applied from.
+async fn rewrite(
+    api: &Api<DynamicObject>,
+    seen: &DynamicObject,
+    fields: Vec<ManagedFieldsEntry>,
+    applied: Option<Value>,
+) -> kube::Result<()> {
+    let mut patch = vec![
+        json!({"op": "replace", "path": "/metadata/managedFields", "value": fields}),
+        json!({"op": "replace", "path": "/metadata/resourceVersion", "value": seen.resource_version()}),
+    ];
+    patch.extend(applied.map(|applied| match seen.annotations().is_empty() {
+        true => json!({"op": "add", "path": "/metadata/annotations", "value": {label::APPLIED: applied}}),
+        false => {
+            let path = format!("/metadata/annotations/{}", label::APPLIED.replace('/', "~1"));
+            json!({"op": "add", "path": path, "value": applied})
+        }
+    }));
+    let patch: json_patch::Patch = serde_json::from_value(patch.into()).map_err(kube::Error::SerdeError)?;
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+    api.patch(&seen.name_any(), &params, &Patch::Json::<()>(patch)).await.map(drop)
 }
 
 /// Every conflict of an apply is with ourselves: a patch is another *operation*, and so another owner.
@@ -183,21 +287,22 @@ fn causes(status: &Status) -> &[StatusCause] {
     status.details.as_ref().map(|d| d.causes.as_slice()).unwrap_or_default()
 }
 
-async fn create(options: &Options, item: &InventoryItem, object: &Value) -> kube::Result<()> {
+/// None: something of that name is there.
+async fn create(api: &Api<DynamicObject>, object: &Value) -> kube::Result<Option<DynamicObject>> {
     let object: DynamicObject = serde_json::from_value(at_place(object)).map_err(kube::Error::SerdeError)?;
     let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
-    match api(options, item).create(&params, &object).await {
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
-        done => done.map(drop),
+    match api.create(&params, &object).await {
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
+        done => done.map(Some),
     }
 }
 
 /// Deletes it if it still is the very one, and of this version if one is named: a namesake made by somebody else stays.
-async fn delete(options: &Options, item: &InventoryItem, version: Option<String>) -> kube::Result<()> {
+async fn delete(api: &Api<DynamicObject>, item: &InventoryItem, version: Option<String>) -> kube::Result<()> {
     let uid = Some(item.uid.clone()).filter(|uid| !uid.is_empty());
     let preconditions = Some(Preconditions { uid, resource_version: version });
     let params = DeleteParams { preconditions, ..DeleteParams::background() };
-    match api(options, item).delete(&item.name, &params).await {
+    match api.delete(&item.name, &params).await {
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
         done => done.map(drop),
     }

@@ -10,12 +10,16 @@ use kube::{
     runtime::reflector::ObjectRef,
 };
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::{Options, cache::Cache, wake::Key};
 use crate::{
-    api::{FIELD_MANAGER, label},
+    api::{FIELD_MANAGER, InventoryItem, label},
     cluster::error,
-    domain::observe::{from_before, unlabelled},
+    domain::{
+        account::Account,
+        observe::{from_before, unlabelled},
+    },
 };
 
 pub(super) async fn look(options: &Options, cache: &Cache, changed: &BTreeSet<Key>) {
@@ -29,9 +33,21 @@ pub(super) async fn look(options: &Options, cache: &Cache, changed: &BTreeSet<Ke
         let own = |key: &str| live.labels().get(key).cloned();
         let labels = json!({label::APP: own(label::APP), label::ENVIRONMENT: own(label::ENVIRONMENT)});
         for (namespace, name) in unlabelled(&live, sets.iter().map(|s| &**s), pods.iter().map(|p| &**p)) {
-            let api: Api<Pod> = Api::namespaced(options.client.clone(), &namespace);
             let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
             let patch = json!({"metadata": {"labels": labels}});
+            let item = InventoryItem {
+                api_version: "v1".into(),
+                kind: "Pod".into(),
+                namespace: namespace.clone(),
+                name: name.clone(),
+                uid: String::new(),
+            };
+            if let Err(undone) = cache.fights.may(&item, &patch, Instant::now()) {
+                tracing::warn!("{}", undone.words(&item, &[]));
+                continue;
+            }
+            let by = account(options, cache, &live, &item);
+            let api: Api<Pod> = Api::namespaced(options.clusters.acting_as(&by), &namespace);
             match api.patch_metadata(&name, &params, &Patch::Merge(patch)).await {
                 Err(why) if error::code(&why) != Some(404) => {
                     tracing::warn!(namespace, name, "the labels of its App: {}", error::words(&why));
@@ -40,6 +56,14 @@ pub(super) async fn look(options: &Options, cache: &Cache, changed: &BTreeSet<Ke
             }
         }
     }
+}
+
+/// As whom its environment acts.
+fn account(options: &Options, cache: &Cache, live: &Deployment, item: &InventoryItem) -> Account {
+    let app = live.labels().get(label::APP);
+    let app = app.and_then(|app| cache.apps.get(&ObjectRef::new(app).within(&options.namespace)));
+    let environment = live.labels().get(label::ENVIRONMENT).map(String::as_str).unwrap_or_default();
+    Account::for_environment(app.as_deref(), environment, item)
 }
 
 /// Deployments that something changed for.

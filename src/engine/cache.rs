@@ -11,7 +11,8 @@ use std::{
 use futures::{StreamExt, future};
 use k8s_openapi::api::{batch::v1::Job, core::v1::Service, discovery::v1::EndpointSlice};
 use kube::{
-    Api, Resource, ResourceExt,
+    Api, Client, Resource, ResourceExt,
+    core::NamespaceResourceScope,
     runtime::{
         WatchStreamExt,
         reflector::{self, ObjectRef, Store, store::WriterDropped},
@@ -25,10 +26,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Options,
     elsewhere::Elsewhere,
+    fights::Fights,
+    observe::events::Events,
+    revisions::Revisions,
+    since::Since,
     steady::steady,
     trim,
-    wake::{Key, Wake, of_app, of_pod, of_route, of_set, of_workload},
-    workloads::Workloads,
+    wake::{Key, Wake, of_app, of_approval, of_job, of_own_app, of_pod, of_release, of_route, of_set, of_workload},
+    workloads::{Readiness, Workloads},
 };
 use crate::{
     api::{
@@ -46,6 +51,7 @@ pub(super) const SERVICE: &str = "kubernetes.io/service-name";
 
 pub(super) struct Cache {
     pub(super) apps: Kept<App>,
+    pub(super) revisions: Revisions,
     pub(super) releases: Kept<Release>,
     pub(super) approvals: Store<Approval>,
     pub(super) groups: Store<LaneGroup>,
@@ -59,6 +65,12 @@ pub(super) struct Cache {
     /// Everybody's: what others route at the same Gateway may take our requests.
     pub(super) routes: Optional<HttpRoute>,
     pub(super) elsewhere: Elsewhere,
+    /// What this engine has written lately.
+    pub(super) fights: Fights,
+    /// What events told of waits lately.
+    pub(super) events: Events,
+    /// Since when things are as they are.
+    pub(super) since: Since,
 }
 
 /// A kind that a cluster may not have (yet): then there are none, and nobody waits for them.
@@ -105,6 +117,8 @@ where
     store: Store<K>,
     /// By uid.
     own: Mutex<HashMap<String, Arc<K>>>,
+    /// What the store keeps without is not remembered either.
+    trim: fn(&mut K),
 }
 
 impl<K> Kept<K>
@@ -112,7 +126,11 @@ where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
     pub(super) fn new(store: Store<K>) -> Self {
-        Self { store, own: Mutex::default() }
+        Self::trimmed(store, |_| {})
+    }
+
+    fn trimmed(store: Store<K>, trim: fn(&mut K)) -> Self {
+        Self { store, own: Mutex::default(), trim }
     }
 
     pub(super) fn state(&self) -> Vec<Arc<K>> {
@@ -124,7 +142,8 @@ where
     }
 
     /// What the server answered to a write of ours.
-    pub(super) fn remember(&self, written: K) {
+    pub(super) fn remember(&self, mut written: K) {
+        (self.trim)(&mut written);
         if let Some(uid) = written.uid() {
             self.own.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, Arc::new(written));
         }
@@ -160,6 +179,21 @@ impl Watches<'_> {
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
         self.light(api, config, |_| {}, concerns).store
+    }
+
+    /// Of a kind of ours, at home: there are many, and who wrote them is nobody's question.
+    fn ours<K>(&self, client: &Client, home: &str, concerns: fn(&K) -> Vec<Key>) -> Store<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + Sync
+            + 'static,
+    {
+        let api = Api::namespaced(client.clone(), home);
+        self.light(api, watcher::Config::default(), trim::writers, concerns).store
     }
 
     fn optional<K>(&self, api: Api<K>, config: watcher::Config, concerns: fn(&K) -> Vec<Key>) -> Optional<K>
@@ -226,19 +260,18 @@ impl Cache {
         let ours = || all().labels(label::APP);
         let home = options.namespace.as_str();
         Self {
-            apps: Kept::new(w.store(Api::namespaced(client.clone(), home), all(), |a| vec![Key::App(a.name_any())])),
-            releases: Kept::new(
-                w.store(Api::namespaced(client.clone(), home), all(), |r| vec![Key::App(r.spec.app.clone())]),
-            ),
-            approvals: w
-                .store(Api::namespaced(client.clone(), home), all(), |a| vec![Key::Release(a.spec.release.clone())]),
-            groups: w.store(Api::namespaced(client.clone(), home), all(), |g| vec![Key::Group(g.name_any())]),
-            lanes: w.store(Api::namespaced(client.clone(), home), all(), |l| vec![Key::Group(l.spec.group.clone())]),
+            revisions: Revisions::default(),
+            apps: Kept::trimmed(w.ours(client, home, of_own_app), trim::writers),
+            releases: Kept::trimmed(w.ours(client, home, of_release), trim::writers),
+            approvals: w.ours(client, home, of_approval),
+            groups: w.ours(client, home, |g: &LaneGroup| vec![Key::Group(g.name_any())]),
+            lanes: w.ours(client, home, |l: &Lane| vec![Key::Group(l.spec.group.clone())]),
             workloads: Workloads {
                 deployments: Kept::new(w.store(Api::all(client.clone()), all(), of_workload)),
                 stateful: Kept::new(w.store(Api::all(client.clone()), all(), of_workload)),
                 sets: w.light(Api::all(client.clone()), all(), trim::writers, of_set).store,
                 pods: w.light(Api::all(client.clone()), all(), trim::pod, of_pod).store,
+                ready: Readiness::default(),
             },
             services: w.store(Api::namespaced(client.clone(), home), all(), |s| {
                 [vec![Key::Service(s.name_any())], of_app(s)].concat()
@@ -248,11 +281,14 @@ impl Cache {
                     s.labels().get(SERVICE).cloned().map(Key::Service).into_iter().collect()
                 })
                 .store,
-            jobs: w.light(Api::all(client.clone()), ours(), trim::writers, of_app).store,
+            jobs: w.light(Api::all(client.clone()), ours(), trim::writers, of_job).store,
             classes: w.optional(Api::all(client.clone()), all(), |_| vec![Key::Class]),
             gateways: w.optional(Api::namespaced(client.clone(), home), all(), |g| vec![Key::Gateway(g.name_any())]),
             elsewhere: Elsewhere::new(options, wake, tasks, stop),
             routes: w.optional(Api::all(client.clone()), all(), of_route),
+            fights: Fights::default(),
+            events: Events::default(),
+            since: Since::default(),
         }
     }
 

@@ -32,7 +32,7 @@ use super::{
     steady::steady,
     trim,
     wake::{Key, Wake, of_pod, of_set, of_workload},
-    workloads::Workloads,
+    workloads::{Readiness, Workloads},
 };
 use crate::{
     cluster::{clusters::Clusters, error},
@@ -107,6 +107,7 @@ impl Elsewhere {
                 stateful: Kept::new(self.store(&client, at, &wrong, |_| {}, of_workload)),
                 sets: self.store(&client, at, &wrong, trim::writers, of_set),
                 pods: self.store(&client, at, &wrong, trim::pod, of_pod),
+                ready: Readiness::default(),
             },
             wrong,
             _ends: stop.drop_guard(),

@@ -64,7 +64,7 @@ async fn group(
     status.gateway = seen.seen();
     status.others = others(told, all.iter().map(|r| &**r));
     let group = &group;
-    let (planned, settling) = planned(cache, group, lanes, releases, apps, now);
+    let (planned, settling) = planned(cache, group, lanes, releases, apps);
 
     let mut problems_of_group = planned.problems;
     // Without the kinds there is nobody who would follow a route: told below, at the group.
@@ -77,22 +77,25 @@ async fn group(
     let live: Vec<_> =
         all.iter().filter(|r| r.namespace().as_deref() == Some(&options.namespace) && own(r.labels())).collect();
     let wanted = if absent { vec![] } else { planned.routes };
-    let not_written = write::routes(options, group, &wanted, &live).await?;
+    let not_written = write::routes(options, cache, group, &wanted, &live).await?;
     let inside = (group.spec.mode == LaneMode::Gateway).then(|| internal_gateway(group));
     for gateway in cache.gateways.state().iter().filter(|g| own(g.labels()) && Some(g.name_any()) != inside) {
         refused.extend(write::no_gateway(options, &gateway.name_any()).await?);
     }
     let is_wanted = |name: &str| wanted.iter().any(|r| r.name_any() == name);
     let coming = coming(group, apps);
-    let mut routes: Vec<RouteStatus> =
-        live.iter().filter(|r| is_wanted(&r.name_any())).map(|r| answered(r, &coming, now)).collect();
+    let mut routes: Vec<RouteStatus> = live
+        .iter()
+        .filter(|r| is_wanted(&r.name_any()))
+        .map(|r| answered(r, &coming, cache.since.is_news(&r.metadata)))
+        .collect();
     let is_refused = !(refused.is_empty() && not_written.is_empty());
     problems_of_group.extend(refused);
     write::tell(&mut routes, not_written, told, now);
-    problems_of_group.extend(if absent { vec![NO_GATEWAY_API.to_owned()] } else { seen.words(now) });
+    problems_of_group.extend(if absent { vec![NO_GATEWAY_API.to_owned()] } else { seen.words(cache) });
     // It was asked for a moment ago: that it is not there yet is no news.
     let inside = inside.map(|name| Parent::of(cache, options, &name)).filter(|p| p.gateway.is_some());
-    problems_of_group.extend(inside.iter().flat_map(|p| p.words(now)));
+    problems_of_group.extend(inside.iter().flat_map(|p| p.words(cache)));
     problems_of_group.extend(mixed(cache, group));
     let mut problems = check(&name, Some(group), lanes);
     let app_of = |name: &str| apps.iter().find(|a| a.name_any() == name).map(|a| &**a);
@@ -106,6 +109,7 @@ async fn group(
         internal: inside.as_ref().map(Parent::addresses).unwrap_or_default(),
         ..LaneGroupStatus { routes: routes.clone(), ..group.status.clone().unwrap_or_default() }
     };
+    let status = LaneGroupStatus { summary: status.summary(), ..status };
     tell_group(options, told, status).await?;
     let unanswered = routes.iter().any(|r| r.accepted.is_none()) || inside.is_some_and(|p| !p.is_answered());
     // What concerns a lane stands at the lane.
@@ -118,21 +122,15 @@ async fn group(
         carry_since(lane.status.as_ref().map_or(&[], |s| &s.apps), &mut apps, now);
         let problems = problems.iter().filter(|p| p.lane == own).map(ToString::to_string);
         let problems = problems.chain(of_routes.iter().filter(|_| lane.spec.enabled).cloned()).collect();
-        tell_lane(options, lane, LaneStatus { apps, problems }).await?;
+        let status = LaneStatus { apps, problems, summary: String::new() };
+        tell_lane(options, lane, LaneStatus { summary: status.summary(), ..status }).await?;
     }
-    let later = unanswered.then_some(Duration::from_secs(NEWS.unsigned_abs()));
+    let later = unanswered.then_some(NEWS);
     Ok(Looked { again: if settling { Some(SETTLE) } else { later }, refused: is_refused })
 }
 
 /// What ought to be; and whether some pods are only just there.
-fn planned(
-    cache: &Cache,
-    group: &LaneGroup,
-    lanes: &[Lane],
-    releases: &[&Release],
-    apps: &[Arc<App>],
-    now: Timestamp,
-) -> (Plan, bool) {
+fn planned(cache: &Cache, group: &LaneGroup, lanes: &[Lane], releases: &[&Release], apps: &[Arc<App>]) -> (Plan, bool) {
     let app_of = |name: &str| apps.iter().find(|a| a.name_any() == name).map(|a| &**a);
     let settling = Cell::new(false);
     let version = |app: &str, tag: &str| {
@@ -141,8 +139,8 @@ fn planned(
             let apps = l.status.as_ref().map(|s| s.apps.as_slice()).unwrap_or_default();
             l.spec.tag == tag && apps.iter().any(|a| a.app == app && a.served == Served::Gray)
         };
-        let settled_before = if lanes.iter().any(|l| gray(&l)) { None } else { Some(now) };
-        let (version, unsettled) = version(cache, group, app_of(app), app, tag, settled_before);
+        let opens = !lanes.iter().any(|l| gray(&l));
+        let (version, unsettled) = version(cache, group, app_of(app), app, tag, opens);
         settling.set(settling.get() || unsettled);
         version
     };
@@ -169,8 +167,9 @@ impl Parent {
         self.gateway.as_ref().map(|g| gateway_seen(g, self.class.as_deref()))
     }
 
-    fn words(&self, now: Timestamp) -> Vec<String> {
-        gateway_words(&self.name, self.gateway.as_deref(), self.class.as_deref(), now)
+    fn words(&self, cache: &Cache) -> Vec<String> {
+        let is_news = self.gateway.as_ref().is_some_and(|g| cache.since.is_news(&g.metadata));
+        gateway_words(&self.name, self.gateway.as_deref(), self.class.as_deref(), is_news)
     }
 
     fn is_answered(&self) -> bool {

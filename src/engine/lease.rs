@@ -24,6 +24,8 @@ use crate::{
 /// A holder that has not renewed for so long has lost it. With the looks of who stands by, one before and one after, it
 /// is taken over within 15 s.
 const HELD: Duration = Duration::from_secs(12);
+/// Whatever a Lease says of itself, no silence is waited for longer: somebody may have written a year into it.
+const LONGEST: Duration = Duration::from_secs(60);
 /// Between two renewals.
 const RENEW: Duration = Duration::from_secs(2);
 /// Between two looks while standing by.
@@ -136,7 +138,11 @@ impl Lease {
         let spec = lease.spec.clone().unwrap_or_default();
         let holder = spec.holder_identity.as_deref().filter(|h| !h.is_empty());
         let ours = holder == Some(&self.identity);
-        let most = spec.lease_duration_seconds.and_then(|s| u64::try_from(s).ok()).map_or(HELD, Duration::from_secs);
+        let most = spec
+            .lease_duration_seconds
+            .and_then(|s| u64::try_from(s).ok())
+            .map_or(HELD, Duration::from_secs)
+            .min(LONGEST);
         if let Some(holder) = holder
             && !ours
             && !is_gone(holder)
@@ -145,7 +151,7 @@ impl Lease {
             return Ok(Taken::By(Clean::from_untrusted(holder).to_string()));
         }
         let since = spec.acquire_time.as_ref().filter(|_| ours).map_or(now, |t| t.0);
-        let transitions = spec.lease_transitions.unwrap_or(0) + i32::from(!ours);
+        let transitions = spec.lease_transitions.unwrap_or(0).saturating_add(i32::from(!ours));
         lease.spec = Some(LeaseSpec { lease_transitions: Some(transitions), ..self.held(since, now) });
         won(self.api.replace(ENGINE_LEASE, &PostParams::default(), &lease).await)
     }
@@ -257,6 +263,16 @@ mod tests {
         assert!(matches!(there.take().await, Ok(Taken::By(by)) if by == "here/1/b"), "it learns that it has lost it");
         let spec = of().await;
         assert_eq!((spec.holder_identity.as_deref(), spec.lease_transitions), (Some("here/1/b"), Some(1)));
+        // Another hand has written a year and a name into it.
+        let mut object = here.api.get(ENGINE_LEASE).await.unwrap();
+        let spec = object.spec.as_mut().unwrap();
+        (spec.holder_identity, spec.lease_duration_seconds) = (Some("olga".into()), Some(31_536_000));
+        here.api.replace(ENGINE_LEASE, &PostParams::default(), &object).await.unwrap();
+        assert!(matches!(here.take().await, Ok(Taken::By(_))));
+        known_for(59);
+        assert!(matches!(here.take().await, Ok(Taken::By(_))));
+        known_for(2);
+        assert!(matches!(here.take().await, Ok(Taken::Ours)));
         here.release().await;
         assert!(matches!(there.take().await, Ok(Taken::Ours)), "given up, it is free at once");
         server.close().await;

@@ -1,15 +1,20 @@
-//! The loop: every wake-up is one look at those lane groups and releases that something has changed for, or whose
-//! time has come. It asks for more rather than less: a look too many changes nothing.
+//! The loop. Every wake-up is one look at those lane groups and releases that something has changed for, or whose time has
+//! come; it asks for more rather than less: a look too many changes nothing. Looks wait for nobody but for those that they
+//! share something with: what one App's objects take to be asked for and written holds up no other App.
+
+mod plan;
+mod queue;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    sync::Arc,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use futures::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
 use kube::{Api, ResourceExt, api::PostParams, runtime::reflector::ObjectRef};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -18,17 +23,20 @@ use super::{
     lanes::{self, Looked},
     observe,
     probes::Probes,
-    wake::{Key, Wake},
+    prune,
+    wake::Wake,
 };
 use crate::{
     api::{App, LaneGroup, Release, ReleasePhase, ReleaseStatus},
     cluster::error,
-    domain::{
-        routes::internal_gateway,
-        workflow::{Decision, Name, Trouble, decide},
-    },
+    domain::workflow::{Decision, Name, Rendered, Timers, Trouble, decide},
 };
+use queue::{Job, Load, Queue};
 
+/// So many looks at once: each waits for the API most of the time.
+const AT_ONCE: usize = 16;
+/// A look that has not ended by then is given up, and begun anew a little later.
+const LIMIT: Duration = Duration::from_secs(60);
 /// Changes that come together are one look.
 const GATHER: Duration = Duration::from_millis(5);
 /// The longest without a look: what no watch tells is found out then.
@@ -37,6 +45,10 @@ const IDLE: Duration = Duration::from_secs(30);
 const REST: Duration = Duration::from_secs(300);
 /// After a step that went wrong: the first pause, doubled up to the second.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(20));
+/// After a change, and between two of the looks that many finished releases take: these never hold up one that lives.
+const PRUNE: Duration = Duration::from_secs(2);
+/// Where a right is missing or the server does not take it: the first pause, doubled up to the second.
+const UNPRUNED: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(3600));
 /// The longest pause before a release that cannot be looked at is looked at again.
 const BLIND: Duration = Duration::from_secs(5);
 /// What is still not permitted after a pause as long as this will not be.
@@ -47,10 +59,20 @@ pub(super) struct Looker {
     cache: Cache,
     probes: Probes,
     wake: Arc<Wake>,
+    memory: Mutex<Memory>,
+}
+
+/// What is known from earlier looks.
+struct Memory {
     /// By release uid: what went wrong at the last try.
     troubles: HashMap<String, Wrong>,
-    /// Looking since then without a gap, and the last look.
-    awake: (Timestamp, Timestamp),
+    /// The engine's own watch began then; and the last look.
+    began: Instant,
+    last: Instant,
+    /// By release uid: what of it has begun, on that watch.
+    timers: HashMap<String, Timers>,
+    /// By release uid: what its approval lets through.
+    rendered: HashMap<String, Arc<Rendered>>,
     /// When each release (by uid) and each lane group is looked at again though nothing has changed.
     due: HashMap<String, Instant>,
     groups_due: HashMap<String, Instant>,
@@ -62,6 +84,9 @@ pub(super) struct Looker {
     places: HashMap<String, BTreeSet<String>>,
     /// Workloads that a release rolls, to its App.
     rolled: HashMap<Name, String>,
+    /// When finished releases are looked at again though nothing has changed; and the pause after that went wrong.
+    prune_due: Instant,
+    prune_wrong: Option<Duration>,
 }
 
 /// What went wrong at the last try of a release's steps.
@@ -75,175 +100,166 @@ struct Wrong {
     retries: BTreeMap<String, u32>,
 }
 
-/// Whom a look concerns.
-struct Concerned {
-    changed: BTreeSet<Key>,
-    /// Apps of which something changed, and those that share a window with them.
-    apps: HashSet<String>,
-    mates: HashSet<String>,
-    now: Instant,
-}
-
-impl Concerned {
-    fn is(&self, key: Key) -> bool {
-        self.changed.contains(&key)
-    }
-
-    fn release(&self, release: &Release, due: Option<&Instant>) -> bool {
-        due.is_none_or(|at| *at <= self.now)
-            || self.is(Key::All)
-            || self.apps.contains(&release.spec.app)
-            || self.is(Key::Release(release.name_any()))
-            || self.is(Key::Uid(release.uid().unwrap_or_default()))
-    }
-
-    fn group(&self, group: &LaneGroup, due: Option<&Instant>) -> bool {
-        let serves = |service: &String| {
-            let rest =
-                |own: &str| service.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
-            group.spec.apps.iter().any(|a| rest(a.service()))
-        };
-        due.is_none_or(|at| *at <= self.now)
-            || self.is(Key::All)
-            || self.is(Key::Group(group.name_any()))
-            || self.is(Key::Routes(group.name_any()))
-            || self.is(Key::Class)
-            || self.is(Key::Gateway(group.spec.entry.gateway.clone()))
-            || self.is(Key::Gateway(internal_gateway(group)))
-            || group.spec.apps.iter().any(|a| self.apps.contains(&a.app) || self.mates.contains(&a.app))
-            || self.changed.iter().any(|k| matches!(k, Key::Service(service) if serves(service)))
-    }
-}
-
-impl Looker {
-    pub(super) fn new(options: &Options, cache: Cache, probes: Probes, wake: &Arc<Wake>) -> Self {
-        let now = Timestamp::now();
+impl Memory {
+    /// Of an engine whose own watch begins `now`.
+    fn since(now: Instant) -> Self {
         Self {
-            options: options.clone(),
-            cache,
-            probes,
-            wake: Arc::clone(wake),
             troubles: HashMap::new(),
-            awake: (now, now),
+            began: now,
+            last: now,
+            timers: HashMap::new(),
+            rendered: HashMap::new(),
             due: HashMap::new(),
             groups_due: HashMap::new(),
             groups_wrong: HashMap::new(),
             blind: HashMap::new(),
             places: HashMap::new(),
             rolled: HashMap::new(),
+            prune_due: now,
+            prune_wrong: None,
         }
     }
+}
 
-    pub(super) async fn run(mut self, stop: &CancellationToken) {
-        let wake = Arc::clone(&self.wake);
+impl Looker {
+    pub(super) fn new(options: &Options, cache: Cache, probes: Probes, wake: &Arc<Wake>) -> Self {
+        let now = Instant::now();
+        let memory = Mutex::new(Memory::since(now));
+        Self { options: options.clone(), cache, probes, wake: Arc::clone(wake), memory }
+    }
+
+    /// Never held while something is waited for.
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) async fn run(self, stop: &CancellationToken) {
+        let mut queue = Queue::default();
+        let mut busy = FuturesUnordered::new();
         loop {
-            let began = Instant::now();
-            let Some(next) = stop.run_until_cancelled(self.look()).await else { return };
-            let phases = self.cache.releases.state();
-            let phases = phases.iter().map(|r| r.status.as_ref().map(|s| s.phase).unwrap_or_default());
-            self.options.telemetry.looked(began.elapsed(), phases);
+            let next = self.plan(&mut queue);
+            while busy.len() < AT_ONCE
+                && let Some((job, load)) = queue.take()
+            {
+                busy.push(self.work(job, load));
+            }
+            if queue.is_idle() {
+                self.tell(Duration::ZERO);
+            }
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = wake.woken() => sleep(GATHER).await,
+                Some(job) = busy.next() => queue.done(&job),
+                () = self.wake.woken() => sleep(GATHER).await,
                 () = sleep_until(next) => {}
             }
         }
     }
 
-    /// One look at all that changed or is due; answers when to look again though nothing has changed.
-    async fn look(&mut self) -> Instant {
-        let now = Timestamp::now();
-        let (since, last) = self.awake;
-        // The machine slept, or its clock was set.
-        let gap = now < last || now.duration_since(last).unsigned_abs() > 2 * IDLE;
-        self.awake = (if gap { now } else { since }, now);
-        let all = self.cache.releases.state();
-        let groups = self.cache.groups.state();
-        let concerned = self.concerned(&all, &groups);
-        adopted::look(&self.options, &self.cache, &concerned.changed).await;
-        for group in &groups {
-            if !concerned.group(group, self.groups_due.get(&group.name_any())) {
-                continue;
+    /// One job, as long as it may take.
+    async fn work(&self, job: Job, load: Load) -> Job {
+        let began = Instant::now();
+        let look = async {
+            match &job {
+                Job::Adopted => adopted::look(&self.options, &self.cache, &load.changed).await,
+                Job::Group(name) => self.group(name).await,
+                Job::App(app) => self.app(app, &load.releases).await,
+                Job::Prune => self.prune().await,
             }
-            let looked = lanes::look(&self.options, &self.cache, group).await;
-            if let Err(why) = &looked {
-                tracing::warn!(group = group.name_any(), "lanes: {}", error::words(why));
+        };
+        if timeout(LIMIT, look).await.is_err() {
+            tracing::warn!(?job, "the API has not answered for {} s: tried again", LIMIT.as_secs());
+            let again = Instant::now() + BLIND;
+            let mut memory = self.memory();
+            match &job {
+                Job::Adopted => {}
+                Job::Group(name) => drop(memory.groups_due.insert(name.clone(), again)),
+                Job::Prune => memory.prune_due = again,
+                Job::App(_) => memory.due.extend(load.releases.iter().map(|uid| (uid.clone(), again))),
             }
-            let again = match looked {
-                Ok(Looked { again, refused: false }) => {
-                    self.groups_wrong.remove(&group.name_any());
-                    again.unwrap_or(IDLE).min(IDLE)
-                }
-                // What a hand does about it wakes us.
-                _ => {
-                    let before = self.groups_wrong.get(&group.name_any());
-                    let pause = before.map_or(AGAIN.0, |p| (*p * 2).min(AGAIN.1));
-                    self.groups_wrong.insert(group.name_any(), pause);
-                    pause
-                }
-            };
-            self.groups_due.insert(group.name_any(), Instant::now() + again);
         }
-        let over = |r: &Release| r.status.as_ref().is_some_and(|s| s.phase.is_final());
-        let mut active: Vec<&Arc<Release>> = all.iter().filter(|r| !over(r)).collect();
-        // The one that came first gets an environment first.
-        active.sort_by_key(|r| (r.creation_timestamp().map(|t| t.0), r.name_any()));
-        for release in &active {
+        self.tell(began.elapsed());
+        job
+    }
+
+    fn tell(&self, took: Duration) {
+        let phases = self.cache.releases.state();
+        let phases = phases.iter().map(|r| r.status.as_ref().map(|s| s.phase).unwrap_or_default());
+        self.options.telemetry.looked(took, phases);
+    }
+
+    async fn group(&self, name: &str) {
+        let key = ObjectRef::<LaneGroup>::new(name).within(&self.options.namespace);
+        let Some(group) = self.cache.groups.get(&key) else { return };
+        let looked = lanes::look(&self.options, &self.cache, &group).await;
+        if let Err(why) = &looked {
+            tracing::warn!(group = name, "lanes: {}", error::words(why));
+        }
+        let mut memory = self.memory();
+        let again = match looked {
+            Ok(Looked { again, refused: false }) => {
+                memory.groups_wrong.remove(name);
+                again.unwrap_or(IDLE).min(IDLE)
+            }
+            // What a hand does about it wakes us.
+            _ => {
+                let pause = memory.groups_wrong.get(name).map_or(AGAIN.0, |p| (*p * 2).min(AGAIN.1));
+                memory.groups_wrong.insert(name.to_owned(), pause);
+                pause
+            }
+        };
+        memory.groups_due.insert(name.to_owned(), Instant::now() + again);
+    }
+
+    /// Deletes some of the finished releases that no App keeps.
+    async fn prune(&self) {
+        let pruned = prune::look(&self.options, &self.cache).await;
+        let mut memory = self.memory();
+        let again = match pruned {
+            Ok(prune::Pruned { more }) => {
+                memory.prune_wrong = None;
+                if more { PRUNE } else { IDLE }
+            }
+            Err(why) => {
+                let pause = memory.prune_wrong.map_or(UNPRUNED.0, |p| (p * 2).min(UNPRUNED.1));
+                tracing::warn!("finished releases are not pruned (tried again in {} s): {why}", pause.as_secs());
+                memory.prune_wrong = Some(pause);
+                pause
+            }
+        };
+        memory.prune_due = Instant::now() + again;
+    }
+
+    /// Looks at these releases of an App.
+    async fn app(&self, app: &str, uids: &BTreeSet<String>) {
+        let mut done = BTreeSet::new();
+        // Each time as they are after what has been written: who has just taken an environment holds it.
+        loop {
+            let all = self.active();
+            let next = all.iter().find(|r| {
+                let uid = r.uid().unwrap_or_default();
+                r.spec.app == app && uids.contains(&uid) && !done.contains(&uid)
+            });
+            let Some(release) = next else { return };
             let uid = release.uid().unwrap_or_default();
-            if !concerned.release(release, self.due.get(&uid)) {
-                continue;
-            }
-            // As they are after what this very look has written: who has just taken an environment holds it.
-            let now = self.cache.releases.state();
-            let others: Vec<&Release> =
-                now.iter().map(|r| &**r).filter(|r| r.uid() != release.uid() && !over(r)).collect();
-            let next = self.release(release, &others).await;
-            self.due.insert(uid, next);
+            let others: Vec<&Release> = all.iter().map(|r| &**r).filter(|r| r.uid() != release.uid()).collect();
+            let again = self.release(release, &others).await;
+            self.memory().due.insert(uid.clone(), again);
+            done.insert(uid);
         }
-        if self.due.len() > active.len() {
-            let uids: HashSet<String> = active.iter().filter_map(|r| r.uid()).collect();
-            self.due.retain(|uid, _| uids.contains(uid));
-            self.troubles.retain(|uid, _| uids.contains(uid));
-            self.blind.retain(|uid, _| uids.contains(uid));
-            self.places.retain(|uid, _| uids.contains(uid));
-            self.cache.elsewhere.keep(|name| self.places.values().any(|of| of.contains(name)));
-            self.probes.keep(|uid| uids.contains(uid));
-        }
-        if self.groups_due.len() > groups.len() {
-            self.groups_due.retain(|name, _| groups.iter().any(|g| g.name_any() == *name));
-            self.groups_wrong.retain(|name, _| groups.iter().any(|g| g.name_any() == *name));
-        }
-        let next = self.due.values().chain(self.groups_due.values()).min().copied();
-        next.unwrap_or_else(|| Instant::now() + IDLE).min(Instant::now() + IDLE)
     }
 
-    fn concerned(&self, releases: &[Arc<Release>], groups: &[Arc<LaneGroup>]) -> Concerned {
-        let changed = self.wake.take();
-        let mut apps = HashSet::new();
-        for key in &changed {
-            match key {
-                Key::App(app) => drop(apps.insert(app.clone())),
-                Key::Workload(namespace, name) => {
-                    apps.extend(self.rolled.get(&(namespace.clone(), name.clone())).cloned());
-                }
-                Key::Routes(name) => {
-                    let group = groups.iter().find(|g| g.name_any() == *name);
-                    apps.extend(group.iter().flat_map(|g| &g.spec.apps).map(|a| a.app.clone()));
-                }
-                _ => {}
-            }
-        }
-        let windows: HashSet<&String> =
-            releases.iter().filter(|r| apps.contains(&r.spec.app)).filter_map(|r| r.spec.window.as_ref()).collect();
-        let mates = releases.iter().filter(|r| r.spec.window.as_ref().is_some_and(|w| windows.contains(w)));
-        let mates = mates.map(|r| r.spec.app.clone()).collect();
-        Concerned { changed, apps, mates, now: Instant::now() }
+    /// The releases that are not over. The one that came first gets an environment first.
+    fn active(&self) -> Vec<Arc<Release>> {
+        let mut active = self.cache.releases.state();
+        active.retain(|r| !r.status.as_ref().is_some_and(|s| s.phase.is_final()));
+        active.sort_by_key(|r| (r.creation_timestamp().map(|t| t.0), r.name_any()));
+        active
     }
 
-    async fn release(&mut self, release: &Release, others: &[&Release]) -> Instant {
+    async fn release(&self, release: &Release, others: &[&Release]) -> Instant {
         let uid = release.uid().unwrap_or_default();
         let retries = &release.spec.control.retry;
-        let wrong = self.troubles.get(&uid).filter(|w| w.retries == *retries).cloned();
+        let wrong = self.memory().troubles.get(&uid).filter(|w| w.retries == *retries).cloned();
         let told = wrong.as_ref().map(|w| &w.trouble);
         let decision = match self.decided(release, others, told).await {
             // Nothing fails by an App that has been mended meanwhile: watches do not tell in the order of writes.
@@ -256,7 +272,7 @@ impl Looker {
             Ok(decision) => decision,
             Err(why) => return Instant::now() + self.blind(release, &why).await,
         };
-        self.blind.remove(&uid);
+        self.memory().blind.remove(&uid);
         let look_again = decision.look_again.and_then(|d| Duration::try_from(d).ok());
         let rests =
             matches!(decision.status.phase, ReleasePhase::Waiting | ReleasePhase::Paused | ReleasePhase::Failed);
@@ -276,7 +292,7 @@ impl Looker {
         }
         match act::steps(&self.options, &self.cache, &self.probes, release, &decision.steps).await {
             Ok(()) => {
-                if self.troubles.remove(&uid).is_some() {
+                if self.memory().troubles.remove(&uid).is_some() {
                     next = next.min(Instant::now() + GATHER);
                 }
                 // Of objects that nothing watches nobody tells what became of a step.
@@ -284,12 +300,12 @@ impl Looker {
                     next = next.min(Instant::now() + AGAIN.0);
                 }
             }
-            Err(act::NotDone { mut trouble, refused }) => {
+            Err(act::NotDone { mut trouble, wait, refused }) => {
                 tracing::warn!(release = release.name_any(), "{}", trouble.message);
                 let pause = wrong.map_or(AGAIN.0, |w| (w.pause * 2).min(AGAIN.1));
                 trouble.permanent |= refused && pause > REFUSED;
-                let at = Instant::now() + pause;
-                self.troubles.insert(uid, Wrong { trouble, at, pause, retries: retries.clone() });
+                let at = Instant::now() + wait.map_or(pause, |wait| wait.max(pause));
+                self.memory().troubles.insert(uid, Wrong { trouble, at, pause, retries: retries.clone() });
                 // Once at once, so that the status tells it.
                 next = Instant::now() + GATHER;
             }
@@ -298,12 +314,13 @@ impl Looker {
     }
 
     /// What lasts is told; answers when to look again.
-    async fn blind(&mut self, release: &Release, why: &kube::Error) -> Duration {
+    async fn blind(&self, release: &Release, why: &kube::Error) -> Duration {
         let words = format!("cannot be looked at: {}", error::words(why));
         tracing::warn!(release = release.name_any(), "{words}");
-        let before = self.blind.get(&release.uid().unwrap_or_default()).copied();
+        let uid = release.uid().unwrap_or_default();
+        let before = self.memory().blind.get(&uid).copied();
         let pause = before.map_or(AGAIN.0, |p| (p * 2).min(BLIND));
-        self.blind.insert(release.uid().unwrap_or_default(), pause);
+        self.memory().blind.insert(uid, pause);
         if before.is_some() {
             let status = release.status.clone().unwrap_or_default();
             let decision = Decision { status: ReleaseStatus { message: Some(words), ..status }, ..Decision::default() };
@@ -314,17 +331,36 @@ impl Looker {
     }
 
     async fn decided(
-        &mut self,
+        &self,
         release: &Release,
         others: &[&Release],
         trouble: Option<&Trouble>,
     ) -> kube::Result<Decision> {
         let facts = observe::facts(&self.options, &self.cache, release).await?;
-        self.rolled.extend(facts.rolled().map(|name| (name.clone(), release.spec.app.clone())));
-        let probes = self.probes.seen(&release.uid().unwrap_or_default());
-        let times = (self.awake.0, Timestamp::now());
-        let decision = decide(&facts.observed(release, others, &facts.approvals(), probes.as_ref(), trouble, times));
-        self.places.insert(release.uid().unwrap_or_default(), facts.places());
+        let uid = release.uid().unwrap_or_default();
+        let now = Timestamp::now();
+        let (mut timers, rendered, clock) = {
+            let mut memory = self.memory();
+            memory.rolled.extend(facts.rolled().map(|name| (name.clone(), release.spec.app.clone())));
+            let rendered = Arc::clone(memory.rendered.entry(uid.clone()).or_default());
+            (memory.timers.remove(&uid).unwrap_or_default(), rendered, memory.began.elapsed())
+        };
+        timers.follow(release.status.as_ref().unwrap_or(&ReleaseStatus::default()), clock, now);
+        let probes = self.probes.seen(&uid);
+        let approvals = facts.approvals();
+        let known = (&timers, &*rendered, clock, now);
+        let observed = facts.observed(release, others, &approvals, probes.as_ref(), trouble, known);
+        let decision = observe::apart(|| decide(&observed));
+        timers.follow(&decision.status, clock, now);
+        let revision = decision.status.revision.as_ref();
+        if let Some(app) = facts.app().filter(|_| release.status.as_ref().and_then(|s| s.revision.as_ref()) != revision)
+        {
+            // It is there before a release names it.
+            self.cache.revisions.keep(&self.options, app, &self.cache.releases.state()).await?;
+        }
+        let mut memory = self.memory();
+        memory.timers.insert(uid.clone(), timers);
+        memory.places.insert(uid, facts.places());
         Ok(decision)
     }
 
@@ -371,16 +407,11 @@ mod tests {
 
     use super::*;
 
-    fn release(app: &str, uid: &str) -> Release {
+    pub(super) fn release(app: &str, uid: &str) -> Release {
         let spec = json!({"app": app, "stage": "s"});
         let mut release = Release::new(&format!("{app}-1"), serde_json::from_value(spec).unwrap());
         release.metadata.uid = Some(uid.into());
         release
-    }
-
-    fn group(name: &str, app: &str) -> LaneGroup {
-        let spec = json!({"entry": {"gateway": "edge", "routes": []}, "apps": [{"app": app, "port": 80}]});
-        LaneGroup::new(name, serde_json::from_value(spec).unwrap())
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -390,7 +421,7 @@ mod tests {
         let release = api.create(&PostParams::default(), &release("a", "")).await.unwrap();
         let (wake, stop) = (Arc::new(Wake::default()), CancellationToken::new());
         let probes = Probes::new(rig.options.prober.clone(), Arc::clone(&wake), TaskTracker::new(), stop);
-        let mut looker = Looker::new(&rig.options, rig.cache, probes, &wake);
+        let looker = Looker::new(&rig.options, rig.cache, probes, &wake);
         let why = kube::Error::Api(Box::new(Status::failure("etcd is full", "InternalError").with_code(500)));
         let told = async || api.get("a-1").await.unwrap().status.and_then(|s| s.message);
         let mut pauses = vec![];
@@ -399,37 +430,5 @@ mod tests {
             assert_eq!(told().await, message);
         }
         assert!(pauses[0] < pauses[1] && looker.blind(&release, &why).await <= BLIND);
-    }
-
-    #[test]
-    fn a_change_concerns_its_own_and_nobody_else() {
-        let now = Instant::now();
-        let later = now + IDLE;
-        let (a, b) = (release("a", "u-a"), release("b", "u-b"));
-        let (g, h) = (group("g", "a"), group("h", "b"));
-        let whom = |keys: &[Key], apps: &[&str], mates: &[&str]| {
-            let set = |all: &[&str]| all.iter().map(|s| (*s).to_owned()).collect();
-            let changed = keys.iter().cloned().collect();
-            let c = Concerned { changed, apps: set(apps), mates: set(mates), now };
-            [
-                c.release(&a, Some(&later)),
-                c.release(&b, Some(&later)),
-                c.group(&g, Some(&later)),
-                c.group(&h, Some(&later)),
-            ]
-        };
-        assert_eq!(whom(&[], &[], &[]), [false; 4]);
-        assert_eq!(whom(&[Key::All], &[], &[]), [true; 4]);
-        assert_eq!(whom(&[], &["a"], &["a", "b"]), [true, false, true, true], "a window opens its lanes together");
-        assert_eq!(whom(&[Key::Release("b-1".into())], &[], &[]), [false, true, false, false]);
-        assert_eq!(whom(&[Key::Uid("u-a".into())], &[], &[]), [true, false, false, false]);
-        for service in ["a", "a-gray"] {
-            assert_eq!(whom(&[Key::Service(service.into())], &[], &[]), [false, false, true, false]);
-        }
-        assert_eq!(whom(&[Key::Service("ab".into())], &[], &[]), [false; 4]);
-        assert_eq!(whom(&[Key::Group("h".into())], &[], &[]), [false, false, false, true]);
-        assert_eq!(whom(&[Key::Gateway("edge".into())], &[], &[]), [false, false, true, true]);
-        let due = Concerned { changed: BTreeSet::new(), apps: HashSet::new(), mates: HashSet::new(), now };
-        assert!(due.release(&a, Some(&now)) && due.release(&a, None) && due.group(&g, None));
     }
 }

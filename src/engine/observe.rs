@@ -1,37 +1,51 @@
 //! Gathers what one look at a Release needs, from the caches; objects of other kinds are asked for.
 
+pub(super) mod events;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
+use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use k8s_openapi::{api::batch::v1::Job, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use kube::{ResourceExt, runtime::reflector::ObjectRef};
+use kube::{Api, ResourceExt, runtime::reflector::ObjectRef};
+use tokio::runtime::{Handle, RuntimeFlavor};
 
-use super::{Options, act, cache::Cache};
+use super::{Options, act, built, cache::Cache};
 use crate::{
     api::{
-        App, Approval, Environment, EnvironmentState, EnvironmentStatus, InventoryItem, LaneMode, Release, Served,
-        gateway_api::RouteParentStatus, label,
+        App, Approval, Environment, EnvironmentState, EnvironmentStatus, InventoryItem, LaneMode, Release,
+        ReleasePhase::Aborting, RolloutRecord, Served, TaskPhase, VariableGroup, gateway_api::RouteParentStatus, label,
     },
-    cluster::{clusters::Clusters, error},
+    cluster::error,
     domain::{
+        account::Account,
         batches::{WorkloadSeen, is_rolled},
+        owner::{self, Marks, Owner},
+        revision::{FrozenApp, Revision},
         text::Clean,
         workflow::{
-            Closed, JobSeen, Name, ObjectSeen, Observed, ProbesSeen, RoutesSeen, Trouble, lane_open, looked_at,
+            Closed, JobSeen, Name, ObjectSeen, Observed, ProbesSeen, Rendered, RoutesSeen, Timers, Trouble,
+            group_names, lane_open, looked_at,
         },
-        world::place,
     },
 };
+
+/// So many objects of one release are asked for at once.
+const AT_ONCE: usize = 8;
 
 /// What is seen of one Release's surroundings; [`Observed`] borrows it.
 pub(super) struct Facts {
-    app: Option<Arc<App>>,
+    app: Result<FrozenApp, String>,
+    groups: BTreeMap<String, VariableGroup>,
     approvals: Vec<Arc<Approval>>,
     objects: BTreeMap<InventoryItem, ObjectSeen>,
+    claims: BTreeMap<InventoryItem, Owner>,
     workloads: BTreeMap<InventoryItem, WorkloadSeen>,
+    records: BTreeMap<InventoryItem, RolloutRecord>,
     pods: BTreeMap<String, u32>,
     routes: RoutesSeen,
     jobs: BTreeMap<String, JobSeen>,
@@ -41,17 +55,30 @@ pub(super) struct Facts {
     places: BTreeSet<String>,
 }
 
+/// What renders templates, however long they take, holds up nothing else that runs on this thread: the Lease least of all.
+pub(super) fn apart<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}
+
 pub(super) async fn facts(options: &Options, cache: &Cache, release: &Release) -> kube::Result<Facts> {
     let (name, uid) = (release.name_any(), release.uid().unwrap_or_default());
-    let app = cache.apps.get(&ObjectRef::new(&release.spec.app).within(&options.namespace));
-    let app = app.map(|app| at_home(&options.clusters, app));
-    let wanted = app.as_deref().map(|a| looked_at(release, a)).unwrap_or_default();
+    let (app, groups) = if release.status.as_ref().is_none_or(|s| s.tasks.is_empty()) {
+        beginning(options, cache, release).await?
+    } else {
+        (frozen(options, cache, release).await?, BTreeMap::new())
+    };
+    let app = app.map(|app| app.at_home(|context| options.clusters.canonical(Some(context)).is_none()));
+    let wanted = app.as_ref().map(|a| apart(|| looked_at(release, a, &groups))).unwrap_or_default();
     let home = cache.workloads.look();
     let (mut objects, mut workloads, mut rolled) = (BTreeMap::new(), BTreeMap::new(), vec![]);
     let (mut away, mut places, mut unseen) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let mut asked: Vec<(InventoryItem, Account, Option<String>)> = vec![];
     // Elsewhere somebody else's App may have the same name.
-    let own: BTreeSet<String> = wanted.iter().map(|i| i.namespace.clone()).collect();
-    for item in wanted {
+    let own: BTreeSet<String> = wanted.keys().map(|i| i.namespace.clone()).collect();
+    for (item, by) in &wanted {
         let elsewhere = cache.elsewhere.of(&item.namespace);
         if let Some((context, namespace)) = elsewhere {
             if !namespace.is_empty() && !places.contains_key(&item.namespace) {
@@ -66,28 +93,41 @@ pub(super) async fn facts(options: &Options, cache: &Cache, release: &Release) -
             }
         }
         // Of workloads the cache is asked: a patch carries the resourceVersion that was read.
-        if is_rolled(&item) {
+        if is_rolled(item) {
             rolled.push((item.namespace.clone(), item.name.clone()));
             let seen = match elsewhere {
                 Some((_, namespace)) => {
-                    places.get(&item.namespace).and_then(|p| p.workloads.look().seen(&item, namespace))
+                    places.get(&item.namespace).and_then(|p| p.workloads.look().seen(item, namespace))
                 }
-                None => home.seen(&item, &item.namespace),
+                None => home.seen(item, &item.namespace),
             };
-            if let Some(seen) = seen {
+            if let Some(mut seen) = seen {
+                let namespace = elsewhere.map_or(&*item.namespace, |(_, namespace)| namespace);
+                let client = options.clusters.of(elsewhere.map(|(context, _)| context));
+                if is_under_way(release) {
+                    cache.events.tell(&client, namespace, &mut seen).await;
+                }
                 objects.insert(item.clone(), object(seen.meta()));
-                workloads.insert(item, seen);
+                workloads.insert(item.clone(), seen);
                 continue;
             }
         }
-        match (act::get(options, &item).await, elsewhere) {
+        asked.push((item.clone(), by.clone(), elsewhere.map(|(context, _)| context.to_owned())));
+    }
+    let asked = asked.into_iter().map(|(item, by, context)| async move {
+        (act::api(options, &item, &by).get_metadata_opt(&item.name).await, item, context)
+    });
+    let mut answers = stream::iter(asked).buffer_unordered(AT_ONCE);
+    while let Some((answer, item, context)) = answers.next().await {
+        match (answer, context) {
             (Ok(Some(found)), _) => drop(objects.insert(item, object(&found.metadata))),
             (Ok(None), _) => {}
             (Err(why), _) if is_refusal(&why) => drop(unseen.insert(item, error::words(&why))),
-            (Err(why), Some((context, _))) => drop(away.insert(context.to_owned(), error::words(&why))),
+            (Err(why), Some(context)) => drop(away.insert(context, error::words(&why))),
             (Err(why), None) => return Err(why),
         }
     }
+    drop(answers);
     let mut alive = BTreeMap::new();
     let afar: Vec<_> = places.values().flat_map(|p| p.workloads.pods.state()).collect();
     let near = home.pods.iter().filter(|p| p.namespace().is_some_and(|n| own.contains(&n)));
@@ -100,15 +140,20 @@ pub(super) async fn facts(options: &Options, cache: &Cache, release: &Release) -
     approvals.retain(|a| a.spec.release == name);
     let jobs = cache.jobs.state();
     let jobs = jobs.iter().filter(|j| j.annotations().get(label::CREATED_BY) == Some(&uid));
-    let closed = closed(cache, release, app.as_deref());
+    let mut jobs = jobs.map(|j| (j.name_any(), job(j))).collect();
+    built::digests(options, release, &mut jobs).await?;
+    let closed = closed(cache, release, app.as_deref().ok());
     Ok(Facts {
+        claims: claims(cache, &release.spec.app, &objects),
         app,
+        groups,
         approvals,
         objects,
+        records: records(cache, &workloads),
         workloads,
         pods: alive,
         routes: routes(cache, &release.spec.app, closed),
-        jobs: jobs.map(|j| (j.name_any(), job(j))).collect(),
+        jobs,
         rolled,
         away,
         unseen,
@@ -116,24 +161,60 @@ pub(super) async fn facts(options: &Options, cache: &Cache, release: &Release) -
     })
 }
 
-/// The App as it is for this engine: an environment may name home by its own context.
-fn at_home(clusters: &Clusters, app: Arc<App>) -> Arc<App> {
-    let is_home = |context: &str| clusters.canonical(Some(context)).is_none();
-    let named = |item: &InventoryItem| place(&item.namespace).0.is_some_and(is_home);
-    let held = |s: &EnvironmentStatus| s.inventory.iter().any(named);
-    let held = app.status.iter().flat_map(|s| s.environments.values()).any(held);
-    if !held && !app.spec.environments.iter().any(|e| e.context.as_deref().is_some_and(is_home)) {
-        return app;
+/// What a release takes over when it begins is asked for, for watches do not tell in the order of writes: whoever changes
+/// an App or a variable group and then starts a release gets what was written.
+async fn beginning(
+    options: &Options,
+    cache: &Cache,
+    release: &Release,
+) -> kube::Result<(Result<FrozenApp, String>, BTreeMap<String, VariableGroup>)> {
+    let apps: Api<App> = Api::namespaced(options.client.clone(), &options.namespace);
+    let Some(app) = apps.get_opt(&release.spec.app).await? else {
+        return Ok((Err(missing(options, release)), BTreeMap::new()));
+    };
+    cache.apps.remember(app.clone());
+    let api: Api<VariableGroup> = Api::namespaced(options.client.clone(), &options.namespace);
+    let mut groups = BTreeMap::new();
+    for name in group_names(&app, &release.spec) {
+        if let Some(group) = api.get_opt(&name).await? {
+            groups.insert(name, group);
+        }
     }
-    let mut app = App::clone(&app);
-    for environment in &mut app.spec.environments {
-        environment.context.take_if(|context| is_home(context));
-    }
-    let inventories = app.status.iter_mut().flat_map(|s| s.environments.values_mut()).map(|e| &mut e.inventory);
-    for item in inventories.flatten().filter(|i| named(i)) {
-        item.namespace = place(&item.namespace).1.to_owned();
-    }
-    Arc::new(app)
+    Ok((Ok(FrozenApp::beginning(&app)), groups))
+}
+
+/// The App as a release that has begun has it; or why that is not known.
+async fn frozen(options: &Options, cache: &Cache, release: &Release) -> kube::Result<Result<FrozenApp, String>> {
+    let Some(app) = cache.apps.get(&ObjectRef::new(&release.spec.app).within(&options.namespace)) else {
+        return Ok(Err(missing(options, release)));
+    };
+    let Some(name) = release.status.as_ref().and_then(|s| s.revision.as_ref()) else {
+        return Ok(Ok(FrozenApp::beginning(&app)));
+    };
+    let aborting = release.spec.control.abort || release.status.as_ref().is_some_and(|s| s.phase == Aborting);
+    Ok(match cache.revisions.get(options, name).await? {
+        Ok(revision) => Ok(FrozenApp::of(&app, &revision)),
+        // What its name says the App still says.
+        Err(_) if Revision::of(&app).name() == name => {
+            let app = FrozenApp::beginning(&app);
+            cache.revisions.keep(options, &app, &cache.releases.state()).await?;
+            Ok(app)
+        }
+        // The way back goes by what the rollouts have kept themselves.
+        Err(_) if aborting => Ok(FrozenApp::beginning(&app)),
+        Err(why) => Err(why),
+    })
+}
+
+fn missing(options: &Options, release: &Release) -> String {
+    format!("there is no app {:?} in namespace {}", release.spec.app, options.namespace)
+}
+
+/// Something is waited for that pods may tell of.
+fn is_under_way(release: &Release) -> bool {
+    let tasks = release.status.iter().flat_map(|s| &s.tasks);
+    let mut deploys = tasks.filter(|t| t.kind == "deploy" && t.started_at.is_some());
+    deploys.any(|t| matches!(t.phase, TaskPhase::Running | TaskPhase::Paused | TaskPhase::Failed))
 }
 
 /// The server has answered, and will not show it: no right, no such method. That it has no time, is no such answer.
@@ -149,15 +230,18 @@ impl Facts {
         approvals: &'a [&'a Approval],
         probes: Option<&'a ProbesSeen>,
         trouble: Option<&'a Trouble>,
-        (since, now): (Timestamp, Timestamp),
+        (timers, rendered, clock, now): (&'a Timers, &'a Rendered, Duration, Timestamp),
     ) -> Observed<'a> {
         Observed {
             release,
-            app: self.app.as_deref(),
+            app: self.app.as_ref().map_err(String::as_str),
+            groups: &self.groups,
             others,
             approvals,
             objects: &self.objects,
+            claims: &self.claims,
             workloads: &self.workloads,
+            records: &self.records,
             pods: &self.pods,
             routes: &self.routes,
             away: &self.away,
@@ -165,9 +249,16 @@ impl Facts {
             jobs: &self.jobs,
             probes,
             trouble,
-            since,
+            timers,
+            rendered,
+            clock,
             now,
         }
+    }
+
+    /// The App as the release has it.
+    pub(super) fn app(&self) -> Option<&FrozenApp> {
+        self.app.as_ref().ok()
     }
 
     /// The workloads it may roll, there or not.
@@ -186,14 +277,50 @@ impl Facts {
     }
 }
 
+/// Whose inventory holds what bears no mark itself: applied before there were any.
+fn claims(cache: &Cache, own: &str, objects: &BTreeMap<InventoryItem, ObjectSeen>) -> BTreeMap<InventoryItem, Owner> {
+    let unmarked: Vec<_> = objects.iter().filter(|(_, seen)| seen.marks.app.is_none()).collect();
+    if unmarked.is_empty() {
+        return BTreeMap::new();
+    }
+    let mut others = cache.apps.state();
+    others.retain(|app| app.name_any() != own);
+    let found = |(item, seen): (&InventoryItem, &ObjectSeen)| {
+        Some((item.clone(), owner::noted(others.iter().map(|a| &**a), item, &seen.uid)?))
+    };
+    unmarked.into_iter().filter_map(found).collect()
+}
+
+/// What earlier releases have kept of workloads whose latch is on with no annotation to tell whose it is: the newest
+/// record of each.
+fn records(cache: &Cache, workloads: &BTreeMap<InventoryItem, WorkloadSeen>) -> BTreeMap<InventoryItem, RolloutRecord> {
+    let nobodys: Vec<_> = workloads.iter().filter(|(_, seen)| seen.is_nobodys()).collect();
+    if nobodys.is_empty() {
+        return BTreeMap::new();
+    }
+    let mut releases = cache.releases.state();
+    releases.sort_by_key(|r| r.creation_timestamp().map(|t| t.0));
+    let mut found = BTreeMap::new();
+    for record in releases.iter().flat_map(|r| r.status.iter()).flat_map(|s| &s.tasks).flat_map(|t| &t.rollouts) {
+        let is = |(item, seen): &&(&InventoryItem, &WorkloadSeen)| {
+            **item == InventoryItem { uid: String::new(), ..record.workload.clone() }
+                && seen.meta().uid.as_ref() == Some(&record.workload.uid)
+        };
+        if let Some((item, _)) = nobodys.iter().find(is) {
+            found.insert((*item).clone(), record.clone());
+        }
+    }
+    found
+}
+
 fn object(meta: &ObjectMeta) -> ObjectSeen {
     let annotation = |key: &str| meta.annotations.as_ref()?.get(key).cloned();
-    let label = |key: &str| meta.labels.as_ref()?.get(key).cloned();
     ObjectSeen {
         uid: meta.uid.clone().unwrap_or_default(),
+        version: meta.resource_version.clone().unwrap_or_default(),
         applied: annotation(label::APPLIED),
         created_by: annotation(label::CREATED_BY),
-        owner: label(label::APP).zip(label(label::ENVIRONMENT)),
+        marks: Marks::of(meta),
         terminating: meta.deletion_timestamp.is_some(),
     }
 }

@@ -5,14 +5,26 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use jiff::Timestamp;
+use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Prober,
     wake::{Key, Wake},
 };
-use crate::{api::ProbeSpec, domain::workflow::ProbesSeen};
+use crate::{
+    api::{ProbeResult, ProbeSpec},
+    domain::workflow::ProbesSeen,
+};
+
+/// The probes of one release: the last round, and when it came back.
+#[derive(Clone)]
+struct Sent {
+    task: String,
+    attempt: u32,
+    running: bool,
+    last: Option<(Instant, Result<Vec<ProbeResult>, String>)>,
+}
 
 #[derive(Clone)]
 pub(super) struct Probes {
@@ -20,7 +32,7 @@ pub(super) struct Probes {
     wake: Arc<Wake>,
     tasks: TaskTracker,
     stop: CancellationToken,
-    seen: Arc<Mutex<HashMap<String, ProbesSeen>>>,
+    seen: Arc<Mutex<HashMap<String, Sent>>>,
 }
 
 impl Probes {
@@ -30,7 +42,9 @@ impl Probes {
 
     /// What the last probes of a release saw.
     pub(super) fn seen(&self, release_uid: &str) -> Option<ProbesSeen> {
-        self.lock().get(release_uid).cloned()
+        let Sent { task, attempt, running, last } = self.lock().get(release_uid).cloned()?;
+        let last = last.map(|(at, results)| (at.elapsed(), results));
+        Some(ProbesSeen { task, attempt, running, last })
     }
 
     /// Forgets releases that are over.
@@ -46,7 +60,7 @@ impl Probes {
         }
         let before = all.remove(release_uid).filter(|p| p.task == task && p.attempt == attempt);
         let last = before.and_then(|p| p.last);
-        let seen = ProbesSeen { task: task.into(), attempt, running: true, last };
+        let seen = Sent { task: task.into(), attempt, running: true, last };
         all.insert(release_uid.into(), seen);
         drop(all);
         let (this, uid, group) = (self.clone(), release_uid.to_owned(), group.to_owned());
@@ -61,13 +75,13 @@ impl Probes {
             let Some(results) = this.stop.run_until_cancelled(round).await else { return };
             if let Some(seen) = this.lock().get_mut(&uid) {
                 seen.running = false;
-                seen.last = Some((Timestamp::now(), results));
+                seen.last = Some((Instant::now(), results));
             }
             this.wake.add([Key::Uid(uid)]);
         });
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, ProbesSeen>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Sent>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -11,7 +11,10 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::telemetry::Telemetry;
+use crate::net::{admission::Admission, talkative::Talkative};
 
+/// Of the file descriptors of this process its callers get this part.
+const PART: f64 = 0.125;
 /// A client that does not send its request is let go.
 const PATIENCE: Duration = Duration::from_secs(10);
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -28,16 +31,18 @@ pub async fn serve(
 ) -> std::io::Result<(SocketAddr, impl Future<Output = ()> + Send)> {
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
+    let admission = Admission::share(PART, 1);
     Ok((address, async move {
         while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
-            let Ok((stream, _)) = accepted else {
+            let Ok((stream, peer)) = accepted else {
                 // Out of file descriptors, most likely: a moment later there may be some.
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             };
-            let telemetry = telemetry.clone();
-            let stop = stop.clone();
+            let (admission, telemetry, stop) = (admission.clone(), telemetry.clone(), stop.clone());
             tokio::spawn(async move {
+                let place = admission.enter(peer, address).await?;
+                let stream = Talkative::new(stream, PATIENCE, Some(place));
                 let service = service_fn(move |request| {
                     let answer = answer(&telemetry, &request);
                     async move { Ok::<_, Infallible>(answer) }

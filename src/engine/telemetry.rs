@@ -57,6 +57,7 @@ pub struct Telemetry {
     releases: Family<Phase, Gauge>,
     steps: Family<Kind, Counter>,
     errors: Family<Kind, Counter>,
+    pruned: Counter,
     looks: Histogram,
     requests: Family<Asked, Counter>,
     held: Gauge,
@@ -72,6 +73,7 @@ impl Default for Telemetry {
             releases: Family::default(),
             steps: Family::default(),
             errors: Family::default(),
+            pruned: Counter::default(),
             looks: Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]),
             requests: Family::default(),
             held: Gauge::default(),
@@ -81,6 +83,7 @@ impl Default for Telemetry {
         registry.register("releases", "Releases by phase, while this engine acts", this.releases.clone());
         registry.register("steps", "Steps taken", this.steps.clone());
         registry.register("step_errors", "Steps that failed; they are tried again", this.errors.clone());
+        registry.register("pruned_releases", "Finished releases deleted by their App's history", this.pruned.clone());
         registry.register("look_duration_seconds", "Time of one look at what changed", this.looks.clone());
         registry.register(
             "api_requests",
@@ -144,7 +147,7 @@ impl Telemetry {
                 Step::Apply { .. } => "apply",
                 Step::Patch { .. } => "patch",
                 Step::CreateJob(_) => "createJob",
-                Step::Delete(_) => "delete",
+                Step::Delete { .. } => "delete",
                 Step::DeletePod { .. } => "deletePod",
                 Step::RunProbes { .. } => "runProbes",
                 Step::RemoveEnvironment(_) => "removeEnvironment",
@@ -152,6 +155,11 @@ impl Telemetry {
         };
         let family = if failed { &self.errors } else { &self.steps };
         family.get_or_create(&kind).inc();
+    }
+
+    /// A finished release is deleted.
+    pub(super) fn pruned(&self) {
+        self.pruned.inc();
     }
 
     /// Why it should be started anew; nothing while it is well.

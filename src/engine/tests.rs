@@ -1,5 +1,8 @@
 //! The engine's caches on a pocket's API; the test is the loop.
 
+mod many;
+mod pruning;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -7,12 +10,15 @@ use http::{Method, Request, Response};
 use http_body_util::{Either, Full};
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::core::v1::{Namespace, Pod},
+    api::{
+        apps::v1::ControllerRevision,
+        core::v1::{Namespace, Pod},
+    },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{Patch, PatchParams, PostParams},
+    api::{ListParams, Patch, PatchParams, PostParams},
     client::Body,
     core::NamespaceResourceScope,
 };
@@ -23,10 +29,11 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-use super::{Options, Telemetry, cache::Cache, lanes, observe, wake::Wake};
+use super::{Options, Telemetry, act, cache::Cache, lanes, observe, wake::Wake};
 use crate::{
-    api::{App, Release, label},
+    api::{App, Release, VariableGroup, label},
     cluster::{clusters::Clusters, install},
+    domain::workflow::{Step, decide},
     pocket::rest::ApiServer,
 };
 
@@ -41,11 +48,11 @@ pub(super) struct Rig {
 
 impl Rig {
     pub(super) async fn new() -> Self {
-        Self::barred(|_| false).await
+        Self::barred(|_, _| false).await
     }
 
-    /// Of an engine that may not GET what `barred` says of the path.
-    async fn barred(barred: fn(&str) -> bool) -> Self {
+    /// Of an engine that may not do what `barred` says of the method and the path.
+    async fn barred(barred: fn(&Method, &str) -> bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let server = ApiServer::open(dir.path()).unwrap();
         let client = server.client();
@@ -58,7 +65,7 @@ impl Rig {
         let service = tower::service_fn(move |request: Request<Body>| {
             let server = server.clone();
             async move {
-                if request.method() == Method::GET && barred(request.uri().path()) {
+                if barred(request.method(), request.uri().path()) {
                     let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
                         "message": "that is forbidden", "reason": "Forbidden", "code": 403});
                     let body = Either::Left(Full::<Bytes>::from(status.to_string()));
@@ -118,7 +125,7 @@ impl Rig {
 /// An environment that names home by its context, a ConfigMap that the engine may not see, and a namesake elsewhere.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_release_stands_on_is_its_own_and_what_is_barred_is_told() {
-    let rig = Rig::barred(|path| path.ends_with("/configmaps/conf")).await;
+    let rig = Rig::barred(|method, path| method == Method::GET && path.ends_with("/configmaps/conf")).await;
     let template = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: conf}\n";
     let app = json!({
         "manifests": [{"name": "a.yaml", "template": template}],
@@ -139,10 +146,181 @@ async fn what_a_release_stands_on_is_its_own_and_what_is_barred_is_told() {
     let release = Release::new("a-1", serde_json::from_value(json!({"app": "a", "stage": "s"})).unwrap());
     let facts = observe::facts(&rig.options, &rig.cache, &release).await.unwrap_or_else(|e| panic!("{e}"));
     let now = Timestamp::now();
-    let seen = facts.observed(&release, &[], &[], None, None, (now, now));
+    let (timers, rendered) = <(crate::domain::workflow::Timers, crate::domain::workflow::Rendered)>::default();
+    let seen = facts.observed(&release, &[], &[], None, None, (&timers, &rendered, Duration::ZERO, now));
     assert_eq!(*seen.pods, BTreeMap::from([("e".to_owned(), 1)]));
     assert_eq!(seen.app.unwrap().spec.environments[0].context, None, "it is home");
     assert!(seen.away.is_empty() && seen.objects.is_empty());
     let unseen: Vec<_> = seen.unseen.iter().map(|(i, why)| (&*i.namespace, &*i.name, &**why)).collect();
     assert_eq!(unseen, [(HOME, "conf", "that is forbidden")]);
+}
+
+/// Releases are many, and kept long; what is rolled is few, and who wrote it is asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_wrote_it_is_held_of_workloads_and_of_nothing_that_piles_up() {
+    use k8s_openapi::api::apps::v1::Deployment;
+
+    let rig = Rig::new().await;
+    let app = json!({
+        "manifests": [{"name": "a.yaml", "template": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: conf}\n"}],
+        "environments": [{"name": "e", "namespace": HOME}],
+        "workflow": {"stages": [{"name": "s", "tasks": [{"name": "deploy", "deploy": {"environment": "e"}}]}]},
+    });
+    let app = App::new("a", serde_json::from_value(app).unwrap());
+    let release = Release::new("a-1", serde_json::from_value(json!({"app": "a", "stage": "s"})).unwrap());
+    let pod = json!({"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let deployment = json!({"metadata": {"name": "a"},
+        "spec": {"selector": {"matchLabels": {"app": "a"}}, "template": pod}});
+    let params = PostParams::default();
+    let app = rig.api().create(&params, &app).await.unwrap();
+    let written = rig.api().create(&params, &release).await.unwrap();
+    let deployment: Deployment = serde_json::from_value(deployment).unwrap();
+    rig.api().create(&params, &deployment).await.unwrap();
+    rig.shown("them", |c| {
+        !c.apps.state().is_empty() && !c.releases.state().is_empty() && !c.workloads.deployments.state().is_empty()
+    })
+    .await;
+    fn writers<K: Resource>(all: &[Arc<K>]) -> usize {
+        all.iter().filter_map(|o| o.meta().managed_fields.as_ref()).map(Vec::len).sum()
+    }
+    let held = |c: &Cache| (writers(&c.apps.state()), writers(&c.releases.state()));
+    assert_eq!((writers(&[Arc::new(written.clone())]), held(&rig.cache)), (1, (0, 0)));
+    assert_eq!(writers(&rig.cache.workloads.deployments.state()), 1);
+    // What the server answered to a write of our own counts until the watch has told of it.
+    let mut newer = (written, app);
+    newer.0.metadata.resource_version = Some("1000000".into());
+    newer.1.metadata.resource_version = Some("1000000".into());
+    rig.cache.releases.remember(newer.0);
+    rig.cache.apps.remember(newer.1);
+    assert_eq!(rig.cache.releases.state()[0].resource_version().as_deref(), Some("1000000"));
+    assert_eq!(held(&rig.cache), (0, 0));
+}
+
+/// Watches do not tell in the order of writes: what a release begins with is asked for, and kept from then on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_begins_with_the_app_and_the_groups_as_they_are_and_keeps_both() {
+    let rig = Rig::new().await;
+    let group = |level: &str| {
+        VariableGroup::new("shared", serde_json::from_value(json!({"values": {"level": level}})).unwrap())
+    };
+    let template = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: conf}\ndata: {level: '{{ .Values.level }}'}\n";
+    let app = json!({
+        "manifests": [{"name": "a.yaml", "template": template}],
+        "environments": [{"name": "e", "namespace": HOME, "variableGroups": ["shared"]}],
+        "workflow": {"stages": [{"name": "s", "tasks": [{"name": "go", "proceed": {}}, {"name": "up", "deploy": {"environment": "e"}}]}]},
+    });
+    let look = async |release: &Release| {
+        let facts = observe::facts(&rig.options, &rig.cache, release).await.unwrap_or_else(|e| panic!("{e}"));
+        let (timers, rendered) = <(crate::domain::workflow::Timers, crate::domain::workflow::Rendered)>::default();
+        let decision = decide(&facts.observed(
+            release,
+            &[],
+            &[],
+            None,
+            None,
+            (&timers, &rendered, Duration::ZERO, Timestamp::now()),
+        ));
+        if release.status.as_ref().and_then(|s| s.revision.as_ref()) != decision.status.revision.as_ref() {
+            let app = facts.app().expect("it is frozen to something");
+            rig.cache.revisions.keep(&rig.options, app, &[]).await.unwrap_or_else(|e| panic!("{e}"));
+        }
+        decision
+    };
+    let revisions = async || {
+        let all = rig.api::<ControllerRevision>().list(&ListParams::default()).await.unwrap().items;
+        all.into_iter().map(|r| r.name_any()).collect::<Vec<_>>()
+    };
+    // No watch has told anything of it when the release comes.
+    let app = App::new("a", serde_json::from_value(app).unwrap());
+    rig.api().create(&PostParams::default(), &app).await.unwrap();
+    let mut release = Release::new("a-1", serde_json::from_value(json!({"app": "a", "stage": "s"})).unwrap());
+    let told = look(&release).await.status.message.unwrap_or_default();
+    assert!(told.contains("there is no variable group shared"), "{told}");
+    rig.api().create(&PostParams::default(), &group("old")).await.unwrap();
+    release.status = Some(look(&release).await.status);
+    let begun = json!({"e": {"level": "old"}});
+    assert_eq!(json!(release.status.as_ref().unwrap().variables), begun);
+    rig.patch::<VariableGroup>("shared", "ann", json!({"spec": {"values": {"level": "new"}}})).await;
+    let first = release.status.as_ref().unwrap().revision.clone().unwrap();
+    assert_eq!(revisions().await, [first.as_str()]);
+    // An operator takes the gate out, and puts something else into the manifest.
+    let evil = json!({"spec": {
+        "manifests": [{"name": "a.yaml", "template": template.replace("{{ .Values.level }}", "evil")}],
+        "workflow": {"stages": [{"name": "s", "tasks": [{"name": "up", "deploy": {"environment": "e"}}]}]},
+    }});
+    rig.patch::<App>("a", "eve", evil).await;
+    rig.shown("the edit", |c| c.apps.state().iter().any(|a| a.spec.workflow.stages[0].tasks.len() == 1)).await;
+    assert_eq!(look(&release).await.status.tasks.len(), 2, "it still waits at its gate");
+    release.spec.control.allow.insert("go".into(), 1);
+    let mut steps = vec![];
+    for _ in 0..3 {
+        let decision = look(&release).await;
+        release.status = Some(decision.status);
+        steps.extend(decision.steps);
+    }
+    let applied = |step: &Step| match step {
+        Step::Apply { object, .. } => Some(object["data"]["level"].clone()),
+        _ => None,
+    };
+    let levels: Vec<Value> = steps.iter().filter_map(applied).collect();
+    assert!(!levels.is_empty() && levels.iter().all(|l| l == "old"), "{levels:?}");
+    assert_eq!(json!(release.status.unwrap().variables), begun);
+    // Nobody changes what it was frozen to; and no release is of it any more when the next one begins.
+    let params = PatchParams::default();
+    let edit = Patch::Merge(json!({"data": {"manifests": []}}));
+    let told = rig.api::<ControllerRevision>().patch(&first, &params, &edit).await.unwrap_err().to_string();
+    assert!(told.contains("immutable"), "{told}");
+    let next = Release::new("a-2", serde_json::from_value(json!({"app": "a", "stage": "s"})).unwrap());
+    let second = look(&next).await.status.revision.unwrap();
+    assert_ne!(second, first);
+    assert_eq!(revisions().await, [second]);
+}
+
+/// Two Apps of two installations, one name, one instant: exactly one makes it, and what it has written goes by its own
+/// later apply.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_that_make_one_object_one_does_and_owns_its_fields() {
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    let rig = Rig::new().await;
+    let object = |app: &str, n: usize, data: Value| {
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("c-{n}"), "namespace": HOME,
+            "labels": {label::APP: app, label::ENVIRONMENT: "prod"},
+            "annotations": {label::HOME: app, label::APPLIED: data.to_string()}}, "data": data})
+    };
+    let written = |object: &Value| {
+        act::api(&rig.options, &crate::domain::workflow::key(object), &crate::domain::account::Account::deployer(HOME))
+    };
+    for n in 0..10 {
+        let put = async |app: &'static str| {
+            let wanted = object(app, n, json!({"by": app, app: "x"}));
+            let api = written(&wanted);
+            act::apply(&api, &wanted, None, false).await.unwrap()
+        };
+        let (a, b) = tokio::join!(put("a"), put("b"));
+        assert!(a != b, "{a}, {b}");
+        let app = if a { "a" } else { "b" };
+        let there = rig.api::<ConfigMap>().get(&format!("c-{n}")).await.unwrap();
+        let wanted = json!({"by": app, app: "x"});
+        let data = |c: &ConfigMap| serde_json::to_value(&c.data).unwrap();
+        assert_eq!((there.labels()[label::APP].as_str(), data(&there)), (app, wanted.clone()));
+        assert_eq!(there.annotations()[label::APPLIED], wanted.to_string());
+        let fewer = object(app, n, json!({"by": app}));
+        let (api, version) = (written(&fewer), there.resource_version());
+        assert!(act::apply(&api, &fewer, version.as_deref(), false).await.unwrap());
+        let there = rig.api::<ConfigMap>().get(&format!("c-{n}")).await.unwrap();
+        assert_eq!(data(&there), json!({"by": app}), "{:#?}", there.metadata.managed_fields);
+    }
+    // An engine killed in the middle of making it, and another that goes on.
+    let killed = object("a", 99, json!({"by": "a", "x": "y"}));
+    let params = PostParams { field_manager: Some(crate::api::FIELD_MANAGER.into()), ..PostParams::default() };
+    rig.api::<ConfigMap>().create(&params, &serde_json::from_value(killed.clone()).unwrap()).await.unwrap();
+    for data in [json!({"by": "a", "x": "y"}), json!({"by": "a"})] {
+        let version = rig.api::<ConfigMap>().get("c-99").await.unwrap().resource_version();
+        let wanted = object("a", 99, data.clone());
+        let api = written(&wanted);
+        assert!(act::apply(&api, &wanted, version.as_deref(), false).await.unwrap());
+        let there = rig.api::<ConfigMap>().get("c-99").await.unwrap();
+        assert_eq!(serde_json::to_value(&there.data).unwrap(), data);
+    }
 }

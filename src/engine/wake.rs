@@ -6,14 +6,14 @@ use std::{
 };
 
 use k8s_openapi::{
-    api::{apps::v1::ReplicaSet, core::v1::Pod},
+    api::{apps::v1::ReplicaSet, batch::v1::Job, core::v1::Pod},
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 use kube::{Resource, ResourceExt};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Notify;
 
-use crate::api::{gateway_api::HttpRoute, label};
+use crate::api::{App, Approval, Release, gateway_api::HttpRoute, label};
 
 /// Whom a change concerns.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +36,8 @@ pub(super) enum Key {
     Gateway(String),
     /// Every lane group: what serves Gateways.
     Class,
+    /// What finished releases are kept for.
+    History,
     /// A Deployment or StatefulSet that says nothing of an App, or its pods: namespace, name.
     Workload(String, String),
 }
@@ -80,6 +82,28 @@ fn app_or(object: &impl ResourceExt, workload: Option<&str>) -> Vec<Key> {
 
 fn labelled(object: &impl ResourceExt) -> Option<Key> {
     object.labels().get(label::APP).cloned().map(Key::App)
+}
+
+/// One that is over may be one too many, and may have needed another one until now.
+pub(super) fn of_release(release: &Release) -> Vec<Key> {
+    let is_over = release.status.as_ref().is_some_and(|s| s.phase.is_final());
+    [Key::App(release.spec.app.clone())].into_iter().chain(is_over.then_some(Key::History)).collect()
+}
+
+/// Its limits, and the releases that its environments are of.
+pub(super) fn of_own_app(app: &App) -> Vec<Key> {
+    vec![Key::App(app.name_any()), Key::History]
+}
+
+/// It may have been left by a release that is gone.
+pub(super) fn of_approval(approval: &Approval) -> Vec<Key> {
+    vec![Key::Release(approval.spec.release.clone()), Key::History]
+}
+
+/// As [`of_approval`], where it is a release's and no manifest's.
+pub(super) fn of_job(job: &Job) -> Vec<Key> {
+    let left = job.annotations().contains_key(label::RELEASE) && !job.labels().contains_key(label::ENVIRONMENT);
+    labelled(job).into_iter().chain(left.then_some(Key::History)).collect()
 }
 
 /// Its lane group, or else those whose Gateway it is at.
@@ -140,6 +164,43 @@ mod tests {
         ours["metadata"]["labels"] = json!({label::APP: "a"});
         assert_eq!(keys(ours), [Key::App("a".into())]);
         assert_eq!(keys(json!({"metadata": {"name": "alone", "namespace": "n"}})), []);
+    }
+
+    /// A look at all finished releases costs as much as there are: nothing brings it that it does not read.
+    #[test]
+    fn the_history_is_looked_at_for_what_it_reads_and_nothing_else() {
+        fn read<K: serde::de::DeserializeOwned>(object: Value, keys: fn(&K) -> Vec<Key>) -> bool {
+            keys(&serde_json::from_value(object).unwrap()).contains(&Key::History)
+        }
+        let release = |phase: &str| {
+            let (meta, spec) = (json!({"name": "a-1"}), json!({"app": "a", "stage": "s"}));
+            json!({"metadata": meta, "spec": spec, "status": {"phase": phase}})
+        };
+        let job = |meta: Value| json!({"metadata": meta, "spec": {"template": {"spec": {"containers": []}}}});
+        let of_app = |meta: Value| json!({"metadata": meta});
+        let app = json!({label::APP: "a"});
+        for (what, reads, want) in [
+            ("a release under way", read(release("Running"), of_release), false),
+            ("one that is over", read(release("Succeeded"), of_release), true),
+            ("one that went back", read(release("Aborted"), of_release), true),
+            (
+                "a build's Job",
+                read(job(json!({"name": "j", "labels": app, "annotations": {label::RELEASE: "a-1"}})), of_job),
+                true,
+            ),
+            ("a Job of the manifests", read(job(json!({"name": "j", "labels": app})), of_job), false),
+            ("a pod", read(of_app(json!({"name": "p", "labels": app})), of_pod), false),
+            ("a set", read(of_app(json!({"name": "s", "labels": app})), of_set), false),
+            (
+                "a workload",
+                read(of_app(json!({"name": "w", "labels": app})), |p: &k8s_openapi::api::apps::v1::Deployment| {
+                    of_workload(p)
+                }),
+                false,
+            ),
+        ] {
+            assert_eq!(reads, want, "{what}");
+        }
     }
 
     #[tokio::test]

@@ -1,7 +1,11 @@
 //! What is rolled out in batches, as one cluster shows it: read, and patched, the same at home and elsewhere.
 
-use std::sync::Arc;
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
+use jiff::SignedDuration;
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet, StatefulSet},
     core::v1::Pod,
@@ -14,13 +18,14 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::cache::Kept;
 use crate::{
     api::{FIELD_MANAGER, InventoryItem},
     domain::{
         batches::WorkloadSeen,
-        observe::{deployment, stateful},
+        observe::{ReadyWatch, deployment, stateful},
     },
 };
 
@@ -31,6 +36,13 @@ pub(super) struct Workloads {
     pub(super) stateful: Kept<StatefulSet>,
     pub(super) sets: Store<ReplicaSet>,
     pub(super) pods: Store<Pod>,
+    pub(super) ready: Readiness,
+}
+
+/// For how long pods have been Ready, as seen from here.
+pub(super) struct Readiness {
+    began: Instant,
+    watch: Mutex<ReadyWatch>,
 }
 
 /// One look at them.
@@ -46,9 +58,36 @@ pub(super) enum Written {
     StatefulSet(StatefulSet),
 }
 
+impl Default for Readiness {
+    fn default() -> Self {
+        Self { began: Instant::now(), watch: Mutex::default() }
+    }
+}
+
+impl Readiness {
+    fn lasted(&self, pod: &Pod) -> SignedDuration {
+        self.watch().lasted(pod, self.began.elapsed())
+    }
+
+    /// Pods come and go: those that are gone need no place here.
+    fn forget(&self, there: &[Arc<Pod>]) {
+        let mut watch = self.watch();
+        if watch.len() > 64 + 2 * there.len() {
+            let uids: HashSet<&str> = there.iter().filter_map(|p| p.metadata.uid.as_deref()).collect();
+            watch.keep(|uid| uids.contains(uid));
+        }
+    }
+
+    fn watch(&self) -> std::sync::MutexGuard<'_, ReadyWatch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Workloads {
     pub(super) fn look(&self) -> View<'_> {
-        View { of: self, sets: self.sets.state(), pods: self.pods.state() }
+        let pods = self.pods.state();
+        self.ready.forget(&pods);
+        View { of: self, sets: self.sets.state(), pods }
     }
 
     /// Our own write counts at once.
@@ -75,12 +114,13 @@ impl View<'_> {
     /// The workload of an item that is rolled, in the namespace as its own cluster knows it.
     pub(super) fn seen(&self, item: &InventoryItem, namespace: &str) -> Option<WorkloadSeen> {
         let pods = || self.pods.iter().map(|p| &**p);
+        let ready = |pod: &Pod| self.of.ready.lasted(pod);
         Some(if item.kind == "StatefulSet" {
             let live = self.of.stateful.get(&ObjectRef::new(&item.name).within(namespace))?;
-            WorkloadSeen::StatefulSet(Box::new(stateful(&live, pods())))
+            WorkloadSeen::StatefulSet(Box::new(stateful(&live, pods(), &ready)))
         } else {
             let live = self.of.deployments.get(&ObjectRef::new(&item.name).within(namespace))?;
-            WorkloadSeen::Deployment(Box::new(deployment(&live, self.sets.iter().map(|s| &**s), pods())))
+            WorkloadSeen::Deployment(Box::new(deployment(&live, self.sets.iter().map(|s| &**s), pods(), &ready)))
         })
     }
 }

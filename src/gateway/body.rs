@@ -1,7 +1,13 @@
 //! Bodies pass through frame by frame, never held as a whole.
 
 use std::{
+    error::Error,
+    io,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll},
 };
 
@@ -41,13 +47,26 @@ impl Upload {
 #[error("the request's body is longer than the gateway allows")]
 pub(super) struct TooLong;
 
+/// The caller did not send its body to the end, or sent what is none: nobody behind the gateway is to blame.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct CallerBroke(hyper::Error);
+
+impl CallerBroke {
+    /// It was there to the end, and sent what cannot be read; else it went away.
+    pub(super) fn is_malformed(&self) -> bool {
+        let io = std::iter::successors(self.0.source(), |e| (**e).source()).find_map(|e| e.downcast_ref::<io::Error>());
+        io.is_some_and(|e| matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData))
+    }
+}
+
 impl Body for Upload {
     type Data = Bytes;
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
-        let polled = Pin::new(inner).poll_frame(cx).map_err(BoxError::from);
+        let polled = Pin::new(inner).poll_frame(cx).map_err(|e| BoxError::from(CallerBroke(e)));
         if let Poll::Ready(Some(Ok(frame))) = &polled {
             let size = frame.data_ref().map_or(0, |d| d.remaining() as u64);
             match self.left.checked_sub(size) {
@@ -74,6 +93,8 @@ pub(super) struct Download {
     record: Option<Record>,
     connection: Option<(SendRequest<Upload>, usize)>,
     pending: Pending,
+    /// Set when the response breaks off and the caller could take what it has for the whole.
+    cut: Option<Arc<AtomicBool>>,
 }
 
 impl Download {
@@ -83,8 +104,9 @@ impl Download {
         sender: SendRequest<Upload>,
         pooled: usize,
         pending: Pending,
+        cut: Option<Arc<AtomicBool>>,
     ) -> Self {
-        let mut body = Self { inner, record: Some(record), connection: Some((sender, pooled)), pending };
+        let mut body = Self { inner, record: Some(record), connection: Some((sender, pooled)), pending, cut };
         if body.inner.is_end_stream() {
             body.finish(None);
         }
@@ -93,6 +115,10 @@ impl Download {
 
     fn finish(&mut self, error: Option<String>) {
         let whole = error.is_none();
+        // What has come to its end once is whole, whatever is said of it when it is dropped.
+        if let Some(cut) = self.cut.take().filter(|_| !whole) {
+            cut.store(true, Relaxed);
+        }
         if let Some(mut record) = self.record.take() {
             record.hop.error = error.or(record.hop.error.take());
         }
@@ -113,7 +139,7 @@ impl Body for Download {
         match &polled {
             Poll::Ready(None) => self.finish(None),
             // Told before the caller can have all of it: so a callee's hop comes before its caller's.
-            Poll::Ready(Some(Ok(_))) if self.inner.is_end_stream() => self.finish(None),
+            Poll::Ready(Some(Ok(f))) if self.inner.is_end_stream() || f.is_trailers() => self.finish(None),
             Poll::Ready(Some(Err(e))) => self.finish(Some(format!("the response broke off: {e}"))),
             _ => {}
         }
@@ -134,6 +160,23 @@ impl Drop for Download {
         let gone = !self.inner.is_end_stream();
         self.finish(gone.then(|| "the caller went away before the response's end".to_owned()));
     }
+}
+
+/// The content of a 304, whose head tells the length that a 200 would have (RFC 9110 §8.6): none, but of a body that
+/// says so hyper would take the length away.
+struct Untold;
+
+impl Body for Untold {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Poll::Ready(None)
+    }
+}
+
+pub(super) fn untold() -> Answer {
+    Untold.boxed_unsync()
 }
 
 /// A short text as a body.

@@ -1,7 +1,6 @@
 //! Objects to a table, and what is to be said in their statuses.
 
 use std::{
-    cmp::Reverse,
     collections::HashMap,
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -13,14 +12,15 @@ use kube::ResourceExt;
 use super::{
     objects::{Known, Objects, ports},
     rule,
-    table::{Colour, Frontend, Host, Match, Path, Rule, Table},
+    table::{Frontend, Match, Table},
+    tunnel::idle_of,
 };
 use crate::{
-    api::{
-        OnLoss,
-        gateway_api::{Gateway, HttpRoute, LANE_GATEWAY, ParentRef, RouteMatch},
+    api::gateway_api::{Gateway, HttpRoute, LANE_GATEWAY, ParentRef},
+    domain::{
+        lanes::Colouring,
+        routing::{self, Host, Order},
     },
-    domain::lanes::Rules,
 };
 
 /// What is said of the objects.
@@ -68,24 +68,34 @@ pub fn compile(objects: &Objects, node: IpAddr, known: &mut Known) -> (Table, Ve
     let index: HashMap<(String, String, u16), usize> =
         table.ports.iter().enumerate().map(|(i, p)| ((p.namespace.clone(), p.service.clone(), p.port), i)).collect();
     let colours = colours(objects);
+    table.tags = colours.values().map(|c| c.header.clone()).chain([HeaderName::from_static("x-mse-tag")]).collect();
+    table.tags.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+    table.tags.dedup();
     for service in &objects.services {
         let ip: Option<IpAddr> =
             service.spec.as_ref().and_then(|s| s.cluster_ip.as_deref()).and_then(|ip| ip.parse().ok());
         let Some(ip) = ip else { continue };
         let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
+        // The API listens at its Service's address by itself.
+        if (namespace.as_str(), name.as_str()) == ("default", "kubernetes") {
+            continue;
+        }
         for (i, port) in table.ports.iter().enumerate().filter(|(_, p)| p.namespace == namespace && p.service == name) {
-            table
-                .listeners
-                .insert(SocketAddr::new(ip, port.port), if port.raw { Frontend::Raw(i) } else { Frontend::Service(i) });
+            let at = SocketAddr::new(ip, port.port);
+            table.listeners.insert(at, if port.raw { Frontend::Raw(i) } else { Frontend::Service(i) });
+            if let Ok(Some(idle)) = idle_of(service.annotations()) {
+                table.tunnel_idle.insert(at, idle);
+            }
         }
     }
     let mut entries = entries(objects, node, &mut table, &mut verdicts);
-    let mut matches: HashMap<SocketAddr, Vec<(Rank, Match)>> = HashMap::new();
-    let mut meshes: HashMap<usize, Vec<(Rank, Match)>> = HashMap::new();
+    let mut matches: HashMap<SocketAddr, Vec<(Order, Match)>> = HashMap::new();
+    let mut meshes: HashMap<usize, Vec<(Order, Match)>> = HashMap::new();
     for (r, route) in objects.routes.iter().enumerate() {
         let namespace = route.namespace().unwrap_or_default();
         let parents: Vec<&ParentRef> = route.spec.parent_refs.iter().collect();
         let compiled = rule::compile(route, &index, &colours);
+        let lead = |r: usize| compiled.rules[r].clone();
         for parent in parents {
             let accepted = if parent.is_gateway() {
                 match at_gateway(route, parent, &namespace, &mut entries, objects) {
@@ -94,7 +104,7 @@ pub fn compile(objects: &Objects, node: IpAddr, known: &mut Known) -> (Table, Ve
                     Some(Ok(places)) => {
                         for (address, host, listener) in places {
                             bump(&mut verdicts, objects, parent, &namespace, &listener);
-                            matches.entry(address).or_default().extend(flat(route, &compiled.rules, &host));
+                            matches.entry(address).or_default().extend(routing::matches(route, &host, &lead));
                         }
                         ("Accepted", "requests are routed".to_owned())
                     }
@@ -108,7 +118,7 @@ pub fn compile(objects: &Objects, node: IpAddr, known: &mut Known) -> (Table, Ve
                     };
                     let found: Vec<usize> = table.ports.iter().enumerate().filter(own).map(|(i, _)| i).collect();
                     for &i in &found {
-                        meshes.entry(i).or_default().extend(flat(route, &compiled.rules, &Host::Any));
+                        meshes.entry(i).or_default().extend(routing::matches(route, &Host::Any, &lead));
                     }
                     match found.is_empty() {
                         true => ("NoMatchingParent", format!("there is no Service {} with that port", parent.name)),
@@ -126,36 +136,24 @@ pub fn compile(objects: &Objects, node: IpAddr, known: &mut Known) -> (Table, Ve
             verdicts.routes.push((r, parent.clone(), verdict));
         }
     }
-    for (address, mut ranked) in matches {
-        ranked.sort_by(|a, b| a.0.cmp(&b.0));
+    for (address, all) in matches {
         if let Some(Frontend::Entry { routes, .. }) = table.listeners.get_mut(&address) {
-            *routes = ranked.into_iter().map(|(_, m)| m).collect();
+            *routes = routing::in_order(all);
         }
     }
-    for (port, mut ranked) in meshes {
-        ranked.sort_by(|a, b| a.0.cmp(&b.0));
-        table.ports[port].routes = ranked.into_iter().map(|(_, m)| m).collect();
+    for (port, all) in meshes {
+        table.ports[port].routes = routing::in_order(all);
     }
     (table, verdicts)
 }
 
 /// Colouring by namespace and name of each lane group.
-fn colours(objects: &Objects) -> HashMap<(String, String), Arc<Colour>> {
+fn colours(objects: &Objects) -> HashMap<(String, String), Arc<Colouring>> {
     let colour = |group: &Arc<crate::api::LaneGroup>| {
         let (namespace, name) = (group.namespace().unwrap_or_default(), group.name_any());
         let own = |l: &&Arc<crate::api::Lane>| l.namespace().unwrap_or_default() == namespace && l.spec.group == name;
         let lanes: Vec<crate::api::Lane> = objects.lanes.iter().filter(own).map(|l| (**l).clone()).collect();
-        let (rules, problems) = Rules::compile(&name, &lanes);
-        for problem in problems {
-            // The engine says so in the lane's status; here it would be said at each change of anything.
-            tracing::debug!("{problem}");
-        }
-        let propagation = &group.spec.propagation;
-        let header = propagation.header.parse().unwrap_or(HeaderName::from_static("x-mse-tag"));
-        let client_may_tag = group.spec.client_may_tag;
-        let held = lanes.iter().filter(|l| l.spec.on_loss == OnLoss::Hold).map(|l| l.spec.tag.clone()).collect();
-        let colour = Colour { header, baggage: propagation.baggage.clone(), client_may_tag, held, rules };
-        ((namespace, name), Arc::new(colour))
+        ((namespace, name), Arc::new(Colouring::new(group, &lanes)))
     };
     objects.groups.iter().map(colour).collect()
 }
@@ -199,6 +197,9 @@ fn entries<'a>(objects: &'a Objects, node: IpAddr, table: &mut Table, verdicts: 
                     None => {
                         let frontend = Frontend::Entry { gateway: full.clone(), routes: vec![] };
                         table.listeners.insert(*address, frontend);
+                        if let Ok(Some(idle)) = idle_of(gateway.annotations()) {
+                            table.tunnel_idle.insert(*address, idle);
+                        }
                     }
                 }
             }
@@ -270,34 +271,4 @@ fn bump(verdicts: &mut Verdicts, objects: &Objects, parent: &ParentRef, namespac
             listeners.iter_mut().filter(|l| l.name == listener).for_each(|l| l.routes += 1);
         }
     }
-}
-
-/// Gateway API's order: host, path, method, headers, parameters, then the older route, its name, its order.
-type Rank = (Reverse<(u8, usize)>, Reverse<(u8, usize)>, Reverse<(bool, usize, usize)>, String, String, usize, usize);
-
-fn flat(route: &HttpRoute, rules: &[(Arc<Rule>, Vec<RouteMatch>)], host: &Host) -> Vec<(Rank, Match)> {
-    let created = route.creation_timestamp().map(|t| t.0.to_string()).unwrap_or_default();
-    let name = format!("{}/{}", route.namespace().unwrap_or_default(), route.name_any());
-    let mut all = vec![];
-    for (r, (rule, matches)) in rules.iter().enumerate() {
-        for (m, wanted) in matches.iter().enumerate() {
-            let Ok(made) = rule::matched(wanted, host.clone(), rule) else { continue };
-            let by_host = match &made.host {
-                Host::Exact(h) => (2, h.len()),
-                Host::Under(h) => (1, h.len()),
-                Host::Any => (0, 0),
-            };
-            let by_path = match &made.path {
-                Path::Exact(p) => (2, p.len()),
-                Path::Regex(p) => (1, p.as_str().len()),
-                Path::Prefix(p) => (0, p.trim_end_matches('/').len()),
-            };
-            let by_rest = (made.method.is_some(), made.headers.len(), made.query.len());
-            all.push((
-                (Reverse(by_host), Reverse(by_path), Reverse(by_rest), created.clone(), name.clone(), r, m),
-                made,
-            ));
-        }
-    }
-    all
 }

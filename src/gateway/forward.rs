@@ -1,28 +1,44 @@
 //! To a backend and back: a kept connection or a new one, one more try where nothing was lost, time limits.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
-use http::{Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body_util::BodyExt;
 use hyper::{
     body::{Body, Incoming},
     client::conn::http1::{self, SendRequest},
-    upgrade::OnUpgrade,
 };
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    sync::Notify,
+    time::timeout,
+};
 
 use super::{
     body::{self, Answer, Download, Upload},
     endpoint::{Endpoint, Pending},
-    headers::strip_hop_by_hop,
-    proxy::{Plan, Shared},
+    headers::settle_response,
+    proxy::{Plan, Shared, Switching},
     record::Record,
     refusal::{Refusal, causes},
+    tunnel::{self, Ended, keep_alive},
 };
+use crate::domain::request::strip_hop_by_hop;
 
 /// Tries to be made at most: the first, one where the kept connection was dead, one elsewhere.
 const TRIES: usize = 3;
+
+/// More 1xx answers than this before the answer itself are no progress but a flood. They end here: what they promise
+/// (an early hint) is only ever a saving of time.
+const MOST_INFORMATIONAL: u32 = 32;
 
 /// How a try failed.
 enum Failed {
@@ -40,13 +56,17 @@ impl Shared {
         plan: Plan<'_>,
         upload: Upload,
         mut record: Record,
-        caller: Option<OnUpgrade>,
+        switching: Option<Switching>,
     ) -> Result<Response<Answer>, (Record, Refusal)> {
-        let Plan { port, parts, rule, changes, upgrade } = plan;
+        let Plan { port, mut parts, rule, changes, upgrade, cut } = plan;
+        // Else the content of a GET that does not say how long it is would be left out.
+        if !upload.is_end_stream() && upload.size_hint().exact().is_none() {
+            parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
         let ours = Some(self.limits.respond);
         let each = rule.as_ref().and_then(|r| r.backend_request).unwrap_or(ours);
         let all = rule.as_ref().and_then(|r| r.request).unwrap_or(None);
-        let again = parts.method.is_idempotent() && upload.is_end_stream() && upgrade.is_none();
+        let again = parts.method.is_idempotent() && upload.is_end_stream() && !upgrade;
         let request = Request::from_parts(parts, upload);
         let tries = self.tries(port, request, again, each);
         let (outcome, pod) = within(all, tries).await.unwrap_or_else(|| {
@@ -68,11 +88,22 @@ impl Shared {
         record.hop.status = parts.status.as_u16();
         record.hop.error = None;
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-            return self.switch(Response::from_parts(parts, incoming), caller, record, pending);
+            return self.switch(Response::from_parts(parts, incoming), switching, record, pending);
         }
-        strip_hop_by_hop(&mut parts.headers);
+        let one_way = match settle_response(&mut parts) {
+            Ok(one_way) => one_way,
+            Err(why) => {
+                let words =
+                    format!("Service {}: {} answered with a head that cannot be read: {why}", port.name(), pod.ip);
+                return Err((record, Refusal::new(StatusCode::BAD_GATEWAY, words)));
+            }
+        };
+        // The gateway's own: a backend's 1.0 would end the content with the connection, where its end says nothing.
+        parts.version = Version::HTTP_11;
         changes.iter().for_each(|c| c.response.apply(&mut parts.headers));
-        let body = Download::new(incoming, record, sender, self.limits.pooled, pending);
+        let pooled = if one_way { self.limits.pooled } else { 0 };
+        let cut = cut.filter(|_| incoming.size_hint().exact().is_none());
+        let body = Download::new(incoming, record, sender, pooled, pending, cut);
         Ok(Response::from_parts(parts, body.boxed_unsync()))
     }
 
@@ -143,14 +174,25 @@ impl Shared {
                 Err(refusal) => return Err(Failed::Unsent(Box::new(request), refusal)),
             },
         };
-        match within(each, sender.try_send_request(request)).await {
+        let flood = Arc::new(Notify::new());
+        let request = count_informational(request, flood.clone());
+        let sent = tokio::select! {
+            biased;
+            sent = within(each, sender.try_send_request(request)) => sent,
+            () = flood.notified() => {
+                let words = format!("{} sent more than {MOST_INFORMATIONAL} informational answers", backend());
+                return Err(Failed::Sent(Refusal::new(StatusCode::BAD_GATEWAY, words)));
+            }
+        };
+        match sent {
             Some(Ok(response)) => Ok((response, sender, pending)),
             Some(Err(mut error)) => {
                 let message = error.take_message();
                 let refusal = Refusal::of_error(error.error(), &backend());
-                Err(message.map_or(Failed::Sent(Refusal::new(refusal.status, refusal.words.clone())), |request| {
-                    Failed::Unsent(Box::new(request), refusal)
-                }))
+                Err(match message {
+                    Some(request) => Failed::Unsent(Box::new(request), refusal),
+                    None => Failed::Sent(refusal),
+                })
             }
             None => {
                 let words = format!("{} did not answer within {:?}", backend(), each.unwrap_or_default());
@@ -161,7 +203,7 @@ impl Shared {
 
     async fn connect(&self, backend: &str, address: SocketAddr) -> Result<SendRequest<Upload>, Refusal> {
         let refused = |status, why: String| Refusal::new(status, format!("{backend} takes no connection: {why}"));
-        let stream = match timeout(self.limits.connect, TcpStream::connect(address)).await {
+        let stream = match timeout(self.limits.connect, dial(address)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(e)) => return Err(refused(StatusCode::BAD_GATEWAY, e.to_string())),
             Err(_) => {
@@ -184,30 +226,49 @@ impl Shared {
     fn switch(
         &self,
         mut response: Response<Incoming>,
-        caller: Option<OnUpgrade>,
-        record: Record,
+        switching: Option<Switching>,
+        mut record: Record,
         pending: Pending,
     ) -> Result<Response<Answer>, (Record, Refusal)> {
         let backend = hyper::upgrade::on(&mut response);
-        let Some(caller) = caller else {
-            let words = "the backend switched protocols though nobody asked";
+        let websocket = |v: &HeaderValue| v.as_bytes().eq_ignore_ascii_case(b"websocket");
+        let asked = response.headers().get(header::UPGRADE).is_some_and(websocket);
+        let Some(Switching { caller, idle, place }) = switching.filter(|_| asked) else {
+            let words = "the backend switched to what nobody asked for";
             return Err((record, Refusal::new(StatusCode::BAD_GATEWAY, words)));
         };
         self.switched.spawn(async move {
-            let _held = (record, pending);
+            let _held = (pending, place);
             let (Ok(caller), Ok(backend)) = tokio::join!(caller, backend) else { return };
-            let (mut caller, mut backend) = (TokioIo::new(caller), TokioIo::new(backend));
-            let _ = tokio::io::copy_bidirectional(&mut caller, &mut backend).await;
+            let ended = tunnel::join(TokioIo::new(caller), TokioIo::new(backend), idle).await;
+            if let (Ended::Silent, Some(idle)) = (ended, idle) {
+                record.hop.error = Some(format!("nothing came for {idle:?}: the gateway ended it"));
+            }
         });
         let (mut parts, _) = response.into_parts();
-        let protocol = parts.headers.get(header::UPGRADE).cloned();
-        strip_hop_by_hop(&mut parts.headers);
-        if let Some(protocol) = protocol {
-            parts.headers.insert(header::CONNECTION, http::HeaderValue::from_static("upgrade"));
-            parts.headers.insert(header::UPGRADE, protocol);
-        }
+        strip_hop_by_hop(&mut parts.headers, &[]);
+        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        parts.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         Ok(Response::from_parts(parts, body::text(String::new())))
     }
+}
+
+/// Connects to a backend, and will know when it is gone without a word.
+pub(super) async fn dial(address: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    keep_alive(&socket)?;
+    socket.connect(address).await
+}
+
+/// Tells `flood` when a backend sends more informational answers than it may.
+fn count_informational(mut request: Request<Upload>, flood: Arc<Notify>) -> Request<Upload> {
+    let seen = AtomicU32::new(0);
+    hyper::ext::on_informational(&mut request, move |_| {
+        if seen.fetch_add(1, Relaxed) == MOST_INFORMATIONAL {
+            flood.notify_one();
+        }
+    });
+    request
 }
 
 /// The same request once more; only for one without a body.

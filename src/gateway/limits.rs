@@ -15,8 +15,16 @@ pub struct Limits {
     pub connect: Duration,
     /// From the request's head to the response's head, where the route says nothing.
     pub respond: Duration,
+    /// Until a caller that has connected sends anything.
+    pub first_byte: Duration,
     /// A caller's or backend's connection without a request is closed after this.
     pub idle: Duration,
+    /// A switched connection (WebSocket) on which nothing comes from either side is closed after this, where its
+    /// Gateway or Service does not say otherwise.
+    pub tunnel_idle: Duration,
+    /// The part of this process's file descriptors that switched connections take at most: of what callers get, the
+    /// rest stays for requests.
+    pub tunnels: f64,
     /// Connections without a request kept for each backend.
     pub pooled: usize,
     /// Requests in flight get this long when the gateway stops.
@@ -31,7 +39,10 @@ impl Default for Limits {
             body: 1 << 30,
             connect: Duration::from_secs(2),
             respond: Duration::from_secs(60),
+            first_byte: Duration::from_secs(15),
             idle: Duration::from_secs(75),
+            tunnel_idle: Duration::from_secs(3600),
+            tunnels: 0.25,
             pooled: 256,
             drain: Duration::from_secs(25),
         }

@@ -1,25 +1,35 @@
 //! One request: which rule, which tag, which backend, and back.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicBool},
+    time::{Duration, Instant},
+};
 
 use arc_swap::ArcSwap;
-use http::{
-    HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, request::Parts, uri::PathAndQuery,
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header, request::Parts, uri::PathAndQuery};
+use hyper::{
+    body::{Body, Incoming},
+    upgrade::OnUpgrade,
 };
-use hyper::body::{Body, Incoming};
 use jiff::Timestamp;
 use tokio_util::task::TaskTracker;
 
 use super::{
     body::{Answer, Upload},
-    headers::{forwarded, strip_hop_by_hop, upgrade},
+    headers::{forwarded, settle_for},
     limits::Limits,
     record::{HopSink, Record},
-    refusal::Refusal,
+    refusal::{Refusal, gone},
     table::{Change, Frontend, Match, Port, Rule, Table},
     trace::{Trace, draw},
 };
-use crate::domain::hop::Hop;
+use crate::domain::{
+    hop::{Hop, bounded},
+    request::{Seen, admit, strip_look_alikes},
+    routing::without_port,
+};
+use crate::net::admission::{Admission, Place};
 
 /// What all requests share.
 #[derive(Debug)]
@@ -29,14 +39,30 @@ pub(super) struct Shared {
     pub(super) hops: HopSink,
     /// Switched connections, which no server counts as its own any more.
     pub(super) switched: TaskTracker,
+    /// Places for them, by source and in all.
+    pub(super) tunnels: Admission,
+}
+
+/// A caller who wants to switch, with a place for its tunnel.
+pub(super) struct Switching {
+    pub(super) caller: OnUpgrade,
+    /// How long the tunnel may be silent.
+    pub(super) idle: Option<Duration>,
+    pub(super) place: Place,
 }
 
 /// Where a request came in.
 #[derive(Clone, Debug)]
 pub(super) struct Came {
     pub(super) at: SocketAddr,
-    /// The caller's address, as a header says it.
+    /// The same, for a request that names no host.
+    pub(super) local: Arc<str>,
+    /// The caller.
+    pub(super) peer: SocketAddr,
+    /// Its address, as a header says it.
     pub(super) from: HeaderValue,
+    /// Set when the connection must not end as if a response had come to its end.
+    pub(super) cut: Arc<AtomicBool>,
 }
 
 /// A request that knows where it goes.
@@ -46,8 +72,10 @@ pub(super) struct Plan<'t> {
     /// The last rule that was taken: it limits times and changes the response.
     pub(super) rule: Option<Arc<Rule>>,
     pub(super) changes: Vec<&'t Change>,
-    /// What the request asks to switch to.
-    pub(super) upgrade: Option<HeaderValue>,
+    /// It asks for a WebSocket.
+    pub(super) upgrade: bool,
+    /// Where a response of unknown length ends with the connection: what says that it ended too early.
+    pub(super) cut: Option<Arc<AtomicBool>>,
 }
 
 impl Shared {
@@ -55,34 +83,44 @@ impl Shared {
     pub(super) async fn answer(&self, mut request: Request<Incoming>, came: Came) -> Response<Answer> {
         let start = Instant::now();
         let table = self.table.load_full();
-        let caller = upgrade(request.headers()).map(|_| hyper::upgrade::on(&mut request));
+        let caller = request.headers().contains_key(header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
         let trace = Trace::of(parts.headers.get("traceparent").and_then(|v| v.to_str().ok()));
         let mut record = Record::new(blank(&parts, &trace), self.hops.clone(), start);
+        let entry = matches!(table.listeners.get(&came.at), Some(Frontend::Entry { .. }));
+        let (at, peer) = (came.at, came.peer);
+        let version = parts.version;
         let refuse = |mut record: Record, refusal: Refusal| {
             record.hop.status = refusal.status.as_u16();
-            record.hop.error = Some(refusal.words.clone());
+            record.hop.error = Some(bounded(&refusal.words));
             // A request for nobody is no hop of anybody.
             if record.hop.service.is_empty() {
                 record.discard();
             }
-            refusal.answer()
+            refusal.answer(entry, &trace.id, version)
         };
-        if parts.method == Method::CONNECT {
-            let words = "CONNECT is not served: this gateway is no forward proxy";
-            return refuse(record, Refusal::new(StatusCode::NOT_IMPLEMENTED, words));
-        }
         if body.size_hint().lower() > self.limits.body {
             let words = format!("the request's body is longer than {} bytes", self.limits.body);
-            return refuse(record, Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, words));
+            return refuse(record, Refusal::of_request(StatusCode::PAYLOAD_TOO_LARGE, words));
         }
         let plan = match plan(&table, parts, came, &trace, &mut record.hop) {
             Ok(plan) => plan,
             Err(refusal) => return refuse(record, refusal),
         };
+        let switching = match caller.filter(|_| plan.upgrade) {
+            None => None,
+            Some(caller) => {
+                let Some(place) = self.tunnels.enter(peer, at).await else {
+                    let words = "there are too many WebSockets already";
+                    return refuse(record, Refusal::of_request(StatusCode::SERVICE_UNAVAILABLE, words));
+                };
+                let idle = table.tunnel_idle.get(&at).copied().unwrap_or(Some(self.limits.tunnel_idle));
+                Some(Switching { caller, idle, place })
+            }
+        };
         let upload = Upload::new(body, self.limits.body);
-        match self.forward(plan, upload, record, caller).await {
-            Ok(answer) => answer,
+        match self.forward(plan, upload, record, switching).await {
+            Ok(answer) => settle_for(version, answer),
             Err((record, refusal)) => refuse(record, refusal),
         }
     }
@@ -94,10 +132,10 @@ fn blank(parts: &Parts, trace: &Trace) -> Hop {
         trace: trace.id.clone(),
         span: trace.span.clone(),
         parent: trace.parent.clone(),
-        method: parts.method.as_str().to_owned(),
-        path: parts.uri.path_and_query().map_or("/", PathAndQuery::as_str).to_owned(),
-        // What a caller that goes away before the answer leaves behind (nginx's 499).
-        status: 499,
+        method: bounded(parts.method.as_str()),
+        path: bounded(parts.uri.path_and_query().map_or("/", PathAndQuery::as_str)),
+        // What a caller that goes away before the answer leaves behind.
+        status: gone().as_u16(),
         error: Some("the caller went away before the answer".into()),
         ..Hop::default()
     }
@@ -105,23 +143,29 @@ fn blank(parts: &Parts, trace: &Trace) -> Hop {
 
 /// Goes through the rules of the entry and of the Service, and makes the request what the pod shall see.
 fn plan<'t>(table: &'t Table, mut parts: Parts, came: Came, trace: &Trace, hop: &mut Hop) -> Result<Plan<'t>, Refusal> {
-    let switch = upgrade(&parts.headers);
-    let host = host_of(&parts);
+    let cut = (parts.version < Version::HTTP_11).then_some(came.cut);
+    let admitted = admit(&mut parts, &came.local, &table.tags)?;
+    let host = parts.headers.get(header::HOST).cloned().unwrap_or(HeaderValue::from_static(""));
+    let name = without_port(host.to_str().unwrap_or_default());
     let mut changes = vec![];
     let mut last = None;
     let frontend = table.listeners.get(&came.at);
     let entry = matches!(frontend, Some(Frontend::Entry { .. }));
     let mut port = match frontend {
         None => return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "nothing is served here any more")),
-        Some(Frontend::Service(port) | Frontend::Raw(port)) => *port,
-        Some(Frontend::Entry { gateway, routes }) => {
-            let Some(found) = routes.iter().find(|m| m.takes(name_of(&host), &parts)) else {
-                let words = format!("Gateway {gateway}: no route takes {} {}", parts.method, parts.uri.path());
-                return Err(Refusal::new(StatusCode::NOT_FOUND, words));
+        Some(Frontend::Service(port) | Frontend::Raw(port)) => {
+            forwarded(&mut parts, &came.from, &host, false);
+            *port
+        }
+        Some(Frontend::Entry { routes, .. }) => {
+            let Some(found) = first(routes, name, &parts) else {
+                let words = format!("no route takes {} {}", parts.method, parts.uri.path());
+                return Err(Refusal::of_request(StatusCode::NOT_FOUND, words));
             };
             if let Some(colour) = &found.rule.colour {
                 colour.apply(&mut parts, &trace.id);
             }
+            forwarded(&mut parts, &came.from, &host, true);
             let port = take(table, found, None, &mut parts, hop, &mut changes)?;
             last = Some(found.rule.clone());
             port
@@ -134,7 +178,7 @@ fn plan<'t>(table: &'t Table, mut parts: Parts, came: Came, trace: &Trace, hop: 
     hop.service.clone_from(&asked.service);
     hop.app.clone_from(&asked.service);
     if !asked.routes.is_empty() {
-        let Some(found) = asked.routes.iter().find(|m| m.takes(name_of(&host), &parts)) else {
+        let Some(found) = first(&asked.routes, name, &parts) else {
             let words = format!("Service {}: no route takes {} {}", asked.name(), parts.method, parts.uri.path());
             return Err(Refusal::new(StatusCode::NOT_FOUND, words));
         };
@@ -145,21 +189,41 @@ fn plan<'t>(table: &'t Table, mut parts: Parts, came: Came, trace: &Trace, hop: 
         port = take(table, found, Some(port), &mut parts, hop, &mut changes)?;
         last = Some(found.rule.clone());
     }
-    hop.tag = tag_of(&parts, last.as_deref());
-    strip_hop_by_hop(&mut parts.headers);
-    if let Some(protocol) = &switch {
-        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        parts.headers.insert(header::UPGRADE, protocol.clone());
-    }
-    forwarded(&mut parts.headers, &came.from, &host, entry);
-    parts.headers.entry(header::HOST).or_insert(host);
     if let Ok(value) = HeaderValue::from_str(&trace.header()) {
         parts.headers.insert("traceparent", value);
+    }
+    strip_look_alikes(&mut parts.headers, &|name| governs(table, &changes, name));
+    // What the pod is going to see, so that nobody is said to have lost what never came.
+    hop.tag = tag_of(&parts, last.as_deref());
+    if admitted.websocket {
+        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        parts.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     }
     let target = parts.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
     parts.uri = Uri::from(target);
     parts.version = Version::HTTP_11;
-    Ok(Plan { port: &table.ports[port], parts, rule: last, changes, upgrade: switch })
+    Ok(Plan { port: &table.ports[port], parts, rule: last, changes, upgrade: admitted.websocket, cut })
+}
+
+/// The first match that takes a request.
+fn first<'t>(routes: &'t [Match], host: &str, parts: &Parts) -> Option<&'t Match> {
+    let seen = Seen { parts, trace: "" };
+    routes.iter().find(|m| m.takes(host, &seen))
+}
+
+/// Whether the gateway or a route answers for a header, so that none that looks like it may stand beside it.
+fn governs(table: &Table, changes: &[&Change], name: &str) -> bool {
+    let named = |n: &http::HeaderName| n.as_str() == name;
+    let changed = |c: &&Change| {
+        let r = &c.request;
+        r.set.iter().chain(&r.add).map(|(n, _)| n).chain(&r.remove).any(named)
+    };
+    let own =
+        ["host", "content-length", "transfer-encoding", "connection", "upgrade", "traceparent", "tracestate", "via"];
+    own.contains(&name)
+        || name.starts_with("x-forwarded-")
+        || table.tags.iter().any(named)
+        || changes.iter().any(changed)
 }
 
 /// Takes a rule: its group, its changes, one of its backends. Routes and endpoints come by watches of their own, so
@@ -212,19 +276,7 @@ fn take<'t>(
 fn tag_of(parts: &Parts, rule: Option<&Rule>) -> Option<String> {
     let header = rule.and_then(|r| r.tag.as_ref());
     let value = header.map_or_else(|| parts.headers.get("x-mse-tag"), |h| parts.headers.get(h));
-    value.and_then(|v| v.to_str().ok()).filter(|v| !v.is_empty()).map(str::to_owned)
-}
-
-fn host_of(parts: &Parts) -> HeaderValue {
-    let authority = parts.uri.authority().and_then(|a| HeaderValue::from_str(a.as_str()).ok());
-    authority.or_else(|| parts.headers.get(header::HOST).cloned()).unwrap_or(HeaderValue::from_static(""))
-}
-
-/// A host without its port.
-fn name_of(host: &HeaderValue) -> &str {
-    let text = host.to_str().unwrap_or_default();
-    let port = text.rfind(':').filter(|i| text[i + 1..].bytes().all(|b| b.is_ascii_digit()));
-    port.map_or(text, |i| &text[..i])
+    value.and_then(|v| v.to_str().ok()).filter(|v| !v.is_empty()).map(bounded)
 }
 
 impl Port {

@@ -7,6 +7,7 @@ use tokio::{net::TcpStream, time::timeout};
 
 use super::{
     endpoint::{Endpoint, Pending},
+    forward::dial,
     proxy::Shared,
     table::Frontend,
 };
@@ -63,7 +64,7 @@ impl Shared {
     }
 
     async fn dial(&self, endpoint: &Endpoint) -> Option<TcpStream> {
-        let stream = timeout(self.limits.connect, TcpStream::connect(endpoint.address)).await.ok()?.ok()?;
+        let stream = timeout(self.limits.connect, dial(endpoint.address)).await.ok()?.ok()?;
         let _ = stream.set_nodelay(true);
         Some(stream)
     }

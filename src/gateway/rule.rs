@@ -5,20 +5,25 @@ use std::{collections::HashMap, sync::Arc};
 
 use http::{HeaderName, HeaderValue};
 use kube::ResourceExt;
-use regex::{Regex, RegexBuilder};
 
 use super::{
     limits::duration,
-    table::{Backend, Change, Colour, Headers, Host, Match, Path, Rewrite, Rule, Value},
+    table::{Backend, Change, Headers, Rewrite, Rule},
 };
-use crate::api::{
-    GROUP,
-    gateway_api::{BackendRef, HeaderModifier, HttpRoute, RouteFilter, RouteMatch, RouteRule, ValueMatch},
-    label,
+use crate::{
+    api::{
+        GROUP,
+        gateway_api::{BackendRef, HeaderModifier, HttpRoute, RouteFilter, RouteRule, ValueMatch},
+        label,
+    },
+    domain::{
+        lanes::Colouring,
+        routing::{Host, Match, of_rule},
+    },
 };
 
 pub(super) struct Compiled {
-    pub(super) rules: Vec<(Arc<Rule>, Vec<RouteMatch>)>,
+    pub(super) rules: Vec<Arc<Rule>>,
     /// What the gateway does not do.
     pub(super) unsupported: Option<String>,
     /// Reason and words.
@@ -26,23 +31,22 @@ pub(super) struct Compiled {
 }
 
 /// What filters change, and the lane group that colours.
-type Filtered = (Change, Option<(String, Arc<Colour>)>);
+type Filtered = (Change, Option<(String, Arc<Colouring>)>);
 type Ports = HashMap<(String, String, u16), usize>;
-type Colours = HashMap<(String, String), Arc<Colour>>;
+type Colours = HashMap<(String, String), Arc<Colouring>>;
 
 pub(super) fn compile(route: &HttpRoute, ports: &Ports, colours: &Colours) -> Compiled {
     let mut compiled =
         Compiled { rules: vec![], unsupported: None, resolved: ("ResolvedRefs", "every backend is known".into()) };
     let context = Context { route, namespace: route.namespace().unwrap_or_default(), ports, colours };
     for (i, wanted) in route.spec.rules.iter().enumerate() {
-        let matches = if wanted.matches.is_empty() { vec![RouteMatch::default()] } else { wanted.matches.clone() };
         let rule = Arc::new(context.rule(i, wanted, &mut compiled));
-        for m in &matches {
-            if let Err(words) = matched(m, Host::Any, &rule) {
+        for m in &of_rule(&wanted.matches) {
+            if let Err(words) = Match::compile(m, Host::Any, ()) {
                 compiled.unsupported.get_or_insert(format!("rules[{i}]: {words}"));
             }
         }
-        compiled.rules.push((rule, matches));
+        compiled.rules.push(rule);
     }
     compiled
 }
@@ -176,43 +180,4 @@ fn headers(modifier: &HeaderModifier) -> Result<Headers, String> {
     };
     let remove = modifier.remove.iter().map(|n| name(n)).collect::<Result<_, _>>()?;
     Ok(Headers { set: pairs(&modifier.set)?, add: pairs(&modifier.add)?, remove })
-}
-
-pub(super) fn matched(wanted: &RouteMatch, host: Host, rule: &Arc<Rule>) -> Result<Match, String> {
-    let path = match wanted.path.as_ref().map(|p| (p.kind.as_str(), p.value.as_str())) {
-        None => Path::Prefix("/".into()),
-        Some(("PathPrefix", p)) => Path::Prefix(p.into()),
-        Some(("Exact", p)) => Path::Exact(p.into()),
-        Some(("RegularExpression", p)) => Path::Regex(regex(p)?),
-        Some((other, _)) => return Err(format!("the path match {other} is not served")),
-    };
-    let headers = wanted.headers.iter().map(|h| {
-        let name = h.name.parse().map_err(|_| format!("{:?} cannot be the name of a header", h.name))?;
-        Ok((name, value(h)?))
-    });
-    let query = wanted.query_params.iter().map(|q| Ok((q.name.clone(), value(q)?)));
-    let method = wanted.method.as_deref().map(|m| m.parse().map_err(|_| format!("{m:?} is no method")));
-    Ok(Match {
-        host,
-        path,
-        method: method.transpose()?,
-        headers: headers.collect::<Result<_, String>>()?,
-        query: query.collect::<Result<_, String>>()?,
-        rule: rule.clone(),
-    })
-}
-
-fn value(wanted: &ValueMatch) -> Result<Value, String> {
-    match wanted.kind.as_str() {
-        "Exact" => Ok(Value::Exact(wanted.value.clone())),
-        "RegularExpression" => Ok(Value::Regex(regex(&wanted.value)?)),
-        other => Err(format!("the match {other} is not served")),
-    }
-}
-
-fn regex(pattern: &str) -> Result<Regex, String> {
-    let build = |p: &str| RegexBuilder::new(p).size_limit(1 << 18).build();
-    build(pattern)
-        .and_then(|_| build(&format!("^(?:{pattern})$")))
-        .map_err(|_| format!("the regex {pattern:?} is wrong or too large"))
 }

@@ -1,27 +1,66 @@
 //! Listening: sockets follow the table, connections end gracefully.
 
-use std::{collections::HashMap, convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use http::HeaderValue;
-use hyper::service::service_fn;
+use http::{HeaderValue, Request, Response};
+use hyper::{
+    body::Incoming,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpSocket},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::holder;
-use super::proxy::{Came, Shared};
+use super::{
+    body::Answer,
+    holder,
+    proxy::{Came, Shared},
+    tunnel::keep_alive,
+    version::Versioned,
+};
+use crate::net::{
+    admission::Admission,
+    caller::{Callers, Watched},
+    pass::pass_writes,
+    talkative::Talkative,
+};
+
+/// Of the file descriptors of this process callers get this part; each of their connections may need two.
+const PART: f64 = 0.5;
 
 /// The open listeners.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Listeners {
+    admission: Admission,
+    callers: Callers,
     open: HashMap<SocketAddr, (CancellationToken, JoinHandle<()>)>,
     closing: Vec<JoinHandle<()>>,
+}
+
+impl Default for Listeners {
+    fn default() -> Self {
+        let admission = Admission::share(PART, 2);
+        Self { admission, callers: Callers::default(), open: HashMap::new(), closing: Vec::new() }
+    }
 }
 
 impl Listeners {
@@ -44,7 +83,9 @@ impl Listeners {
             match bind(address) {
                 Ok(listener) => {
                     let stop = CancellationToken::new();
-                    let task = tokio::spawn(listen(listener, address, shared.clone(), stop.clone()));
+                    let doors = Doors { admission: self.admission.clone(), callers: self.callers.clone() };
+                    let listening = listen(listener, address, shared.clone(), doors, stop.clone());
+                    let task = tokio::spawn(listening);
                     self.open.insert(address, (stop, task));
                 }
                 Err(e) => {
@@ -75,19 +116,97 @@ impl Listeners {
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
+    // What is accepted inherits it.
+    keep_alive(&socket)?;
     socket.bind(address)?;
     socket.listen(1024)
 }
 
-async fn listen(listener: TcpListener, at: SocketAddr, shared: Arc<Shared>, stop: CancellationToken) {
-    let graceful = GracefulShutdown::new();
+fn server(shared: &Shared) -> auto::Builder<TokioExecutor> {
     let mut server = auto::Builder::new(TokioExecutor::new());
     let limits = &shared.limits;
     let http1 = &mut server.http1();
     http1.timer(TokioTimer::new()).header_read_timeout(limits.idle).max_headers(limits.headers);
-    http1.max_buf_size(limits.head).half_close(false);
+    // Who sends no more may still wait for the answer; who has gone away is noticed by `Callers`.
+    http1.max_buf_size(limits.head).half_close(true);
     let head = u32::try_from(limits.head).unwrap_or(u32::MAX);
     server.http2().timer(TokioTimer::new()).max_header_list_size(head).keep_alive_interval(limits.idle);
+    server
+}
+
+/// Answers each request of a connection.
+fn answering(
+    shared: Arc<Shared>,
+    came: Came,
+) -> impl Service<
+    Request<Incoming>,
+    Response = Response<Answer>,
+    Error = Infallible,
+    Future = impl Future<Output = Result<Response<Answer>, Infallible>> + Send,
+> {
+    service_fn(move |request| {
+        let (shared, came) = (shared.clone(), came.clone());
+        async move { Ok::<_, Infallible>(shared.answer(request, came).await) }
+    })
+}
+
+/// Serves one connection that came in at an address, until its end.
+pub(super) async fn serve<S>(shared: Arc<Shared>, stream: S, at: SocketAddr)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let peer = SocketAddr::from(([127, 0, 0, 1], 0));
+    let from = HeaderValue::from_static("127.0.0.1");
+    let came = Came { at, local: at.to_string().into(), peer, from, cut: Arc::default() };
+    let server = server(&shared);
+    let stream = TokioIo::new(Versioned::new(stream));
+    let _ = server.serve_connection_with_upgrades(stream, answering(shared, came)).await;
+}
+
+/// A caller's connection. An HTTP/1.0 response may end with it: cut short, it must not look as if it were whole.
+struct Line {
+    stream: Watched,
+    cut: Arc<AtomicBool>,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        if self.cut.load(Relaxed) {
+            // Reset, not closed.
+            self.stream.set_zero_linger();
+        }
+    }
+}
+
+impl AsyncRead for Line {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, into)
+    }
+}
+
+impl AsyncWrite for Line {
+    pass_writes!();
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.cut.load(Relaxed) {
+            // The end would be told here, before the drop.
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// What all listeners share: who is let in, and who has left.
+#[derive(Clone)]
+struct Doors {
+    admission: Admission,
+    callers: Callers,
+}
+
+async fn listen(listener: TcpListener, at: SocketAddr, shared: Arc<Shared>, doors: Doors, stop: CancellationToken) {
+    let graceful = GracefulShutdown::new();
+    let server = server(&shared);
+    let local: Arc<str> = at.to_string().into();
     loop {
         let (stream, peer) = tokio::select! {
             () = stop.cancelled() => break,
@@ -102,23 +221,52 @@ async fn listen(listener: TcpListener, at: SocketAddr, shared: Arc<Shared>, stop
             },
         };
         let _ = stream.set_nodelay(true);
-        if let Some(port) = shared.raw_at(at) {
-            let passed = shared.clone().pass(stream, port);
-            shared.switched.spawn(passed);
-            continue;
-        }
-        let Ok(from) = HeaderValue::try_from(peer.ip().to_string()) else { continue };
-        let (shared, came) = (shared.clone(), Came { at, from });
-        let answer = service_fn(move |request| {
-            let (shared, came) = (shared.clone(), came.clone());
-            async move { Ok::<_, Infallible>(shared.answer(request, came).await) }
-        });
-        let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), answer).into_owned();
-        let connection = graceful.watch(connection);
+        let (doors, shared, server) = (doors.clone(), shared.clone(), server.clone());
+        let (local, watcher) = (local.clone(), graceful.watcher());
         tokio::spawn(async move {
-            let _ = connection.await;
+            // Closed at once: who has too many is not told more.
+            let Some(place) = doors.admission.enter(peer, at).await else { return };
+            if let Some(port) = shared.raw_at(at) {
+                let passed = shared.clone().pass(stream, port);
+                shared.switched.spawn(async move {
+                    passed.await;
+                    drop(place);
+                });
+                return;
+            }
+            let Ok(from) = HeaderValue::try_from(peer.ip().to_string()) else { return };
+            let stream = Watched::new(stream);
+            let watched = stream.clone();
+            let line = Line { stream, cut: Arc::default() };
+            let came = Came { at, local, peer, from, cut: line.cut.clone() };
+            let answer = answering(shared.clone(), came);
+            let stream = Versioned::new(Talkative::new(line, shared.limits.first_byte, Some(place)));
+            let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), answer).into_owned();
+            tokio::select! {
+                biased;
+                _ = watcher.watch(connection) => {}
+                // What is under way for it ends with its connection.
+                () = doors.callers.gone(&watched) => {}
+            }
         });
     }
     drop(listener);
     graceful.shutdown().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn accepted_connections_find_out_by_themselves_that_their_peer_is_gone() {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        assert!(rustix::net::sockopt::socket_keepalive(&accepted).unwrap());
+        assert!(rustix::net::sockopt::tcp_keepidle(&accepted).unwrap() <= Duration::from_secs(60));
+        drop(client);
+    }
 }

@@ -18,7 +18,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::{Applied, Objects, compile::ListenerVerdict};
+use super::{Applied, Objects, compile::ListenerVerdict, tunnel::idle_of};
 use crate::api::gateway_api::{
     Gateway, GatewayAddress, GatewayStatus, HttpRouteStatus, LANE_GATEWAY, ListenerStatus, RouteKind, RouteParentStatus,
 };
@@ -179,8 +179,11 @@ fn gateway_status(
         [] => vec![GatewayAddress { kind: Some("IPAddress".into()), value: Some(node.to_string()) }],
         asked => asked.to_vec(),
     };
+    // Served all the same: what it says counts as if it were not there.
+    let passed_over = idle_of(gateway.annotations()).err().map(|why| format!("; {why}, and is passed over"));
+    let served = format!("served by graylane's lane gateway{}", passed_over.unwrap_or_default());
     let accepted = match &wrong {
-        None => Ok(("Accepted", "served by graylane's lane gateway")),
+        None => Ok(("Accepted", served.as_str())),
         Some((_, words)) => Err(("ListenersNotValid", words.as_str())),
     };
     let programmed = match &wrong {

@@ -3,13 +3,12 @@
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use http::{HeaderName, HeaderValue, Method, request::Parts};
-use regex::Regex;
+use http::{HeaderName, HeaderValue};
 
 use super::endpoint::Endpoints;
 use crate::domain::{
-    lanes::Rules,
-    request::{Look, under},
+    lanes::Colouring,
+    routing::{self, Path},
 };
 
 /// The whole of it.
@@ -17,6 +16,10 @@ use crate::domain::{
 pub struct Table {
     pub(super) ports: Vec<Port>,
     pub(super) listeners: HashMap<SocketAddr, Frontend>,
+    /// How long tunnels of a listener may be silent, where its Gateway or Service says so; Some(None): for ever.
+    pub(super) tunnel_idle: HashMap<SocketAddr, Option<Duration>>,
+    /// Headers that carry the tags of some lane group.
+    pub(super) tags: Vec<HeaderName>,
 }
 
 /// One port of a Service.
@@ -44,36 +47,7 @@ pub(super) enum Frontend {
 }
 
 /// One match of one rule.
-#[derive(Debug)]
-pub(super) struct Match {
-    pub(super) host: Host,
-    pub(super) path: Path,
-    pub(super) method: Option<Method>,
-    pub(super) headers: Vec<(HeaderName, Value)>,
-    pub(super) query: Vec<(String, Value)>,
-    pub(super) rule: Arc<Rule>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Host {
-    Any,
-    Exact(String),
-    /// `.example.com` for `*.example.com`.
-    Under(String),
-}
-
-#[derive(Clone, Debug)]
-pub(super) enum Path {
-    Exact(String),
-    Prefix(String),
-    Regex(Regex),
-}
-
-#[derive(Clone, Debug)]
-pub(super) enum Value {
-    Exact(String),
-    Regex(Regex),
-}
+pub(super) type Match = routing::Match<Arc<Rule>>;
 
 /// One rule of an HTTPRoute.
 #[derive(Debug, Default)]
@@ -84,7 +58,7 @@ pub(super) struct Rule {
     pub(super) group: Option<String>,
     /// The header with that group's tag.
     pub(super) tag: Option<HeaderName>,
-    pub(super) colour: Option<Arc<Colour>>,
+    pub(super) colour: Option<Arc<Colouring>>,
     pub(super) change: Change,
     pub(super) backends: Vec<Backend>,
     /// None: the gateway's own; Some(None): no limit.
@@ -94,17 +68,6 @@ pub(super) struct Rule {
     pub(super) falls_back: bool,
     /// Why the rule cannot be served; its requests get 500.
     pub(super) broken: Option<String>,
-}
-
-/// How requests of a lane group get their tag.
-#[derive(Debug)]
-pub(super) struct Colour {
-    pub(super) header: HeaderName,
-    pub(super) baggage: Option<String>,
-    pub(super) client_may_tag: bool,
-    /// Tags of lanes whose requests rather fail than reach a baseline.
-    pub(super) held: Vec<String>,
-    pub(super) rules: Rules,
 }
 
 /// Changes that filters make.
@@ -137,72 +100,6 @@ pub(super) struct Backend {
     pub(super) change: Change,
 }
 
-impl Match {
-    pub(super) fn takes(&self, host: &str, request: &Parts) -> bool {
-        self.host.takes(host)
-            && self.path.takes(request.uri.path())
-            && self.method.as_ref().is_none_or(|m| *m == request.method)
-            && self.headers.iter().all(|(name, value)| {
-                request.headers.get(name).and_then(|v| v.to_str().ok()).is_some_and(|v| value.takes(v))
-            })
-            && (self.query.is_empty() || {
-                let seen = Seen { parts: request, trace: "" };
-                self.query.iter().all(|(name, value)| seen.parameter(name).is_some_and(|v| value.takes(&v)))
-            })
-    }
-}
-
-impl Host {
-    pub(super) fn of(text: Option<&str>) -> Self {
-        match text.map(str::to_ascii_lowercase) {
-            None => Self::Any,
-            Some(t) if t.is_empty() => Self::Any,
-            Some(t) => t.strip_prefix('*').map_or_else(|| Self::Exact(t.clone()), |rest| Self::Under(rest.to_owned())),
-        }
-    }
-
-    pub(super) fn takes(&self, host: &str) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Exact(h) => h.eq_ignore_ascii_case(host),
-            Self::Under(h) => {
-                host.len() > h.len() && host.get(host.len() - h.len()..).is_some_and(|end| end.eq_ignore_ascii_case(h))
-            }
-        }
-    }
-
-    /// What both take; none when nothing.
-    pub(super) fn and(&self, other: &Self) -> Option<Self> {
-        match (self, other) {
-            (Self::Any, h) | (h, Self::Any) => Some(h.clone()),
-            (Self::Exact(a), h) | (h, Self::Exact(a)) => h.takes(a).then(|| Self::Exact(a.clone())),
-            (Self::Under(a), Self::Under(b)) => {
-                let (long, short) = if a.len() >= b.len() { (a, b) } else { (b, a) };
-                long.ends_with(short.as_str()).then(|| Self::Under(long.clone()))
-            }
-        }
-    }
-}
-
-impl Path {
-    fn takes(&self, path: &str) -> bool {
-        match self {
-            Self::Exact(p) => p == path,
-            Self::Prefix(p) => under(path, p),
-            Self::Regex(r) => r.is_match(path),
-        }
-    }
-}
-
-impl Value {
-    fn takes(&self, value: &str) -> bool {
-        match self {
-            Self::Exact(v) => v == value,
-            Self::Regex(r) => r.is_match(value),
-        }
-    }
-}
-
 impl Rewrite {
     /// The new path, where `matched` is how the old one was matched.
     pub(super) fn path(&self, old: &str, matched: &Path) -> String {
@@ -219,42 +116,6 @@ impl Rewrite {
             }
             (Self::Prefix(_), _) => old.to_owned(),
         }
-    }
-}
-
-/// A request in flight, as lanes look at it.
-pub(super) struct Seen<'a> {
-    pub(super) parts: &'a Parts,
-    pub(super) trace: &'a str,
-}
-
-impl Look for Seen<'_> {
-    fn method(&self) -> &str {
-        self.parts.method.as_str()
-    }
-
-    fn path(&self) -> &str {
-        self.parts.uri.path()
-    }
-
-    fn query(&self) -> &str {
-        self.parts.uri.query().unwrap_or_default()
-    }
-
-    fn header(&self, name: &str) -> Option<&str> {
-        self.parts.headers.get(name).and_then(|v| std::str::from_utf8(v.as_bytes()).ok())
-    }
-
-    fn headers<'a>(&'a self, each: &mut dyn FnMut(&'a str, &'a str)) {
-        for (name, value) in &self.parts.headers {
-            if let Ok(value) = std::str::from_utf8(value.as_bytes()) {
-                each(name.as_str(), value);
-            }
-        }
-    }
-
-    fn trace(&self) -> &str {
-        self.trace
     }
 }
 
@@ -276,15 +137,5 @@ mod tests {
         ] {
             assert_eq!(rewrite(prefix, new, path), want, "{prefix} {new} {path}");
         }
-    }
-
-    #[test]
-    fn hosts_meet_or_not() {
-        let host = |t| Host::of(Some(t));
-        assert!(host("*.a.com").takes("x.A.com") && !host("*.a.com").takes("a.com") && !host("a.com").takes("b.com"));
-        assert_eq!(host("*.a.com").and(&host("x.a.com")), Some(host("x.a.com")));
-        assert_eq!(host("*.a.com").and(&host("*.x.a.com")), Some(host("*.x.a.com")));
-        assert_eq!(host("a.com").and(&host("b.com")), None);
-        assert_eq!(Host::Any.and(&host("b.com")), Some(host("b.com")));
     }
 }

@@ -7,6 +7,8 @@ use std::sync::{
 
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
+use crate::domain::request::parse_traceparent;
+
 /// What a request carries on from its caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Trace {
@@ -23,7 +25,7 @@ impl Trace {
     /// Continues a `traceparent`, or begins a trace.
     pub(super) fn of(traceparent: Option<&str>) -> Self {
         let span = hex(&id64().max(1).to_be_bytes());
-        match traceparent.and_then(parse) {
+        match traceparent.and_then(parse_traceparent) {
             Some((id, parent, flags)) => Self { id: id.into(), parent: Some(parent.into()), span, flags: flags.into() },
             None => Self { id: hex(&id128().max(1).to_be_bytes()), parent: None, span, flags: "01".into() },
         }
@@ -39,23 +41,6 @@ impl Trace {
 fn hex(bytes: &[u8]) -> String {
     let digit = |d: u8| char::from(if d < 10 { b'0' + d } else { b'a' + d - 10 });
     bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
-}
-
-/// Trace id, parent id and flags of a valid header (also of a later version).
-fn parse(header: &str) -> Option<(&str, &str, &str)> {
-    let mut parts = header.trim().split('-');
-    let (version, id, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let hex = |s: &str, n| s.len() == n && s.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    let zero = |s: &str| s.bytes().all(|b| b == b'0');
-    let good = hex(version, 2)
-        && version != "ff"
-        && (version != "00" || parts.next().is_none())
-        && hex(id, 32)
-        && !zero(id)
-        && hex(parent, 16)
-        && !zero(parent)
-        && hex(flags, 2);
-    good.then_some((id, parent, flags))
 }
 
 /// Unlike in each process and at each call; ids, not secrets.
@@ -98,7 +83,7 @@ mod tests {
         ] {
             let trace = Trace::of(Some(bad));
             assert_eq!((trace.parent.as_deref(), trace.id.len()), (None, 32), "{bad}");
-            assert!(trace.id != id && parse(&trace.header()).is_some());
+            assert!(trace.id != id && parse_traceparent(&trace.header()).is_some());
         }
     }
 }

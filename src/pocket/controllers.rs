@@ -9,7 +9,7 @@ use events::Recorder;
 use futures::future::BoxFuture;
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::{Endpoints, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::{Api, Client};
 use queue::Outcome;
@@ -25,6 +25,7 @@ pub mod events;
 mod expiry;
 mod garbage;
 pub mod job;
+pub mod namespaces;
 mod own;
 pub mod pods;
 pub mod queue;
@@ -42,6 +43,7 @@ pub struct Shared {
     pub pods: Cache<Pod>,
     pub services: Cache<Service>,
     pub slices: Cache<EndpointSlice>,
+    pub endpoints: Cache<Endpoints>,
     pub jobs: Cache<Job>,
     recorders: HashMap<&'static str, Recorder>,
 }
@@ -68,6 +70,7 @@ pub fn spawn(client: Client, tracker: &TaskTracker, stop: &CancellationToken) {
         pods: Cache::default(),
         services: Cache::default(),
         slices: Cache::default(),
+        endpoints: Cache::default(),
         jobs: Cache::default(),
         recorders: COMPONENTS.into_iter().map(recorder).collect(),
     });
@@ -80,6 +83,7 @@ pub fn spawn(client: Client, tracker: &TaskTracker, stop: &CancellationToken) {
     tracker.spawn(expiry::run(client.clone(), stop.clone()));
     tracker.spawn(shared.services.clone().run(Api::all(client.clone()), stop.clone()));
     tracker.spawn(shared.slices.clone().run(Api::all(client.clone()), stop.clone()));
+    tracker.spawn(shared.endpoints.clone().run(Api::all(client.clone()), stop.clone()));
     tracker.spawn(shared.jobs.clone().run(Api::all(client.clone()), stop.clone()));
     tracker.spawn(shared.deployments.clone().run(Api::all(client.clone()), stop.clone()));
     tracker.spawn(shared.sets.clone().run(Api::all(client.clone()), stop.clone()));
@@ -109,6 +113,7 @@ fn start(
             shared.pods.ready().await;
             shared.services.ready().await;
             shared.slices.ready().await;
+            shared.endpoints.ready().await;
             shared.jobs.ready().await;
         };
         if stop.run_until_cancelled(all).await.is_none() {

@@ -7,11 +7,12 @@ use crate::pocket::rest::Reply;
 use crate::pocket::rest::registry::{Registry, Resource};
 
 mod aggregated;
+mod gnostic;
 mod openapi;
 mod types;
 
 /// The Kubernetes whose behaviour pocket follows.
-pub const KUBERNETES: (&str, &str, &str) = ("1", "33", "v1.33.0+pocket");
+pub const KUBERNETES: (&str, &str, &str) = ("1", "36", "v1.36.2+pocket");
 
 pub(crate) fn answer(registry: &Registry, segments: &[&str], accept: &str) -> Result<Reply, ApiError> {
     // A client that knows the aggregated form gets all groups and resources in one answer.
@@ -41,7 +42,7 @@ pub(crate) fn answer(registry: &Registry, segments: &[&str], accept: &str) -> Re
                 json
             })
             .ok_or_else(ApiError::no_such_path)?,
-        ["openapi", "v2"] => return Ok(openapi::v2(accept)),
+        ["openapi", "v2"] => return Ok(openapi::v2(registry, accept)),
         ["openapi", "v3"] => openapi::index(registry),
         ["openapi", "v3", "api", version] => openapi::document(registry, "", version)?,
         ["openapi", "v3", "apis", group, version] => openapi::document(registry, group, version)?,
@@ -63,7 +64,7 @@ fn version() -> Value {
         "buildDate": "1970-01-01T00:00:00Z",
         "goVersion": "none: graylane pocket",
         "compiler": "rustc",
-        "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
+        "platform": format!("{}/{}", std::env::consts::OS, crate::pocket::kubelet::architecture()),
     })
 }
 
@@ -102,6 +103,9 @@ fn resource_json(resource: &Resource) -> Vec<Value> {
         "kind": resource.kind,
         "verbs": resource.verbs,
     });
+    if resource.verbs != crate::pocket::rest::registry::REVIEW_VERBS {
+        own["storageVersionHash"] = storage_version_hash(resource).into();
+    }
     if !resource.short_names.is_empty() {
         own["shortNames"] = json!(resource.short_names);
     }
@@ -124,6 +128,16 @@ fn resource_json(resource: &Resource) -> Vec<Value> {
         all.push(sub);
     }
     all
+}
+
+/// Says when the stored form of a kind changes: of its group, version and kind.
+fn storage_version_hash(resource: &Resource) -> String {
+    use base64::Engine as _;
+    use sha2::{Digest, Sha256};
+    // Both kinds of Event are stored as the older one.
+    let group = if resource.is("events.k8s.io", "Event") { "" } else { resource.group.as_str() };
+    let hash = Sha256::digest(format!("{group}/{}/{}", resource.version, resource.kind));
+    base64::engine::general_purpose::STANDARD.encode(&hash[..8])
 }
 
 pub(crate) type Subresource<'a> =

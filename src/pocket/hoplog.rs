@@ -27,8 +27,10 @@ pub const POD: &str = "lane-gateway";
 /// On a pod that is shown and not run: its process is pocket itself (as on the mirror pods of a kubelet).
 pub const MIRROR: &str = "kubernetes.io/config.mirror";
 
-/// Lines that are kept for readers that come late.
+/// Lines that are kept for readers that come late,
 const KEPT: usize = 4096;
+/// and bytes of them: a line is as long as what a stranger asks for.
+const KEPT_BYTES: usize = 4 << 20;
 
 /// A handle; clones share one log.
 #[derive(Clone)]
@@ -41,6 +43,7 @@ pub struct HopLog {
 #[derive(Default)]
 struct Ring {
     lines: VecDeque<(Timestamp, Bytes)>,
+    bytes: usize,
     /// The number of lines ever written.
     end: u64,
 }
@@ -48,6 +51,16 @@ struct Ring {
 impl Ring {
     fn first(&self) -> u64 {
         self.end - self.lines.len() as u64
+    }
+
+    fn push(&mut self, line: Bytes) {
+        self.bytes += line.len();
+        self.lines.push_back((Timestamp::now(), line));
+        self.end += 1;
+        while self.lines.len() > KEPT || self.bytes > KEPT_BYTES {
+            let Some((_, gone)) = self.lines.pop_front() else { break };
+            self.bytes -= gone.len();
+        }
     }
 
     /// The lines from number `from` on as one chunk; where a slow reader was left behind, what is still there.
@@ -84,11 +97,7 @@ impl HopLog {
         line.push(b'\n');
         let end = {
             let mut ring = self.ring();
-            ring.lines.push_back((Timestamp::now(), line.into()));
-            ring.end += 1;
-            if ring.lines.len() > KEPT {
-                ring.lines.pop_front();
-            }
+            ring.push(line.into());
             ring.end
         };
         self.end.send_replace(end);
@@ -223,6 +232,23 @@ mod tests {
         // One that sleeps too long misses lines and nothing else.
         (0..KEPT + 5).for_each(|n| log.write(&hop(n)));
         assert_eq!(spans(&follower.next().await.unwrap().unwrap()), (5..KEPT + 5).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn long_lines_push_others_out_by_their_bytes() {
+        let log = HopLog::default();
+        let long = |n| Hop { path: "p".repeat(60_000), ..hop(n) };
+        (0..200).for_each(|n| log.write(&long(n)));
+        let read = all(&log, LogOptions::default()).await;
+        assert!(read.len() < 100 && read.last() == Some(&199), "{}", read.len());
+        let kept = |ring: &Ring| ring.lines.iter().map(|(_, l)| l.len()).sum::<usize>();
+        let (told, real) = Some(log.ring()).map(|ring| (ring.bytes, kept(&ring))).unwrap_or_default();
+        assert!(told == real && real <= KEPT_BYTES, "{told} {real}");
+        // One line that is longer than all that is kept leaves nothing, and nothing breaks.
+        log.write(&Hop { path: "p".repeat(2 * KEPT_BYTES), ..hop(200) });
+        assert!(all(&log, LogOptions::default()).await.is_empty());
+        log.write(&hop(201));
+        assert_eq!(all(&log, LogOptions::default()).await, [201]);
     }
 
     #[tokio::test]

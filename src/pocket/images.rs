@@ -1,20 +1,37 @@
 //! The image store: an image is a folder with an `image.yaml` (what to run), kept under the digest of its
 //! content; `name:tag` is a name for a digest. Any process of the state folder's owner may add to it at any
-//! time: a folder appears whole or not at all, names are written under a lock.
+//! time: a folder appears whole or not at all, also after a power cut, names are written under a lock. What a disk has
+//! damaged all the same is told by name, and made anew by the next build or definition of the same content.
 
 mod digest;
+pub(in crate::pocket) mod unused;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+
+use super::durable;
+use crate::domain::command_line::CommandLine;
 
 /// The file that makes a folder an image.
 pub const MANIFEST: &str = "image.yaml";
+/// How the names of folders begin that are being made, or taken away.
+const UNFINISHED: [&str; 3] = [".new-", ".def-", ".damaged-"];
+/// No build takes this long.
+const ABANDONED: Duration = Duration::from_secs(24 * 3600);
+/// A name that a build has given is left alone for so long, whether anything names it or not.
+const UNUSED: SignedDuration = SignedDuration::from_mins(10);
+/// Names, each with its digest.
+const TAGS: &str = "tags.json";
+/// Names that builds of releases have given, each with the time of the last one.
+const BUILT: &str = "built.json";
 /// Stands in an entrypoint for this very program.
 pub const GRAYLANE: &str = "$GRAYLANE";
 
@@ -47,8 +64,24 @@ pub struct Image {
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
     /// Nothing has that name.
-    #[error("there is no image {0} in the store; `graylane pocket images` lists what there is")]
+    #[error(
+        "there is no image {0} in the store; `graylane pocket images` lists what there is, `graylane pocket build FOLDER --tag NAME:TAG` makes one"
+    )]
     NotFound(String),
+    /// It was there.
+    #[error(
+        "the image {name} is damaged ({}: {why}); make it anew: `{}`",
+        dir.display(),
+        CommandLine::graylane("pocket build FOLDER").option("--tag", name)
+    )]
+    Damaged {
+        /// Its name.
+        name: String,
+        /// Where it is.
+        dir: PathBuf,
+        /// In words.
+        why: String,
+    },
     /// No name.
     #[error("{0:?} is no image name: write name:tag, as in spring-cloud-a:v2")]
     Name(String),
@@ -87,8 +120,37 @@ impl Images {
     /// The store in `STATE/images`, made when it is not there.
     pub fn of(state: &Path) -> Result<Self> {
         let dir = state.join("images");
-        fs::create_dir_all(&dir).map_err(told(&dir))?;
-        Ok(Self { dir })
+        durable::create_folder(&dir).map_err(told(&dir))?;
+        let images = Self { dir };
+        images.remove_abandoned();
+        if images.tags().is_err_and(|e| matches!(e, ImageError::Manifest { .. })) {
+            images.put_damaged_names_aside()?;
+        }
+        Ok(images)
+    }
+
+    /// What a build that was killed has left; one that goes on is younger.
+    fn remove_abandoned(&self) {
+        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let unfinished = entry.file_name().to_str().is_some_and(|n| UNFINISHED.iter().any(|u| n.starts_with(u)));
+            let age = entry.metadata().and_then(|m| m.modified()).ok().and_then(|t| t.elapsed().ok());
+            if unfinished && age.is_some_and(|age| age > ABANDONED) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+
+    /// Without names images are still there by their digests, and names can be given again.
+    fn put_damaged_names_aside(&self) -> Result<()> {
+        let held = self.lock_tags()?;
+        if let Err(why @ ImageError::Manifest { .. }) = self.tags() {
+            let (file, aside) = (self.dir.join(TAGS), self.dir.join("tags.json.damaged"));
+            durable::rename(&file, &aside).map_err(told(&aside))?;
+            tracing::warn!(%why, aside = %aside.display(),
+                "the names of the images are lost, those of the demo are given again: build yours again with `graylane pocket build`");
+        }
+        drop(held);
+        Ok(())
     }
 
     /// The image of a name (`name:tag`, a missing tag is `latest`) or a digest (`name@sha256:…`, `sha256:…`).
@@ -103,27 +165,103 @@ impl Images {
         if !dir.exists() {
             return Err(missing());
         }
-        let manifest = read_manifest(&dir)?;
+        let manifest = read_manifest(&dir).map_err(|e| damaged(reference, &dir, e.to_string()))?;
         Ok(Image { digest, dir, manifest })
     }
 
-    /// Takes a folder in under a name.
+    /// Takes a folder in under a name, which stays until somebody gives it to another image.
     pub fn build(&self, context: &Path, name: &str) -> Result<Image> {
+        self.take(context, name, None)
+    }
+
+    /// The same for a build of a release: each gives a name of its own, and it goes when nothing names it any more.
+    pub fn build_for_release(&self, context: &Path, name: &str) -> Result<Image> {
+        self.take(context, name, Some(Timestamp::now()))
+    }
+
+    fn take(&self, context: &Path, name: &str, for_release: Option<Timestamp>) -> Result<Image> {
         let name = full(name)?;
         read_manifest(context)?;
         let fresh = self.dir.join(format!(".new-{}", uuid::Uuid::new_v4().simple()));
         let copied = digest::copy(context, &fresh).map_err(|(file, why)| ImageError::Io { file, why });
+        // Folders and names change together: nobody takes away in between what is about to be named.
+        let held = self.lock_tags()?;
         let done = copied.and_then(|hex| self.keep(&fresh, &hex).map(|()| format!("sha256:{hex}")));
         if done.is_err() {
             let _ = fs::remove_dir_all(&fresh);
         }
         let digest = done?;
-        self.change_tags(|tags| drop(tags.insert(name.clone(), digest.clone())))?;
+        let mut built = self.built();
+        let same = match for_release {
+            Some(at) => built.insert(name.clone(), at.as_second()) == Some(at.as_second()),
+            None => built.remove(&name).is_none(),
+        };
+        if !same {
+            self.write(BUILT, &built)?;
+        }
+        let mut tags = self.tags()?;
+        if tags.insert(name, digest.clone()).as_ref() != Some(&digest) {
+            self.write(TAGS, &tags)?;
+        }
+        drop(held);
         self.get(&digest)
+    }
+
+    /// Names that builds of releases have given, and when (in seconds since 1970). Where nobody can tell, they stay.
+    fn built(&self) -> BTreeMap<String, i64> {
+        let bytes = fs::read(self.dir.join(BUILT)).unwrap_or_default();
+        serde_json::from_slice(&bytes).unwrap_or_default()
+    }
+
+    /// Takes away the names that builds of releases have given and nothing uses any more, and the images that have no
+    /// name then. `used` tells of names and digests which of them something names. Answers with the names.
+    ///
+    /// # Errors
+    ///
+    /// What the disk does not do.
+    pub fn forget_unused(&self, used: impl Fn(&[String]) -> BTreeSet<String>, now: Timestamp) -> Result<Vec<String>> {
+        if self.built().is_empty() {
+            return Ok(vec![]);
+        }
+        let held = self.lock_tags()?;
+        let (mut built, mut tags) = (self.built(), self.tags()?);
+        let old = |at: &i64| Timestamp::from_second(*at).is_ok_and(|at| now.duration_since(at) > UNUSED);
+        let mut gone: Vec<String> = built.iter().filter(|(_, at)| old(at)).map(|(name, _)| name.clone()).collect();
+        let digests = gone.iter().filter_map(|name| tags.get(name).cloned());
+        let asked: Vec<String> = gone.iter().cloned().chain(digests).collect();
+        let used = used(&asked);
+        gone.retain(|name| !used.contains(name));
+        let mut nameless: Vec<String> = gone.iter().filter_map(|name| tags.remove(name)).collect();
+        built.retain(|name, _| !gone.contains(name));
+        if !gone.is_empty() {
+            self.write(TAGS, &tags)?;
+            self.write(BUILT, &built)?;
+        }
+        // After the names: nothing names a folder that is not there.
+        nameless.retain(|digest| !used.contains(digest) && !tags.values().any(|named| named == digest));
+        for hex in nameless.iter().filter_map(|digest| digest.strip_prefix("sha256:")) {
+            let aside = self.dir.join(format!(".damaged-{}", uuid::Uuid::new_v4().simple()));
+            if fs::rename(self.dir.join(hex), &aside).is_ok() {
+                fs::remove_dir_all(&aside).map_err(told(&aside))?;
+            }
+        }
+        drop(held);
+        Ok(gone)
+    }
+
+    fn write<T: Serialize>(&self, name: &str, what: &T) -> Result<()> {
+        let file = self.dir.join(name);
+        durable::write(&file, &serde_json::to_vec_pretty(what).unwrap_or_default()).map_err(told(&file))
     }
 
     /// Takes an image in that is nothing but its manifest; the same name with the same content changes nothing.
     pub fn define(&self, name: &str, manifest: &Manifest) -> Result<Image> {
+        if let Ok(image) = self.get(name)
+            && image.manifest == *manifest
+            && fs::read_dir(&image.dir).is_ok_and(|files| files.count() == 1)
+        {
+            return Ok(image);
+        }
         let context = self.dir.join(format!(".def-{}", uuid::Uuid::new_v4().simple()));
         fs::create_dir(&context).map_err(told(&context))?;
         let text = serde_saphyr::to_string(manifest).map_err(|e| ImageError::Name(e.to_string()))?;
@@ -135,7 +273,7 @@ impl Images {
 
     /// Names and digests.
     pub fn tags(&self) -> Result<BTreeMap<String, String>> {
-        let file = self.dir.join("tags.json");
+        let file = self.dir.join(TAGS);
         match fs::read(&file) {
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .map_err(|e| ImageError::Manifest { file, why: format!("not the names of images: {e}") }),
@@ -144,30 +282,35 @@ impl Images {
         }
     }
 
-    /// Moves a whole folder to its digest, unless that is there.
+    /// Moves a whole folder to its digest, unless that is there. What a program has written beside its files is no
+    /// damage; a file that is not what it was built from is.
     fn keep(&self, fresh: &Path, hex: &str) -> Result<()> {
         let dir = self.dir.join(hex);
-        match fs::rename(fresh, &dir) {
+        if digest::holds(&dir, fresh).map_err(told(&dir))? {
+            return fs::remove_dir_all(fresh).map_err(told(fresh));
+        }
+        if dir.exists() {
+            let aside = self.dir.join(format!(".damaged-{}", uuid::Uuid::new_v4().simple()));
+            fs::rename(&dir, &aside).map_err(told(&dir))?;
+            fs::remove_dir_all(&aside).map_err(told(&aside))?;
+        }
+        match durable::rename(fresh, &dir) {
             Ok(()) => Ok(()),
+            // Somebody else was quicker.
             Err(_) if dir.exists() => fs::remove_dir_all(fresh).map_err(told(fresh)),
             Err(why) => Err(told(&dir)(why)),
         }
     }
 
-    fn change_tags(&self, change: impl FnOnce(&mut BTreeMap<String, String>)) -> Result<()> {
-        let lock = self.dir.join("tags.lock");
-        let held = fs::File::create(&lock).and_then(|f| f.lock().map(|()| f)).map_err(told(&lock))?;
-        let mut tags = self.tags()?;
-        let before = tags.clone();
-        change(&mut tags);
-        if tags != before {
-            let (file, fresh) = (self.dir.join("tags.json"), self.dir.join("tags.json.new"));
-            fs::write(&fresh, serde_json::to_vec_pretty(&tags).unwrap_or_default()).map_err(told(&fresh))?;
-            fs::rename(&fresh, &file).map_err(told(&file))?;
-        }
-        drop(held);
-        Ok(())
+    fn lock_tags(&self) -> Result<fs::File> {
+        let file = self.dir.join("tags.lock");
+        let open = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&file);
+        open.and_then(|f| f.lock().map(|()| f)).map_err(told(&file))
     }
+}
+
+fn damaged(name: &str, dir: &Path, why: String) -> ImageError {
+    ImageError::Damaged { name: name.to_owned(), dir: dir.to_owned(), why }
 }
 
 impl Image {
@@ -253,6 +396,21 @@ mod tests {
     }
 
     #[test]
+    fn what_a_killed_build_has_left_goes_and_what_is_being_built_stays() {
+        let (dir, images) = store();
+        for name in [".new-old", ".def-old", ".damaged-old", ".new-young"] {
+            fs::create_dir(images.dir.join(name)).unwrap();
+            if name.ends_with("old") {
+                let long_ago = std::time::SystemTime::now() - 2 * ABANDONED;
+                fs::File::open(images.dir.join(name)).unwrap().set_modified(long_ago).unwrap();
+            }
+        }
+        let images = Images::of(dir.path()).unwrap();
+        let left: Vec<_> = fs::read_dir(&images.dir).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(left, [".new-young"]);
+    }
+
+    #[test]
     fn a_folder_is_taken_as_it_is_and_its_files_are_found() {
         let (dir, images) = store();
         let context = dir.path().join("context");
@@ -267,7 +425,7 @@ mod tests {
         assert_eq!(words, [image.dir.join("bin/run").to_str().unwrap(), "/g"]);
         assert_eq!(image.working_dir(), image.dir.join("bin"));
         let mode = fs::metadata(image.dir.join("bin/run")).unwrap().permissions().mode();
-        assert_eq!(mode & 0o111, 0o111);
+        assert_eq!(mode & 0o777, 0o700, "it runs, for its owner");
         fs::write(context.join("bin/more"), "").unwrap();
         assert_ne!(images.build(&context, "c:2").unwrap().digest, image.digest);
         assert_eq!(images.get("host:5000/c:latest").unwrap(), image);
@@ -287,6 +445,37 @@ mod tests {
         }
         assert!(matches!(images.get("nil:1"), Err(ImageError::NotFound(_))));
         assert!(matches!(images.get("sha256:../../etc"), Err(ImageError::NotFound(_))));
+    }
+
+    #[test]
+    fn what_a_release_built_goes_when_nothing_names_it_and_what_a_person_built_never() {
+        let (dir, images) = store();
+        let context = |text: &str| {
+            let context = dir.path().join(format!("context-{text}"));
+            fs::create_dir_all(&context).unwrap();
+            fs::write(context.join(MANIFEST), format!("entrypoint: [/bin/true, {text}]\n")).unwrap();
+            context
+        };
+        images.build(&context("mine"), "a:mine").unwrap();
+        let shared = images.build_for_release(&context("mine"), "a:1").unwrap();
+        let lost = images.build_for_release(&context("two"), "a:2").unwrap();
+        images.build_for_release(&context("three"), "a:3").unwrap();
+        images.build_for_release(&context("four"), "a:4").unwrap();
+        images.build_for_release(&context("five"), "a:5").unwrap();
+        // A person has built it again: it is theirs.
+        images.build(&context("five"), "a:5").unwrap();
+        let running = images.get("a:4").unwrap();
+        let used = |_: &[String]| BTreeSet::from(["a:3".to_owned(), running.digest.clone()]);
+        assert_eq!(images.forget_unused(used, Timestamp::now()).unwrap(), [] as [&str; 0], "too young");
+        let later = Timestamp::now() + SignedDuration::from_hours(1);
+        assert_eq!(images.forget_unused(used, later).unwrap(), ["a:1", "a:2", "a:4"]);
+        assert_eq!(images.tags().unwrap().into_keys().collect::<Vec<_>>(), ["a:3", "a:5", "a:mine"]);
+        assert!(!lost.dir.exists() && shared.dir.exists() && running.dir.exists());
+        assert_eq!(images.forget_unused(used, later).unwrap(), [] as [&str; 0]);
+        let aside = fs::read_dir(&images.dir)
+            .unwrap()
+            .filter(|e| e.as_ref().is_ok_and(|e| e.file_name().to_string_lossy().starts_with('.')));
+        assert_eq!(aside.count(), 0);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! The kubelet and scheduler of the one node: a container is a process behind the shim, with an address of its own.
 //!
 //! One task a pod, one a container; what they see goes on a `board`, and from there to the API. What ran when pocket
-//! ended, however it ended, is dead (the shim sees to that) and is started again in place.
+//! ended, however it ended, is dead and is started again in place: [`shim`](super::shim) says who sees to that, and
+//! before the first pod is looked at, what is left of a former start is killed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,13 +14,15 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::pocket::controllers::cache::Cache;
 use crate::pocket::controllers::events::Recorder;
+use crate::pocket::guard;
 use crate::pocket::hoplog::MIRROR;
 use crate::pocket::images::{ImageError, Images};
+use crate::pocket::leftovers::{self, Marks};
 use crate::pocket::network::Network;
 use logs::Logs;
 
@@ -34,7 +37,9 @@ mod pod;
 mod probe;
 mod process;
 mod refuse;
+pub use refuse::architecture;
 mod status;
+mod strangers;
 mod volumes;
 
 pub use lost::lost;
@@ -75,6 +80,10 @@ struct Node {
     back_off: (Duration, Duration),
     /// Pocket itself is ending.
     closing: CancellationToken,
+    /// By which its processes are found.
+    marks: Marks,
+    /// The guard ends after the last pod.
+    _guarded: DropGuard,
 }
 
 /// What a pod's environment and volumes may refer to.
@@ -122,6 +131,10 @@ pub fn spawn(
         .pool_max_idle_per_host(0)
         .build()
         .unwrap_or_default();
+    let marks = Marks::new(&config.state);
+    let unused = CancellationToken::new();
+    let guarding = guard::keep(config.graylane.clone(), marks.clone(), pods_dir.clone(), unused.clone());
+    let former = leftovers::end_async(marks.state(), vec![], guard::PATIENCE, guard::LIMIT);
     let node = Arc::new(Node {
         client: client.clone(),
         network: config.network,
@@ -134,6 +147,8 @@ pub fn spawn(
         http,
         back_off: config.back_off,
         closing: stop.clone(),
+        marks,
+        _guarded: unused.drop_guard(),
     });
     tracker.spawn(machine::show(client.clone(), node.ip(), stop.clone()));
     let cache: Cache<Pod> = Cache::default();
@@ -158,8 +173,28 @@ pub fn spawn(
             }
         }
     });
-    tracker.spawn(cache.run(Api::all(client), stop.clone()));
+    let (stop, node_pods) = (stop.clone(), config.state.join("pods"));
+    tracker.spawn(async move {
+        // It would kill what this start has marked, too.
+        former.await;
+        tokio::spawn(guarding);
+        remove_gone(&client, &node_pods).await;
+        cache.run(Api::all(client.clone()), stop).await;
+    });
     Ok(logs)
+}
+
+/// Removes the folders of pods that are gone: they went with a pocket that was killed, or in between.
+async fn remove_gone(client: &Client, pods: &Path) {
+    let Ok(known) = Api::<Pod>::all(client.clone()).list(&ListParams::default()).await else { return };
+    let known: HashSet<String> = known.items.iter().filter_map(ResourceExt::uid).collect();
+    let folders = std::fs::read_dir(pods).into_iter().flatten().flatten();
+    let gone: Vec<PathBuf> =
+        folders.filter(|f| !f.file_name().to_str().is_some_and(|n| known.contains(n))).map(|f| f.path()).collect();
+    let removed = tokio::task::spawn_blocking(move || gone.iter().try_for_each(std::fs::remove_dir_all));
+    if let Ok(Err(error)) = removed.await {
+        tracing::warn!(%error, "the folder of a pod that is gone is not removed");
+    }
 }
 
 /// Ours to run: nobody else's node, and no pod that is only shown.

@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::durable;
+
 /// The port of the API. Not 6443: where a cluster's own API server listens on all addresses, that port is taken in
 /// every network at once.
 pub const API_PORT: u16 = 27443;
@@ -60,7 +62,7 @@ impl Network {
                 Ok(listener) => {
                     listener.set_nonblocking(true).map_err(NetworkError::NoLoopback)?;
                     if remembered != Some(octet) {
-                        std::fs::write(&file, serde_json::to_vec(&octet).unwrap_or_default()).map_err(told)?;
+                        durable::write(&file, &serde_json::to_vec(&octet).unwrap_or_default()).map_err(told)?;
                     }
                     return Ok((network, listener));
                 }

@@ -11,6 +11,7 @@ mod builtin;
 mod crd;
 mod fields_v1;
 mod fieldset;
+mod json;
 mod managed;
 mod schema;
 mod strategic;
@@ -19,6 +20,7 @@ mod tests;
 mod walk;
 
 pub use apply::{apply, apply_subresource, track_update};
+pub use json::json;
 pub use managed::{ApplyError, Conflict};
 pub use schema::ListKeys;
 pub use strategic::strategic;
@@ -41,13 +43,4 @@ pub fn merge(target: &Value, patch: &Value) -> Value {
     let mut out = target.clone();
     json_patch::merge(&mut out, patch);
     out
-}
-
-/// JSON patch (RFC 6902): all operations or none.
-pub fn json(target: &Value, patch: &Value) -> Result<Value, PatchError> {
-    let operations: json_patch::Patch = serde_json::from_value(patch.clone())
-        .map_err(|e| PatchError::Malformed(format!("not a list of JSON patch operations: {e}")))?;
-    let mut out = target.clone();
-    json_patch::patch(&mut out, &operations).map_err(|e| PatchError::Inapplicable(e.to_string()))?;
-    Ok(out)
 }

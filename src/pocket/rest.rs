@@ -24,10 +24,13 @@ mod delete;
 mod error;
 mod logs;
 mod meta;
+mod metadata;
+mod node_ports;
 mod patches;
 mod path;
-pub(crate) mod protobuf;
+mod protobuf;
 mod proxy;
+mod quantity;
 mod query;
 mod read;
 pub(crate) mod registry;
@@ -39,8 +42,14 @@ mod seed;
 mod selector;
 mod strategy;
 mod terminate;
+mod tree;
+mod typed;
+mod typed_time;
+pub(crate) mod types;
 mod update;
+mod user;
 mod validate;
+mod warn;
 mod watch;
 
 pub use error::{ApiError, FieldError};
@@ -53,6 +62,7 @@ use query::Query;
 use registry::{Definition, Registry, Resource};
 use reply::View;
 pub(crate) use reply::{Include, Reply, partial};
+use user::User;
 
 /// As a Kubernetes API server: larger bodies are refused.
 const BODY_LIMIT: usize = 3 << 20;
@@ -80,6 +90,7 @@ impl Drop for Inner {
 
 /// What a request names and wants, besides its body.
 pub(crate) struct Call {
+    pub(crate) user: User,
     pub(crate) resource: Arc<Resource>,
     pub(crate) namespace: Option<String>,
     pub(crate) name: Option<String>,
@@ -87,6 +98,7 @@ pub(crate) struct Call {
     pub(crate) view: View,
     /// Whose fields a write's are: `fieldManager`, or the user agent's first word.
     pub(crate) manager: String,
+    pub(crate) method: Method,
     pub(crate) content_type: String,
     pub(crate) body: Bytes,
 }
@@ -178,22 +190,27 @@ impl ApiServer {
                 return reply::error(&error);
             }
         };
-        match self.answer(&parts, body).await {
+        // Told whatever the answer is.
+        let mut warnings = Vec::new();
+        let mut response = match self.answer(&parts, body, &mut warnings).await {
             Ok(reply) => reply.into_response(),
             Err(error) => {
                 tracing::debug!(method = %parts.method, uri = %parts.uri, code = %error.code, message = %error.message, "refused");
                 reply::error(&error)
             }
-        }
+        };
+        reply::add_warnings(&mut response, &warnings);
+        response
     }
 
-    async fn answer(&self, parts: &http::request::Parts, body: Bytes) -> Result<Reply> {
+    async fn answer(&self, parts: &http::request::Parts, body: Bytes, warnings: &mut Vec<String>) -> Result<Reply> {
         let query = Query::parse(parts.uri.query().unwrap_or_default());
         let header = |name: http::HeaderName| {
             let value = parts.headers.get(name).and_then(|v| v.to_str().ok());
             value.unwrap_or_default()
         };
         let accept = header(http::header::ACCEPT);
+        let user = User::of(&parts.headers)?;
         let target = path::parse(parts.uri.path()).ok_or_else(ApiError::no_such_path)?;
         let at = match target {
             Target::Resource(at) => at,
@@ -210,18 +227,30 @@ impl ApiServer {
         if at.namespace.is_some() && !resource.namespaced {
             return Err(ApiError::no_such_path());
         }
+        user.check(&parts.method, &query, &resource, &at)?;
+        warnings.extend(resource.deprecation.clone());
+        if resource.is_unserved() {
+            let what = resource.qualified();
+            // There are none: reading them is answered truly.
+            if parts.method != Method::GET || at.subresource.is_some() || resource.verbs.is_empty() {
+                return Err(ApiError::not_served(&what));
+            }
+            warnings.push(format!("pocket does not serve {what}: there are none, and none can be made"));
+        }
         let agent = header(http::header::USER_AGENT);
         let manager = query
             .get("fieldManager")
             .map_or_else(|| agent.split('/').next().unwrap_or_default().to_owned(), str::to_owned);
         let ResourcePath { namespace, name, subresource, .. } = at;
         let call = Call {
+            user,
             view: View::negotiate(accept, &query)?,
             resource,
             namespace,
             name,
             query,
             manager: if manager.is_empty() { "unknown".to_owned() } else { manager },
+            method: parts.method.clone(),
             content_type: header(http::header::CONTENT_TYPE)
                 .split(';')
                 .next()
@@ -294,10 +323,16 @@ impl ApiServer {
                 Err(ApiError::not_served("watches on an object's own path; use fieldSelector=metadata.name=NAME"))
             }
             (&Method::GET, Some(_)) => self.get(&call),
+            // Of what is namespaced only the namespace's own path makes one.
+            (&Method::POST, None) if call.resource.namespaced && call.namespace.is_none() => {
+                Err(ApiError::method_not_allowed())
+            }
             (&Method::POST, None) => self.create(&call).await,
             (&Method::PUT, Some(_)) => self.update(&call, None).await,
             (&Method::PATCH, Some(_)) => self.patch(&call, None).await,
             (&Method::DELETE, Some(_)) => self.delete(&call).await,
+            // As in Kubernetes, namespaces go one by one.
+            (&Method::DELETE, None) if call.resource.is("", "Namespace") => Err(ApiError::method_not_allowed()),
             (&Method::DELETE, None) => self.delete_collection(&call).await,
             _ => Err(ApiError::method_not_allowed()),
         }

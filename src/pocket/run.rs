@@ -16,9 +16,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     controllers,
     hoplog::{self, HopLog, Logs},
-    images::ImageError,
+    images::{ImageError, Images, unused},
     kubelet,
     network::{Network, NetworkError},
+    own_service,
     rest::{ApiError, ApiServer},
     serve::{self, Identity, IdentityError},
     store::StoreError,
@@ -81,6 +82,9 @@ pub struct Pocket {
     stages: Vec<Stage>,
 }
 
+/// More than all limits that a stage's tasks keep by themselves.
+const LONGEST_END: Duration = Duration::from_secs(60);
+
 /// Tasks that end together.
 struct Stage {
     stop: CancellationToken,
@@ -95,7 +99,9 @@ impl Stage {
     async fn end(self) {
         self.stop.cancel();
         self.tasks.close();
-        self.tasks.wait().await;
+        if tokio::time::timeout(LONGEST_END, self.tasks.wait()).await.is_err() {
+            tracing::error!(tasks = self.tasks.len(), "some tasks do not end, and are not waited for any more");
+        }
     }
 }
 
@@ -126,6 +132,7 @@ impl Pocket {
         let client = server.client();
         let hops = HopLog::default();
         hoplog::show_pod(&client, network.node().into()).await?;
+        own_service::write(&client, network.node()).await?;
 
         // Before anybody looks at them: what ran when pocket ended is not ready.
         kubelet::lost(&client).await?;
@@ -134,6 +141,9 @@ impl Pocket {
         let kubelet = kubelet::spawn(client.clone(), config, &running.tasks, &running.stop)?;
         server.set_log_source(Arc::new(Logs { hops: hops.clone(), kubelet }));
         controllers::spawn(client.clone(), &deciding.tasks, &deciding.stop);
+        let unused = unused::run(server.store().clone(), Images::of(dir)?, deciding.stop.clone());
+        deciding.tasks.spawn(unused);
+        controllers::namespaces::spawn(client.clone(), identity.authorities(), &deciding.tasks, &deciding.stop);
         let (stop, node) = (gateway.stop.clone(), IpAddr::from(network.node()));
         gateway.tasks.spawn(async move {
             if let Err(why) = gateway::run(client, node, move |hop| hops.write(hop), stop).await {
@@ -141,6 +151,7 @@ impl Pocket {
             }
         });
         serve::write_kubeconfig(dir, network, &identity)?;
+        api.tasks.spawn(serve::renew(dir.into(), network, identity.clone(), api.stop.clone()));
         let (server_, stop) = (server.clone(), api.stop.clone());
         api.tasks.spawn(async move {
             if let Err(why) = serve::serve(server_, listener, identity, stop).await {

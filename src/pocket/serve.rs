@@ -1,28 +1,43 @@
 //! The API on the network: TLS and a bearer token on the node's address, and the kubeconfig that says so.
 //!
-//! Identity (certificates, token) stays in the state folder, so that clients outlive a restart of the pocket.
+//! Identity (certificates, token) stays in the state folder, so that clients outlive a restart of the pocket; it is renewed
+//! while the pocket runs.
 
 mod identity;
 
-use std::{net::TcpListener, path::Path, sync::Arc, time::Duration};
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use http::{Request, Response, StatusCode, header::AUTHORIZATION};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto::Builder, graceful::GracefulShutdown},
 };
+use jiff::Timestamp;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    durable,
     network::Network,
     rest::{ApiError, ApiServer, ResponseBody},
 };
+use crate::net::{admission::Admission, talkative::Talkative};
 pub use identity::{Identity, IdentityError};
 
-/// A client that does not finish its handshake is let go.
+/// Of the file descriptors of this process callers of the API get this part.
+const PART: f64 = 0.125;
+/// A client that does not finish its handshake, or its request's head, is let go.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// A client of HTTP/2 that does not answer a ping in the time of a handshake is gone.
+const PING: Duration = Duration::from_secs(60);
+/// Between two looks at how long the identity is still good; a clock that was set is seen by then.
+const RENEWAL: Duration = Duration::from_secs(60);
 /// Connections that are open at the end get this long.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -34,14 +49,16 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> std::io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let acceptor = TlsAcceptor::from(identity.tls);
     let graceful = GracefulShutdown::new();
-    let token: Arc<str> = identity.token.into();
+    let (admission, here) = (Admission::share(PART, 1), listener.local_addr()?);
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HANDSHAKE);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(HANDSHAKE);
     loop {
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             () = stop.cancelled() => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(why) => {
                     // Out of file descriptors, most likely: a moment later there may be some.
                     tracing::warn!(%why, "the API cannot accept a connection");
@@ -51,11 +68,16 @@ pub async fn serve(
             },
         };
         let _ = stream.set_nodelay(true);
-        let (acceptor, server, token, watcher) = (acceptor.clone(), server.clone(), token.clone(), graceful.watcher());
+        let builder = builder.clone();
+        let acceptor = TlsAcceptor::from(identity.live().tls);
+        let (server, identity, watcher) = (server.clone(), identity.clone(), graceful.watcher());
+        let admission = admission.clone();
         tokio::spawn(async move {
+            // Closed at once: who has too many is not told more.
+            let Some(place) = admission.enter(peer, here).await else { return };
             let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await else { return };
-            let service = service_fn(move |request| answer(server.clone(), token.clone(), request));
-            let builder = Builder::new(TokioExecutor::new());
+            let stream = Talkative::new(stream, HANDSHAKE, Some(place));
+            let service = service_fn(move |request| answer(server.clone(), identity.live().tokens, request));
             let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
             let _ = watcher.watch(connection).await;
         });
@@ -66,12 +88,12 @@ pub async fn serve(
 
 async fn answer(
     server: ApiServer,
-    token: Arc<str>,
+    tokens: Arc<[String]>,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, std::convert::Infallible> {
     let given =
         request.headers().get(AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
-    if !given.is_some_and(|given| same(given, &token)) {
+    if !given.is_some_and(|given| tokens.iter().any(|token| same(given, token))) {
         return Ok(super::rest::refuse(&ApiError::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized")));
     }
     Ok(server.handle(request).await)
@@ -81,6 +103,20 @@ async fn answer(
 fn same(one: &str, two: &str) -> bool {
     use sha2::{Digest, Sha256};
     Sha256::digest(one) == Sha256::digest(two)
+}
+
+/// Renews what comes to its end, and the kubeconfig with it, until `stop`.
+pub async fn renew(state: PathBuf, network: Network, identity: Identity, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(RENEWAL)).await.is_some() {
+        match identity.renew(Timestamp::now()) {
+            Ok(false) => {}
+            Ok(true) => match write_kubeconfig(&state, network, &identity) {
+                Ok(()) => {}
+                Err(why) => tracing::error!(%why, "the kubeconfig does not follow the API's identity"),
+            },
+            Err(why) => tracing::error!(%why, "the API's identity cannot be renewed"),
+        }
+    }
 }
 
 /// Writes `DIR/kubeconfig`, for its owner only, in one go.
@@ -94,8 +130,9 @@ pub fn write_kubeconfig(state: &Path, network: Network, identity: &Identity) -> 
             "server": format!("https://{}:{}", network.node(), super::network::API_PORT),
             "certificate-authority-data": identity.authority_data(),
         }}],
-        "users": [{"name": "you", "user": {"token": identity.token}}],
+        "users": [{"name": "you", "user": {"token": identity.token()}}],
     });
     let text = serde_saphyr::to_string(&config).unwrap_or_else(|_| config.to_string());
-    identity::write_private(&state.join("kubeconfig"), text.as_bytes())
+    let file = state.join("kubeconfig");
+    durable::write(&file, text.as_bytes()).map_err(|why| IdentityError::File { file, why })
 }

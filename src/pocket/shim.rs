@@ -1,38 +1,62 @@
 //! The process between pocket and a container's process, so that nothing outlives its pocket.
 //!
-//! `graylane __shim [--lock FILE] [--wait-ms N] -- CMD ARGS…`: CMD runs in its own process group. Standard input is a
-//! pipe from pocket: `T` sends TERM to the group, `K` KILL, and its end means that pocket is gone, however it went:
-//! TERM, a short wait, KILL. Grandchildren that left the group come back to the shim (subreaper) and go with it. The
-//! lock keeps two runs of one container apart, also across a restart of pocket. Exit code: CMD's, or 128 + signal.
+//! `graylane __shim [--lock FILE] [--wait-ms N] [--inherit WORD] -- CMD ARGS…`: CMD runs in its own session. Standard
+//! input is a pipe from pocket: `T` sends TERM to CMD's process group, `K` KILL, and its end means that pocket is gone,
+//! however it went: TERM, a short wait, KILL. Descendants that left the group come back to the shim (subreaper) and go
+//! with it. The lock keeps two runs of one container apart, also across a restart of pocket; while CMD runs the file
+//! names its session. Exit code: CMD's, or 128 + signal.
+//!
+//! # Who ends what
+//!
+//! | killed (KILL) | who ends the rest |
+//! |---|---|
+//! | CMD | the shim: its group, then whatever comes back to it |
+//! | pocket | each shim, at the end of its pipe |
+//! | the shim | the kernel ends CMD (parent death signal), the kubelet the rest, by [`leftovers`](super::leftovers) |
+//! | pocket and shims at once | the kernel ends CMD, the [`guard`](super::guard) the rest |
+//! | pocket, shims and guard at once | the kernel ends CMD, the next start of pocket in this state folder the rest |
+//!
+//! A process that is only stopped (STOP) is killed all the same; a stopped shim is woken, and killed when it does not
+//! obey. What escapes: a process that lost its shim, and that had before left CMD's session, its parents *and* the
+//! environment that it was given; and one that runs as another user (by a set-uid program), which only its shim can find.
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::Read;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::inherited::Inherited;
+use super::leftovers::Session;
+
 /// The hidden subcommand.
 pub const NAME: &str = "__shim";
+/// The step between the shim and CMD: prepares its own process, then becomes CMD.
+pub const EXEC: &str = "__exec";
 /// CMD could not be started; its message is on standard error.
 pub const CANNOT_START: u8 = 128;
 
 struct Args {
     lock: Option<OsString>,
     wait: Duration,
+    inherit: Option<Inherited>,
     command: Vec<OsString>,
 }
 
 fn parse(args: impl IntoIterator<Item = OsString>) -> Option<Args> {
-    let mut parsed = Args { lock: None, wait: Duration::from_millis(500), command: vec![] };
+    let mut parsed = Args { lock: None, wait: Duration::from_millis(500), inherit: None, command: vec![] };
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
         match arg.to_str() {
             Some("--lock") => parsed.lock = args.next(),
             Some("--wait-ms") => parsed.wait = Duration::from_millis(args.next()?.to_str()?.parse().ok()?),
+            Some("--inherit") => parsed.inherit = Some(Inherited::from_word(args.next()?.to_str()?)?),
             Some("--") => {
                 parsed.command = args.collect();
                 break;
@@ -49,7 +73,10 @@ static CHILD: Mutex<Option<Pid>> = Mutex::new(None);
 fn signal(signal: Signal) {
     let child = CHILD.lock().unwrap_or_else(PoisonError::into_inner);
     match *child {
-        Some(pid) => drop(rustix::process::kill_process_group(pid, signal)),
+        // Before CMD there is no group yet, only the process that will lead it.
+        Some(pid) => drop(
+            rustix::process::kill_process_group(pid, signal).or_else(|_| rustix::process::kill_process(pid, signal)),
+        ),
         // Nothing runs yet (waiting for the lock): there is nothing to wait for either.
         None => std::process::exit(128 + signal.as_raw()),
     }
@@ -79,6 +106,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         eprintln!("graylane {NAME} is for pocket's own use");
         return ExitCode::from(2);
     };
+    if let Some(inherit) = args.inherit {
+        inherit.restore();
+    }
     let wait = args.wait;
     std::thread::spawn(move || obey(wait));
     if let Ok(mut signals) = signal_hook::iterator::Signals::new([
@@ -89,30 +119,67 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         std::thread::spawn(move || signals.forever().for_each(|_| signal(Signal::TERM)));
     }
     // Held to the end of this process; a child does not inherit it.
-    let _lock = match args.lock.map(|path| File::create(&path).and_then(|f| f.lock().map(|()| f))).transpose() {
+    let mut lock = match args.lock.map(|path| lock(Path::new(&path))).transpose() {
         Ok(lock) => lock,
         Err(error) => {
             eprintln!("cannot lock the container's run file: {error}");
             return ExitCode::from(CANNOT_START);
         }
     };
-    #[cfg(target_os = "linux")]
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
-    let (program, rest) = args.command.split_first().expect("parse() wants a command");
     let pid = {
         let mut running = CHILD.lock().unwrap_or_else(PoisonError::into_inner);
-        match Command::new(program).args(rest).stdin(Stdio::null()).process_group(0).spawn() {
+        let mut step = Command::new("/proc/self/exe");
+        step.arg(EXEC).arg(std::process::id().to_string()).args(&args.command);
+        match step.stdin(Stdio::null()).spawn() {
             Ok(child) => *running.insert(Pid::from_child(&child)),
             Err(error) => {
-                eprintln!("cannot start {}: {error}", program.display());
+                eprintln!("cannot start {}: {error}", args.command[0].display());
                 return ExitCode::from(CANNOT_START);
             }
         }
     };
+    if let (Some(lock), Some(session)) = (&mut lock, Session::of(pid)) {
+        // Without it, less is found should this shim be killed; CMD runs all the same.
+        let _ = lock.write_all(session.to_line().as_bytes());
+    }
     let code = reap_until(pid);
     let _ = rustix::process::kill_process_group(pid, Signal::KILL);
     clear();
+    if let Some(lock) = &lock {
+        // The session is over, and its number may become somebody else's.
+        let _ = lock.set_len(0);
+    }
     ExitCode::from(code)
+}
+
+/// `PARENT CMD ARGS…`: becomes CMD, in a session of its own that the kernel ends with the parent.
+pub fn exec(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut args = args.into_iter();
+    let parent = args.next().and_then(|p| Pid::from_raw(p.to_str()?.parse().ok()?));
+    let (Some(parent), Some(program)) = (parent, args.next()) else {
+        eprintln!("graylane {EXEC} is for pocket's own use");
+        return ExitCode::from(2);
+    };
+    let prepared = rustix::process::setsid()
+        .and_then(|_| rustix::process::set_parent_process_death_signal(Some(Signal::KILL)))
+        .map_err(std::io::Error::from);
+    let error = match prepared {
+        // It may have been killed before it could be named to the kernel.
+        Ok(()) if rustix::process::getppid() != Some(parent) => return ExitCode::from(CANNOT_START),
+        Ok(()) => Command::new(&program).args(args).exec(),
+        Err(error) => error,
+    };
+    eprintln!("cannot start {}: {error}", program.display());
+    ExitCode::from(CANNOT_START)
+}
+
+/// The file as soon as no other run holds it, and empty.
+fn lock(path: &Path) -> std::io::Result<File> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    file.lock()?;
+    file.set_len(0)?;
+    Ok(file)
 }
 
 /// Reap whatever ends here until `main` does.
@@ -163,11 +230,12 @@ mod tests {
 
     #[test]
     fn arguments() {
-        let args = parse(words("--lock /x --wait-ms 20 -- sh -c --")).unwrap();
+        let args = parse(words("--lock /x --wait-ms 20 --inherit 22:1024 -- sh -c --")).unwrap();
+        assert_eq!(args.inherit, Inherited::from_word("22:1024"));
         assert_eq!(args.lock, Some("/x".into()));
         assert_eq!(args.wait, Duration::from_millis(20));
         assert_eq!(args.command, words("sh -c --"));
-        for bad in ["", "--", "sh", "--wait-ms x -- sh", "--lock"] {
+        for bad in ["", "--", "sh", "--wait-ms x -- sh", "--lock", "--inherit x -- sh"] {
             assert!(parse(words(bad)).is_none(), "{bad}");
         }
     }

@@ -1,7 +1,8 @@
-//! The objects of one pocket: kept in memory, written through to one file.
+//! The objects of one pocket: kept in memory as text ([`Version`]), written through to one file.
 //!
 //! Rules: there is one writer; every change takes the next resourceVersion; nobody sees a change
-//! (not even its author) before it is on disk; a reader never waits for the disk.
+//! (not even its author) before it is on disk; a reader never waits for the disk. The past is bounded, in changes of
+//! each resource and in bytes of all ([`HISTORY`]): a watch from before is told so (410), and lists again.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -13,11 +14,13 @@ use tokio::sync::{oneshot, watch};
 mod disk;
 mod error;
 mod history;
+mod version;
 mod writer;
 
 pub use disk::is_guarded;
 pub use error::{StoreError, WriteError};
 pub use history::{Change, ChangeKind, TooOld};
+pub use version::Version;
 
 use disk::Disk;
 use history::History;
@@ -31,7 +34,7 @@ pub struct Key {
     pub name: String,
 }
 
-/// One object as it is now.
+/// One object as it is now, read.
 #[derive(Clone, Debug)]
 pub struct Stored {
     pub rv: u64,
@@ -56,10 +59,34 @@ pub enum Write {
 #[derive(Clone, Debug)]
 pub struct Listing {
     pub rv: u64,
-    pub items: Vec<Arc<Value>>,
+    pub items: Vec<Arc<Version>>,
 }
 
-type Named = BTreeMap<(String, String), Stored>;
+impl Listing {
+    /// Each is read when it is asked for.
+    pub fn values(&self) -> impl Iterator<Item = Arc<Value>> {
+        self.items.iter().map(|version| version.value())
+    }
+}
+
+/// The past of all resources holds about as many bytes of text; where there is more, the resource that has most
+/// forgets.
+const HISTORY: usize = 24 << 20;
+
+/// One object as it is now; the history shares its version.
+#[derive(Clone)]
+struct Entry {
+    rv: u64,
+    version: Arc<Version>,
+}
+
+impl Entry {
+    fn read(&self) -> Stored {
+        Stored { rv: self.rv, value: self.version.value() }
+    }
+}
+
+type Named = BTreeMap<(String, String), Entry>;
 
 /// The objects and the recent past of one resource.
 struct Shelf {
@@ -73,6 +100,8 @@ struct State {
     /// The version at which this process opened the store: nothing older can be replayed.
     opened_at: u64,
     shelves: HashMap<Arc<str>, Shelf>,
+    /// See [`HISTORY`].
+    history: usize,
 }
 
 impl State {
@@ -83,6 +112,21 @@ impl State {
             history: History::new(floor),
             latest: watch::channel(floor).0,
         })
+    }
+
+    fn entry(&self, key: &Key) -> Option<&Entry> {
+        self.shelves.get(&key.resource)?.objects.get(&(key.namespace.clone(), key.name.clone()))
+    }
+
+    /// Forgets the oldest of whoever has most until the past is within its bounds.
+    fn forget(&mut self) {
+        let mut bytes: usize = self.shelves.values().map(|s| s.history.bytes()).sum();
+        while bytes > self.history {
+            let Some(most) = self.shelves.values_mut().max_by_key(|s| s.history.bytes()) else { return };
+            bytes -= most.history.bytes();
+            most.history.forget_oldest();
+            bytes += most.history.bytes();
+        }
     }
 }
 
@@ -125,9 +169,9 @@ impl Store {
     pub fn open_with(path: &Path, seed: Vec<(Key, Value)>) -> Result<Store, StoreError> {
         let (mut disk, mut loaded) = Disk::open(path)?;
         disk.seed(&mut loaded, seed)?;
-        let mut state = State { rv: loaded.rv, opened_at: loaded.rv, shelves: HashMap::new() };
-        for (key, stored) in loaded.objects {
-            state.shelf(&key.resource).objects.insert((key.namespace, key.name), stored);
+        let mut state = State { rv: loaded.rv, opened_at: loaded.rv, shelves: HashMap::new(), history: HISTORY };
+        for (key, entry) in loaded.objects {
+            state.shelf(&key.resource).objects.insert((key.namespace, key.name), entry);
         }
         let state = Arc::new(RwLock::new(state));
         let (sender, receiver) = std::sync::mpsc::channel();
@@ -157,9 +201,9 @@ impl Store {
     }
 
     pub fn get(&self, key: &Key) -> Option<Stored> {
-        let state = read(&self.inner.state);
-        let shelf = state.shelves.get(&key.resource)?;
-        shelf.objects.get(&(key.namespace.clone(), key.name.clone())).cloned()
+        let entry = read(&self.inner.state).entry(key).cloned();
+        // Read when nobody waits for the state any more.
+        entry.map(|entry| entry.read())
     }
 
     /// All objects of a resource, of one namespace or of all, sorted by namespace and name.
@@ -167,30 +211,34 @@ impl Store {
         let state = read(&self.inner.state);
         let items = match state.shelves.get(resource) {
             None => Vec::new(),
-            Some(shelf) => in_namespace(&shelf.objects, namespace).map(|stored| stored.value.clone()).collect(),
+            Some(shelf) => in_namespace(&shelf.objects, namespace).map(|entry| entry.version.clone()).collect(),
         };
         Listing { rv: state.rv, items }
     }
 
-    /// The same, as it was at an earlier version: the history is undone step by step.
-    pub fn list_at(&self, resource: &str, namespace: Option<&str>, rv: u64) -> Result<Listing, TooOld> {
+    /// The same, as it was at an earlier version: the history is undone step by step. `after` a namespace and a name, where
+    /// the list goes on.
+    pub fn list_at(
+        &self,
+        resource: &str,
+        namespace: Option<&str>,
+        rv: u64,
+        after: Option<(&str, &str)>,
+    ) -> Result<Listing, TooOld> {
         let state = read(&self.inner.state);
         let Some(shelf) = state.shelves.get(resource) else {
             return Ok(Listing { rv, items: Vec::new() });
         };
         let undo = shelf.history.after(rv)?;
-        let mut objects: BTreeMap<(&str, &str), Arc<Value>> = shelf
-            .objects
-            .iter()
-            .filter(|((ns, _), _)| namespace.is_none_or(|n| n == ns))
-            .map(|((ns, name), s)| ((ns.as_str(), name.as_str()), s.value.clone()))
-            .collect();
+        let is_asked = |at: &(&str, &str)| namespace.is_none_or(|n| n == at.0) && after.is_none_or(|after| *at > after);
+        let objects = shelf.objects.iter().map(|((ns, name), e)| ((ns.as_str(), name.as_str()), e.version.clone()));
+        let mut objects: BTreeMap<(&str, &str), Arc<Version>> = objects.filter(|(at, _)| is_asked(at)).collect();
         for change in undo.iter().rev() {
-            if namespace.is_some_and(|n| n != change.namespace) {
+            let at = (change.namespace.as_str(), change.name.as_str());
+            if !is_asked(&at) {
                 continue;
             }
-            let at = (change.namespace.as_str(), change.name.as_str());
-            match &change.before {
+            match change.before() {
                 Some(before) => objects.insert(at, before.clone()),
                 None => objects.remove(&at),
             };
@@ -211,6 +259,13 @@ impl Store {
     /// Tells of every change of a resource, by version.
     pub fn subscribe(&self, resource: &Arc<str>) -> watch::Receiver<u64> {
         write(&self.inner.state).shelf(resource).latest.subscribe()
+    }
+
+    /// Every object of every resource but these.
+    pub fn all_but(&self, left_out: &[&str]) -> Vec<Arc<Version>> {
+        let state = read(&self.inner.state);
+        let shelves = state.shelves.iter().filter(|(resource, _)| !left_out.contains(&&***resource));
+        shelves.flat_map(|(_, shelf)| shelf.objects.values()).map(|entry| entry.version.clone()).collect()
     }
 
     /// Storage names of the resources that have objects in a namespace.
@@ -235,9 +290,9 @@ impl Store {
     }
 }
 
-fn in_namespace<'a>(objects: &'a Named, namespace: Option<&'a str>) -> impl Iterator<Item = &'a Stored> {
+fn in_namespace<'a>(objects: &'a Named, namespace: Option<&'a str>) -> impl Iterator<Item = &'a Entry> {
     let start = namespace.map_or_else(Default::default, |ns| (ns.to_owned(), String::new()));
-    objects.range(start..).take_while(move |((ns, _), _)| namespace.is_none_or(|n| n == ns)).map(|(_, stored)| stored)
+    objects.range(start..).take_while(move |((ns, _), _)| namespace.is_none_or(|n| n == ns)).map(|(_, entry)| entry)
 }
 
 #[cfg(test)]

@@ -144,7 +144,24 @@ impl Probed {
         self.verdict == Outcome::Ok
     }
 
-    pub(super) fn judge(&mut self, spec: &ProbeSpec, group: &LaneGroup, chains: Vec<Chain>, world: &World) {
+    /// `own` says in words what of the tag the probe itself lets be taken away: then no service has lost it.
+    pub(super) fn judge(
+        &mut self,
+        spec: &ProbeSpec,
+        group: &LaneGroup,
+        mut chains: Vec<Chain>,
+        world: &World,
+        own: Option<&str>,
+    ) {
+        let lost = |s: &&mut Step| s.verdict == Verdict::Lost;
+        if let Some(own) = own {
+            for step in chains.iter_mut().flat_map(|c| &mut c.steps).filter(lost) {
+                (step.verdict, step.cause) = (Verdict::NoData, Some(own.to_owned()));
+            }
+            for chain in &mut chains {
+                chain.worst = chain.steps.iter().map(|s| s.verdict).max().unwrap_or_default();
+            }
+        }
         self.lane = chains.first().and_then(|c| c.tag.clone());
         self.chain = chains.iter().flat_map(|c| &c.steps).map(ProbedHop::from).collect();
         let name = group.metadata.name.as_deref();

@@ -93,9 +93,21 @@ impl Sender {
         let mut headers = HeaderMap::new();
         for (name, value) in &request.headers {
             let name: HeaderName = name.parse().map_err(|e| wrong(&e))?;
+            if [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::UPGRADE].contains(&name) {
+                return Err(wrong(&format!("a probe sends no content and switches nothing: leave {name} out")));
+            }
             headers.append(name, HeaderValue::from_str(value).map_err(|e| wrong(&e))?);
         }
-        if let (Some(host), false) = (host, headers.contains_key(header::HOST)) {
+        if request.path.starts_with('*') {
+            return Err(wrong(&"a probe asks for a path, not for *"));
+        }
+        if let Some(authority) = request.authority() {
+            // It goes to the entry, and counts before Host.
+            if !request.origin.starts_with("http://") {
+                return Err(wrong(&"a probe speaks http: write http://HOST/PATH or only the path"));
+            }
+            headers.insert(header::HOST, HeaderValue::from_str(authority).map_err(|e| wrong(&e))?);
+        } else if let (Some(host), false) = (host, headers.contains_key(header::HOST)) {
             // `*.example.com` takes any host below it.
             let host = host.strip_prefix('*').map_or(host.to_owned(), |rest| format!("probe{rest}"));
             headers.insert(header::HOST, HeaderValue::from_str(&host).map_err(|e| wrong(&e))?);
@@ -104,6 +116,14 @@ impl Sender {
         let path = format!("{}{query}", request.path);
         let uri = utf8_percent_encode(&path, FOREIGN).to_string().parse().map_err(|e| wrong(&e))?;
         Ok(Self { way, method: request.method.parse().map_err(|e| wrong(&e))?, uri, headers })
+    }
+
+    /// In words, which of these the request itself lets the first gateway take away.
+    pub(super) fn takes_away(&self, names: &[HeaderName]) -> Option<String> {
+        let lines = self.headers.get_all(header::CONNECTION).iter().filter_map(|v| v.to_str().ok());
+        let mut said = lines.flat_map(|v| v.split(',').map(str::trim));
+        let name = said.find_map(|word| names.iter().find(|n| n.as_str().eq_ignore_ascii_case(word)))?;
+        Some(format!("the probe's own Connection header names {name}, so a gateway may take it away: leave it out"))
     }
 
     pub(super) async fn send(&self) -> Answer {

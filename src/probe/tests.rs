@@ -6,7 +6,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::api::{Entry, Lane, LaneApp, LaneGroupSpec, LaneGroupStatus, LaneMatch, LaneSpec, Served};
+use crate::api::{Entry, EntryRoute, Lane, LaneApp, LaneGroupSpec, LaneGroupStatus, LaneMatch, LaneSpec, Served};
 
 /// An entry that answers every request the same, and remembers the heads.
 async fn entry(answer: Vec<u8>) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
@@ -33,8 +33,9 @@ fn ok(body: &str) -> Vec<u8> {
 /// The group g of spring-cloud-a and -b with an enabled lane on `group=gray` that no app has a version for.
 fn world(address: &str) -> World {
     let app = |name: &str| LaneApp { app: name.into(), service: None, port: 1 };
+    let route = EntryRoute { path: "/A".into(), app: "spring-cloud-a".into(), rewrite: None };
     let spec = LaneGroupSpec {
-        entry: Entry { gateway: "edge".into(), host: Some("*.shop".into()), routes: vec![] },
+        entry: Entry { gateway: "edge".into(), host: Some("*.shop".into()), routes: vec![route] },
         apps: ["spring-cloud-a", "spring-cloud-b"].map(app).into(),
         ..LaneGroupSpec::default()
     };
@@ -91,6 +92,46 @@ async fn a_body_tells_the_chain_where_nobody_reports() {
         ["c: expected base, not asked at all", "spring-cloud-a: expected gray, answered by base"]
     );
     assert_eq!(probed(ok("Agray[1]"), &spec("/A/a", &[])).await.verdict, Outcome::LeakUp);
+}
+
+#[tokio::test]
+async fn no_service_is_blamed_for_what_the_probe_itself_takes_away() {
+    let lost = || {
+        let step = |verdict| chain::Step { app: "spring-cloud-b".into(), verdict, ..chain::Step::default() };
+        vec![Chain {
+            steps: vec![step(chain::Verdict::Ok), step(chain::Verdict::Lost)],
+            worst: chain::Verdict::Lost,
+            ..Chain::default()
+        }]
+    };
+    let world = world("127.0.0.1:1");
+    let group = world.groups["g"].clone();
+    let judged = |headers: &[&str]| {
+        let headers: Vec<String> = headers.iter().map(|h| (*h).to_owned()).collect();
+        let request = parse("/A/a", &headers, &[]).unwrap();
+        let sender = Sender::new(Way::straight("127.0.0.1:1").unwrap(), None, &request, "/A/a").unwrap();
+        let own = sender.takes_away(&[lanes::tag_header(&group)]);
+        let mut probed = Probed { status: Some(200), ..Probed::default() };
+        probed.judge(&spec("/A/a", &[]), &group, lost(), &world, own.as_deref());
+        (probed.verdict, probed.problems.join(" "))
+    };
+    assert_eq!(judged(&["Connection: close"]).0, Outcome::Lost);
+    for headers in [&["Connection: close, X-MSE-Tag"][..], &["Connection: close", "Connection: x-mse-tag"]] {
+        let (verdict, told) = judged(headers);
+        assert!(verdict == Outcome::NoData && told.contains("the probe's own Connection header"), "{verdict} {told}");
+    }
+    let sends = |header: &str| {
+        let request = parse("/A/a", &[header.to_owned()], &[]).unwrap();
+        Sender::new(Way::straight("127.0.0.1:1").unwrap(), None, &request, "/A/a").is_ok()
+    };
+    let asks = |line: &str| {
+        let request = parse(line, &[], &[]).unwrap();
+        Sender::new(Way::straight("127.0.0.1:1").unwrap(), None, &request, line).is_ok()
+    };
+    assert!(asks("GET http://shop.example/A") && !asks("https://shop.example/A") && !asks("OPTIONS *"));
+    assert!(
+        sends("x: 1") && !sends("Content-Length: 5") && !sends("Transfer-Encoding: chunked") && !sends("Upgrade: h2c")
+    );
 }
 
 #[tokio::test]

@@ -15,10 +15,12 @@ use crate::{
     },
 };
 
+mod cause;
 mod pods;
 mod turn;
 mod way;
 
+pub use cause::cause;
 pub use pods::{Split, split};
 pub use turn::{Turn, gates_production, turn};
 pub use way::{Way, way};

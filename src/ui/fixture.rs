@@ -238,7 +238,7 @@ fn lane(name: &str, enabled: bool, priority: i32, condition: &str, apps: &[(&str
         reason: (*reason).into(),
         since: None,
     });
-    lane.status = Some(LaneStatus { apps: apps.collect(), problems: vec![] });
+    lane.status = Some(LaneStatus { apps: apps.collect(), ..LaneStatus::default() });
     lane
 }
 

@@ -6,6 +6,7 @@ use tui_input::{Input, InputRequest};
 
 use crate::api::LaneSpec;
 
+mod apps;
 pub mod build;
 mod lane;
 mod submit;
@@ -37,6 +38,8 @@ pub enum Kind {
         /// The Apps.
         apps: Vec<String>,
     },
+    /// Apps from a template.
+    Apps,
     /// A lane.
     Lane {
         /// Its name; none makes a new one.

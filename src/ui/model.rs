@@ -165,6 +165,8 @@ pub struct Model {
     pub facts: Facts,
     /// The clock.
     pub now: Timestamp,
+    /// When the engine last renewed its Lease, by the clock of its own, and when that was first seen here.
+    pub heard: (Option<Timestamp>, Timestamp),
     /// The spinner's place.
     pub beat: u64,
     /// Columns and rows.
@@ -218,6 +220,7 @@ impl Model {
             world: Arc::default(),
             facts: Facts::default(),
             now,
+            heard: (None, now),
             beat: 0,
             size: (80, 24),
             pane: Pane::Apps,

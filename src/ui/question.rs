@@ -7,28 +7,22 @@ use tui_input::Input;
 
 use super::{form::Remark, keymap::Action};
 use crate::domain::{
+    command_line::CommandLine,
     intent::{Intent, Seen, meaning},
     world::World,
 };
 
+mod apps;
 mod ask;
 mod environment;
 mod in_place;
 mod lane;
 mod release;
 
+pub use apps::{new_apps, words as app_words};
 pub use ask::{ask, start};
 pub use environment::lock;
 pub use lane::{diff, set as set_lane};
-
-/// A word of a POSIX shell.
-fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', "'\\''"))
-}
 
 /// A question on the screen.
 #[derive(Clone, Debug)]
@@ -50,7 +44,7 @@ pub struct Question {
     /// A change as lines that go and come.
     pub diff: Vec<Remark>,
     /// The same by other means.
-    pub kubectl: Vec<String>,
+    pub kubectl: Vec<CommandLine>,
     /// The name that must be typed.
     pub typed: Option<(String, Input)>,
     /// Why, for the history.
@@ -112,6 +106,10 @@ impl Shown {
             "lanes" => {
                 let lane = world.lanes.get(name)?;
                 (lane.uid(), lane.resource_version(), format!("{:?}", lane.spec))
+            }
+            "apptemplates" => {
+                let template = world.templates.get(name)?;
+                (template.uid(), template.resource_version(), format!("{:?}", template.spec))
             }
             "apps" => {
                 let app = world.apps.get(name)?;
@@ -270,6 +268,7 @@ fn seen_of(intent: &mut Intent) -> Option<&mut Seen> {
         | Intent::SetLane { seen, .. }
         | Intent::EnableLane { seen, .. }
         | Intent::DeleteLane { seen, .. }
+        | Intent::CreateApps { seen, .. }
         | Intent::Lock { seen, .. } => seen.as_mut(),
         Intent::StartRelease { .. } | Intent::StopTheLine | Intent::Teardown { .. } | Intent::Probe { .. } => None,
     }

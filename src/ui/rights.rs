@@ -15,6 +15,7 @@ const fn needs(action: Action) -> Option<Right> {
         | Action::Skip
         | Action::Abort
         | Action::StopTheLine => Right::Steer,
+        Action::NewApps => Right::NewApp,
         Action::NewLane => Right::NewLane,
         Action::EditLane | Action::ToggleLane => Right::EditLane,
         Action::DeleteLane => Right::DeleteLane,

@@ -244,6 +244,8 @@ impl Effects {
             }
             let _ = out.send(Msg::Answer(ticket, Answer::End)).await;
         });
+        // What has ended by itself needs no place here.
+        self.asking.retain(|_, task| !task.is_finished());
         self.asking.insert(ticket, task.abort_handle());
     }
 

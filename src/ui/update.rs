@@ -29,6 +29,10 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
         Msg::World(world) => {
             model.facts.refresh(&world, model.now);
             let before = std::mem::replace(&mut model.world, world);
+            let renewed = model.world.engine.as_ref().and_then(|e| e.renewed);
+            if model.heard.0 != renewed {
+                model.heard = (renewed, model.now);
+            }
             link(model, &before);
             model.settle();
             look(model);

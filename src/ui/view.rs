@@ -30,6 +30,7 @@ mod rollout;
 mod task;
 mod text;
 mod trace;
+mod values;
 mod words;
 
 pub use layout::{Plan, plan, text_height};

@@ -1,13 +1,16 @@
 //! Server-side apply: who owns what, and who is told of whom.
 
-use serde_json::json;
+use graylane::api::App;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
 
 use super::{
     cluster::{Place, cases},
     transcript::{Shown, Transcript},
 };
 
-cases!(owners_of_a_map, owners_of_a_deployment, what_an_apply_may_not);
+cases!(owners_of_a_map, owners_of_a_deployment, what_an_apply_may_not, nulls_that_are_applied);
 
 const FIELDS: [&str; 3] = ["/data", "/metadata/labels", "/metadata/managedFields"];
 
@@ -99,4 +102,24 @@ async fn what_an_apply_may_not(at: Place) {
     t.ask("PATCH", a, "application/apply-patch+yaml", &body.to_string(), Shown::Code).await;
     t.patch("merge", "configmaps/a?force=true", json!({"data": {"k": "1"}}), &FIELDS).await;
     t.end("what_an_apply_may_not");
+}
+
+/// A null is a value where a custom resource's schema lets any stand; elsewhere it is none.
+async fn nulls_that_are_applied(at: Place) {
+    let app = json!({"apiVersion": "graylane.dev/v1alpha1", "kind": "App",
+        "metadata": {"name": "a", "annotations": {"k": "v"}, "labels": null}, "spec": {"repository": null, "manifests": [],
+        "environments": [{"name": "e", "namespace": "n", "lock": null, "values": {"gone": null, "list": [null, {"in": null}]}}]}});
+    let by = PatchParams::apply("ann");
+    let made = at.api::<App>().patch("a", &by, &Patch::Apply(&app)).await.unwrap();
+    let written = serde_json::to_value(&made).unwrap();
+    let values = &written["spec"]["environments"][0]["values"];
+    assert_eq!(*values, json!({"gone": null, "list": [null, {"in": null}]}), "{written}");
+    assert_eq!((&written["metadata"]["labels"], &written["spec"]["repository"]), (&Value::Null, &Value::Null));
+    let again = at.api::<App>().patch("a", &by, &Patch::Apply(&app)).await.unwrap();
+    // When a second has passed a real server stamps the manager's entry anew, where there is a null.
+    assert_eq!((&again.spec, again.metadata.generation), (&made.spec, made.metadata.generation), "the same again");
+    let map =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "labels": null}, "data": {"k": "v"}});
+    let made = at.api::<ConfigMap>().patch("a", &by, &Patch::Apply(&map)).await.unwrap();
+    assert_eq!((made.metadata.labels, made.data.unwrap().len()), (None, 1));
 }

@@ -3,14 +3,14 @@
 use std::{fmt::Debug, sync::LazyLock, time::Duration};
 
 use graylane::{
-    cluster::install,
+    cluster::install::{self, Wanted},
     pocket::{controllers, network::Network, rest::ApiServer},
 };
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
-    Api, Client, Resource,
-    api::{ObjectMeta, PostParams},
+    Api, Client, Resource, ResourceExt,
+    api::{ApiResource, DynamicObject, GroupVersionKind, ObjectMeta, Patch, PatchParams, PostParams},
     core::NamespaceResourceScope,
     runtime::{conditions::is_crd_established, wait::await_condition},
 };
@@ -123,8 +123,25 @@ async fn real() -> Option<Real> {
     let client = plane.client("admin").await;
     gateway_api(&client).await;
     install::definitions(&client).await.unwrap();
+    apply(&client, "default", &["ClusterRole"]).await;
     tokio::spawn(fake_kubelet::run(client.clone(), POD_START, CancellationToken::new()));
     Some(Real { client, _plane: plane })
+}
+
+/// What `install` brings for a namespace, of these kinds.
+async fn apply(client: &Client, namespace: &str, kinds: &[&str]) {
+    let wanted = Wanted { namespace: namespace.into(), ..Wanted::default() };
+    for object in install::objects(&wanted).into_iter().filter(|o| kinds.iter().any(|k| o["kind"] == *k)) {
+        let object: DynamicObject = serde_json::from_value(object).unwrap();
+        let gvk = GroupVersionKind::try_from(object.types.clone().unwrap()).unwrap();
+        let resource = ApiResource::from_gvk(&gvk);
+        let api: Api<DynamicObject> = match object.namespace() {
+            Some(namespace) => Api::namespaced_with(client.clone(), &namespace, &resource),
+            None => Api::all_with(client.clone(), &resource),
+        };
+        let params = PatchParams::apply("graylane").force();
+        api.patch(&object.name_any(), &params, &Patch::Apply(&object)).await.unwrap();
+    }
 }
 
 /// The definitions that every pocket has from its first moment.
@@ -155,6 +172,7 @@ impl Place {
             // Without it no pod is admitted.
             let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), &self.namespace);
             eventually("the default account", async || accounts.get_opt("default").await.unwrap()).await;
+            apply(&self.client, &self.namespace, &["ServiceAccount", "RoleBinding"]).await;
         }
     }
 

@@ -1,9 +1,15 @@
 //! What else an engine meets in a release: StatefulSets, other engines, other hands, approvals that do not count.
 
 use graylane::{
-    api::{App, Approval, ApprovalSpec, Decision, FIELD_MANAGER, Release, ReleasePhase, ReleaseSpec, TaskPhase},
-    cluster::watch::ENGINE_LEASE,
-    domain::intent::ReleaseWish,
+    api::{
+        App, Approval, ApprovalSpec, Decision, FIELD_MANAGER, InventoryItem, Release, ReleasePhase, ReleaseSpec,
+        TaskPhase, label,
+    },
+    cluster::{owner, perform::perform, watch::ENGINE_LEASE},
+    domain::{
+        intent::{Intent, ReleaseWish},
+        owner::Owner,
+    },
 };
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet, StatefulSet, StatefulSetSpec},
@@ -28,6 +34,8 @@ cases!(
     what_is_wrong_is_told_at_its_task,
     fields_are_taken_over_only_when_asked,
     of_two_releases_the_second_waits,
+    of_two_engines_that_make_one_object_one_does,
+    what_the_manifests_no_longer_name_goes,
     approvals_that_do_not_count,
 );
 
@@ -79,7 +87,8 @@ async fn engines_follow_each_other(at: Place) {
     let holder = || async { at.api::<Lease>().get(ENGINE_LEASE).await.unwrap().spec.unwrap().holder_identity };
     assert_eq!(holder().await.as_deref(), Some("one"));
     first.cancel();
-    rig.wish(&name, ReleaseWish::Decide { task: "gate".into(), attempt: 1, decision: Decision::Pass }).await;
+    rig.wish(&name, ReleaseWish::Decide { task: "gate".into(), attempt: 1, decision: Decision::Pass, digest: None })
+        .await;
     rig.phase(&name, "go", TaskPhase::Waiting).await;
     assert_eq!(holder().await.as_deref(), Some("two"));
     rig.wish(&name, ReleaseWish::Allow { task: "go".into(), batch: 1 }).await;
@@ -93,7 +102,8 @@ async fn engines_follow_each_other(at: Place) {
     assert_eq!(revisions.items.len(), 2, "nothing was rolled twice");
 }
 
-/// What runs already, made by other hands and without our labels, is rolled batch by batch like anything else.
+/// What runs already, made by other hands, is not touched until it is adopted, and then rolled batch by batch like
+/// anything else.
 async fn what_was_there_before_is_not_rolled_at_once(at: Place) {
     let rig = Rig::new(&at).await;
     at.create::<Deployment>(json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a-prod"},
@@ -103,6 +113,34 @@ async fn what_was_there_before_is_not_rolled_at_once(at: Place) {
     let ready = async || at.api::<Deployment>().get("a-prod").await.unwrap().status.and_then(|s| s.ready_replicas);
     eventually("it serves", async || (ready().await == Some(4)).then_some(())).await;
     rig.engine("one");
+    // Nobody has adopted it: it is refused by name, beforehand and by the engine, whoever manages its fields.
+    let intent = Intent::StartRelease {
+        apps: vec!["a".into()],
+        stage: "baseline".into(),
+        images: Default::default(),
+        comment: None,
+        window: None,
+    };
+    let refusal = format!("Deployment {}/a-prod is there already and belongs to no App", at.namespace);
+    let told = perform(&at.client, &at.namespace, "admin", intent).await.unwrap_err().to_string();
+    assert!(told.contains(&refusal), "{told}");
+    let spec = ReleaseSpec { app: "a".into(), stage: "baseline".into(), ..ReleaseSpec::default() };
+    at.api::<Release>().create(&PostParams::default(), &Release::new("early", spec)).await.unwrap();
+    let early = rig.ends("early", ReleasePhase::Failed).await;
+    let told = early.status.unwrap().message.unwrap();
+    assert!(told.contains(&refusal), "{told}");
+    rig.wish("early", ReleaseWish::Abort).await;
+    rig.ends("early", ReleasePhase::Aborted).await;
+    assert_eq!(rig.pods("a-prod", "a:v0").await, 4);
+    let item = InventoryItem {
+        api_version: "apps/v1".into(),
+        kind: "Deployment".into(),
+        namespace: at.namespace.clone(),
+        name: "a-prod".into(),
+        uid: String::new(),
+    };
+    let me = Owner { home: Some(at.namespace.clone()), app: "a".into(), environment: "prod".into() };
+    owner::adopt(at.client.clone(), &item, &me, None).await.unwrap();
     let name = rig.start("baseline", "a:v1").await;
     rig.phase(&name, "deploy", TaskPhase::Waiting).await;
     assert_eq!((rig.pods("a-prod", "a:v1").await, rig.pods("a-prod", "a:v0").await), (1, 3));
@@ -120,15 +158,17 @@ async fn what_is_wrong_is_told_at_its_task(at: Place) {
     let whole = json!({"spec": {"manifests": app(&at.namespace)["spec"]["manifests"]}});
     let apps = at.api::<App>();
     apps.patch("a", &PatchParams::default(), &Patch::Merge(&broken)).await.unwrap();
-    let name = rig.start("baseline", "a:v2").await;
-    let failed = rig.phase(&name, "deploy", TaskPhase::Failed).await;
-    let why = failed.status.unwrap().tasks[0].message.clone().unwrap();
-    assert!(
-        why.contains("a.yaml:1:") && why.contains("nope") && why.contains("a.yaml:2:") && why.contains("nada"),
-        "{why}"
-    );
+    // Made past the command line's own check: it does not begin before that is mended.
+    let images = [("backend".to_owned(), "a:v2".to_owned())].into();
+    let spec = ReleaseSpec { app: "a".into(), stage: "baseline".into(), images, ..ReleaseSpec::default() };
+    let made = at.api::<Release>().create(&PostParams::default(), &Release::new("broken", spec)).await.unwrap();
+    let name = made.name_any();
+    let told = |r: &Release| {
+        let why = r.status.as_ref().and_then(|s| s.message.as_deref()).unwrap_or_default();
+        ["a.yaml:1:", "nope", "a.yaml:2:", "nada"].iter().all(|w| why.contains(w))
+    };
+    rig.until(&name, "what is wrong, with its places", told).await;
     apps.patch("a", &PatchParams::default(), &Patch::Merge(&whole)).await.unwrap();
-    rig.wish(&name, ReleaseWish::Retry { task: "deploy".into(), force: false }).await;
     rig.phase(&name, "deploy", TaskPhase::Waiting).await;
     // Somebody sets an image while the latch holds: the next batch would roll what nobody approved.
     let foreign = json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "a:evil"}]}}}});
@@ -153,7 +193,8 @@ async fn what_is_wrong_is_told_at_its_task(at: Place) {
 async fn fields_are_taken_over_only_when_asked(at: Place) {
     let rig = Rig::new(&at).await;
     rig.engine("one");
-    let theirs = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a-prod"}, "data": {"env": "x"}});
+    let theirs = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a-prod",
+        "labels": {label::APP: "a", label::ENVIRONMENT: "prod"}}, "data": {"env": "x"}});
     let maps = at.api::<ConfigMap>();
     maps.patch("a-prod", &PatchParams::apply("gitops"), &Patch::Apply(&theirs)).await.unwrap();
     let name = rig.start("baseline", "a:v1").await;
@@ -163,7 +204,7 @@ async fn fields_are_taken_over_only_when_asked(at: Place) {
         let fails = |r: &Release| {
             r.status.as_ref().and_then(|s| s.tasks.first()).is_some_and(|t| {
                 let why = t.message.as_deref().unwrap_or_default();
-                let told = [&*named, "\"gitops\"", ".data.env", "--force-conflicts"];
+                let told = [&*named, "\"gitops\"", ".data.env", "--force-conflicts", "graylane abort"];
                 t.attempt == attempt && t.phase == TaskPhase::Failed && told.iter().all(|w| why.contains(w))
             })
         };
@@ -197,12 +238,64 @@ async fn of_two_releases_the_second_waits(at: Place) {
     assert_eq!((rig.pods("a-prod", "a:x-2").await, rig.pods("a-prod", "a:v1").await), (1, 3));
 }
 
+/// Apps of one name in two namespaces, each with an engine, want to make one object: a create lets one of them, and the
+/// other one tells whose it is.
+async fn of_two_engines_that_make_one_object_one_does(at: Place) {
+    let place = |name: &str| Place { namespace: format!("{}-{name}", at.namespace), ..at.clone() };
+    let (two, shared) = (place("two"), place("shared"));
+    two.make().await;
+    shared.make().await;
+    let homes = [at.clone(), two];
+    let rigs = [Rig::new(&homes[0]).await, Rig::new(&homes[1]).await];
+    let mut names = vec![];
+    for (rig, home) in rigs.iter().zip(&homes) {
+        let own = "metadata: {name: a-{{ .AppStack.envName }}}\ndata: {env: '{{ .AppStack.envName }}'}";
+        let one =
+            format!("metadata: {{name: shared, namespace: {}}}\ndata: {{by: {}}}", shared.namespace, home.namespace);
+        let manifest = MANIFEST.replace(own, &one);
+        assert_ne!(manifest, MANIFEST);
+        let manifests = json!({"spec": {"manifests": [{"name": "a.yaml", "template": manifest}]}});
+        home.api::<App>().patch("a", &PatchParams::default(), &Patch::Merge(&manifests)).await.unwrap();
+        // Both before either has made anything: nobody is refused beforehand.
+        names.push(rig.start("baseline", "a:v1").await);
+    }
+    rigs.iter().for_each(|rig| drop(rig.engine("one")));
+    let phase = |r: &Release| r.status.as_ref().map(|s| s.phase).unwrap_or_default();
+    let over = |r: &Release| matches!(phase(r), ReleasePhase::Succeeded | ReleasePhase::Failed);
+    let (first, second) = tokio::join!(rigs[0].until(&names[0], "over", over), rigs[1].until(&names[1], "over", over));
+    let (won, lost) = if phase(&first) == ReleasePhase::Succeeded { (0, &second) } else { (1, &first) };
+    assert_eq!(phase([&first, &second][won]), ReleasePhase::Succeeded, "{first:#?} {second:#?}");
+    assert_eq!(phase(lost), ReleasePhase::Failed, "{lost:#?}");
+    let map = shared.api::<ConfigMap>().get("shared").await.unwrap();
+    assert_eq!(map.data.unwrap()["by"], homes[won].namespace);
+    let told = lost.status.as_ref().unwrap().message.clone().unwrap();
+    assert!(
+        told.contains(&format!("ConfigMap {}/shared", shared.namespace)) && told.contains(&homes[won].namespace),
+        "{told}"
+    );
+}
+
+/// Made by a create, which must be the first, and yet a later apply takes away what is no longer named.
+async fn what_the_manifests_no_longer_name_goes(at: Place) {
+    let rig = Rig::new(&at).await;
+    rig.engine("one");
+    let more = MANIFEST.replace("data: {env", "data: {more: x, env");
+    for (template, data) in [(more.as_str(), json!({"env": "prod", "more": "x"})), (MANIFEST, json!({"env": "prod"}))] {
+        let manifests = json!({"spec": {"manifests": [{"name": "a.yaml", "template": template}]}});
+        at.api::<App>().patch("a", &PatchParams::default(), &Patch::Merge(&manifests)).await.unwrap();
+        rig.baseline().await;
+        let map = at.api::<ConfigMap>().get("a-prod").await.unwrap();
+        assert_eq!(serde_json::to_value(&map.data).unwrap(), data, "{:#?}", map.metadata.managed_fields);
+    }
+}
+
 async fn approvals_that_do_not_count(at: Place) {
     let rig = Rig::new(&at).await;
     rig.engine("one");
     rig.baseline().await;
     let name = rig.start("production", "a:v2").await;
     let release = rig.phase(&name, "gate", TaskPhase::Waiting).await;
+    let status = release.status.clone().unwrap();
     let approve = |uid: Option<String>, image: &str, by: &str| {
         let images = [("backend".to_owned(), image.to_owned())].into();
         let spec = ApprovalSpec {
@@ -214,6 +307,8 @@ async fn approvals_that_do_not_count(at: Place) {
             approver: by.into(),
             comment: None,
             images,
+            revision: status.revision.clone(),
+            digest: status.tasks.iter().find(|t| t.name == "gate").and_then(|t| t.digest.clone()),
         };
         Approval::new(&format!("by-{by}"), spec)
     };

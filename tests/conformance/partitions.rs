@@ -1,13 +1,16 @@
 //! StatefulSets in exact batches, carried through as the engine does: as many new pods as allowed at every hold, from
 //! the highest place down, never two missing at once; and the way back, also from a version that never comes up.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use graylane::{
     api::{Amount, FIELD_MANAGER, label},
     domain::{
-        batches::{Goal, Move, Undo, batches, stateful},
-        observe::{StatefulSeen, stateful as seen},
+        batches::{Goal, Move, Records, Undo, batches, stateful},
+        observe::{ReadyWatch, StatefulSeen, stateful as seen},
     },
 };
 use jiff::Timestamp;
@@ -35,6 +38,8 @@ struct Rollout {
     wanted: StatefulSet,
     batches: Vec<Amount>,
     hold: bool,
+    began: Instant,
+    ready: Mutex<ReadyWatch>,
     /// Pods that had to be deleted.
     deleted: usize,
 }
@@ -45,7 +50,8 @@ impl Rollout {
         let all: Vec<String> = (0..replicas).map(|n| format!("{n}:v1")).collect();
         set.stands(&all.join(" ")).await;
         let wanted = serde_json::from_value(manifest(replicas, spec)).unwrap();
-        Self { set, wanted, batches: vec![], hold: false, deleted: 0 }
+        let (began, ready) = (Instant::now(), Mutex::default());
+        Self { set, wanted, batches: vec![], hold: false, began, ready, deleted: 0 }
     }
 
     async fn release(&mut self, version: &str, plan: &[&str]) {
@@ -61,7 +67,7 @@ impl Rollout {
         // Pods last: what they do follows from what the set says.
         let live = self.set.live().await;
         let pods = self.set.at.api::<Pod>().list(&ListParams::default()).await.unwrap().items;
-        seen(&live, &pods)
+        seen(&live, &pods, &|pod| self.ready.lock().unwrap().lasted(pod, self.began.elapsed()))
     }
 
     fn next(&self, seen: &StatefulSeen, upto: usize) -> Move {
@@ -75,7 +81,7 @@ impl Rollout {
             upto,
             hold: self.hold,
             surge: None,
-            now: Timestamp::now(),
+            records: Records::default(),
         };
         stateful::next(Some(seen), &goal)
     }
@@ -124,7 +130,7 @@ impl Rollout {
     async fn undo(&mut self) -> usize {
         let (started, mut patches) = (Instant::now(), 0);
         loop {
-            match stateful::undo(&self.look().await, "release-uid", Timestamp::now()) {
+            match stateful::undo(&self.look().await, "release-uid", &Records::default()) {
                 Undo::Patch(patch) => patches += usize::from(self.patch(&patch).await),
                 Undo::Delete(pod, _) => self.delete(&pod).await,
                 Undo::Wait(why, _) => assert!(started.elapsed() < LIMIT, "{why}"),
@@ -168,7 +174,8 @@ async fn own_partition(at: Place) {
     let set = Set::start(&at, 3, own.clone()).await;
     set.stands("5:v1 6:v1 7:v1").await;
     let wanted = serde_json::from_value(manifest(3, own)).unwrap();
-    let mut r = Rollout { set, wanted, batches: vec![], hold: false, deleted: 0 };
+    let (began, ready) = (Instant::now(), Mutex::default());
+    let mut r = Rollout { set, wanted, batches: vec![], hold: false, began, ready, deleted: 0 };
     r.release("v2", &["50%", "100%"]).await;
     assert_eq!(r.go(1).await, Move::Held);
     r.set.stands("5:v1 6:v1 7:v2").await;

@@ -31,6 +31,23 @@ async fn merge_and_json_patches(at: Place) {
     .await;
     t.patch("json", a, json!([{"op": "add", "path": "/metadata/labels/n~1o", "value": "4"}, {"op": "remove", "path": "/metadata/labels/y"}]), &parts).await;
     t.patch("json", a, json!([{"op": "copy", "from": "/data/k", "path": "/data/p"}]), &parts).await;
+    t.say("where the server differs from the RFC");
+    for patch in [
+        json!([{"op": "test", "path": "/metadata/finalizers", "value": null}]),
+        json!([{"op": "replace", "path": "/data/new", "value": "n"}]),
+    ] {
+        t.patch("json", a, patch, &parts).await;
+    }
+    let list = json!({"metadata": {"finalizers": ["e.com/a", "e.com/b", "e.com/c"]}});
+    t.patch("merge", a, list, &["/metadata/finalizers"]).await;
+    for patch in [
+        json!([{"op": "add", "path": "/metadata/finalizers/-1", "value": "e.com/d"}]),
+        json!([{"op": "remove", "path": "/metadata/finalizers/-2"}]),
+        json!([{"op": "test", "path": "/metadata/finalizers/-3", "value": "e.com/a"}]),
+    ] {
+        t.patch("json", a, patch, &["/metadata/finalizers"]).await;
+    }
+    t.patch("merge", a, json!({"metadata": {"finalizers": null}}), &["/metadata/finalizers"]).await;
     t.say("refused");
     for patch in
         [json!([{"op": "test", "path": "/data/p", "value": "other"}]), json!([{"op": "remove", "path": "/data/none"}])]

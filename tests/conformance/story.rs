@@ -29,7 +29,8 @@ async fn gate_gray_lane_batches_and_clean_up(at: Place) {
     let name = rig.start("production", "a:v2").await;
     rig.phase(&name, "gate", TaskPhase::Waiting).await;
     assert!(at.api::<Deployment>().get_opt("a-gray").await.unwrap().is_none(), "not before somebody approved");
-    rig.wish(&name, ReleaseWish::Decide { task: "gate".into(), attempt: 1, decision: Decision::Pass }).await;
+    rig.wish(&name, ReleaseWish::Decide { task: "gate".into(), attempt: 1, decision: Decision::Pass, digest: None })
+        .await;
     let release = rig.phase(&name, "go", TaskPhase::Waiting).await;
     assert!(rig.routed().await, "the probe could only pass through the lane's route");
     assert!(release.status.unwrap().tasks[2].probes.iter().all(|p| p.passed));

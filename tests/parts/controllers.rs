@@ -6,7 +6,7 @@ use graylane::pocket::{controllers, network::Network, rest::ApiServer};
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, Deployment, ReplicaSet, StatefulSet},
     batch::v1::Job,
-    core::v1::{ConfigMap, Pod, Service},
+    core::v1::{ConfigMap, Endpoints, Namespace, Pod, Service, ServiceAccount},
     discovery::v1::EndpointSlice,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -117,11 +117,63 @@ async fn a_service_follows_its_pods() {
     f.until::<EndpointSlice>("one ready", |s| ready(s) == ["127.9.16.1"]).await;
     f.set(&pods[1], "Running", "127.9.16.2").await;
     f.until::<EndpointSlice>("two ready", |s| ready(s).len() == 2).await;
+    let addresses = |all: &[Endpoints]| -> usize {
+        let subsets = all.iter().flat_map(|e| e.subsets.iter().flatten());
+        subsets.map(|s| s.addresses.as_ref().map_or(0, Vec::len)).sum()
+    };
+    f.until::<Endpoints>("the older form says the same", |all| addresses(all) == 2).await;
     f.until::<Deployment>("available", |d| d[0].status.as_ref().and_then(|s| s.available_replicas) == Some(2)).await;
     f.set(&pods[0], "Pending", "127.9.16.1").await;
     f.until::<EndpointSlice>("one again", |s| ready(s) == ["127.9.16.2"]).await;
     f.api::<Service>().delete("web", &DeleteParams::default()).await.unwrap();
     f.until::<EndpointSlice>("none", <[EndpointSlice]>::is_empty).await;
+    f.until::<Endpoints>("none", <[Endpoints]>::is_empty).await;
+}
+
+/// As in every cluster, and again when somebody takes them away; a namespace that goes is left alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_namespace_has_its_account_and_the_clusters_authority() {
+    let f = fixture().await;
+    let stop = CancellationToken::new();
+    controllers::namespaces::spawn(
+        f.client.clone(),
+        tokio::sync::watch::channel("PEM".to_owned()).1,
+        &TaskTracker::new(),
+        &stop,
+    );
+    let _stop = stop.drop_guard();
+    let namespaces: Api<Namespace> = Api::all(f.client.clone());
+    let new = json!({"metadata": {"name": "fresh"}});
+    namespaces.create(&PostParams::default(), &serde_json::from_value(new).unwrap()).await.unwrap();
+    let until = async |what: &str, namespace: &str, wanted: Option<&str>| {
+        let accounts: Api<ServiceAccount> = Api::namespaced(f.client.clone(), namespace);
+        let maps: Api<ConfigMap> = Api::namespaced(f.client.clone(), namespace);
+        let there = async {
+            loop {
+                let account = accounts.get_opt("default").await.unwrap();
+                let map = maps.get_opt("kube-root-ca.crt").await.unwrap();
+                let authority = map.and_then(|m| m.data?.remove("ca.crt"));
+                if account.is_some() == wanted.is_some() && authority.as_deref() == wanted {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), there).await.unwrap_or_else(|_| panic!("never: {what}"));
+    };
+    for namespace in ["fresh", "default", "kube-system", "kube-public", "kube-node-lease"] {
+        until("filled", namespace, Some("PEM")).await;
+    }
+    let accounts: Api<ServiceAccount> = Api::namespaced(f.client.clone(), "fresh");
+    let maps: Api<ConfigMap> = Api::namespaced(f.client.clone(), "fresh");
+    accounts.delete("default", &DeleteParams::default()).await.unwrap();
+    let other = Patch::Merge(json!({"data": {"ca.crt": "other"}}));
+    maps.patch("kube-root-ca.crt", &PatchParams::default(), &other).await.unwrap();
+    until("filled again", "fresh", Some("PEM")).await;
+    maps.delete("kube-root-ca.crt", &DeleteParams::default()).await.unwrap();
+    until("made again", "fresh", Some("PEM")).await;
+    namespaces.delete("fresh", &DeleteParams::default()).await.unwrap();
+    until("gone with its namespace", "fresh", None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

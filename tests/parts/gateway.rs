@@ -1,6 +1,11 @@
 //! The data plane over real sockets: objects in, requests through, hops out.
 
+mod backend;
 mod churn;
+mod explained;
+mod fuzz;
+mod requests;
+mod responses;
 pub mod rig;
 mod story;
 
@@ -120,6 +125,67 @@ async fn a_switched_connection_goes_through() {
     drop(stream);
     let hops = rig.hops(1).await;
     assert_eq!((hops[0].status, hops[0].pod.as_deref()), (101, Some("A")));
+}
+
+/// A WebSocket to the Service at an address; none when there is no place for it.
+async fn websocket(to: std::net::SocketAddr) -> Option<tokio::net::TcpStream> {
+    let mut stream = tokio::net::TcpStream::connect(to).await.unwrap();
+    let head = "GET /upgrade HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).await.unwrap();
+    if &status != b"HTTP/1.1 101" {
+        assert_eq!(&status, b"HTTP/1.1 503");
+        return None;
+    }
+    read_until(&mut stream, "\r\n\r\n").await;
+    Some(stream)
+}
+
+#[tokio::test]
+async fn a_silent_tunnel_ends_when_its_service_says_so() {
+    let a = Upstream::start("A").await;
+    let mut rig = Rig::new();
+    let address = rig.service("a", &[(&a, None)]);
+    rig.annotate("a", "graylane.dev/tunnel-idle", "200ms");
+    rig.apply();
+    let mut stream = websocket(address).await.unwrap();
+    stream.write_all(b"ping").await.unwrap();
+    let mut rest = vec![];
+    let end = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut rest));
+    end.await.expect("an end").unwrap();
+    assert_eq!(rest, b"ping");
+    let hops = rig.hops(1).await;
+    assert_eq!(hops[0].error.as_deref(), Some("nothing came for 200ms: the gateway ended it"));
+    a.closed().await;
+}
+
+#[tokio::test]
+async fn tunnels_are_counted_and_leave_room_for_requests() {
+    let a = Upstream::start("A").await;
+    let limits = graylane::gateway::Limits { tunnels: 0.0, ..Default::default() };
+    let mut rig = Rig::with_limits(limits);
+    let address = rig.service("a", &[(&a, None)]);
+    rig.apply();
+    let mut open = vec![];
+    while let Some(stream) = websocket(address).await {
+        open.push(stream);
+        assert!(open.len() <= 16, "no bound");
+    }
+    assert_eq!(open.len(), 16, "all of them, for these are this user's own");
+    assert_eq!(get(address, "/x", "").await.status, 200);
+    open.pop();
+    // A place is free again when the tunnel has ended on both sides.
+    rig.hops(3).await;
+    let mut again = websocket(address).await;
+    for _ in 0..6000 {
+        if again.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        again = websocket(address).await;
+    }
+    assert!(again.is_some());
 }
 
 #[tokio::test]
@@ -256,6 +322,9 @@ async fn headers_tell_the_way_and_stop_where_they_must() {
     let service = rig.service("a", &[(&a, None)]);
     let entry = rig.lanes(&["a"], &[], "parameter group == gray");
     rig.apply();
+    // Whoever names the tag among the fields of its connection takes nothing away.
+    let named = get(entry, "/A/x?group=gray", "connection: close, x-mse-tag\r\n").await;
+    assert!(named.body.contains("x-mse-tag: gray"), "{}", named.body);
     let headers =
         "x-forwarded-for: 6.6.6.6\r\nx-forwarded-proto: https\r\nte: trailers\r\nx-hop: 1\r\nconnection: x-hop\r\n";
     let request = format!("GET {{}} HTTP/1.1\r\nhost: shop:80\r\n{headers}\r\n");

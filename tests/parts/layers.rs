@@ -12,11 +12,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("domain", &["api"]),
     ("cluster", &["api", "domain"]),
-    ("engine", &["api", "domain", "cluster", "probe"]),
-    ("gateway", &["api", "domain"]),
+    ("net", &[]),
+    ("engine", &["api", "domain", "cluster", "net", "probe"]),
+    ("gateway", &["api", "domain", "net"]),
     ("probe", &["api", "domain", "cluster"]),
     ("sample", &["domain"]),
-    ("pocket", &["api", "domain", "gateway"]),
+    ("pocket", &["api", "domain", "gateway", "net"]),
     ("ui", &["api", "domain"]),
     ("config", &["domain"]),
     ("demo", &["api", "domain", "cluster", "config", "engine", "gateway", "pocket", "probe"]),
@@ -26,7 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lib", &["*"]),
 ];
 
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+pub fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("a folder of sources") {
         let path = entry.expect("an entry").path();
         if path.is_dir() {

@@ -1,19 +1,25 @@
 //! One part at a time, from outside: pocket's API, controllers and kubelet, the gateway, the sample, the command line.
 
+#[path = "../support/fuzz.rs"]
+mod fuzz;
 #[path = "../support/ports.rs"]
 mod ports;
 
 mod addresses;
 mod cli;
+mod commands;
 mod controllers;
+mod docs;
 mod gateway;
 mod gateway_controller;
 mod hops;
 mod layers;
 mod perform;
 mod pocket_api;
+mod pocket_fuzz;
 mod pocket_serve;
 mod pocket_workloads;
+mod power_cut;
 mod sample;
 mod serve;
 mod shim;

@@ -1,11 +1,12 @@
 //! Intents against a cluster: what is written, what is refused, who wins when two act at once.
 
+mod apps;
 mod races;
 
 use std::collections::BTreeMap;
 
 use graylane::{
-    api::{Approval, Decision, EnvironmentLock, Lane, LaneSpec, Release},
+    api::{App, Approval, Decision, EnvironmentLock, Lane, LaneSpec, Release},
     cluster::{
         install,
         perform::{Outcome, PerformError, perform},
@@ -13,9 +14,11 @@ use graylane::{
     domain::{
         intent::{Intent, ReleaseWish, Seen, meaning},
         lanes::text,
+        revision::Revision,
     },
     pocket::rest::ApiServer,
 };
+use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::{
     Api, Client, ResourceExt,
     api::{DynamicObject, ListParams, Patch, PatchParams, PostParams},
@@ -79,9 +82,15 @@ impl Fixture {
         Api::namespaced(self.client.clone(), NS).get(name).await.unwrap()
     }
 
-    /// As an engine would write it.
-    async fn status(&self, name: &str, status: Value) {
+    /// As an engine would write it: frozen to the App as it is.
+    async fn status(&self, name: &str, mut status: Value) {
         let api: Api<Release> = Api::namespaced(self.client.clone(), NS);
+        let apps: Api<App> = Api::namespaced(self.client.clone(), NS);
+        let app = apps.get(&api.get(name).await.unwrap().spec.app).await.unwrap();
+        let (revisions, revision): (Api<ControllerRevision>, _) =
+            (Api::namespaced(self.client.clone(), NS), Revision::of(&app));
+        let _there_already = revisions.create(&PostParams::default(), &revision.object(&app)).await;
+        status["revision"] = revision.name().into();
         let patch = Patch::Merge(json!({"status": status}));
         api.patch_status(name, &PatchParams::default(), &patch).await.unwrap();
     }
@@ -144,7 +153,12 @@ async fn wishes_become_levels_and_the_last_one_is_told() {
     f.start(&["a"]).await.unwrap();
     f.status("a-1", waiting()).await;
     f.about("bob", "a-1", ReleaseWish::Pause, Some("lunch")).await.unwrap();
-    f.about("ann", "a-1", ReleaseWish::Allow { task: "prod".into(), batch: 2 }, None).await.unwrap();
+    let allow = || ReleaseWish::Allow { task: "prod".into(), batch: 2 };
+    let told = f.about("ann", "a-1", allow(), None).await.unwrap_err().to_string();
+    assert!(told.contains("paused (pause by bob): resume it first"), "{told}");
+    // Though no engine has looked in between.
+    f.about("ann", "a-1", ReleaseWish::Resume, None).await.unwrap();
+    f.about("ann", "a-1", allow(), None).await.unwrap();
     for batch in [1, 2] {
         let again = ReleaseWish::Allow { task: "prod".into(), batch };
         let told = f.about("cat", "a-1", again, None).await.unwrap_err().to_string();
@@ -152,21 +166,20 @@ async fn wishes_become_levels_and_the_last_one_is_told() {
     }
     for _ in 0..2 {
         f.about("ann", "a-1", ReleaseWish::Retry { task: "prod".into(), force: false }, None).await.unwrap();
-        f.about("ann", "a-1", ReleaseWish::Skip { task: "gate".into() }, None).await.unwrap();
     }
     let control = f.release("a-1").await.spec.control;
-    assert!(control.paused && !control.abort);
+    assert!(!control.paused && !control.abort);
     assert_eq!(control.allow["prod"], 2, "an allowance is never given twice, nor taken back by a smaller one");
     assert_eq!(control.retry["prod"], 2, "said twice, it is one retry");
-    assert_eq!(control.skip, ["gate"]);
     let last = control.last.unwrap();
-    assert_eq!((last.by.as_str(), last.action.as_str(), last.comment), ("ann", "skip gate", None));
+    assert_eq!((last.by.as_str(), last.action.as_str(), last.comment), ("ann", "retry prod", None));
 
     for (wish, part) in [
         (ReleaseWish::Allow { task: "prod".into(), batch: 9 }, "has 2 batches"),
         (ReleaseWish::Allow { task: "gate".into(), batch: 1 }, "approval"),
         (ReleaseWish::Retry { task: "gate".into(), force: false }, "nothing to retry"),
         (ReleaseWish::Skip { task: "nil".into() }, "no task \"nil\""),
+        (ReleaseWish::Skip { task: "gate".into() }, "cannot be skipped"),
     ] {
         let told = f.about("ann", "a-1", wish, None).await.unwrap_err().to_string();
         assert!(told.contains(part), "{told}");
@@ -210,7 +223,7 @@ async fn a_wish_depends_on_where_the_release_stands_not_on_every_write() {
 async fn one_person_decides_once_about_these_images_and_this_attempt() {
     let f = fixture().await;
     f.start(&["a"]).await.unwrap();
-    let decide = |attempt, decision| ReleaseWish::Decide { task: "gate".into(), attempt, decision };
+    let decide = |attempt, decision| ReleaseWish::Decide { task: "gate".into(), attempt, decision, digest: None };
     let told = f.about("bob", "a-1", decide(1, Decision::Pass), None).await.unwrap_err().to_string();
     assert!(told.contains("no approval task"), "{told}");
     f.status("a-1", waiting()).await;
@@ -233,6 +246,38 @@ async fn one_person_decides_once_about_these_images_and_this_attempt() {
     assert_eq!(all.len(), 2);
     let uid = f.release("a-1").await.uid().unwrap();
     assert!(all.iter().all(|a| a.spec.release_uid == uid && a.spec.images["backend"] == "sha256:1"));
+    let bound = |a: &Approval| a.spec.revision.is_some() && a.spec.digest.is_some();
+    assert!(all.iter().all(bound), "{all:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_yes_is_to_what_was_shown_and_to_what_the_engine_would_apply() {
+    let f = fixture().await;
+    f.start(&["a"]).await.unwrap();
+    let decide = |digest: &str| ReleaseWish::Decide {
+        task: "gate".into(),
+        attempt: 1,
+        decision: Decision::Pass,
+        digest: Some(digest.into()),
+    };
+    f.status("a-1", waiting()).await;
+    let other = format!("sha256:{}", "0".repeat(64));
+    let stale = f.about("bob", "a-1", decide(&other), None).await.unwrap_err();
+    assert!(matches!(&stale, PerformError::Stale { why, .. } if why.contains("not what you were shown")), "{stale}");
+    // The engine would apply something else than what is rendered here.
+    let mut told = waiting();
+    told["tasks"][0]["digest"] = other.as_str().into();
+    f.status("a-1", told).await;
+    let refused = f.about("bob", "a-1", decide(&other), None).await.unwrap_err().to_string();
+    assert!(refused.contains("the engine would apply something else"), "{refused}");
+    // Begun before releases were frozen.
+    let api: Api<Release> = Api::namespaced(f.client.clone(), NS);
+    let none = Patch::Merge(json!({"status": {"revision": null}}));
+    api.patch_status("a-1", &PatchParams::default(), &none).await.unwrap();
+    let refused = f.about("bob", "a-1", decide(&other), None).await.unwrap_err().to_string();
+    assert!(refused.contains("is not frozen yet"), "{refused}");
+    let approvals: Api<Approval> = Api::namespaced(f.client.clone(), NS);
+    assert!(approvals.list(&ListParams::default()).await.unwrap().items.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -302,4 +347,21 @@ async fn a_locked_environment_is_not_torn_down_and_is_anothers_to_keep() {
     assert_eq!(f.release("a-1").await.spec.teardown.unwrap().environment, "gray");
     let told = f.wish("bob", down()).await.unwrap_err().to_string();
     assert!(told.contains("a-1 tears it down already"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_environment_left_behind_can_be_torn_down_and_nothing_else_that_the_app_has_not() {
+    let f = fixture().await;
+    let apps: Api<App> = Api::namespaced(f.client.clone(), NS);
+    let item = json!({"apiVersion": "v1", "kind": "Service", "namespace": NS, "name": "a", "uid": "u"});
+    let told = json!({"old": {"state": "Running", "inventory": [item]}, "older": {"state": "Cleaned"}});
+    let status = Patch::Merge(json!({"status": {"environments": told}}));
+    apps.patch_status("a", &PatchParams::default(), &status).await.unwrap();
+    let down = |name: &str| Intent::Teardown { app: "a".into(), environment: name.into(), comment: None };
+    for name in ["older", "oldest"] {
+        let told = f.wish("bob", down(name)).await.unwrap_err().to_string();
+        assert!(told.contains("no environment") && told.contains("it has gray"), "{told}");
+    }
+    let done = f.wish("bob", down("old")).await.unwrap();
+    assert_eq!(done.releases().collect::<Vec<_>>(), ["a-1"]);
 }

@@ -71,6 +71,43 @@ async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> 
 }
 
 #[tokio::test]
+async fn services_made_at_one_instant_share_no_node_port() {
+    let p = pocket();
+    let services: Api<DynamicObject> = Api::namespaced_with(
+        p.client.clone(),
+        "default",
+        &ApiResource::erase::<k8s_openapi::api::core::v1::Service>(&()),
+    );
+    let service = |name: String, node: i64| -> DynamicObject {
+        let port = json!({"port": 80, "nodePort": node});
+        let spec = json!({"type": "NodePort", "ports": [port]});
+        serde_json::from_value(json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}))
+            .unwrap()
+    };
+    let make = async |name: String, node: i64| {
+        let (by_apply, object) = (name.ends_with('1'), service(name.clone(), node));
+        if by_apply {
+            services.patch(&name, &PatchParams::apply("t"), &Patch::Apply(&object)).await
+        } else {
+            services.create(&PostParams::default(), &object).await
+        }
+    };
+    // As many as would hardly ever all be different if they were drawn at the same time.
+    let made = futures::future::join_all((0..200).map(|n| make(format!("drawn-{n}"), 0))).await;
+    let port = |s: &DynamicObject| s.data["spec"]["ports"][0]["nodePort"].as_i64().unwrap();
+    let mut ports: Vec<i64> = made.iter().map(|s| port(s.as_ref().unwrap())).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    assert_eq!(ports.len(), 200);
+    let free = (30000..).find(|n| !ports.contains(n)).unwrap();
+    let named = futures::future::join_all((0..20).map(|n| make(format!("named-{n}"), free))).await;
+    assert_eq!(named.iter().filter(|s| s.is_ok()).count(), 1);
+    for refused in named.into_iter().filter_map(Result::err) {
+        assert!(status_of(refused).message.contains("provided port is already allocated"));
+    }
+}
+
+#[tokio::test]
 async fn create_read_update_and_conflict() {
     let p = pocket();
     let maps: Api<ConfigMap> = Api::namespaced(p.client.clone(), "default");
@@ -160,7 +197,8 @@ async fn selectors_and_pages() {
     assert_eq!(names(ListParams::default().fields("metadata.name!=m1").labels("odd!=false")).await, ["m3", "m5"]);
     let refused = maps.list(&ListParams::default().fields("data.k=v")).await;
     let status = status_of(refused.unwrap_err());
-    assert_eq!((status.code, status.message.as_str()), (400, "field label not supported: data.k"));
+    let words = "\"data.k\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"";
+    assert_eq!((status.code, status.message.as_str()), (400, words));
 
     let page = maps.list(&ListParams::default().limit(3)).await.unwrap();
     assert_eq!(page.metadata.remaining_item_count, Some(4));
@@ -479,4 +517,112 @@ async fn apply_owns_its_fields_and_others_conflict() {
     let container = &after.spec.unwrap().template.spec.unwrap().containers[0];
     assert_eq!(container.image.as_deref(), Some("sample:1"));
     assert_eq!(container.env.as_ref().unwrap()[0].name, "A");
+}
+
+/// A client learns that a kind of Kubernetes' own is not served, and those that read a fixed list of kinds go on.
+#[tokio::test]
+async fn what_is_not_served_is_told_in_discovery_in_lists_and_in_refusals() {
+    let p = pocket();
+    let ask = async |method: &str, path: &str, body: Value| {
+        let request = http::Request::builder().method(method).uri(path).header("content-type", "application/json");
+        let answer = p.client.send(request.body(body.to_string().into_bytes().into()).unwrap()).await.unwrap();
+        let warning = answer.headers().get("warning").map(|w| w.to_str().unwrap().to_owned()).unwrap_or_default();
+        let code = answer.status().as_u16();
+        let body = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes();
+        (code, warning, serde_json::from_slice::<Value>(&body).unwrap())
+    };
+    for (base, plural, kind, name) in [
+        ("/apis/batch/v1", "cronjobs", "CronJob", "cronjobs.batch"),
+        ("/apis/apps/v1", "daemonsets", "DaemonSet", "daemonsets.apps"),
+        ("/api/v1", "persistentvolumeclaims", "PersistentVolumeClaim", "persistentvolumeclaims"),
+        (
+            "/apis/autoscaling/v2",
+            "horizontalpodautoscalers",
+            "HorizontalPodAutoscaler",
+            "horizontalpodautoscalers.autoscaling",
+        ),
+    ] {
+        let path = format!("{base}/namespaces/default/{plural}");
+        let said = format!("pocket does not serve {name}");
+        let (_, _, told) = ask("GET", base, Value::Null).await;
+        let row = told["resources"].as_array().unwrap().iter().find(|r| r["name"] == plural).unwrap();
+        assert_eq!(row["categories"], json!(["not-served-by-pocket"]), "{plural}");
+        let (code, warning, list) = ask("GET", &path, Value::Null).await;
+        assert_eq!((code, &list["kind"], &list["items"]), (200, &json!(format!("{kind}List")), &json!([])));
+        assert!(warning.contains(&said), "{warning}");
+        let object = json!({"kind": kind, "metadata": {"name": "x"}});
+        for (method, path) in [("POST", path.clone()), ("DELETE", path.clone()), ("DELETE", format!("{path}/x"))] {
+            let (code, _, refusal) = ask(method, &path, object.clone()).await;
+            assert_eq!((code, &refusal["reason"], &refusal["message"]), (501, &json!("NotImplemented"), &json!(said)));
+        }
+        assert_eq!(ask("GET", &format!("{path}/x"), Value::Null).await.0, 404);
+    }
+    let (code, _, refusal) = ask("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", json!({})).await;
+    assert_eq!((code, &refusal["reason"]), (501, &json!("NotImplemented")));
+}
+
+/// Pocket has no roles: what an account may there is all but graylane's own, the cluster's, and what is elsewhere.
+#[tokio::test]
+async fn a_service_account_is_acted_as_in_its_own_namespace_and_nobody_else_is() {
+    use graylane::{
+        cluster::{clusters::Clusters, install},
+        domain::account::Account,
+    };
+
+    let p = pocket();
+    install::definitions(&p.client).await.unwrap();
+    for name in ["here", "there"] {
+        let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
+        Api::all(p.client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
+    }
+    let deployer = Clusters::from(p.client.clone()).acting_as(&Account::deployer("here"));
+    let object = |api_version: &str, kind: &str| {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let resource = ApiResource::from_gvk(&kube::core::GroupVersionKind::gvk(group, version, kind));
+        let object = json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "x"}});
+        (resource, serde_json::from_value::<DynamicObject>(object).unwrap())
+    };
+    for (namespace, api_version, kind, may) in [
+        (Some("here"), "v1", "ConfigMap", true),
+        (Some("here"), "v1", "ServiceAccount", true),
+        (Some("there"), "v1", "ConfigMap", false),
+        (Some("here"), "coordination.k8s.io/v1", "Lease", false),
+        (Some("here"), "apps/v1", "ControllerRevision", false),
+        (Some("here"), "graylane.dev/v1alpha1", "App", false),
+        (Some("here"), "graylane.dev/v1alpha1", "Release", false),
+        (None, "v1", "Namespace", false),
+    ] {
+        let (resource, object) = object(api_version, kind);
+        let api: Api<DynamicObject> = match namespace {
+            Some(namespace) => Api::namespaced_with(deployer.clone(), namespace, &resource),
+            None => Api::all_with(deployer.clone(), &resource),
+        };
+        // What it lacks a right for is refused before the object is looked at.
+        let made = api.create(&PostParams::default(), &object).await;
+        assert_eq!(made.is_ok(), may, "{namespace:?} {kind}: {made:?}");
+        if !may {
+            let status = status_of(made.unwrap_err());
+            let who = "User \"system:serviceaccount:here:graylane-deployer\" cannot create resource";
+            assert!(status.code == 403 && status.message.contains(who), "{status:?}");
+            assert_eq!(status_of(api.get("x").await.unwrap_err()).code, 403);
+            assert_eq!(status_of(api.delete("x", &DeleteParams::default()).await.unwrap_err()).code, 403);
+            assert_eq!(status_of(api.list(&ListParams::default()).await.unwrap_err()).code, 403);
+        }
+    }
+
+    let ask = async |header: &str, whom: &str| {
+        let request = http::Request::get("/api/v1/namespaces/here/configmaps/x").header(header, whom);
+        p.server.handle(request.body(http_body_util::Full::<bytes::Bytes>::default()).unwrap()).await.status().as_u16()
+    };
+    for (header, whom, code) in [
+        ("impersonate-user", "system:serviceaccount:here:any", 200),
+        ("impersonate-user", "system:serviceaccount:there:any", 403),
+        ("impersonate-user", "ann", 403),
+        ("impersonate-user", "system:serviceaccount:here", 403),
+        ("impersonate-group", "system:masters", 403),
+        ("impersonate-uid", "7", 403),
+        ("impersonate-extra-a", "b", 403),
+    ] {
+        assert_eq!(ask(header, whom).await, code, "{header}: {whom}");
+    }
 }

@@ -3,6 +3,7 @@
 use std::{path::Path, process::Stdio, time::Duration};
 
 use futures::{AsyncBufReadExt, TryStreamExt};
+use graylane::cluster::connect::{Source, connect};
 use graylane::pocket::{
     controllers,
     images::{Images, Manifest},
@@ -172,7 +173,9 @@ async fn crashes_are_counted_told_and_kept_as_the_previous_log() {
     })
     .await;
     let previous = LogParams { previous: true, ..LogParams::default() };
-    assert_eq!(f.log("bad", &previous).await, "run\n");
+    // While the next run begins there may be none for a moment.
+    let log = within("the previous log", async || f.pods().logs("bad", &previous).await.ok()).await;
+    assert_eq!(log, "run\n");
     assert!(f.said("BackOff").await.contains("Back-off restarting failed container"));
     f.pod("none", json!({"containers": [{"name": "c", "image": "none:v1"}]})).await;
     let told = f
@@ -293,6 +296,13 @@ async fn nothing_outlives_a_killed_pocket_and_the_pod_starts_again_in_place() {
     })
     .await;
     assert!(second.iter().all(|pid| !gone(pid)));
+    // Its number must be in the state, or the next run gets the same.
+    within("its status", async || {
+        let client = connect(&Source::State(dir.path().into()), None).await.ok()?.client;
+        let pod = Api::<Pod>::namespaced(client, "default").get("tree").await.ok()?;
+        (pod.status?.container_statuses?[0].restart_count == 1).then_some(())
+    })
+    .await;
     serve.start_kill().unwrap();
     serve.wait().await.unwrap();
     within("nothing is left", async || second.iter().all(|pid| gone(pid)).then_some(())).await;
@@ -310,5 +320,60 @@ async fn nothing_outlives_a_killed_pocket_and_the_pod_starts_again_in_place() {
     assert_eq!(status.restart_count, 2);
     let last = status.last_state.clone().unwrap().terminated.unwrap();
     assert_eq!(last.reason.as_deref(), Some("ContainerStatusUnknown"));
+    f.stop().await;
+}
+
+/// A service of another user at an address; none where this user may not become another one.
+fn stranger(ip: std::net::Ipv4Addr) -> Option<tokio::process::Child> {
+    let graylane = env!("CARGO_BIN_EXE_graylane");
+    let other = ["--reuid", "65534", "--regid", "65534", "--clear-groups"];
+    let may = std::process::Command::new("setpriv").args(other).args([graylane, "--version"]).output();
+    if !may.is_ok_and(|o| o.status.success()) {
+        eprintln!("SKIPPED: what another user listens at, for setpriv is not there or not permitted");
+        return None;
+    }
+    let mut command = tokio::process::Command::new("setpriv");
+    command.args(other).args([graylane, "sample", "a"]).env("POD_IP", ip.to_string()).env("PORT", "21001");
+    Some(command.stdout(Stdio::null()).kill_on_drop(true).spawn().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_user_listens_at_in_a_pods_place_is_told_and_never_ready() {
+    let dir = tempfile::tempdir().unwrap();
+    let f = Fixture::start(dir.path()).await;
+    f.image("idle:v1", "sleep 1000");
+    let spec = json!({"terminationGracePeriodSeconds": 1, "containers": [{"name": "c", "image": "idle:v1",
+        "readinessProbe": {"tcpSocket": {"port": 21001}, "periodSeconds": 1}}]});
+    f.pod("victim", spec.clone()).await;
+    let ip: std::net::Ipv4Addr =
+        f.until("an address", "victim", |p| p.status.as_ref()?.pod_ip.as_ref()?.parse().ok()).await;
+    let Some(mut first) = stranger(ip) else { return f.stop().await };
+    let events: Api<Event> = Api::namespaced(f.client.clone(), "default");
+    within("it is told", async || {
+        let all = events.list(&ListParams::default()).await.unwrap();
+        let words = format!("user 65534 listens at {ip}:21001");
+        all.iter().any(|e| e.message.as_ref().is_some_and(|m| m.contains(&words))).then_some(())
+    })
+    .await;
+    assert!(!ready(&f.pods().get("victim").await.unwrap()));
+    first.kill().await.unwrap();
+
+    // The next address is not given while somebody else listens there.
+    let [a, b, c, d] = ip.octets();
+    let next = std::net::Ipv4Addr::new(a, b, c, d + 1);
+    let _second = stranger(next).unwrap();
+    within("it listens", async || tokio::net::TcpStream::connect((next, 21001)).await.ok()).await;
+    f.pod("other", spec).await;
+    let given: std::net::Ipv4Addr =
+        f.until("an address", "other", |p| p.status.as_ref()?.pod_ip.as_ref()?.parse().ok()).await;
+    assert!(given != next && given != ip, "{given}");
+    within("who has it is told", async || {
+        let all = events.list(&ListParams::default().fields("involvedObject.name=other")).await.unwrap();
+        let words = format!("user 65534 listens at {next}:21001");
+        let told =
+            |e: &Event| e.type_.as_deref() == Some("Warning") && e.message.as_ref().is_some_and(|m| m.contains(&words));
+        all.iter().any(told).then_some(())
+    })
+    .await;
     f.stop().await;
 }

@@ -105,6 +105,7 @@ fn one_lock_one_run() {
     let mut first =
         shim(&["--lock", lock, "--wait-ms", "10"], "trap '' TERM; echo first; while :; do sleep 0.01; done");
     assert_eq!(lines(&mut first).next().as_deref(), Some("first"));
+    until("its session is named", || std::fs::read_to_string(lock).unwrap().ends_with('\n'));
     let mut second = shim(&["--lock", lock], "echo second");
     let mut third = shim(&["--lock", lock], "echo third");
     drop(third.stdin.take());
@@ -112,4 +113,6 @@ fn one_lock_one_run() {
     assert!(second.try_wait().unwrap().is_none(), "it waits");
     drop(first.stdin.take());
     assert_eq!(lines(&mut second).next().as_deref(), Some("second"));
+    assert_eq!(code(second), Some(0));
+    assert_eq!(std::fs::read_to_string(lock).unwrap(), "", "no session is named any more");
 }

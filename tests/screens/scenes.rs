@@ -102,6 +102,8 @@ scenes! {
     question_start Top after("jn<enter>");
     question_start_production Top after_in(worlds::straight_to_production(), "jn<enter>");
     question_start_stateful Top after_in(worlds::stateful_mixed(), "jn<enter>");
+    question_apps Top after_in(worlds::templated(), "+pay cart<tab>gray/level=debug<enter>");
+    question_start_values Top after_in(worlds::templated(), "n<enter>");
     question_lane_off Top after("4t");
     question_lane_on Top after("4jt");
     question_lane_delete Top after("4D");
@@ -114,12 +116,18 @@ scenes! {
 
     form_start Top after("n");
     form_start_window Top after("<space><space><space>n");
+    form_apps Top after_in(worlds::templated(), "+pay cart<tab>gray/level=debug");
+    form_apps_wrong Top after_in(worlds::templated(), "+spring-cloud-a Pay<tab>levle=x");
     form_lane_new Top after("4n");
     form_lane_edit Top after("4e<tab><tab><ctrl-u>5<tab><tab><tab>header x-user in mia,noah");
     form_lane_wrong Top after("4e<ctrl-u><tab><tab><ctrl-u>x<tab>A<tab><ctrl-u>parameter");
     form_choice Top after("4e<tab><right>");
     form_probe Top after("P");
     form_lock Top after("2b");
+
+    text_values Top after_in(worlds::templated(), "2jjv");
+    text_template Top after_in(worlds::templated(), "d");
+    palette_templates Top after_in(worlds::templated(), ":template");
 
     help Top after("4?");
     help_read_only Top after("R3?");

@@ -3,8 +3,12 @@
 use std::sync::Arc;
 
 use graylane::{
-    api::{BatchPhase, EnvironmentLock, EnvironmentState, Release, ReleasePhase, TaskPhase, TaskStatus, Workflow},
+    api::{
+        AppTemplate, BatchPhase, EnvironmentLock, EnvironmentState, Manifest, Release, ReleasePhase, TaskPhase,
+        TaskStatus, VariableGroup, Workflow, label,
+    },
     domain::{
+        revision::Revision,
         rights::{Right, Rights},
         text::Clean,
         world::{Asked, Engine, Gap, Key, Link, Pod, Trouble, Workload, WorkloadKind, World},
@@ -12,6 +16,7 @@ use graylane::{
     ui::fixture,
 };
 use jiff::SignedDuration;
+use serde_json::{Value, json};
 
 /// The App whose release is looked at first.
 pub const A: &str = "spring-cloud-a";
@@ -55,7 +60,33 @@ pub fn at(task: &str, phase: TaskPhase, whole: ReleasePhase, message: Option<&st
 
 /// Waits for a yes.
 pub fn approval() -> World {
-    at("approve", TaskPhase::Waiting, ReleasePhase::Waiting, None)
+    frozen(at("approve", TaskPhase::Waiting, ReleasePhase::Waiting, None))
+}
+
+/// The release was frozen, and so was one before it, of which production runs.
+pub fn frozen(mut world: World) -> World {
+    let app = Arc::make_mut(Arc::make_mut(&mut world.apps).get_mut(A).expect("it is there"));
+    let template = "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: '{{ .AppStack.appName }}-{{ .AppStack.envName }}'\n\
+        spec:\n  selector:\n    matchLabels: {app: a}\n  template:\n    metadata:\n      labels: {app: a}\n\
+        \x20   spec:\n      containers:\n      - name: app\n        image: '{{ .AppStack.image.backend }}'\n";
+    app.spec.manifests = vec![Manifest { name: "app.yaml".into(), priority: 0, template: template.into() }];
+    let gray = app.status.as_mut().and_then(|s| s.environments.get_mut("gray")).expect("it is there");
+    gray.state = EnvironmentState::Cleaned;
+    let revision = Revision::of(app);
+    let releases = Arc::make_mut(&mut world.releases);
+    let release = Arc::make_mut(releases.get_mut(RELEASE).expect("it is there"));
+    release.status.as_mut().expect("it has begun").revision = Some(revision.name().into());
+    let mut before = release.clone();
+    before.metadata.name = Some("spring-cloud-a-production-6".into());
+    before.metadata.creation_timestamp = None;
+    let status = before.status.as_mut().expect("it has begun");
+    (status.phase, status.task) = (ReleasePhase::Succeeded, None);
+    let deploy = status.tasks.iter_mut().find(|t| t.name == "deploy-prod").expect("a task of it");
+    (deploy.phase, deploy.finished_at) = (TaskPhase::Succeeded, Some("2026-11-18T10:45:00Z".into()));
+    deploy.new_images = [("backend".to_owned(), "spring-cloud-a:1.4.2".to_owned())].into();
+    releases.insert("spring-cloud-a-production-6".into(), Arc::new(before));
+    world.revisions = Arc::new([(revision.name().to_owned(), Arc::new(revision))].into());
+    world
 }
 
 /// The same for somebody who may look and do nothing else.
@@ -124,6 +155,52 @@ pub fn locked() -> World {
     status.state = EnvironmentState::Error;
     status.message = Some("deployments.apps spring-cloud-a-pre: field manager kubectl-edit owns .spec.replicas".into());
     world
+}
+
+/// Templates and variable groups: A was made from one and has left it, and the next release to gray would change a value.
+pub fn templated() -> World {
+    let manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: '{{ .AppStack.appName }}-{{ .AppStack.envName }}'}\n\
+                    data: {level: '{{ .Values.level }}'}\n";
+    let spec = json!({"description": "a Spring Cloud service with a gray lane", "app": {
+        "repository": "https://git.example/${APP}",
+        "images": {"backend": {"repository": "registry.example/${APP}"}},
+        "manifests": [{"name": "config.yaml", "template": manifest}],
+        "environments": [
+            {"name": "gray", "namespace": "demo", "lane": "gray", "variableGroups": ["shared"]},
+            {"name": "prod", "namespace": "demo", "variableGroups": ["shared"], "values": {"level": "warn"}},
+        ],
+        "workflow": {"stages": [{"name": "production", "tasks": [{"name": "up", "deploy": {"environment": "gray"}}]}]},
+    }});
+    let groups = [
+        ("shared", json!({"description": "for everybody", "values": {"level": "info", "region": "eu-1"}})),
+        ("a-own", json!({"app": A, "values": {"level": "debug", "retries": 3}})),
+    ];
+    // What released A to gray, with what the group said then.
+    let mut world = with_release(|release| {
+        let status = release.status.as_mut().expect("it has begun");
+        status.variables = [("gray".to_owned(), [("region".to_owned(), json!("us-1"))].into())].into();
+    });
+    world.templates = Arc::new([("service".to_owned(), Arc::new(made(spec)))].into());
+    let group = |(name, spec): (&str, Value)| {
+        let mut group = VariableGroup::new(name, serde_json::from_value(spec).expect("a spec"));
+        group.metadata.uid = Some(format!("uid-{name}"));
+        (name.to_owned(), Arc::new(group))
+    };
+    world.variables = Arc::new(groups.into_iter().map(group).collect());
+    let apps = Arc::make_mut(&mut world.apps);
+    let app = Arc::make_mut(apps.get_mut(A).expect("it is there"));
+    app.metadata.annotations = Some([(label::TEMPLATE.to_owned(), "service".to_owned())].into());
+    let gray = app.spec.environments.iter_mut().find(|e| e.name == "gray").expect("an environment");
+    gray.variable_groups = vec!["a-own".into(), "shared".into()];
+    let status = app.status.as_mut().and_then(|s| s.environments.get_mut("gray")).expect("it has run");
+    status.release = Some(RELEASE.into());
+    world
+}
+
+fn made(spec: Value) -> AppTemplate {
+    let mut template = AppTemplate::new("service", serde_json::from_value(spec).expect("a spec"));
+    (template.metadata.uid, template.metadata.resource_version) = (Some("uid-service".into()), Some("41".into()));
+    template
 }
 
 /// A workflow with nothing between the button and production.

@@ -309,7 +309,7 @@ async fn a_command_tells_what_the_plugin_said_and_ends() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_certificate_that_has_expired_is_told_and_its_successor_is_read() {
     let authority = Authority::new();
-    let door = Door::with(Some(authority.acceptor())).await;
+    let door = Door::with(authority.acceptor()).await;
     add_app(&door, "a").await;
     let place = |name: &str| door.dir.path().join(name);
     std::fs::write(place("ca.pem"), &authority.1).unwrap();

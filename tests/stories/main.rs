@@ -14,6 +14,7 @@ mod bad;
 mod connect;
 mod kill;
 mod kubectl;
+mod processes;
 mod story;
 mod takeover;
 mod terminal;

@@ -36,9 +36,10 @@ const ALL_BASE: &str = "spring-cloud-a=base,spring-cloud-b=base,spring-cloud-c=b
 const CONTROLLER: &str = "traefik.io/gateway-controller";
 const LIMIT: Duration = Duration::from_secs(60);
 /// Traefik takes changes of routes and endpoints this often at most.
-const THROTTLE: &str = "1s";
-/// Longer than that, for pods that go: a gateway may send them requests until it has heard.
-const LAME_DUCK_MS: &str = "2500";
+const THROTTLE: &str = "500ms";
+/// Much longer than that, for pods that go: a gateway sends them requests until it has heard, and it may have to wait
+/// for a processor until it hears.
+const LAME_DUCK_MS: &str = "6000";
 
 fn traefik() -> Option<PathBuf> {
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers/bin/traefik");

@@ -30,13 +30,14 @@ use process::Process;
 const START: Duration = Duration::from_secs(60);
 const BINARIES: [&str; 3] = ["etcd", "kube-apiserver", "kube-controller-manager"];
 /// Who is known by a token; all but the first have no right that they are not given.
-pub const USERS: [(&str, &str); 8] = [
+pub const USERS: [(&str, &str); 9] = [
     ("admin", "system:masters"),
     ("viewer", "viewers"),
     ("operator", "operators"),
     ("operator-two", "operators"),
     ("approver", "approvers"),
     ("approver-two", "approvers"),
+    ("governor", "governors"),
     ("engine", "engines"),
     ("nobody", "strangers"),
 ];

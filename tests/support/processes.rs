@@ -13,12 +13,25 @@ pub struct Process {
 
 impl Process {
     /// None: it is gone, or a zombie.
-    fn of(pid: u32) -> Option<Self> {
+    pub fn of(pid: u32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let (name, rest) = stat.split_once(" (")?.1.rsplit_once(") ")?;
         let fields: Vec<&str> = rest.split(' ').collect();
         let parent = fields[1].parse().ok()?;
         (fields[0] != "Z").then(|| Self { pid, parent, name: name.into(), started: fields[19].into() })
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    pub fn parent(&self) -> u32 {
+        self.parent
+    }
+
+    /// Its command line.
+    pub fn words(&self) -> String {
+        fs::read_to_string(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default().replace('\0', " ")
     }
 
     pub fn is_there(&self) -> bool {

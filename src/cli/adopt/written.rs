@@ -1,4 +1,4 @@
-//! What writing does to an object: asked by a dry run first; and the labels, which is all that adopting writes.
+//! What writing does to an object: asked by a dry run first.
 
 use color_eyre::eyre::Result;
 use kube::{
@@ -6,11 +6,11 @@ use kube::{
     api::{Patch, PatchParams},
     core::DynamicObject,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use similar::TextDiff;
 
 use crate::{
-    api::{FIELD_MANAGER, label},
+    api::FIELD_MANAGER,
     cli::{
         output::{self, Format},
         session::{Session, told},
@@ -37,16 +37,8 @@ pub(super) async fn change(session: &Session, object: &Value) -> Result<String> 
 }
 
 /// The changed lines, with three lines around them.
-pub(super) fn diff(before: &str, after: &str) -> String {
+pub(in crate::cli) fn diff(before: &str, after: &str) -> String {
     TextDiff::from_lines(before, after).unified_diff().context_radius(3).to_string()
-}
-
-/// Labels it as ours; its uid.
-pub(super) async fn label(session: &Session, object: &Value, app: &str, environment: &str) -> Result<String> {
-    let labels = json!({"metadata": {"labels": {label::APP: app, label::ENVIRONMENT: environment}}});
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-    let done = api(session, object).patch(&key(object).name, &params, &Patch::Merge(labels)).await;
-    Ok(done.map_err(told(words(object)))?.metadata.uid.unwrap_or_default())
 }
 
 /// What people wrote, without what the server counts.
@@ -67,5 +59,7 @@ pub(super) fn words(object: &Value) -> String {
 }
 
 fn api(session: &Session, object: &Value) -> Api<DynamicObject> {
-    Api::namespaced_with(session.client.clone(), &session.namespace, &key(object).resource())
+    let item = key(object);
+    let namespace = if item.namespace.is_empty() { &session.namespace } else { &item.namespace };
+    Api::namespaced_with(session.client.clone(), namespace, &item.resource())
 }

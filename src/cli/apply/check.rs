@@ -4,10 +4,11 @@ use serde::de::DeserializeOwned;
 
 use super::files::Object;
 use crate::{
-    api::{self, App, AppTemplate, Approval, Lane, LaneGroup, Release},
+    api::{self, App, AppTemplate, Approval, Lane, LaneGroup, Release, VariableGroup},
     domain::{
+        apps,
         lanes::{self, Rules},
-        template,
+        variables,
     },
 };
 
@@ -24,6 +25,7 @@ pub(super) fn check(object: &Object) -> Vec<String> {
     match gvk.kind.as_str() {
         "App" => typed::<App>(object).map(|app| self::app(object, &app.spec, "spec")),
         "AppTemplate" => typed::<AppTemplate>(object).map(|template| self::app(object, &template.spec.app, "spec.app")),
+        "VariableGroup" => typed::<VariableGroup>(object).map(|group| self::variables(object, &group)),
         "Release" => typed::<Release>(object).map(|_| vec![]),
         "Approval" => typed::<Approval>(object).map(|_| vec![]),
         "LaneGroup" => typed::<LaneGroup>(object).map(|_| vec![]),
@@ -47,57 +49,17 @@ fn lane(object: &Object, mut lane: Lane) -> Vec<String> {
     problems.iter().map(told).collect()
 }
 
-/// What the schema cannot say: names that must be known, kinds that must be one.
+/// What the schema cannot say.
 fn app(object: &Object, spec: &api::AppSpec, at: &str) -> Vec<String> {
-    let mut problems = vec![];
-    let mut tell =
-        |path: String, why: String| problems.push(format!("{}: {}: {why}", object.place(&path), object.words()));
-    for (n, manifest) in spec.manifests.iter().enumerate() {
-        if let Err(why) = template::placeholders(&manifest.name, &manifest.template) {
-            tell(format!("{at}.manifests[{n}].template"), why.to_string());
-        }
-    }
-    for (n, environment) in spec.environments.iter().enumerate() {
-        if spec.environments[..n].iter().any(|e| e.name == environment.name) {
-            tell(format!("{at}.environments[{n}].name"), format!("environment {} stands twice", environment.name));
-        }
-    }
-    for (s, stage) in spec.workflow.stages.iter().enumerate() {
-        for (t, task) in stage.tasks.iter().enumerate() {
-            let path = format!("{at}.workflow.stages[{s}].tasks[{t}]");
-            if stage.tasks[..t].iter().any(|o| o.name == task.name) {
-                tell(path.clone(), format!("task {} stands twice in stage {}", task.name, stage.name));
-            }
-            let environment = match task.kind() {
-                None => {
-                    tell(
-                        path.clone(),
-                        format!(
-                            "task {} needs exactly one of build, approval, deploy, verify, proceed, cleanUp",
-                            task.name
-                        ),
-                    );
-                    continue;
-                }
-                Some(api::TaskKind::Deploy(d)) => Some(&d.environment),
-                Some(api::TaskKind::CleanUp(c)) => Some(&c.environment),
-                Some(api::TaskKind::Build(b)) => {
-                    if !spec.images.contains_key(&b.image) {
-                        tell(
-                            format!("{path}.build.image"),
-                            format!("task {} builds the unknown image {}", task.name, b.image),
-                        );
-                    }
-                    None
-                }
-                Some(_) => None,
-            };
-            if let Some(name) = environment.filter(|e| spec.environment(e).is_none()) {
-                tell(format!("{path}.environment"), format!("task {} names the unknown environment {name}", task.name));
-            }
-        }
-    }
-    problems
+    let told =
+        |(path, why): (String, String)| format!("{}: {}: {why}", object.place(&format!("{at}.{path}")), object.words());
+    apps::problems(spec).into_iter().map(told).collect()
+}
+
+/// Values that no environment could take.
+fn variables(object: &Object, group: &VariableGroup) -> Vec<String> {
+    let told = |why: String| format!("{}: {}: {why}", object.place("spec.values"), object.words());
+    variables::unusable(&group.spec).map(told).into_iter().collect()
 }
 
 #[cfg(test)]

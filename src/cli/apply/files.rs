@@ -83,11 +83,21 @@ fn take(label: &str, content: &str, objects: &mut Vec<Object>, problems: &mut Ve
                 file: file.clone(),
                 text: text.clone(),
                 line: d.line,
-                value: d.value,
+                value: without_empty_namespace(d.value),
             }));
         }
         Err(errors) => problems.extend(errors.iter().map(ToString::to_string)),
     }
+}
+
+/// `namespace: ""` and `namespace:` name none: the session's is meant, as kubectl has it.
+fn without_empty_namespace(mut value: Value) -> Value {
+    if let Some(meta) = value.get_mut("metadata").and_then(Value::as_object_mut)
+        && meta.get("namespace").is_some_and(|n| n.is_null() || n == "")
+    {
+        meta.shift_remove("namespace");
+    }
+    value
 }
 
 fn text(file: &Path) -> Result<String> {
@@ -106,4 +116,23 @@ fn folder(path: &Path) -> Result<Vec<PathBuf>> {
     let mut files: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).filter(is_manifest).collect();
     files.sort();
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_namespace_is_none() {
+        for (namespace, left) in [("''", None), ("\"\"", None), ("", None), ("~", None), ("demo", Some("demo"))] {
+            let (mut objects, mut problems) = (vec![], vec![]);
+            let text = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a, namespace: {namespace}}}\n");
+            take("f", &text, &mut objects, &mut problems);
+            assert_eq!((objects[0].value["metadata"]["namespace"].as_str(), problems.len()), (left, 0), "{text}");
+            assert_eq!(
+                objects[0].value["metadata"].as_object().map(|m| m.len()),
+                Some(1 + usize::from(left.is_some()))
+            );
+        }
+    }
 }

@@ -90,7 +90,11 @@ async fn apps(session: &Session, objects: &[Object]) -> (Vec<App>, Vec<String>) 
 }
 
 /// Those of the session's namespace: of other ones this session knows nothing.
-fn of<'a, T: DeserializeOwned>(session: &Session, objects: &'a [Object], kind: &str) -> Vec<(&'a Object, T)> {
+pub(super) fn of<'a, T: DeserializeOwned>(
+    session: &Session,
+    objects: &'a [Object],
+    kind: &str,
+) -> Vec<(&'a Object, T)> {
     let home = |o: &&Object| {
         let namespace = o.value["metadata"]["namespace"].as_str().unwrap_or(&session.namespace);
         o.gvk().group == api::GROUP && o.gvk().kind == kind && namespace == session.namespace

@@ -84,7 +84,9 @@ async fn workloads(client: &Client, namespace: &str, selector: &str) -> kube::Re
         let ready = s.status.as_ref().and_then(|s| s.ready_replicas);
         count(ready, s.spec.as_ref().map(|s| s.replicas))
     });
-    Ok(of_deployments.chain(of_sets).fold((0, 0), |all, (ready, wanted)| (all.0 + ready, all.1 + wanted)))
+    Ok(of_deployments
+        .chain(of_sets)
+        .fold((0_i32, 0_i32), |all, (ready, wanted)| (all.0.saturating_add(ready), all.1.saturating_add(wanted))))
 }
 
 #[cfg(test)]

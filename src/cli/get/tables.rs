@@ -9,9 +9,12 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use crate::{
-    api::{App, Approval, Decision, Environment, EnvironmentStatus, Lane, LaneGroup, LaneSpec, Release, RouteStatus},
+    api::{
+        App, AppTemplate, Approval, Decision, Environment, EnvironmentStatus, Lane, LaneGroup, LaneSpec, Release,
+        RouteStatus, Served, VariableGroup,
+    },
     cli::output::{Table, age},
-    domain::lanes::text,
+    domain::{apps, lanes::text, prune, text::truncate, variables},
 };
 
 /// One environment of one App, and what runs in it.
@@ -45,6 +48,33 @@ fn born(meta: &ObjectMeta) -> Option<Timestamp> {
     meta.creation_timestamp.as_ref().map(|t| t.0)
 }
 
+/// So many columns of what is told in words; `-o yaml` has all of it.
+const WORDS: usize = 60;
+/// The same in a wide table.
+const WIDE: usize = 100;
+/// So many of a list are named.
+const NAMED: usize = 3;
+
+fn cut(text: &str, most: usize) -> String {
+    truncate(text, most).into_owned()
+}
+
+/// `a,b,c,+18`.
+fn some<S: AsRef<str>>(all: &[S]) -> String {
+    let named: Vec<&str> = all.iter().take(NAMED).map(AsRef::as_ref).collect();
+    let rest = all.len().saturating_sub(NAMED);
+    if rest == 0 { named.join(",") } else { format!("{},+{rest}", named.join(",")) }
+}
+
+/// How many, and the first of them.
+fn problems(all: &[String]) -> String {
+    match all {
+        [] => String::new(),
+        [one] => cut(one, WIDE),
+        [first, ..] => cut(&format!("{}: {first}", all.len()), WIDE),
+    }
+}
+
 /// The images, without what all of them share: `backend=spring-cloud-a:v2`.
 fn images(map: &BTreeMap<String, String>) -> String {
     map.iter().map(|(name, reference)| format!("{name}={reference}")).collect::<Vec<_>>().join(",")
@@ -52,20 +82,80 @@ fn images(map: &BTreeMap<String, String>) -> String {
 
 pub(super) fn apps(items: &[App], wide: bool, now: Timestamp) -> Table {
     let mut table = Table::new(if wide {
-        &["NAME", "ENVIRONMENTS", "STAGES", "AGE", "IMAGES", "REPOSITORY"]
+        &["NAME", "ENVIRONMENTS", "STAGES", "AGE", "IMAGES", "KEEPS", "REPOSITORY"]
     } else {
         &["NAME", "ENVIRONMENTS", "STAGES", "AGE"]
     });
     for app in items {
         let stages: Vec<&str> = app.spec.workflow.stages.iter().map(|s| s.name.as_str()).collect();
-        let mut row = vec![app.name_any(), app.summary(), stages.join(","), age(born(&app.metadata), now)];
+        let mut row = vec![
+            app.name_any(),
+            cut(&app.summary(), WORDS),
+            cut(&stages.join(","), WORDS),
+            age(born(&app.metadata), now),
+        ];
         if wide {
             let sources = app.spec.images.iter().map(|(k, v)| (k.clone(), v.repository.clone())).collect();
-            row.extend([images(&sources), app.spec.repository.clone().unwrap_or_default()]);
+            let repository = app.spec.repository.clone().unwrap_or_default();
+            row.extend([cut(&images(&sources), WIDE), prune::describe(&app.spec.history), repository]);
         }
         table.row(row);
     }
     table
+}
+
+pub(super) fn templates(items: &[AppTemplate], made: &[App], now: Timestamp) -> Table {
+    let mut table = Table::new(&["NAME", "ENVIRONMENTS", "STAGES", "APPS", "AGE", "DESCRIPTION"]);
+    for template in items {
+        let spec = &template.spec.app;
+        let environments: Vec<&str> = spec.environments.iter().map(|e| e.name.as_str()).collect();
+        let stages: Vec<&str> = spec.workflow.stages.iter().map(|s| s.name.as_str()).collect();
+        let name = template.name_any();
+        let apps = made.iter().filter(|app| apps::origin(app) == Some(&name)).count();
+        table.row([
+            name,
+            environments.join(","),
+            stages.join(","),
+            apps.to_string(),
+            age(born(&template.metadata), now),
+            template.spec.description.clone().unwrap_or_default(),
+        ]);
+    }
+    table
+}
+
+pub(super) fn variables(items: &[VariableGroup], apps: &[App], wide: bool, now: Timestamp) -> Table {
+    let mut table = Table::new(if wide {
+        &["NAME", "APP", "VALUES", "REACHES", "AGE", "KEYS", "DESCRIPTION"]
+    } else {
+        &["NAME", "APP", "VALUES", "REACHES", "AGE"]
+    });
+    let group_of = |name: &str| items.iter().find(|g| g.name_any() == name);
+    for group in items {
+        let name = group.name_any();
+        let reached: Vec<String> = variables::reached(&name, apps, group_of).iter().map(|r| r.place()).collect();
+        let mut row = vec![
+            name,
+            group.spec.app.clone().unwrap_or_default(),
+            group.spec.values.len().to_string(),
+            if wide { reached.join(",") } else { few(&reached) },
+            age(born(&group.metadata), now),
+        ];
+        if wide {
+            let keys: Vec<&str> = group.spec.values.keys().map(String::as_str).collect();
+            row.extend([keys.join(","), group.spec.description.clone().unwrap_or_default()]);
+        }
+        table.row(row);
+    }
+    table
+}
+
+/// The first few; a cell is no list of a thousand.
+fn few(all: &[String]) -> String {
+    match all.len() {
+        0..=4 => all.join(","),
+        n => format!("{},+{}", all[..3].join(","), n - 3),
+    }
 }
 
 pub(super) fn environments(items: &[EnvironmentRow], wide: bool, now: Timestamp) -> Table {
@@ -100,7 +190,7 @@ pub(super) fn environments(items: &[EnvironmentRow], wide: bool, now: Timestamp)
             item.environment.lane.clone().unwrap_or_default(),
             state,
             ready,
-            images(&status.images),
+            cut(&images(&status.images), if wide { WIDE } else { WORDS }),
             age(status.changed_at.as_deref().and_then(|t| t.parse().ok()), now),
         ];
         if wide {
@@ -108,8 +198,8 @@ pub(super) fn environments(items: &[EnvironmentRow], wide: bool, now: Timestamp)
             row.extend([
                 item.environment.namespace.clone(),
                 status.release.unwrap_or_default(),
-                lock.unwrap_or_default(),
-                status.message.unwrap_or_default(),
+                cut(&lock.unwrap_or_default(), WORDS),
+                cut(&status.message.unwrap_or_default(), WIDE),
             ]);
         }
         table.row(row);
@@ -138,8 +228,8 @@ pub(in crate::cli) fn releases(items: &[Release], wide: bool, now: Timestamp) ->
             row.extend([
                 release.spec.requester.clone(),
                 release.spec.window.clone().unwrap_or_default(),
-                images(&status.images),
-                status.message.unwrap_or_default(),
+                cut(&images(&status.images), WIDE),
+                cut(&status.message.unwrap_or_default(), WIDE),
             ]);
         }
         table.row(row);
@@ -169,28 +259,30 @@ fn rule(spec: &LaneSpec) -> String {
 
 pub(in crate::cli) fn lanes(items: &[Lane], wide: bool, now: Timestamp) -> Table {
     let mut table = Table::new(if wide {
-        &["NAME", "GROUP", "TAG", "ENABLED", "PRIORITY", "MATCH", "SERVED", "AGE", "PROBLEMS"]
+        &["NAME", "GROUP", "TAG", "ENABLED", "PRIORITY", "MATCH", "GRAY", "AGE", "APPS", "PROBLEMS"]
     } else {
-        &["NAME", "GROUP", "TAG", "ENABLED", "PRIORITY", "MATCH", "SERVED", "AGE"]
+        &["NAME", "GROUP", "TAG", "ENABLED", "PRIORITY", "MATCH", "GRAY", "AGE"]
     });
     let mut sorted: Vec<&Lane> = items.iter().collect();
     // The order in which they are asked.
     sorted.sort_by_key(|l| (l.spec.group.clone(), l.spec.priority, l.name_any()));
     for lane in sorted {
         let status = lane.status.clone().unwrap_or_default();
-        let served: Vec<String> = status.apps.iter().map(|a| format!("{}={}", a.app, a.served.word())).collect();
+        let gray: Vec<&str> = status.apps.iter().filter(|a| a.served == Served::Gray).map(|a| a.app.as_str()).collect();
+        let served =
+            if status.apps.is_empty() { String::new() } else { format!("{}/{}", gray.len(), status.apps.len()) };
         let mut row = vec![
             lane.name_any(),
             lane.spec.group.clone(),
             lane.spec.tag.clone(),
             lane.spec.enabled.to_string(),
             lane.spec.priority.to_string(),
-            rule(&lane.spec),
-            served.join(","),
+            cut(&rule(&lane.spec), WORDS),
+            served,
             age(born(&lane.metadata), now),
         ];
         if wide {
-            row.push(status.problems.join("; "));
+            row.extend([some(&gray), problems(&status.problems)]);
         }
         table.row(row);
     }
@@ -219,9 +311,9 @@ pub(super) fn groups(items: &[LaneGroup], wide: bool, now: Timestamp) -> Table {
         let mut row = vec![
             group.name_any(),
             group.spec.entry.gateway.clone(),
-            status.addresses.join(","),
-            taken(&status.routes),
-            apps.join(","),
+            some(&status.addresses),
+            cut(&taken(&status.routes), WORDS),
+            some(&apps),
             age(born(&group.metadata), now),
         ];
         if wide {
@@ -229,9 +321,9 @@ pub(super) fn groups(items: &[LaneGroup], wide: bool, now: Timestamp) -> Table {
             let gateway = status.gateway.unwrap_or_default();
             let by = gateway.controller.map_or(gateway.class.clone(), |c| format!("{} ({c})", gateway.class));
             let wrong = status.routes.iter().filter_map(|r| Some(format!("{}: {}", r.name, r.message.as_ref()?)));
-            let problems: Vec<String> = status.problems.iter().cloned().chain(wrong).collect();
-            let inside = status.internal.join(",");
-            row.extend([group.spec.propagation.header.clone(), mode, inside, by, problems.join("; ")]);
+            let all: Vec<String> = status.problems.iter().cloned().chain(wrong).collect();
+            let header = group.spec.propagation.header.clone();
+            row.extend([header, mode, some(&status.internal), cut(&by, WORDS), problems(&all)]);
         }
         table.row(row);
     }
@@ -250,7 +342,7 @@ pub(super) fn approvals(items: &[Approval], now: Timestamp) -> Table {
             if spec.decision == Decision::Pass { "pass".into() } else { "refuse".into() },
             spec.approver.clone(),
             age(born(&approval.metadata), now),
-            spec.comment.clone().unwrap_or_default(),
+            cut(&spec.comment.clone().unwrap_or_default(), WORDS),
         ]);
     }
     table
@@ -261,6 +353,45 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    /// Whatever there is of it, a row stays readable: how many, and the first.
+    #[test]
+    fn no_row_grows_with_what_is_wrong() {
+        let apps: Vec<String> = (0..21).map(|n| format!("spring-cloud-service-{n}")).collect();
+        let long = |n: usize| format!("HTTPRoute group-service-{n}: {}", "refused by the gateway, ".repeat(10));
+        let wrong: Vec<String> = (0..21).map(long).collect();
+        let told: Vec<Value> = apps.iter().map(|a| json!({"app": a, "served": "gray", "reason": "because"})).collect();
+        let any: Vec<Value> = (0..30)
+            .map(|n| json!({"type": "parameter", "key": format!("k{n}"), "op": "==", "values": ["gray"]}))
+            .collect();
+        let lane = json!({"apiVersion": "graylane.dev/v1alpha1", "kind": "Lane", "metadata": {"name": "gray"},
+            "spec": {"group": "g", "tag": "gray", "enabled": true, "match": {"any": any}},
+            "status": {"apps": told, "problems": wrong}});
+        let lane: Lane = serde_json::from_value(lane).unwrap();
+        let routes: Vec<Value> =
+            apps.iter().map(|a| json!({"name": a, "accepted": false, "message": "no".repeat(200)})).collect();
+        let members: Vec<Value> = apps.iter().map(|a| json!({"app": a, "port": 80})).collect();
+        let group = json!({"apiVersion": "graylane.dev/v1alpha1", "kind": "LaneGroup", "metadata": {"name": "g"},
+            "spec": {"entry": {"gateway": "edge", "routes": []}, "apps": members},
+            "status": {"routes": routes, "problems": wrong, "addresses": apps}});
+        let group: LaneGroup = serde_json::from_value(group).unwrap();
+        let now = Timestamp::UNIX_EPOCH;
+        for (table, most) in [
+            (lanes(std::slice::from_ref(&lane), false, now), 140),
+            (lanes(&[lane], true, now), 340),
+            (groups(std::slice::from_ref(&group), false, now), 260),
+            (groups(&[group], true, now), 460),
+        ] {
+            let text = table.render();
+            assert!(text.lines().all(|l| l.chars().count() <= most), "{most}: {text}");
+        }
+        assert_eq!(problems(&[]), "");
+        assert!(problems(&wrong).starts_with("21: HTTPRoute group-service-0: "), "{}", problems(&wrong));
+        assert_eq!(
+            (some(&apps[..3]).as_str(), some(&["a", "b", "c", "d"]).as_str()),
+            (apps[..3].join(",").as_str(), "a,b,c,+1")
+        );
+    }
 
     #[test]
     fn a_rule_reads_as_a_sentence() {

@@ -2,17 +2,23 @@
 
 use clap::Args;
 use color_eyre::eyre::Result;
-use kube::ResourceExt;
-use serde_json::json;
+use kube::{Api, ResourceExt, api::ListParams};
+use serde_json::{Value, json};
 
 use crate::{
-    api::{Lane, LaneGroup},
+    api::{
+        Lane, LaneGroup,
+        gateway_api::{Gateway, HttpRoute},
+    },
     cli::{
         get,
         output::{self, Format, Table},
         session::{Session, usage},
     },
-    domain::{lanes, request},
+    domain::{
+        lanes::{self, Entrance, Explained, Outcome, Taken},
+        request,
+    },
 };
 
 #[derive(Debug, Args)]
@@ -38,29 +44,65 @@ pub(super) async fn run(session: &Session, args: ExplainArgs) -> Result<()> {
     let group = get::group(session, args.group.as_deref()).await?;
     let all: Vec<Lane> = get::list(session).await?;
     let name = LaneGroup::name_any(&group);
-    let explained = lanes::explain(&name, &all, &parts);
+    let routes = routes(session).await;
+    let api: Api<Gateway> = Api::namespaced(session.client.clone(), &session.namespace);
+    let gateway = api.get_opt(&group.spec.entry.gateway).await.ok().flatten();
+    let entrance = Entrance { group: &group, lanes: &all, routes: routes.as_deref(), gateway: gateway.as_ref() };
+    let explained = lanes::explain(&entrance, &parts);
     output::print(&match args.output {
-        Format::Json | Format::Yaml => {
-            let (lane, tag) = explained.taken.clone().unzip();
-            let reasons = explained.reasons.iter().map(
-                |r| json!({"lane": r.lane, "place": r.place, "condition": r.condition, "saw": r.saw, "held": r.held}),
-            );
-            let value = json!({"group": name, "lane": lane, "tag": tag, "reasons": reasons.collect::<Vec<_>>()});
-            output::data(&value, args.output)?
-        }
-        Format::Name => explained.taken.map_or_else(String::new, |(lane, _)| lane),
+        Format::Json | Format::Yaml => output::data(&json(&name, &explained), args.output)?,
+        Format::Name => explained.outcome.taken().and_then(|t| t.lane.clone()).unwrap_or_default(),
         Format::Table | Format::Wide => {
             let mut table = Table::new(&["LANE", "ASKS", "SAW", "HOLDS"]);
             for reason in &explained.reasons {
-                let holds = if reason.held { "yes" } else { "no" };
+                let holds = reason.held.map_or("by chance", |held| if held { "yes" } else { "no" });
                 let saw = reason.saw.clone().unwrap_or_else(|| "(nothing)".into());
                 table.row([reason.lane.clone(), reason.condition.clone(), saw, holds.into()]);
             }
-            let taken = match &explained.taken {
-                Some((lane, tag)) => format!("Takes lane {lane} of {name}: tag {tag}.\n"),
-                None => format!("Takes no lane of {name}: the baseline.\n"),
-            };
-            if table.is_empty() { taken } else { format!("{taken}\n{}", table.render()) }
+            let words = explained.outcome.words(&name);
+            let mut text = format!("T{}.\n", words.strip_prefix('t').unwrap_or(&words));
+            for assumed in &explained.assumed {
+                text.push_str(&format!("Asked with {assumed}, as the request names none.\n"));
+            }
+            if table.is_empty() { text } else { format!("{text}\n{}", table.render()) }
         }
     })
+}
+
+/// The HTTPRoutes as they stand; none for whoever may not read them, who is told of what ought to be.
+async fn routes(session: &Session) -> Option<Vec<HttpRoute>> {
+    let api: Api<HttpRoute> = Api::all(session.client.clone());
+    let own: Api<HttpRoute> = Api::namespaced(session.client.clone(), &session.namespace);
+    let listed = match api.list(&ListParams::default()).await {
+        Ok(listed) => Ok(listed),
+        Err(_) => own.list(&ListParams::default()).await,
+    };
+    listed.ok().map(|l| l.items)
+}
+
+fn json(group: &str, explained: &Explained) -> Value {
+    let taken = explained.outcome.taken();
+    let reasons = explained
+        .reasons
+        .iter()
+        .map(|r| json!({"lane": r.lane, "place": r.place, "condition": r.condition, "saw": r.saw, "held": r.held}));
+    let mut value = json!({
+        "group": group,
+        "lane": taken.and_then(|t| t.lane.clone()),
+        "tag": taken.and_then(|t| t.tag.clone()),
+        "outcome": explained.outcome.words(group),
+        "assumed": explained.assumed,
+        "reasons": reasons.collect::<Vec<_>>(),
+    });
+    match &explained.outcome {
+        Outcome::Refused(refused) => value["status"] = json!(refused.status.as_u16()),
+        Outcome::Elsewhere(route) => value["route"] = json!(route),
+        Outcome::Drawn(ways) => {
+            let way =
+                |(share, t): &(u32, Taken)| json!({"percent": f64::from(*share) / 100.0, "lane": t.lane, "tag": t.tag});
+            value["drawn"] = ways.iter().map(way).collect();
+        }
+        Outcome::Taken(_) => {}
+    }
+    value
 }

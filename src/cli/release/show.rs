@@ -6,14 +6,42 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use crate::{
-    api::{Release, TaskStatus},
-    cli::output::{Table, age},
+    api::{Release, TaskPhase, TaskStatus},
+    cli::{
+        output::{Table, age},
+        proposal,
+        session::Session,
+    },
+    cluster::revision,
+    domain::{text::Clean, variables::shown},
 };
+
+/// What is to be approved now, as a change of what runs; and whether the App is still what this release is of.
+pub(super) async fn proposed(session: &Session, release: &Release) -> String {
+    let Some(status) = release.status.as_ref().filter(|s| !s.phase.is_final() && s.revision.is_some()) else {
+        return String::new();
+    };
+    let waits = |t: &&TaskStatus| t.kind == "approval" && t.phase == TaskPhase::Waiting;
+    let Some(task) = status.tasks.iter().find(waits) else {
+        return match revision::frozen(&session.client, &session.namespace, release).await {
+            Ok((_, true)) => {
+                format!("\nApp {} has changed since this release began: that is no part of it\n", release.spec.app)
+            }
+            Ok(_) => String::new(),
+            Err(why) => format!("\n{why}\n"),
+        };
+    };
+    match proposal::change(session, release, Some(&task.name)).await {
+        Ok((_, words)) => format!("\nTo be approved by {}: {words}", task.name),
+        Err(why) => format!("\nWhat {} is to approve is not known: {why}\n", task.name),
+    }
+}
 
 pub(super) fn text(release: &Release, now: Timestamp) -> String {
     let status = release.status.clone().unwrap_or_default();
     let mut out = String::new();
     let mut line = |name: &str, value: &str| {
+        let value = Clean::from_untrusted(value);
         if !value.is_empty() {
             let _ = writeln!(out, "{name:<11}{value}");
         }
@@ -29,8 +57,13 @@ pub(super) fn text(release: &Release, now: Timestamp) -> String {
     line("Requester:", &release.spec.requester);
     line("Comment:", release.spec.comment.as_deref().unwrap_or_default());
     line("Window:", release.spec.window.as_deref().unwrap_or_default());
+    line("Revision:", status.revision.as_deref().unwrap_or_default());
     for (name, reference) in &status.images {
         line("Image:", &format!("{name}={reference}"));
+    }
+    for (environment, values) in &status.variables {
+        let values: Vec<String> = values.iter().map(|(key, value)| format!("{key}={}", shown(value))).collect();
+        line("Variables:", &format!("{environment}: {}", values.join(", ")));
     }
     if !status.tasks.is_empty() {
         let mut table = Table::new(&["TASK", "KIND", "PHASE", "ATTEMPT", "BATCHES", "MESSAGE"]);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use color_eyre::eyre::{Result, bail, eyre};
+use jiff::SignedDuration;
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
     core::v1::Pod,
@@ -13,7 +14,7 @@ use kube::{
 };
 use tokio::time::Instant;
 
-use super::{Found, Kind, RescueArgs, Seen, kubectl, not_looked_at};
+use super::{Found, Kind, RescueArgs, Seen, kubectl, not_looked_at, ours};
 use crate::{
     api::FIELD_MANAGER,
     cli::{
@@ -24,6 +25,7 @@ use crate::{
     cluster::error,
     domain::{
         batches::stateful::{Own, in_the_way},
+        command_line::CommandLine,
         observe::{self, StatefulSeen},
         text::Clean,
     },
@@ -41,11 +43,9 @@ pub(super) async fn act(session: &Session, args: RescueArgs, seen: Seen) -> Resu
         bail!("{named}: {problem}");
     }
     if one.under_way && !args.force {
-        let verb = if args.finish { "proceed" } else { "abort" };
-        return Err(usage(format!(
-            "release {release} is still under way: `graylane {verb} {release}`, or --force to go past it",
-            release = one.release
-        )));
+        let release = &one.release;
+        let command = CommandLine::graylane(if args.finish { "proceed" } else { "abort" }).arg(release);
+        return Err(usage(format!("release {release} is still under way: `{command}`, or --force to go past it")));
     }
     let patch = Patch::Merge(if args.finish { &one.finish } else { &one.abort });
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
@@ -66,20 +66,24 @@ pub(super) async fn act(session: &Session, args: RescueArgs, seen: Seen) -> Resu
     }
     let what = if args.finish { "goes on to its end" } else { "goes back" };
     let kubectl = kubectl(one.context.as_deref(), &one.namespace);
-    output::print(&format!("{named} {what}; `{kubectl} rollout status {named}` tells when\n"))
+    let status = kubectl.flag("rollout status").flag(one.kind.word()).arg(&one.name);
+    output::print(&format!("{named} {what}; `{status}` tells when\n"))
 }
 
 /// The only one that is meant. Of what cannot be seen nobody knows whether it is meant too.
 fn the_one(wanted: &str, Seen { mut found, unseen }: Seen) -> Result<(Place, Found)> {
-    let full = |(place, f): &(Place, Found)| format!("{} --kind {}", place.full(&f.name), f.kind.word());
+    let full = |(place, f): &(Place, Found)| {
+        let command = ours(place.context.as_deref(), &place.namespace, &f.name, f.kind);
+        format!("`{command}`")
+    };
     if found.len() > 1 {
         let all: Vec<String> = found.iter().map(full).collect();
-        return Err(usage(format!("several are called so: {}; name one of them so", all.join(", "))));
+        return Err(usage(format!("several are called so; say which: {}", all.join(", "))));
     }
     match (found.pop(), unseen.as_slice()) {
         (Some(one), []) => Ok(one),
         (Some(one), unseen) => Err(usage(format!(
-            "{}: another {wanted} may stand there; if this one is meant, name it so: {}",
+            "{}: another {wanted} may stand there; if this one is meant, say {}",
             not_looked_at(unseen),
             full(&one)
         ))),
@@ -98,7 +102,7 @@ async fn clear(client: &Client, place: &Place, written: &StatefulSet) -> Result<
     loop {
         let live = sets.get(&name).await.map_err(told(format!("reading statefulset {}", place.full(&name))))?;
         let all = pods.list(&ListParams::default()).await.map_err(told(format!("listing {}", place.full("pods"))))?;
-        let seen = observe::stateful(&live, &all.items);
+        let seen = observe::stateful(&live, &all.items, &|_| SignedDuration::ZERO);
         let lame = lame(&seen);
         if seen.observed() && lame.is_empty() {
             return Ok(());
@@ -108,10 +112,8 @@ async fn clear(client: &Client, place: &Place, written: &StatefulSet) -> Result<
                 bail!("statefulset {name} was patched, but its controller has not seen it for {} s", SEEN.as_secs());
             }
             let kubectl = kubectl(place.context.as_deref(), &place.namespace);
-            let lame = lame.join(" ");
-            eprintln!(
-                "warning: not ready, and to be deleted if the way back comes to wait for it: `{kubectl} delete pod {lame}`"
-            );
+            let delete = kubectl.flag("delete pod").args(lame);
+            say!("warning: not ready, and to be deleted if the way back comes to wait for it: `{delete}`");
             return Ok(());
         }
         if let Some(pod) = in_the_way(&seen) {

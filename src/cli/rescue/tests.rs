@@ -29,8 +29,19 @@ fn deployment(latch: Option<Value>) -> Deployment {
 
 #[test]
 fn half_way_ones_are_found_with_both_ways_out() {
-    let half_way = |d: &Deployment| found_in(Kind::Deployment, &d.metadata, Some("far"), rescue(d), &[]);
-    assert_eq!(half_way(&deployment(None)), None);
+    let half_way = |d: &Deployment| {
+        let seen = DeploymentSeen { live: d.clone(), ..DeploymentSeen::default() };
+        found_in(Kind::Deployment, &d.metadata, Some("far"), rescue(&seen, &Records::default()), &[])
+    };
+    let mut plain = deployment(None);
+    plain.spec.as_mut().unwrap().min_ready_seconds = Some(10);
+    assert_eq!(half_way(&plain), None);
+    let left = half_way(&deployment(None)).unwrap();
+    assert_eq!((left.finish["spec"].get("minReadySeconds"), left.release.as_str()), (Some(&Value::Null), ""));
+    assert!(
+        words(&left).contains("nothing tells of which") && words(&left).contains("Kubernetes' defaults"),
+        "{left:?}"
+    );
     let found = half_way(&deployment(Some(latch(json!({"metadata": {"labels": {"v": "1"}}}))))).unwrap();
     assert!(!found.under_way && found.problem.is_none(), "{found:?}");
     assert_eq!(found.abort["spec"]["template"]["metadata"]["labels"]["v"], "1");
@@ -39,9 +50,33 @@ fn half_way_ones_are_found_with_both_ways_out() {
     assert!(text.contains("release r, which is over, or gone") && !text.contains("resourceVersion"), "{text}");
     assert!(text.contains("graylane rescue far/demo/a-prod --kind deployment --abort"), "{text}");
     let stuck = Found { kind: Kind::StatefulSet, in_the_way: vec!["a-prod-3".into()], ..found };
-    assert!(words(&stuck).contains("kubectl --context 'far' -n demo delete pod a-prod-3"), "{}", words(&stuck));
+    assert!(words(&stuck).contains("kubectl --context far -n demo delete pod a-prod-3"), "{}", words(&stuck));
     let broken = half_way(&deployment(Some(json!("\u{1b}[31mnonsense")))).unwrap();
     assert!(words(&broken).contains("a-prod") && !words(&broken).contains('\u{1b}'), "{broken:?}");
+}
+
+/// What an annotation says that anybody may write, and what a template says, runs in no shell and moves no cursor.
+#[test]
+fn a_latch_puts_no_command_into_what_is_pasted() {
+    let mut told = latch(json!({"spec": {"containers": [{"name": "a'b;touch PWN\u{202e}", "image": "x"}]}}));
+    told["release"] = "x; touch PWN #\u{1b}]52;c;aGFja2Vk\u{7}".into();
+    told["task"] = "t\u{1b}]52;c;aGFja2Vk\u{7}".into();
+    let live = deployment(Some(told));
+    let seen = DeploymentSeen { live: live.clone(), ..DeploymentSeen::default() };
+    let ways = rescue(&seen, &Records::default());
+    let found = found_in(Kind::Deployment, &live.metadata, Some("far'; touch PWN"), ways, &[]).unwrap();
+    let text = words(&found);
+    assert!(text.chars().all(|c| c == '\n' || !c.is_control()) && !text.contains('\u{202e}'), "{text:?}");
+    let commands =
+        text.lines().filter(|l| l.trim_start().starts_with("kubectl") || l.trim_start().starts_with("graylane"));
+    let mut run = 0;
+    for line in commands {
+        let sh = format!("kubectl() {{ :; }}; graylane() {{ :; }}; touch() {{ echo ran; }}; {line}");
+        let out = std::process::Command::new("sh").args(["-c", &sh]).output().unwrap();
+        assert!(out.status.success() && out.stdout.is_empty(), "{line}: {out:?}");
+        run += 1;
+    }
+    assert_eq!(run, 4, "{text}");
 }
 
 async fn create<T>(session: &Session, value: Value) -> T

@@ -1,14 +1,22 @@
 //! Who acts, since when, with what clock, in which pods.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::Pod};
 use kube::{Api, Client, ResourceExt, api::ListParams};
+use tokio::time::{Instant, sleep};
 
 use super::{Findings, Level};
 use crate::{
     api::label,
-    cluster::{error, status, watch::ENGINE_LEASE},
-    domain::text::Clean,
+    cluster::{
+        error,
+        install::{ENGINES, INSTANCE},
+        status,
+        watch::ENGINE_LEASE,
+    },
+    domain::{command_line::CommandLine, text::Clean},
 };
 
 /// Engines judge by their own clocks whether a holder is late.
@@ -38,42 +46,55 @@ pub(super) async fn clock(client: &Client, all: &mut Findings) {
     }
 }
 
-/// The engine's Lease.
+/// Between two looks at a Lease.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// The engine's Lease. Its stamps are of the engine's own clock, which may be anything: that it is alive is seen by a
+/// renewal, as a standby engine sees it.
 pub(super) async fn lease(client: &Client, namespace: &str, all: &mut Findings) {
     const CHECK: &str = "engine";
-    let remedy = format!("graylane install -n {namespace} --image REF, or graylane engine -n {namespace} somewhere");
-    let lease = match Api::<Lease>::namespaced(client.clone(), namespace).get_opt(ENGINE_LEASE).await {
-        Ok(lease) => lease.and_then(|l| l.spec),
+    let install = CommandLine::graylane("install").option("-n", namespace).flag("--image REF");
+    let engine = CommandLine::graylane("engine").option("-n", namespace);
+    let remedy = format!("{install}, or {engine} somewhere");
+    let api = Api::<Lease>::namespaced(client.clone(), namespace);
+    let look = async || api.get_opt(ENGINE_LEASE).await.map(|lease| lease.and_then(|l| l.spec).unwrap_or_default());
+    let mut first = match look().await {
+        Ok(lease) => lease,
         Err(why) => return all.unknown(CHECK, &why),
     };
-    let Some(holder) = lease.as_ref().and_then(|l| l.holder_identity.clone()).filter(|h| !h.is_empty()) else {
-        let found = format!("none acts in namespace {namespace}: releases stand still");
-        return all.add(Level::Fail, CHECK, found, &remedy);
-    };
-    let renewed =
-        lease.as_ref().and_then(|l| l.renew_time.as_ref()).map(|t| Timestamp::now().duration_since(t.0).as_secs());
-    let most = lease.as_ref().and_then(|l| l.lease_duration_seconds).unwrap_or(15);
-    match renewed {
-        Some(seconds) if seconds <= i64::from(most) => {
-            all.ok(CHECK, format!("{holder} acts, and said so {} s ago", seconds.max(0)));
+    // Whatever the Lease says of itself: the engine waits no longer either.
+    let most = first.lease_duration_seconds.map_or(15, i32::unsigned_abs).min(60);
+    let until = Instant::now() + Duration::from_secs(most.into());
+    loop {
+        let Some(holder) = first.holder_identity.clone().filter(|h| !h.is_empty()) else {
+            let found = format!("none acts in namespace {namespace}: releases stand still");
+            return all.add(Level::Fail, CHECK, found, &remedy);
+        };
+        if Instant::now() >= until {
+            let found = format!("{holder} has not renewed its Lease while this was watched, and nobody took over");
+            return all.add(Level::Fail, CHECK, found, &remedy);
         }
-        Some(seconds) => {
-            all.add(
-                Level::Fail,
-                CHECK,
-                format!("{holder} has not been heard of for {seconds} s, and nobody took over"),
-                &remedy,
-            );
+        sleep(LOOK).await;
+        let now = match look().await {
+            Ok(lease) => lease,
+            Err(why) => return all.unknown(CHECK, &why),
+        };
+        if now.renew_time != first.renew_time && now.holder_identity == first.holder_identity {
+            return all.ok(CHECK, format!("{holder} acts: it has just renewed its Lease"));
         }
-        None => all.add(Level::Fail, CHECK, format!("{holder} has never been heard of"), &remedy),
+        first = now;
     }
 }
 
 /// The pods of an engine that was installed here.
 pub(super) async fn pods(client: &Client, namespace: &str, pocket: bool, all: &mut Findings) {
     const CHECK: &str = "engine's pods";
-    let ours = ListParams::default().labels(&format!("{}=engine", label::COMPONENT));
-    let pods = match Api::<Pod>::namespaced(client.clone(), namespace).list(&ours).await {
+    let ours = ListParams::default().labels(&format!("{}=engine,{INSTANCE}={namespace}", label::COMPONENT));
+    let mut listed = Api::<Pod>::all(client.clone()).list(&ours).await;
+    if listed.as_ref().is_err_and(|why| error::code(why) == Some(403)) {
+        listed = Api::<Pod>::namespaced(client.clone(), ENGINES).list(&ours).await;
+    }
+    let pods = match listed {
         Ok(pods) => pods.items,
         Err(why) if error::code(&why) == Some(404) => vec![],
         Err(why) => return all.unknown(CHECK, &why),
@@ -90,8 +111,61 @@ pub(super) async fn pods(client: &Client, namespace: &str, pocket: bool, all: &m
             all.ok(&check, format!("ready, restarted {} times", words.restarts));
         } else {
             let why = words.message.map(|m| format!(": {}", Clean::bounded(&m, 200))).unwrap_or_default();
-            let remedy = format!("kubectl describe pod -n {namespace} {}", pod.name_any());
+            let place = pod.namespace().unwrap_or_default();
+            let remedy = CommandLine::kubectl("describe pod").option("-n", place).arg(pod.name_any()).to_string();
             all.add(Level::Warn, &check, format!("{}{why}", words.state), &remedy);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    use kube::client::Body;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A server whose Lease is one of these after the other, and then stays the last one.
+    fn server(leases: Vec<Value>) -> Client {
+        let asked = AtomicUsize::new(0);
+        let service = tower::service_fn(move |_: http::Request<Body>| {
+            let nth = asked.fetch_add(1, SeqCst).min(leases.len() - 1);
+            let body = leases[nth].to_string();
+            async move { Ok::<_, std::convert::Infallible>(http::Response::new(Body::from(body.into_bytes()))) }
+        });
+        Client::new(service, "default")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_engine_is_alive_by_a_renewal_and_not_by_a_stamp() {
+        let lease = |holder: &str, renewed: &str| {
+            let spec = json!({"holderIdentity": holder, "leaseDurationSeconds": 12, "renewTime": renewed});
+            json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "l"}, "spec": spec})
+        };
+        let fresh = Timestamp::now().to_string();
+        for (leases, level, says) in [
+            (
+                vec![lease("a", "1970-01-01T00:00:00.000000Z"), lease("a", "1970-01-01T00:00:02.000000Z")],
+                Level::Ok,
+                "a acts",
+            ),
+            (
+                vec![lease("a", "2999-01-01T00:00:00.000000Z"), lease("a", "2999-01-01T00:00:02.000000Z")],
+                Level::Ok,
+                "a acts",
+            ),
+            (vec![lease("a", &fresh)], Level::Fail, "a has not renewed"),
+            (vec![lease("a", "2999-01-01T00:00:00.000000Z")], Level::Fail, "a has not renewed"),
+            (vec![lease("", &fresh)], Level::Fail, "none acts"),
+            (vec![lease("a", &fresh), lease("", &fresh)], Level::Fail, "none acts"),
+            (vec![lease("a", &fresh), lease("b", "1970-01-01T00:00:00.000000Z")], Level::Fail, "b has not renewed"),
+        ] {
+            let mut all = Findings::default();
+            super::lease(&server(leases.clone()), "ns", &mut all).await;
+            let found = &all.0[0];
+            assert!(found.level == level && found.found.contains(says), "{leases:?}: {found:?}");
         }
     }
 }

@@ -2,25 +2,31 @@
 
 use serde_json::{Value, json};
 
-use super::roles::ENGINE;
+use super::roles::{ENGINE, engine_of};
 use crate::api::{FIELD_MANAGER, label};
 
 /// Where it answers `/healthz`, `/readyz` and `/metrics`.
 const PORT: u16 = 8080;
 
-pub(super) fn deployment(namespace: &str, image: &str, replicas: u32) -> Value {
-    let component = json!({label::COMPONENT: "engine"});
+/// The label that says whose releases it carries out.
+pub(in crate::cluster) const INSTANCE: &str = "app.kubernetes.io/instance";
+
+/// In `namespace`, for the releases of `home`.
+pub(super) fn deployment(namespace: &str, home: &str, image: &str, replicas: u32) -> Value {
+    let name = engine_of(home);
+    let component = json!({label::COMPONENT: "engine", INSTANCE: home});
     let probe = |path: &str, seconds: u32| json!({"httpGet": {"path": path, "port": "http"}, "periodSeconds": seconds, "timeoutSeconds": 3});
     json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {
-            "name": ENGINE,
+            "name": name,
             "namespace": namespace,
             "labels": {
                 "app.kubernetes.io/managed-by": FIELD_MANAGER,
                 "app.kubernetes.io/name": ENGINE,
                 label::COMPONENT: "engine",
+                INSTANCE: home,
             },
         },
         "spec": {
@@ -38,7 +44,7 @@ pub(super) fn deployment(namespace: &str, image: &str, replicas: u32) -> Value {
                     },
                 },
                 "spec": {
-                    "serviceAccountName": ENGINE,
+                    "serviceAccountName": name,
                     "terminationGracePeriodSeconds": 30,
                     "securityContext": {
                         "runAsNonRoot": true,
@@ -57,7 +63,7 @@ pub(super) fn deployment(namespace: &str, image: &str, replicas: u32) -> Value {
                         "name": "engine",
                         "image": image,
                         "args": [
-                            "engine", "--no-install", "--namespace", namespace, "--listen", format!("0.0.0.0:{PORT}"),
+                            "engine", "--no-install", "--namespace", home, "--listen", format!("0.0.0.0:{PORT}"),
                         ],
                         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
                         "livenessProbe": probe("/healthz", 10),

@@ -1,16 +1,25 @@
 //! What RBAC cannot say: names that stand in objects are the callers' own. RBAC knows whether somebody may create an
-//! Approval, not what is written in it; a ValidatingAdmissionPolicy does, whoever the client is.
+//! Approval, not what is written in it; or whether he may edit an App, not what he edits of it. A
+//! ValidatingAdmissionPolicy does, whoever the client is.
 
 use serde_json::{Value, json};
 
+use super::roles::WEAKEN;
 use crate::api::{FIELD_MANAGER, GROUP, VERSION};
 
 pub const APPROVALS: &str = "graylane-approvals";
 pub const RELEASES: &str = "graylane-releases";
+pub const WORKFLOWS: &str = "graylane-workflows";
 
-/// Both policies, each with its binding.
+/// All three policies, each with its binding.
 pub(super) fn policies() -> Vec<Value> {
-    [policy(APPROVALS, "approvals", &approvals()), policy(RELEASES, "releases", &releases())].concat()
+    let made_or_changed = ["CREATE", "UPDATE"].as_slice();
+    [
+        policy(APPROVALS, "approvals", made_or_changed, &json!([]), &approvals()),
+        policy(RELEASES, "releases", made_or_changed, &json!([]), &releases()),
+        policy(WORKFLOWS, "apps", &["UPDATE"], &workflow_variables(), &workflows()),
+    ]
+    .concat()
 }
 
 /// Whoever approves is who says so, and what was said stays. Owners and finalizers are the garbage collector's.
@@ -53,21 +62,105 @@ fn releases() -> Value {
         },
         {
             "expression": format!(
-                "!has(object.spec.control) || !has(object.spec.control.last) || (request.operation == 'UPDATE' && \
-                 has(oldObject.spec.control) && has(oldObject.spec.control.last) && object.spec.control.last == oldObject.spec.control.last) || \
-                 object.spec.control.last.by == {you}"
+                "(request.operation == 'CREATE' && (!has(object.spec.control) || !has(object.spec.control.last))) || \
+                 (request.operation == 'UPDATE' && has(object.spec.control) == has(oldObject.spec.control) && \
+                 (!has(object.spec.control) || object.spec.control == oldObject.spec.control)) || \
+                 (has(object.spec.control) && has(object.spec.control.last) && object.spec.control.last.by == {you})"
             ),
             "messageExpression": format!("'who wishes is whoever writes it: spec.control.last.by must be ' + {you}"),
-            "message": "who wishes something of a Release is whoever writes it",
+            "message": "who wishes something of a Release is whoever writes it: spec.control.last.by",
             "reason": "Forbidden",
         },
     ])
 }
 
-fn policy(name: &str, resource: &str, validations: &Value) -> Vec<Value> {
+/// As `domain::guard` has it: each approval is kept or made stronger, with no more deploys before it; and what stands
+/// behind one is deployed to by no stage that did not.
+fn workflow_variables() -> Value {
+    let stages = |of: &str| {
+        format!("has({of}.spec.workflow) && has({of}.spec.workflow.stages) ? {of}.spec.workflow.stages : []")
+    };
+    let requester = |of: &str| format!("(has({of}.requesterMayApprove) && {of}.requesterMayApprove)");
+    let seconds = |of: &str| format!("(has({of}.timeoutSeconds) ? {of}.timeoutSeconds : 86400)");
+    let mode = |of: &str| format!("(has({of}.mode) ? {of}.mode : 'any')");
+    let count = |of: &str| format!("(has({of}.count) ? {of}.count : 1)");
+    // `t` as it was, `u` as it is to be.
+    let (t, u) = ("t.approval", "u.approval");
+    let strong = [
+        format!("({} || !{})", requester(t), requester(u)),
+        format!("{} <= {}", seconds(u), seconds(t)),
+        format!(
+            "(!has({t}.approvers) || {t}.approvers.size() == 0 || (has({u}.approvers) && \
+             {t}.approvers.all(a, a in {u}.approvers) && {u}.approvers.all(a, a in {t}.approvers)))"
+        ),
+        format!(
+            "({was} == 'any' || ({was} == {is} && ({was} != 'count' || {} >= {})))",
+            count(u),
+            count(t),
+            was = mode(t),
+            is = mode(u)
+        ),
+    ]
+    .join(" && ");
+    let is_before = |stage: &str, a: &str, b: &str| {
+        let names = format!("{stage}.tasks.map(x, x.name)");
+        format!("{names}.indexOf({a}.name) < {names}.indexOf({b}.name)")
+    };
+    let same = "has(o.deploy) && o.deploy.environment == d.deploy.environment";
+    let kept = format!(
+        "variables.before.all(s, s.tasks.all(t, !has(t.approval) || variables.after.exists(n, n.name == s.name && \
+         n.tasks.exists(u, u.name == t.name && has(u.approval) && {strong}) && \
+         n.tasks.all(d, !has(d.deploy) || !({}) || s.tasks.exists(o, {same} && {})))))",
+        is_before("n", "d", "t"),
+        is_before("s", "o", "t")
+    );
+    let ways = format!(
+        "variables.after.all(n, n.tasks.all(d, !has(d.deploy) || \
+         variables.before.exists(s, s.name == n.name && s.tasks.exists(o, {same})) || \
+         !variables.before.exists(s, s.tasks.exists(g, has(g.approval) && s.tasks.exists(o, {same} && {})))))",
+        is_before("s", "g", "o")
+    );
+    json!([
+        {"name": "before", "expression": stages("oldObject")},
+        {"name": "after", "expression": stages("object")},
+        {"name": "kept", "expression": kept},
+        {"name": "ways", "expression": ways},
+    ])
+}
+
+/// Who may edit an App may not thereby take the approvals away that stand in his way.
+fn workflows() -> Value {
+    let may = format!(
+        "authorizer.group('{GROUP}').resource('apps').namespace(request.namespace).name(request.name)\
+         .check('{WEAKEN}').allowed()"
+    );
+    json!([{
+        "expression": format!("(variables.kept && variables.ways) || {may}"),
+        "message": format!(
+            "this takes an approval away, makes it weaker, or leads around it: that needs {WEAKEN} apps.{GROUP}, \
+             a right of its own"
+        ),
+        "reason": "Forbidden",
+    }])
+}
+
+fn policy(name: &str, resource: &str, operations: &[&str], variables: &Value, validations: &Value) -> Vec<Value> {
     let metadata = json!({"name": name, "labels": {"app.kubernetes.io/managed-by": FIELD_MANAGER}});
-    vec![
-        json!({
+    let mut policy = plain_policy(&metadata, resource, operations, validations);
+    if variables.as_array().is_some_and(|v| !v.is_empty()) {
+        policy["spec"]["variables"] = variables.clone();
+    }
+    let binding = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": metadata,
+        "spec": {"policyName": name, "validationActions": ["Deny"]},
+    });
+    vec![policy, binding]
+}
+
+fn plain_policy(metadata: &Value, resource: &str, operations: &[&str], validations: &Value) -> Value {
+    json!({
             "apiVersion": "admissionregistration.k8s.io/v1",
             "kind": "ValidatingAdmissionPolicy",
             "metadata": metadata,
@@ -81,19 +174,12 @@ fn policy(name: &str, resource: &str, validations: &Value) -> Vec<Value> {
                     "resourceRules": [{
                         "apiGroups": [GROUP],
                         "apiVersions": [VERSION],
-                        "operations": ["CREATE", "UPDATE"],
+                        "operations": operations,
                         "resources": [resource],
                         "scope": "*",
                     }],
                 },
                 "validations": validations,
             },
-        }),
-        json!({
-            "apiVersion": "admissionregistration.k8s.io/v1",
-            "kind": "ValidatingAdmissionPolicyBinding",
-            "metadata": metadata,
-            "spec": {"policyName": name, "validationActions": ["Deny"]},
-        }),
-    ]
+    })
 }

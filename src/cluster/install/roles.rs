@@ -1,30 +1,46 @@
-//! Who may do what: four ClusterRoles, each whole by itself, none with a wildcard.
+//! Who may do what: ClusterRoles, each whole by itself, none with a wildcard.
 //!
-//! A viewer sees all and changes nothing. An operator releases and edits apps and lanes, and cannot approve. An
-//! approver approves, and sees all. The engine writes what manifests usually hold, where it is bound; of the whole
-//! cluster it only sees what a viewer sees.
+//! A viewer sees all and changes nothing. An operator releases and edits apps and lanes, and cannot approve, nor weaken
+//! the approvals that stand in his way. An admin may what an operator may, and that. An approver approves, and sees all.
+//! The engine writes graylane's own kinds where it is bound, and sees what a viewer sees; what Apps hold it writes as a
+//! service account of their namespace, which it may impersonate there and nowhere else.
+
+use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::api::{FIELD_MANAGER, GROUP};
+pub use crate::domain::account::{DEPLOYER, ENGINE};
+use crate::{
+    api::{FIELD_MANAGER, GROUP},
+    cluster::watch::ENGINE_LEASE,
+    domain::{
+        account::{self, READ, WRITE},
+        rights::Right,
+    },
+};
 
 pub const VIEWER: &str = "graylane-viewer";
 pub const OPERATOR: &str = "graylane-operator";
+pub const ADMIN: &str = "graylane-admin";
 pub const APPROVER: &str = "graylane-approver";
-pub const ENGINE: &str = "graylane-engine";
+/// May act as [`DEPLOYER`] where it is bound; an account of another name needs a role of its own like it.
+pub const IMPERSONATOR: &str = "graylane-impersonator";
 
-const READ: &[&str] = &["get", "list", "watch"];
-const WRITE: &[&str] = &["create", "update", "patch", "delete"];
+/// The verb, on Apps, of whoever may weaken or remove their approvals; `graylane-workflows` asks for it.
+pub(super) const WEAKEN: &str = Right::Weaken.parts().0;
 
-/// All four.
+/// All of them.
 pub(super) fn roles() -> Vec<Value> {
     let with_view = |more: Vec<Value>| [view(), more].concat();
     vec![
         // Whoever has Kubernetes' own `view` sees graylane too; `edit` and `admin` hold `view`.
         role(VIEWER, json!({"rbac.authorization.k8s.io/aggregate-to-view": "true"}), view()),
         role(OPERATOR, json!({}), with_view(operate())),
+        role(ADMIN, json!({}), with_view([operate(), vec![rule(GROUP, &["apps"], &[WEAKEN])]].concat())),
         role(APPROVER, json!({}), with_view(vec![rule(GROUP, &["approvals"], &["create"])])),
         role(ENGINE, json!({}), with_view(act())),
+        role(DEPLOYER, json!({}), deploy()),
+        role(IMPERSONATOR, json!({}), vec![named_rule("", "serviceaccounts", DEPLOYER, &["impersonate"])]),
     ]
 }
 
@@ -43,12 +59,19 @@ fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> Value {
     json!({"apiGroups": [group], "resources": resources, "verbs": verbs})
 }
 
+/// On the one object of that name.
+fn named_rule(group: &str, resource: &str, name: &str, verbs: &[&str]) -> Value {
+    let mut rule = rule(group, &[resource], verbs);
+    rule["resourceNames"] = json!([name]);
+    rule
+}
+
 fn view() -> Vec<Value> {
     vec![
-        rule(GROUP, &["apps", "apptemplates", "releases", "approvals", "lanegroups", "lanes"], READ),
-        rule("", &["pods", "services", "events", "namespaces"], READ),
+        rule(GROUP, &["apps", "apptemplates", "variablegroups", "releases", "approvals", "lanegroups", "lanes"], READ),
+        rule("", &["pods", "services", "events", "namespaces", "serviceaccounts"], READ),
         rule("", &["pods/log"], &["get"]),
-        rule("apps", &["deployments", "replicasets", "statefulsets", "daemonsets"], READ),
+        rule("apps", &["deployments", "replicasets", "statefulsets", "daemonsets", "controllerrevisions"], READ),
         rule("batch", &["jobs"], READ),
         rule("events.k8s.io", &["events"], READ),
         rule("discovery.k8s.io", &["endpointslices"], READ),
@@ -59,11 +82,12 @@ fn view() -> Vec<Value> {
 
 fn operate() -> Vec<Value> {
     vec![
-        rule(GROUP, &["releases", "apps", "apptemplates"], &["create", "update", "patch"]),
+        rule(GROUP, &["releases", "apps", "apptemplates", "variablegroups"], &["create", "update", "patch"]),
         rule(GROUP, &["lanegroups", "lanes"], WRITE),
     ]
 }
 
+/// Graylane's own kinds, and the Lease. What Apps hold is not the engine's to write, but [`account::DEPLOYER`]'s.
 fn act() -> Vec<Value> {
     vec![
         rule(GROUP, &["apps"], &["update", "patch"]),
@@ -72,53 +96,85 @@ fn act() -> Vec<Value> {
             &["apps/status", "releases/status", "lanegroups/status", "lanes/status"],
             &["get", "update", "patch"],
         ),
-        // Owner references to a lane group, where the server asks for this right.
-        rule(GROUP, &["lanegroups/finalizers"], &["update"]),
-        rule("coordination.k8s.io", &["leases"], &["create", "update", "patch"]),
-        rule("apps", &["deployments", "statefulsets", "daemonsets"], WRITE),
-        rule("batch", &["jobs", "cronjobs"], WRITE),
-        rule("batch", &["cronjobs"], READ),
-        // The labels of an App for pods that ran before it; and a pod of a StatefulSet that never gets ready, on its way back.
-        rule("", &["pods"], &["patch", "delete"]),
-        rule("", &["services"], WRITE),
-        rule("", &["configmaps", "serviceaccounts", "persistentvolumeclaims"], &[READ, WRITE].concat()),
-        rule("autoscaling", &["horizontalpodautoscalers"], &[READ, WRITE].concat()),
-        rule("policy", &["poddisruptionbudgets"], &[READ, WRITE].concat()),
-        rule("networking.k8s.io", &["ingresses", "networkpolicies"], &[READ, WRITE].concat()),
-        rule("gateway.networking.k8s.io", &["httproutes", "gateways"], WRITE),
+        // What an App's history no longer keeps.
+        rule(GROUP, &["releases", "approvals"], &["delete"]),
+        rule("coordination.k8s.io", &["leases"], &["create"]),
+        named_rule("coordination.k8s.io", "leases", ENGINE_LEASE, &["update", "patch"]),
+        // What releases are frozen to; nobody can change one.
+        rule("apps", &["controllerrevisions"], &["create", "delete"]),
     ]
 }
 
-/// The engine's own account, in the namespace of its releases: sees the cluster, writes there and in `deploy_to`.
-pub(super) fn account(namespace: &str, deploy_to: &[String]) -> Vec<Value> {
-    let labels = json!({"app.kubernetes.io/managed-by": FIELD_MANAGER, "app.kubernetes.io/name": ENGINE});
-    let subjects = json!([{"kind": "ServiceAccount", "name": ENGINE, "namespace": namespace}]);
-    let role = |name: &str| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name});
+fn deploy() -> Vec<Value> {
+    account::DEPLOYS.iter().map(|g| rule(g.group, g.resources, &g.verbs.concat())).collect()
+}
+
+/// Who deploys to these namespaces, and nobody's pods run as.
+pub(super) fn deployers(namespaces: &BTreeSet<&str>) -> Vec<Value> {
+    let of = |namespace: &&str| {
+        let meta = json!({"name": DEPLOYER, "namespace": namespace, "labels": labels(DEPLOYER)});
+        [
+            json!({
+                "apiVersion": "v1",
+                "kind": "ServiceAccount",
+                "metadata": meta,
+                "automountServiceAccountToken": false,
+            }),
+            json!({
+                "apiVersion": "rbac.authorization.k8s.io/v1",
+                "kind": "RoleBinding",
+                "metadata": meta,
+                "roleRef": role_ref(DEPLOYER),
+                "subjects": [{"kind": "ServiceAccount", "name": DEPLOYER, "namespace": namespace}],
+            }),
+        ]
+    };
+    namespaces.iter().flat_map(of).collect()
+}
+
+fn labels(name: &str) -> Value {
+    json!({"app.kubernetes.io/managed-by": FIELD_MANAGER, "app.kubernetes.io/name": name})
+}
+
+fn role_ref(name: &str) -> Value {
+    json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name})
+}
+
+/// What the engine of a namespace's releases is called: its account, its Deployment, its bindings.
+pub(super) fn engine_of(home: &str) -> String {
+    format!("{ENGINE}-{home}")
+}
+
+/// The engine's own account in `place`: it sees the cluster, carries out the releases of `home`, and may act as whoever
+/// deploys to these namespaces.
+pub(super) fn account(place: &str, home: &str, namespaces: &BTreeSet<&str>) -> Vec<Value> {
+    let (name, labels) = (engine_of(home), labels(ENGINE));
+    let subjects = json!([{"kind": "ServiceAccount", "name": name, "namespace": place}]);
+    let binding = |kind: &str, namespace: Option<&str>, name: &str, role: &str| {
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": kind,
+            "metadata": {"name": name, "namespace": namespace, "labels": labels},
+            "roleRef": role_ref(role),
+            "subjects": subjects,
+        })
+    };
     let mut all = vec![
         json!({
             "apiVersion": "v1",
             "kind": "ServiceAccount",
-            "metadata": {"name": ENGINE, "namespace": namespace, "labels": labels},
+            "metadata": {"name": name, "namespace": place, "labels": labels},
         }),
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRoleBinding",
-            // Cluster-wide names are shared by the engines of all namespaces.
-            "metadata": {"name": format!("{ENGINE}-sees-{namespace}"), "labels": labels},
-            "roleRef": role(VIEWER),
-            "subjects": subjects,
-        }),
+        // Cluster-wide names are shared by the engines of all namespaces.
+        binding("ClusterRoleBinding", None, &format!("{ENGINE}-sees-{home}"), VIEWER),
+        binding("RoleBinding", Some(home), ENGINE, ENGINE),
     ];
-    let mut places = vec![namespace.to_owned()];
-    places.extend(deploy_to.iter().filter(|n| *n != namespace).cloned());
-    all.extend(places.into_iter().map(|place| {
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "RoleBinding",
-            "metadata": {"name": format!("{ENGINE}-of-{namespace}"), "namespace": place, "labels": labels},
-            "roleRef": role(ENGINE),
-            "subjects": subjects,
-        })
-    }));
+    let acts = format!("{name}-impersonates");
+    all.extend(namespaces.iter().map(|namespace| binding("RoleBinding", Some(namespace), &acts, IMPERSONATOR)));
+    all.iter_mut().for_each(|object| {
+        if let Some(meta) = object["metadata"].as_object_mut() {
+            meta.retain(|_, value| !value.is_null());
+        }
+    });
     all
 }

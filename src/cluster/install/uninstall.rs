@@ -7,7 +7,10 @@ use kube::{
 };
 use serde::Serialize;
 
-use super::{InstallError, api_of, failed, roles::ENGINE};
+use super::{
+    InstallError, api_of, failed, kind,
+    roles::{DEPLOYER, ENGINE},
+};
 use crate::{
     api::{self, FIELD_MANAGER, GROUP, VERSION},
     cluster::error,
@@ -42,10 +45,6 @@ const KINDS: [(&str, &str); 7] = [
     ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"),
 ];
 
-fn kind(group: &str, kind: &str) -> GroupVersionKind {
-    GroupVersionKind::gvk(group, "v1", kind)
-}
-
 /// What there is to be removed, in every namespace. `definitions` also removes what people have written.
 ///
 /// # Errors
@@ -64,7 +63,8 @@ pub async fn found(client: &Client, definitions: bool) -> Result<Vec<Removal>, I
         };
         // An App's own Deployment may say that graylane manages it; it is not called so.
         let installed = listed.into_iter().filter(|o| match name {
-            "Deployment" | "ServiceAccount" => o.name_any() == ENGINE,
+            "Deployment" => o.name_any().starts_with(ENGINE),
+            "ServiceAccount" => o.name_any() == DEPLOYER || o.name_any().starts_with(ENGINE),
             _ => o.name_any().starts_with("graylane-"),
         });
         all.extend(installed.map(|o| Removal {

@@ -1,36 +1,48 @@
-//! Decisions: each person's is an Approval of its own, bound to the release, the attempt and the images.
+//! Decisions: each person's is an Approval of its own, bound to the release, the attempt, the images and the very objects
+//! that it lets through.
 //!
 //! Nobody holds a gate for himself (who approves may write nothing but Approvals), so two may decide at the same
 //! moment. Whoever comes second is told: before he has said anything where that is known, else right after.
 
 use kube::{
-    ResourceExt,
+    Resource, ResourceExt,
     api::{ListParams, PostParams},
     core::ObjectMeta,
 };
 
-use super::{Outcome, PerformError, Place, Result, is_conflict, told};
-use crate::api::{self, Approval, ApprovalSpec, Decision, Release, TaskPhase};
+use super::{Outcome, PerformError, Place, Result, is_conflict, refused, told};
+use crate::{
+    api::{self, Approval, ApprovalSpec, Decision, Release, TaskPhase},
+    cluster::revision::{self, Proposed},
+    domain::{command_line::CommandLine, wishes, workflow::bound_images},
+};
 
-/// One person's yes or no, as an object of its own, for these images only.
+/// What somebody says.
+pub(super) struct Said<'a> {
+    pub(super) task: &'a str,
+    pub(super) attempt: u32,
+    pub(super) decision: Decision,
+    /// Of what he was shown.
+    pub(super) digest: Option<&'a str>,
+}
+
+/// One person's yes or no, as an object of its own, for these images and objects only.
 pub(super) async fn decide(
     at: &Place<'_>,
     release: &Release,
-    of: &str,
-    attempt: u32,
-    decision: Decision,
+    said: Said<'_>,
     comment: Option<String>,
 ) -> Result<Outcome> {
+    let Said { task: of, attempt, decision, digest } = said;
     let name = release.name_any();
     let status = release.status.clone().unwrap_or_default();
-    let task = status.tasks.iter().find(|t| t.name == of && t.kind == "approval");
-    let task = task.ok_or_else(|| PerformError::refused(format!("release {name} has no approval task {of:?}")))?;
+    wishes::may_decide(release, of, attempt).map_err(refused)?;
     let what = format!("task {of} of release {name}");
-    if task.phase != TaskPhase::Waiting || status.phase.is_final() {
-        return Err(PerformError::refused(format!("{what} does not wait for an approval: it is {:?}", task.phase)));
-    }
-    if task.attempt != attempt {
-        return Err(PerformError::Stale { what, why: format!("it is at attempt {}, not {attempt}", task.attempt) });
+    let Proposed { proposal, .. } =
+        revision::proposed(at.client, at.namespace, release, Some(of)).await.map_err(PerformError::Refused)?;
+    if digest.is_some_and(|seen| seen != proposal.digest) {
+        let why = "what would be applied is not what you were shown".into();
+        return Err(PerformError::Stale { what, why });
     }
     let spec = ApprovalSpec {
         release: name.clone(),
@@ -40,10 +52,14 @@ pub(super) async fn decide(
         decision,
         approver: at.by.into(),
         comment,
-        images: if status.digests.is_empty() { status.images.clone() } else { status.digests.clone() },
+        images: bound_images(&status),
+        revision: status.revision,
+        digest: Some(proposal.digest.clone()),
     };
-    let made = approval_name(&name, of, attempt, at.by);
-    let metadata = ObjectMeta { name: Some(made.clone()), ..ObjectMeta::default() };
+    let made = approval_name(&name, of, attempt, at.by, &proposal.digest);
+    // It goes with its release.
+    let owner_references = release.owner_ref(&()).map(|owner| vec![owner]);
+    let metadata = ObjectMeta { name: Some(made.clone()), owner_references, ..ObjectMeta::default() };
     let params = PostParams { field_manager: Some(api::FIELD_MANAGER.into()), ..PostParams::default() };
     let created = at.api::<Approval>().create(&params, &Approval { metadata, spec: spec.clone() }).await;
     if is_conflict(&created) {
@@ -69,7 +85,8 @@ pub(super) async fn decide(
             Decision::Refuse if phase.is_some_and(TaskPhase::is_passed) => {
                 return outrun(format!(
                     "your no is recorded, but {they} approved it a moment before and it has gone on; \
-                     `graylane abort {name}` rolls it back"
+                     `{}` rolls it back",
+                    CommandLine::graylane("abort").arg(&name)
                 ));
             }
             Decision::Pass => message += &format!(", before {they} refused it"),
@@ -91,6 +108,7 @@ async fn others(at: &Place<'_>, mine: &ApprovalSpec) -> (Vec<String>, Vec<String
             && a.task == mine.task
             && a.attempt == mine.attempt
             && a.images == mine.images
+            && a.digest == mine.digest
             && a.approver != mine.approver
     };
     let (same, against): (Vec<_>, Vec<_>) =
@@ -99,8 +117,8 @@ async fn others(at: &Place<'_>, mine: &ApprovalSpec) -> (Vec<String>, Vec<String
     (names(same), names(against))
 }
 
-/// One approval for each person, task and attempt: the name makes the second one a conflict.
-fn approval_name(release: &str, task: &str, attempt: u32, by: &str) -> String {
+/// One approval for each person, task, attempt and what is applied: the name makes the second one a conflict.
+fn approval_name(release: &str, task: &str, attempt: u32, by: &str, digest: &str) -> String {
     let plain = |text: &str| -> String {
         let lower = text.to_lowercase();
         lower.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect()
@@ -112,8 +130,9 @@ fn approval_name(release: &str, task: &str, attempt: u32, by: &str) -> String {
     } else {
         format!("{person}-{:08x}", xxhash_rust::xxh3::xxh3_64(by.as_bytes()) as u32)
     };
-    let name = format!("{}-{}-{attempt}-{person}", plain(release), plain(task));
-    name.trim_matches('-').chars().take(253).collect()
+    let name: String = format!("{}-{}-{attempt}-{person}", plain(release), plain(task)).chars().take(240).collect();
+    let of: String = digest.trim_start_matches("sha256:").chars().take(8).collect();
+    format!("{}-{of}", name.trim_matches('-'))
 }
 
 #[cfg(test)]
@@ -122,7 +141,8 @@ mod tests {
 
     #[test]
     fn one_name_for_one_persons_say() {
-        assert_eq!(approval_name("a-1", "gate", 1, "ann"), "a-1-gate-1-ann");
+        let approval_name = |release, task, attempt, by| approval_name(release, task, attempt, by, "sha256:0123456789");
+        assert_eq!(approval_name("a-1", "gate", 1, "ann"), "a-1-gate-1-ann-01234567");
         let (one, two) = (approval_name("a-1", "gate", 1, "an.n"), approval_name("a-1", "gate", 1, "an_n"));
         assert_ne!(one, two);
         assert!(one.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'), "{one}");

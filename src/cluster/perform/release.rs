@@ -7,10 +7,17 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{Outcome, PerformError, Place, Result, TRIES, check, decision::decide, is_conflict, told};
+use super::{
+    Outcome, PerformError, Place, Result, TRIES, check,
+    decision::{Said, decide},
+    is_conflict, refused, told,
+};
 use crate::{
-    api::{self, App, Control, EnvironmentLock, Release, ReleasePhase, TaskPhase, Wish},
-    domain::intent::{ReleaseWish, Seen, meaning},
+    api::{self, App, Control, EnvironmentLock, Release, ReleasePhase, Wish},
+    domain::{
+        intent::{ReleaseWish, Seen, meaning},
+        wishes,
+    },
 };
 
 /// Carries a wish out.
@@ -29,11 +36,12 @@ pub(super) async fn wish(
         if seen.and_then(|s| s.meaning.as_ref()).is_some_and(|m| *m != meaning(&release)) {
             return Err(PerformError::Stale { what, why: moved(&release) });
         }
-        if let ReleaseWish::Decide { task, attempt, decision } = &wish {
-            return decide(at, &release, task, *attempt, *decision, comment).await;
+        if let ReleaseWish::Decide { task, attempt, decision, digest } = &wish {
+            let said = Said { task, attempt: *attempt, decision: *decision, digest: digest.as_deref() };
+            return decide(at, &release, said, comment).await;
         }
         let mut control = release.spec.control.clone();
-        let action = apply(&release, &wish, &mut control)?;
+        let action = wishes::apply(&release, &wish, &mut control).map_err(refused)?;
         let at_time = Timestamp::now().round(jiff::Unit::Second).unwrap_or_else(|_| Timestamp::now()).to_string();
         control.last = Some(Wish { by: at.by.into(), action: action.clone(), at: at_time, comment: comment.clone() });
         let written = write(at, &release, &control).await;
@@ -66,93 +74,6 @@ async fn write(at: &Place<'_>, release: &Release, control: &Control) -> Result<R
     });
     let params = PatchParams { field_manager: Some(api::FIELD_MANAGER.into()), ..PatchParams::default() };
     at.api::<Release>().patch(&release.name_any(), &params, &Patch::Merge(&patch)).await
-}
-
-/// Writes a wish into the control levels; what it is called in the history.
-fn apply(release: &Release, wish: &ReleaseWish, control: &mut Control) -> Result<String> {
-    let status = release.status.clone().unwrap_or_default();
-    let name = release.name_any();
-    if status.phase.is_final() {
-        return Err(PerformError::refused(format!("release {name} is over: {:?}", status.phase)));
-    }
-    if (control.abort || status.phase == ReleasePhase::Aborting) && *wish != ReleaseWish::Abort {
-        return Err(PerformError::refused(format!("release {name} is being aborted")));
-    }
-    let task = |task: &str| {
-        status.tasks.iter().find(|t| t.name == task).ok_or_else(|| {
-            let known: Vec<&str> = status.tasks.iter().map(|t| t.name.as_str()).collect();
-            let known = if known.is_empty() { "none yet".into() } else { known.join(", ") };
-            PerformError::refused(format!("release {name} has no task {task:?}; it has {known}"))
-        })
-    };
-    let ends = |t: &api::TaskStatus, word: &str| {
-        PerformError::refused(format!("task {} of {name} is {:?}: there is nothing to {word}", t.name, t.phase))
-    };
-    Ok(match wish {
-        ReleaseWish::Pause => {
-            control.paused = true;
-            "pause".into()
-        }
-        ReleaseWish::Resume => {
-            control.paused = false;
-            "resume".into()
-        }
-        ReleaseWish::Abort => {
-            control.abort = true;
-            "abort".into()
-        }
-        ReleaseWish::Allow { task: of, batch } => {
-            let task = task(of)?;
-            if task.phase.is_passed() || task.phase == TaskPhase::Aborted {
-                return Err(ends(task, "let through"));
-            }
-            if !matches!(task.kind.as_str(), "proceed" | "deploy") {
-                return Err(PerformError::refused(format!(
-                    "task {of} is of kind {}: it waits for nobody's key",
-                    task.kind
-                )));
-            }
-            let last = task.batches.len();
-            if task.kind == "deploy" && last > 0 && *batch as usize > last {
-                return Err(PerformError::refused(format!("task {of} has {last} batches, not {batch}")));
-            }
-            let level = control.allow.entry(of.clone()).or_default();
-            if *level >= *batch {
-                // Two people at one gate: the second one is told that it was not he.
-                let what =
-                    if task.kind == "proceed" { format!("{of} of {name}") } else { format!("batch {batch} of {of}") };
-                let last = control.last.as_ref();
-                let wish = last.map_or_else(String::new, |w| format!(" ({} by {})", w.action, w.by));
-                return Err(PerformError::Stale { what, why: format!("it is let through already{wish}") });
-            }
-            *level = *batch;
-            if task.kind == "proceed" { format!("proceed with {of}") } else { format!("allow batch {batch} of {of}") }
-        }
-        ReleaseWish::Retry { task: of, force } => {
-            let task = task(of)?;
-            if task.phase != TaskPhase::Failed {
-                return Err(ends(task, "retry"));
-            }
-            // As many retries as there were attempts: said twice, it is one.
-            let retries = task.attempt.max(1);
-            control.retry.insert(of.clone(), retries);
-            if *force {
-                control.take_over.insert(of.clone(), retries + 1);
-            }
-            format!("retry {of}{}", if *force { ", taking over what conflicts" } else { "" })
-        }
-        ReleaseWish::Skip { task: of } => {
-            let task = task(of)?;
-            if !matches!(task.phase, TaskPhase::Failed | TaskPhase::Waiting | TaskPhase::Paused) {
-                return Err(ends(task, "skip"));
-            }
-            if !control.skip.contains(of) {
-                control.skip.push(of.clone());
-            }
-            format!("skip {of}")
-        }
-        ReleaseWish::Decide { .. } => return Err(PerformError::refused("a decision is an Approval of its own")),
-    })
 }
 
 /// Holds every release that is under way.

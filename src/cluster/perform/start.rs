@@ -1,6 +1,6 @@
 //! Starting releases and teardowns.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube::{
     ResourceExt,
@@ -9,7 +9,15 @@ use kube::{
 };
 
 use super::{Outcome, PerformError, Place, Result, TRIES, is_conflict, told};
-use crate::api::{self, App, CleanUpTask, Release, ReleasePhase, ReleaseSpec, label};
+use crate::{
+    api::{self, App, CleanUpTask, Release, ReleasePhase, ReleaseSpec, VariableGroup, label},
+    cluster::owner,
+    domain::{
+        owner::Taken,
+        prune,
+        workflow::{group_names, values},
+    },
+};
 
 /// One Release for each App; all are checked before the first is made.
 pub(super) async fn release(
@@ -44,6 +52,17 @@ pub(super) async fn release(
             let known = known.join(", ");
             return Err(PerformError::refused(format!("app {name} has no image {image:?}; it has {known}")));
         }
+        let wanted = ReleaseSpec {
+            app: name.clone(),
+            stage: stage.into(),
+            images: images.get(name).cloned().unwrap_or_default(),
+            ..ReleaseSpec::default()
+        };
+        let groups = groups(at, &group_names(&app, &wanted)).await?;
+        // What could not be deployed is not begun.
+        let now = jiff::Timestamp::now().to_string();
+        values(&app, &wanted, |name| groups.get(name), &now)
+            .map_err(|all| PerformError::refused(format!("no release of {name} was started\n{}", all.join("\n"))))?;
         if let Some(running) = all.iter().find(|r| r.spec.app == *name && r.spec.stage == stage && !is_over(r)) {
             return Err(PerformError::refused(format!(
                 "release {} of {name} {stage} is {:?}; end or abort it first",
@@ -51,6 +70,7 @@ pub(super) async fn release(
                 phase(running)
             )));
         }
+        owned(at, &app, stage, &groups).await?;
     }
     // Several apps share a window; its name is that of its first release.
     let window = window.or_else(|| (apps.len() > 1).then(|| format!("window-{}", fresh_name(&apps[0], &all))));
@@ -71,6 +91,28 @@ pub(super) async fn release(
     Ok(Outcome { message: format!("started {}", names.join(", ")), objects })
 }
 
+/// Refuses by name what the stage would write and another has, as far as that is known here.
+async fn owned(at: &Place<'_>, app: &App, stage: &str, groups: &BTreeMap<String, VariableGroup>) -> Result<()> {
+    let tasks = app.spec.stage(stage).map(|s| s.tasks.as_slice()).unwrap_or_default();
+    let deployed = |name: &str| tasks.iter().any(|t| t.deploy.as_ref().is_some_and(|d| d.environment == name));
+    let known = at.api::<App>().list(&ListParams::default()).await.map(|l| l.items).unwrap_or_default();
+    let mut problems = {
+        // Which contexts there are is not known here: those of others are the engine's to ask.
+        let is_home = |_: &str| false;
+        let group_of = |name: &str| groups.get(name);
+        let mut taken = Taken::new(&is_home, &group_of);
+        known.iter().for_each(|app| taken.add_applied(app));
+        taken.clashes(app, deployed)
+    };
+    if problems.is_empty() {
+        let home = |context: Option<&str>| context.is_none().then(|| at.client.clone());
+        let group_of = |name: &str| groups.get(name);
+        let found = owner::problems(&home, &group_of, app, deployed, &known).await;
+        problems.extend(found.into_iter().map(|p| p.why));
+    }
+    if problems.is_empty() { Ok(()) } else { Err(PerformError::refused(problems.join("\n"))) }
+}
+
 /// A Release that only cleans one environment up.
 pub(super) async fn teardown(
     at: &Place<'_>,
@@ -79,12 +121,13 @@ pub(super) async fn teardown(
     comment: Option<String>,
 ) -> Result<Outcome> {
     let app = app(at, name).await?;
-    let Some(found) = app.spec.environment(environment) else {
+    let found = app.spec.environment(environment);
+    if found.is_none() && app.left_behind(environment).is_none() {
         let known: Vec<&str> = app.spec.environments.iter().map(|e| e.name.as_str()).collect();
         let known = known.join(", ");
         return Err(PerformError::refused(format!("app {name} has no environment {environment:?}; it has {known}")));
-    };
-    if let Some(lock) = &found.lock {
+    }
+    if let Some(lock) = found.and_then(|e| e.lock.as_ref()) {
         return Err(PerformError::refused(format!(
             "{environment} of {name} is locked by {}: {}",
             lock.by, lock.reason
@@ -113,6 +156,18 @@ async fn app(at: &Place<'_>, name: &str) -> Result<App> {
     found.ok_or_else(|| PerformError::refused(format!("there is no app {name} in namespace {}", at.namespace)))
 }
 
+/// Those of the variable groups that are there.
+pub(super) async fn groups(at: &Place<'_>, names: &BTreeSet<String>) -> Result<BTreeMap<String, VariableGroup>> {
+    let mut found = BTreeMap::new();
+    for name in names {
+        let group = at.api::<VariableGroup>().get_opt(name).await;
+        if let Some(group) = group.map_err(told(format!("reading variable group {name}")))? {
+            found.insert(name.clone(), group);
+        }
+    }
+    Ok(found)
+}
+
 async fn list(at: &Place<'_>) -> Result<Vec<Release>> {
     let listed = at.api::<Release>().list(&ListParams::default()).await;
     listed.map(|l| l.items).map_err(told("listing releases"))
@@ -126,10 +181,10 @@ fn is_over(release: &Release) -> bool {
     phase(release).is_final()
 }
 
-/// `APP-N`, with N above every one of the App's releases.
+/// `APP-N`, with N above every one of the App's releases; the highest one is never pruned, so no name comes twice.
 fn fresh_name(app: &str, all: &[Release]) -> String {
-    let numbers = all.iter().filter_map(|r| r.name_any().strip_prefix(app)?.strip_prefix('-')?.parse::<u64>().ok());
-    format!("{app}-{}", numbers.max().unwrap_or_default() + 1)
+    let highest = all.iter().filter_map(|r| prune::number(app, &r.name_any())).max();
+    format!("{app}-{}", highest.unwrap_or_default().saturating_add(1))
 }
 
 async fn create(at: &Place<'_>, spec: ReleaseSpec, all: &[Release]) -> Result<String> {

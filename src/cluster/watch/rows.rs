@@ -12,11 +12,12 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{
-    api::{App, Approval, Lane, LaneGroup, Release, label},
+    api::{App, AppTemplate, Approval, Lane, LaneGroup, Release, VariableGroup, label},
     cluster::status::pod_words,
     domain::{
-        batches::stateful::left_alone,
-        observe::REVISION,
+        batches::{is_on, stateful::left_alone},
+        observe::{REVISION, cause},
+        revision::Revision,
         text::Clean,
         world::{Engine, Event, Key, Pod, Route, Workload, WorkloadKind},
     },
@@ -26,7 +27,10 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) enum Row {
     App(Arc<App>),
+    Template(Arc<AppTemplate>),
+    Variables(Arc<VariableGroup>),
     Release(Arc<Release>),
+    Revision(Arc<Revision>),
     Approval(Arc<Approval>),
     Group(Arc<LaneGroup>),
     Lane(Arc<Lane>),
@@ -144,16 +148,13 @@ fn workload(
 pub(super) fn deployment(object: &Deployment) -> Workload {
     let (spec, status) = (object.spec.as_ref(), object.status.as_ref());
     let counts = status.map_or([None; 3], |s| [s.ready_replicas, s.updated_replicas, s.available_replicas]);
-    let row = workload(WorkloadKind::Deployment, object, spec.map(|s| (s.replicas, &s.template)), counts);
-    let conditions = status.and_then(|s| s.conditions.as_deref()).unwrap_or_default();
-    // While the latch is on nothing is ever "available" and no deadline runs: those conditions say nothing then.
-    let bad = |c: &&k8s_openapi::api::apps::v1::DeploymentCondition| match c.type_.as_str() {
-        "ReplicaFailure" => c.status == "True",
-        "Progressing" | "Available" => c.status == "False" && !row.latched,
-        _ => false,
-    };
-    let message = conditions.iter().find(bad).and_then(|c| c.message.as_deref()).map(clean);
-    Workload { paused: spec.and_then(|s| s.paused).unwrap_or_default(), message, ..row }
+    let mut row = workload(WorkloadKind::Deployment, object, spec.map(|s| (s.replicas, &s.template)), counts);
+    // An undo takes the annotation away and leaves the latch: it is known by what it is.
+    row.latched |= is_on(object);
+    let cause = cause::of_deployment(object);
+    let stuck = cause.as_ref().is_some_and(|c| !cause::is_noise(c));
+    let message = cause.map(|c| c.message.clone().unwrap_or(c.reason));
+    Workload { paused: spec.and_then(|s| s.paused).unwrap_or_default(), message, stuck, ..row }
 }
 
 pub(super) fn stateful(object: &StatefulSet) -> Workload {
@@ -268,6 +269,9 @@ mod tests {
         assert_eq!((plain.replicas, plain.ready, plain.paused), (1, 1, true));
         let latched = deployment(&object(json!({label::LATCH: "{}"})));
         assert_eq!((latched.message, latched.latched), (None, true));
+        let mut undone = object(json!({}));
+        undone.spec.as_mut().unwrap().min_ready_seconds = Some(2_147_483_646);
+        assert!(deployment(&undone).latched, "an undo leaves the latch and takes the annotation");
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //!
 //! | kind | what is shown beside its metadata | what narrows it |
 //! |---|---|---|
-//! | App, Release, Approval, LaneGroup, Lane | spec and status, whole: questions compare them | our namespace |
+//! | App, AppTemplate, VariableGroup, Release, Approval, LaneGroup, Lane | spec and status, whole: questions compare them | our namespace |
+//! | ControllerRevision | what releases were frozen to, whole: questions show it | label of the App, our namespace |
 //! | Deployment | replicas, images, paused; the counts and conditions of its status | labels of App *and* environment |
 //! | StatefulSet | replicas, images; the counts of its status | labels of App *and* environment |
 //! | Pod | images, containers; address, state, restarts, readiness | labels of App *and* environment |
@@ -19,7 +20,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use k8s_openapi::api::{
-    apps::v1::{Deployment, StatefulSet},
+    apps::v1::{ControllerRevision, Deployment, StatefulSet},
     coordination::v1::Lease,
     core::v1 as core,
 };
@@ -37,12 +38,13 @@ use super::{
     rows::{self, Row},
 };
 use crate::{
-    api::{App, Approval, Lane, LaneGroup, Release, label},
+    api::{App, AppTemplate, Approval, Lane, LaneGroup, Release, VariableGroup, label},
     cluster::{
         error,
         meter::{Meter, jitter},
     },
     domain::{
+        revision::Revision,
         rights::Rights,
         world::{Key, Trouble, WorkloadKind},
     },
@@ -52,7 +54,10 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     App,
+    Template,
+    Variables,
     Release,
+    Revision,
     Approval,
     Group,
     Lane,
@@ -66,8 +71,18 @@ pub(super) enum Kind {
 
 impl Kind {
     /// Our own kinds, the engine's lease, and the lanes' routes: in our namespace only.
-    pub(super) const HOME: [Self; 7] =
-        [Self::App, Self::Release, Self::Approval, Self::Group, Self::Lane, Self::Engine, Self::Route];
+    pub(super) const HOME: [Self; 10] = [
+        Self::App,
+        Self::Template,
+        Self::Variables,
+        Self::Release,
+        Self::Revision,
+        Self::Approval,
+        Self::Group,
+        Self::Lane,
+        Self::Engine,
+        Self::Route,
+    ];
     /// In every namespace of an environment, in its context.
     pub(super) const EVERYWHERE: [Self; 4] = [Self::Deployment, Self::Stateful, Self::Pod, Self::Event];
 
@@ -75,7 +90,10 @@ impl Kind {
     pub(super) const fn resource(self) -> &'static str {
         match self {
             Self::App => "apps.graylane.dev",
+            Self::Template => "apptemplates.graylane.dev",
+            Self::Variables => "variablegroups.graylane.dev",
             Self::Release => "releases.graylane.dev",
+            Self::Revision => "controllerrevisions.apps",
             Self::Approval => "approvals.graylane.dev",
             Self::Group => "lanegroups.graylane.dev",
             Self::Lane => "lanes.graylane.dev",
@@ -90,7 +108,7 @@ impl Kind {
 
     /// A cluster that lacks it still makes a world.
     const fn is_optional(self) -> bool {
-        matches!(self, Self::Stateful | Self::Route | Self::Event | Self::Engine)
+        matches!(self, Self::Template | Self::Variables | Self::Stateful | Self::Route | Self::Event | Self::Engine)
     }
 }
 
@@ -138,7 +156,7 @@ pub(super) enum Change {
 }
 
 /// The name of the Lease that the engine holds.
-pub const ENGINE_LEASE: &str = "graylane-engine";
+pub const ENGINE_LEASE: &str = crate::domain::account::ENGINE;
 
 const BACKOFF_MOST: Duration = Duration::from_secs(10);
 /// How soon is asked again for what the cluster lacks or does not show to us.
@@ -165,10 +183,16 @@ pub(super) async fn run(client: Client, to: Reports, stop: CancellationToken) {
     let task = async {
         match kind {
             Kind::App => home::<App>(client, &to, Row::App).await,
+            Kind::Template => home::<AppTemplate>(client, &to, Row::Template).await,
+            Kind::Variables => home::<VariableGroup>(client, &to, Row::Variables).await,
             Kind::Release => home::<Release>(client, &to, Row::Release).await,
             Kind::Approval => home::<Approval>(client, &to, Row::Approval).await,
             Kind::Group => home::<LaneGroup>(client, &to, Row::Group).await,
             Kind::Lane => home::<Lane>(client, &to, Row::Lane).await,
+            Kind::Revision => {
+                let row = |r: ControllerRevision| Some(Row::Revision(Arc::new(Revision::read(&r).ok()?)));
+                follow(Api::namespaced(client, &namespace), plain().labels(label::REVISION_OF), &to, row).await;
+            }
             Kind::Deployment => {
                 let row = |d: Deployment| Some(Row::Deployment(rows::deployment(&d)));
                 follow(Api::namespaced(client, &namespace), ours(), &to, row).await;

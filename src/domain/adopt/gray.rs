@@ -48,6 +48,8 @@ pub fn add_gray(spec: &AppSpec, gray: &Gray) -> Result<AppSpec, String> {
         context: beside.context.clone(),
         namespace: beside.namespace.clone(),
         values,
+        variable_groups: beside.variable_groups.clone(),
+        service_account_name: beside.service_account_name.clone(),
         rollout: RolloutPlan { pause: PausePolicy::Never, ..RolloutPlan::default() },
         lock: None,
     };

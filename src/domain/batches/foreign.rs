@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     api::label,
-    domain::observe::{DeploymentSeen, writer},
+    domain::{
+        observe::{DeploymentSeen, writer},
+        text::Clean,
+    },
 };
 
 /// Whether the live template is the one that a manifest asks for.
@@ -37,7 +40,8 @@ pub(super) fn applied(meta: &ObjectMeta) -> Option<&String> {
 pub fn hand(seen: &DeploymentSeen, latch: &Latch, manifest: &Deployment) -> Option<String> {
     let live = &seen.live;
     let spec = live.spec.as_ref()?;
-    let moved_on = latch.hash.is_some() && seen.new.hash != latch.hash;
+    // Where no ReplicaSet is left none tells of another version.
+    let moved_on = latch.hash.is_some() && seen.new.hash != latch.hash && seen.sets > 0;
     if !is_template(live, manifest) || moved_on {
         return Some(other_template(&live.metadata, &spec.template));
     }
@@ -69,6 +73,14 @@ pub fn hand(seen: &DeploymentSeen, latch: &Latch, manifest: &Deployment) -> Opti
         .then(|| words(&live.metadata, &["spec", "paused"], if paused { "it was paused" } else { "it was resumed" }))
 }
 
+/// Who else than graylane and the cluster's own controllers wrote it last, and when.
+pub(super) fn newest_hand(live: &ObjectMeta) -> Option<(String, Option<jiff::Timestamp>)> {
+    let ours = |by: &str| by == crate::api::FIELD_MANAGER || by == "kube-controller-manager";
+    let all = live.managed_fields.iter().flatten().filter(|e| e.subresource.as_deref().is_none_or(str::is_empty));
+    let others = all.filter_map(|e| Some((e.manager.clone()?, e.time.as_ref().map(|t| t.0))));
+    others.filter(|(by, _)| !ours(by)).max_by_key(|(_, at)| *at)
+}
+
 fn shown(value: Option<i32>) -> String {
     value.map_or_else(|| "unset".into(), |v| v.to_string())
 }
@@ -85,6 +97,20 @@ pub(super) fn words(live: &ObjectMeta, path: &[&str], what: &str) -> String {
     match writer(live, path) {
         Some((by, Some(at))) if by != crate::api::FIELD_MANAGER => format!("{what}, by {by} at {at}"),
         Some((by, None)) if by != crate::api::FIELD_MANAGER => format!("{what}, by {by}"),
-        _ => what.to_owned(),
+        // A field that is taken away has no writer any more.
+        _ => format!("{what}; {}", as_far_as_known(live)),
+    }
+}
+
+/// What the server knows of who it was, where it does not know whose a field is: who else has written since we did.
+fn as_far_as_known(live: &ObjectMeta) -> String {
+    let ours = live.managed_fields.iter().flatten().filter(|e| e.manager.as_deref() == Some(crate::api::FIELD_MANAGER));
+    let ours = ours.filter_map(|e| e.time.as_ref().map(|t| t.0)).max();
+    match newest_hand(live) {
+        Some((by, Some(at))) if ours.is_none_or(|ours| at >= ours) => {
+            let by = Clean::from_untrusted(&by);
+            format!("the server does not say by whom (last written by {by} at {at})")
+        }
+        _ => "the server does not say by whom".to_owned(),
     }
 }

@@ -1,13 +1,13 @@
 //! What a rollout is asked, what it answers, and what is the same for every kind: whose it is, and who else has it in hand.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
     foreign::applied,
     latch::{By, Latch, Mode, Previous},
+    records::Records,
     template,
 };
 use crate::{
@@ -36,8 +36,8 @@ pub struct Goal<'a, M = Deployment> {
     pub hold: bool,
     /// Most pods above the replicas; none takes the Deployment's own maxSurge. A StatefulSet has none above them.
     pub surge: Option<Amount>,
-    /// Now.
-    pub now: Timestamp,
+    /// What Releases say of the workload.
+    pub records: Records<'a>,
 }
 
 /// One answer.
@@ -47,6 +47,9 @@ pub enum Move {
     Create,
     /// This merge patch; in words.
     Patch(Value, &'static str),
+    /// This merge patch brings the old version back, for nothing of it runs any more; the batches begin anew after it.
+    /// With it the latch as it is to be written down.
+    Restore(Value, String),
     /// This pod goes: it is not Ready, it would be replaced, and while it stands in the way nothing is. In words.
     Delete(Box<PodSeen>, String),
     /// Nothing to do but to look again, at the latest then.
@@ -87,24 +90,8 @@ impl<M> Copy for Goal<'_, M> {}
 impl<M> Goal<'_, M> {
     /// The same goal, of this manifest.
     pub fn of<'a, N>(&'a self, manifest: &'a N) -> Goal<'a, N> {
-        let Goal { release, release_uid, task, attempt, batches, upto, hold, surge, now, .. } = *self;
-        Goal { manifest, release, release_uid, task, attempt, batches, upto, hold, surge, now }
-    }
-
-    /// The latch of this very rollout, if it is on; `Err` says why the workload is not in its hands.
-    pub(super) fn latch<W, O>(&self, live: &ObjectMeta) -> Result<Option<Latch<W, O>>, Move>
-    where
-        W: DeserializeOwned,
-        O: DeserializeOwned,
-    {
-        match Latch::<W, O>::of(live) {
-            Err(why) => Err(Move::Stop(why)),
-            Ok(Some(latch)) if latch.release_uid != self.release_uid => Err(Move::Stop(format!(
-                "it is half-way in release {} (task {}): finish or abort that one, or see `graylane rescue`",
-                latch.release, latch.task
-            ))),
-            Ok(latch) => Ok(latch),
-        }
+        let Goal { release, release_uid, task, attempt, batches, upto, hold, surge, records, .. } = *self;
+        Goal { manifest, release, release_uid, task, attempt, batches, upto, hold, surge, records }
     }
 
     /// The latch as a rollout begins: `have` is the live template, `wanted` that of the manifest.
@@ -126,7 +113,7 @@ impl<M> Goal<'_, M> {
             hash: None,
             written,
             after,
-            before: Previous { by: None, own, template: have, applied: applied(live).cloned() },
+            before: Previous { by: None, own, template: have, applied: applied(live).cloned(), left: None },
         }
     }
 
@@ -166,14 +153,16 @@ pub(super) fn patched(patch: Option<Value>, words: &'static str) -> Move {
 }
 
 /// `2 of 4 new pods ready, waiting for NAME: CrashLoopBackOff …`
-pub(super) fn waiting(side: &Side, want: u32, min_ready: u32, now: Timestamp) -> String {
-    let ready = side.ready(min_ready, now);
+pub(super) fn waiting(side: &Side, want: u32, min_ready: u32) -> String {
+    let ready = side.ready(min_ready);
     let pods = if want == 1 { "pod" } else { "pods" };
     let mut words = format!("{ready} of {want} new {pods} ready");
     if let Some(pod) = side.laggard() {
         words += &format!(", waiting for {}", pod.name);
         words.extend(pod.trouble.iter().map(|t| format!(": {t}")));
-    } else if min_ready > 0 && ready < want && side.next_ready(min_ready, now).is_some() {
+    } else if let Some(trouble) = side.trouble.as_ref().filter(|_| side.active() < want) {
+        words += &format!(", and no more can be made: {trouble}");
+    } else if min_ready > 0 && ready < want && side.next_ready(min_ready).is_some() {
         words += &format!(", each for {min_ready} s");
     }
     words

@@ -5,7 +5,12 @@ use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::api::{Amount, label};
+use super::{records::Records, template};
+
+use crate::{
+    api::{Amount, label},
+    domain::command_line::CommandLine,
+};
 
 /// New pods are never *available* while this is their `minReadySeconds`.
 pub const NEVER: i32 = 2_147_483_646;
@@ -72,6 +77,9 @@ pub struct Previous<O = Own> {
     /// [`label::APPLIED`] as it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied: Option<String>,
+    /// For the annotation: the settings that the rollout left, which are the user's own until the next one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left: Option<O>,
 }
 
 /// Which rollout.
@@ -172,6 +180,19 @@ impl<W: DeserializeOwned, O: DeserializeOwned> Latch<W, O> {
     }
 }
 
+impl<W, O> Latch<W, O> {
+    /// Whose it is.
+    pub(super) fn mark(&self) -> Mark {
+        Mark {
+            release: self.release.clone(),
+            release_uid: self.release_uid.clone(),
+            task: self.task.clone(),
+            batches: self.batches.clone(),
+            hash: self.hash.clone(),
+        }
+    }
+}
+
 impl<W: Clone, O: Clone> Latch<W, O> {
     /// After a later step; the new version's hash is kept once it is known.
     pub(super) fn stepped(&self, written: W, hash: Option<String>) -> Self {
@@ -183,10 +204,18 @@ impl<W: Clone, O: Clone> Latch<W, O> {
         Self { attempt, hash: None, written, ..self.clone() }
     }
 
+    /// Of another object of the same name: its own settings, and its template unless that is the new one.
+    pub(super) fn made_again(&mut self, (after, own): (O, O), have: Value, wanted: &Value) {
+        (self.after, self.before.own) = (after, own);
+        if !template::same(&have, wanted) {
+            self.before.template = have;
+        }
+    }
+
     /// What a finished rollout leaves behind.
     pub(super) fn ended(&self) -> Previous<O> {
         let by = By { release_uid: self.release_uid.clone(), task: self.task.clone(), attempt: self.attempt };
-        Previous { by: Some(by), ..self.before.clone() }
+        Previous { by: Some(by), left: Some(self.after.clone()), ..self.before.clone() }
     }
 }
 
@@ -203,10 +232,22 @@ impl<O: DeserializeOwned> Previous<O> {
         read(meta, label::PREVIOUS).ok().flatten()
     }
 
-    /// What a release's rollout replaced, under way or finished.
-    pub(super) fn before<W: DeserializeOwned>(meta: &ObjectMeta, release_uid: &str) -> Option<Self> {
-        let latch = Latch::<W, O>::of(meta).ok().flatten().filter(|l| l.release_uid == release_uid);
-        latch.map(|l| l.before).or_else(|| Self::of(meta).filter(|p| p.is_by(release_uid)))
+    /// What a release's rollout replaced, under way or finished: as the workload says, or else the record. `shows` tells
+    /// of a rollout that is written down whether the workload shows it, `latched` whether it has its settings still.
+    pub(super) fn before<W: DeserializeOwned>(
+        meta: &ObjectMeta,
+        release_uid: &str,
+        records: &Records,
+        shows: impl Fn(&Latch<W, O>) -> bool,
+        latched: impl Fn(&Latch<W, O>) -> bool,
+    ) -> Option<Self> {
+        if let Some(latch) = Latch::<W, O>::of(meta).ok().flatten().filter(|l| l.release_uid == release_uid) {
+            return Some(latch.before);
+        }
+        // Another object of the same name is its maker's, unless it was made with the latch.
+        let again = records.made_again(meta);
+        let kept = records.begun::<W, O>(release_uid, shows).filter(|l| !again || latched(l));
+        kept.map(|l| l.before).or_else(|| Self::of(meta).filter(|p| p.is_by(release_uid)))
     }
 
     /// Whether that rollout was of this release.
@@ -261,7 +302,7 @@ impl Own {
 
 fn share(text: &str, replicas: u32, up: bool) -> u32 {
     let percent: u64 = text.trim().trim_end_matches('%').parse().unwrap_or(0);
-    let product = percent * u64::from(replicas);
+    let product = percent.saturating_mul(u64::from(replicas));
     u32::try_from(if up { product.div_ceil(100) } else { product / 100 }).unwrap_or(u32::MAX)
 }
 
@@ -278,7 +319,8 @@ impl Written {
     /// Pods above the replicas that the step allows.
     pub fn above(&self) -> u32 {
         match self.phase {
-            Phase::Surge => self.to - self.from,
+            // An annotation may say anything.
+            Phase::Surge => self.to.saturating_sub(self.from),
             Phase::Retire => 0,
             Phase::Hold => self.surge,
         }
@@ -300,8 +342,8 @@ fn read<T: DeserializeOwned>(meta: &ObjectMeta, key: &str) -> Result<Option<T>, 
     serde_json::from_str(text).map(Some).map_err(|e| {
         format!(
             "the annotation {key} cannot be read: {e}. Put it right; or set by hand what it kept (strategy, \
-             minReadySeconds, progressDeadlineSeconds, paused; of a StatefulSet updateStrategy) and take it off: kubectl \
-             annotate KIND NAME {key}-"
+             minReadySeconds, progressDeadlineSeconds, paused; of a StatefulSet updateStrategy) and take it off: `{}`",
+            CommandLine::kubectl("annotate KIND NAME").arg(format!("{key}-"))
         )
     })
 }

@@ -1,13 +1,15 @@
 //! The table of the design as a step machine: one look, one answer.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use k8s_openapi::api::apps::v1::Deployment;
 
 use super::{
     foreign,
     goal::{Goal, Move, Progress, driven, not_approved, patched, waiting},
     latch::{Latch, Mode, Own, Phase, Written},
-    patch, targets, template,
+    left, patch,
+    records::InHand,
+    targets, template,
 };
 use crate::{
     api::BatchPhase,
@@ -20,16 +22,21 @@ impl DeploymentSeen {
         replicas(self.live.spec.as_ref().and_then(|s| s.replicas))
     }
 
+    /// Pods that all its ReplicaSets are to have.
+    fn wanted(&self) -> u32 {
+        self.new.wanted.saturating_add(self.old.wanted)
+    }
+
     /// The controller has acted on the spec as it is now.
     fn observed(&self) -> bool {
         observed(&self.live.metadata, self.live.status.as_ref().and_then(|s| s.observed_generation))
     }
 
     /// Nothing but the present template runs, all of it Ready.
-    pub(super) fn settled(&self, min_ready: u32, now: Timestamp) -> Result<(), (String, Option<SignedDuration>)> {
+    pub(super) fn settled(&self, min_ready: u32) -> Result<(), (String, Option<SignedDuration>)> {
         let replicas = self.replicas();
         let done = self.observed()
-            && self.new.ready(min_ready, now) >= replicas
+            && self.new.ready(min_ready) >= replicas
             && self.new.wanted == replicas
             && self.old.wanted == 0
             && self.old.active() == 0;
@@ -38,7 +45,7 @@ impl DeploymentSeen {
         }
         let old = self.old.active();
         let rest = if old > 0 { format!(", {old} old to go") } else { String::new() };
-        Err((waiting(&self.new, replicas, min_ready, now) + &rest, self.new.next_ready(min_ready, now)))
+        Err((waiting(&self.new, replicas, min_ready) + &rest, self.new.next_ready(min_ready)))
     }
 }
 
@@ -54,30 +61,34 @@ pub fn next(seen: Option<&DeploymentSeen>, goal: &Goal) -> Move {
             "its selector differs from the manifest's, and a selector cannot be changed: rename one of them".into(),
         );
     }
-    match goal.latch(&seen.live.metadata) {
+    match in_hand(seen, goal) {
         Err(stop) => stop,
-        Ok(Some(latch)) => latched(seen, &latch, goal),
+        Ok(Some(hand)) => latched(seen, &hand, goal),
         Ok(None) => unlatched(seen, goal),
     }
+}
+
+fn in_hand(seen: &DeploymentSeen, goal: &Goal) -> Result<Option<InHand<Written, Own>>, Move> {
+    let is_stale = |latch: &Latch| latch.mode == Mode::Native || left::is_off(&seen.live, latch);
+    goal.in_hand(&seen.live.metadata, is_stale, |latch| left::shows(&seen.live, latch))
 }
 
 /// How far a Deployment is in the rollout of this manifest.
 pub fn progress(seen: Option<&DeploymentSeen>, goal: &Goal) -> Progress {
     let Some(seen) = seen else { return Progress::default() };
-    let latch: Option<Latch> = Latch::of(&seen.live.metadata).ok().flatten();
-    let latched = latch.is_some();
-    let latch = latch.filter(|l| l.release_uid == goal.release_uid);
+    let latch = in_hand(seen, goal).ok().flatten().map(|hand| hand.latch);
+    let latched = latch.is_some() || !matches!(Latch::<Written, Own>::of(&seen.live.metadata), Ok(None));
     let replicas = seen.replicas();
     let is_new = foreign::is_template(&seen.live, goal.manifest);
     let min_ready = latch.as_ref().map_or_else(|| Own::of(&seen.live).min_ready(), Latch::min_ready);
     let (new, old) =
         if is_new { (seen.new.active(), seen.old.active()) } else { (0, seen.new.active() + seen.old.active()) };
-    let ready = if is_new { seen.new.ready(min_ready, goal.now) } else { 0 };
+    let ready = if is_new { seen.new.ready(min_ready) } else { 0 };
     let mut told = Progress { replicas, new, ready, old, done: 0, phase: BatchPhase::Pending };
     let all = targets(goal.batches, replicas);
     let count = |exact: u32| all.iter().take_while(|t| **t <= exact).count();
     match latch {
-        None if is_new && seen.settled(min_ready, goal.now).is_ok() => {
+        None if is_new && seen.settled(min_ready).is_ok() => {
             told.done = all.len();
             told.phase = BatchPhase::Done;
         }
@@ -89,7 +100,7 @@ pub fn progress(seen: Option<&DeploymentSeen>, goal: &Goal) -> Progress {
             Phase::Surge => (told.phase, told.done) = (BatchPhase::Surging, count(l.written.from)),
             Phase::Retire => (told.phase, told.done) = (BatchPhase::Retiring, count(l.written.from)),
             Phase::Hold => {
-                let exact = is_new && seen.new.wanted + seen.old.wanted == replicas && ready >= seen.new.wanted;
+                let exact = is_new && seen.wanted() == replicas && ready >= seen.new.wanted;
                 let at = if exact { seen.new.wanted } else { l.written.to.min(seen.new.wanted.saturating_sub(1)) };
                 (told.phase, told.done) = (BatchPhase::Done, count(at));
             }
@@ -104,6 +115,9 @@ pub fn progress(seen: Option<&DeploymentSeen>, goal: &Goal) -> Progress {
 
 fn unlatched(seen: &DeploymentSeen, goal: &Goal) -> Move {
     let live = &seen.live;
+    if let Some(freed) = left::freed(seen, goal) {
+        return freed;
+    }
     if !foreign::is_template(live, goal.manifest) {
         return goal.changed_since(&live.metadata).unwrap_or_else(|| begin(seen, goal));
     }
@@ -113,7 +127,7 @@ fn unlatched(seen: &DeploymentSeen, goal: &Goal) -> Move {
             return Move::Patch(patch, "the rest of the manifest");
         }
     }
-    match seen.settled(Own::of(live).min_ready(), goal.now) {
+    match seen.settled(Own::of(live).min_ready()) {
         Ok(()) => Move::Done,
         Err((why, again)) => Move::Wait(why, again),
     }
@@ -138,7 +152,7 @@ fn begin(seen: &DeploymentSeen, goal: &Goal) -> Move {
         let written = Written::surge(replicas, 0, replicas);
         return patched(patch::begin(live, goal, Mode::Native, written), "the new version, all at once");
     }
-    if !seen.observed() || seen.new.wanted + seen.old.wanted < replicas {
+    if !seen.observed() || seen.wanted() < replicas {
         return Move::Wait("waiting for the Deployment controller".into(), None);
     }
     let target = targets(goal.batches, replicas).get(goal.upto - 1).copied().unwrap_or(replicas);
@@ -158,14 +172,19 @@ fn forward(own: &Own, goal: &Goal, replicas: u32, at: u32, target: u32) -> Writt
     Written::surge(replicas, at, target.min(at.saturating_add(surge)))
 }
 
-fn latched(seen: &DeploymentSeen, latch: &Latch, goal: &Goal) -> Move {
-    let replicas = seen.replicas();
+fn latched(seen: &DeploymentSeen, hand: &InHand<Written, Own>, goal: &Goal) -> Move {
+    let (latch, replicas) = (&hand.latch, seen.replicas());
     if latch.template != template::digest(&template::of_deployment(goal.manifest)) {
         return not_approved();
     }
-    if goal.attempt > latch.attempt {
+    if goal.attempt > latch.attempt || (hand.takes && hand.hand.is_some()) {
+        if has_nothing(seen) && latch.mode == Mode::Latched {
+            return restore(seen, hand, goal);
+        }
         // Nobody came between: the step goes on where it is.
-        let as_left = latch.written.replicas == replicas && foreign::hand(seen, latch, goal.manifest).is_none();
+        let as_left = hand.hand.is_none()
+            && latch.written.replicas == replicas
+            && foreign::hand(seen, latch, goal.manifest).is_none();
         let written = match latch.mode {
             Mode::Latched if !as_left && foreign::is_template(&seen.live, goal.manifest) => {
                 frozen(seen, latch, replicas)
@@ -173,14 +192,17 @@ fn latched(seen: &DeploymentSeen, latch: &Latch, goal: &Goal) -> Move {
             Mode::Latched if !as_left => Written { from: 0, to: 0, ..frozen(seen, latch, replicas) },
             _ => latch.written,
         };
-        return patched(patch::take_over(&seen.live, latch, goal, written), "the latch again, for the new attempt");
+        return patched(patch::take_over(&seen.live, hand, goal, written), "the latch again, for the new attempt");
+    }
+    if let Some(words) = &hand.hand {
+        return goal.stopped_by(words, foreign::hand(seen, latch, goal.manifest));
     }
     if latch.mode == Mode::Native {
         if !foreign::is_template(&seen.live, goal.manifest) {
             let who = writer(&seen.live.metadata, &["spec", "template"]).map_or("somebody".into(), |(by, _)| by);
             return Move::Stop(format!("spec.template was changed by {who}"));
         }
-        return match seen.settled(latch.min_ready(), goal.now) {
+        return match seen.settled(latch.min_ready()) {
             Ok(()) if goal.hold => Move::Held,
             Ok(()) => patched(patch::finalize(&seen.live, latch), "done: the rollout's marks are taken off"),
             Err((why, again)) => Move::Wait(why, again),
@@ -198,10 +220,24 @@ fn latched(seen: &DeploymentSeen, latch: &Latch, goal: &Goal) -> Move {
     }
 }
 
+/// It is to have pods and has no ReplicaSet: whoever makes it again from what was saved in mid-rollout leaves it so.
+fn has_nothing(seen: &DeploymentSeen) -> bool {
+    seen.sets == 0 && seen.replicas() > 0
+}
+
+/// No version runs beside which another one could come up: the old one first, as when the whole Deployment is gone.
+fn restore(seen: &DeploymentSeen, hand: &InHand<Written, Own>, goal: &Goal) -> Move {
+    let latch = patch::in_hand_again(&seen.live, hand, goal, hand.latch.written);
+    match (patch::revert(&seen.live, &latch.before), serde_json::to_string(&latch)) {
+        (Some(patch), Ok(latch)) => Move::Restore(patch, latch),
+        _ => Move::Wait("waiting for the Deployment controller".into(), None),
+    }
+}
+
 /// A hold in mid-step. Pausing stops the rolling but not the scaling: with fewer pods allowed than there are, the
 /// controller would take them from either side, ready or not.
 fn frozen(seen: &DeploymentSeen, latch: &Latch, replicas: u32) -> Written {
-    let above = (seen.new.wanted + seen.old.wanted).saturating_sub(replicas);
+    let above = seen.wanted().saturating_sub(replicas);
     Written::hold(replicas, seen.new.wanted.min(replicas), above.max(latch.written.above()))
 }
 
@@ -225,7 +261,7 @@ impl Step<'_> {
     fn surging(&self) -> Move {
         let to = self.latch.written.to;
         let min_ready = self.latch.min_ready();
-        if self.seen.new.ready(min_ready, self.goal.now) < to || self.seen.new.wanted < to {
+        if self.seen.new.ready(min_ready) < to || self.seen.new.wanted < to {
             return self.wait(to);
         }
         if self.goal.hold {
@@ -248,17 +284,22 @@ impl Step<'_> {
     }
 
     fn holding(&self) -> Move {
-        let (new, old) = (self.seen.new.wanted.min(self.replicas), self.seen.old.wanted);
-        if !self.seen.observed() || new + old < self.replicas {
+        let new = self.seen.new.wanted.min(self.replicas);
+        let all = new.saturating_add(self.seen.old.wanted);
+        if has_nothing(self.seen) && self.seen.observed() {
+            let words = "none of its ReplicaSets is there any more, and while it is paused its controller makes none";
+            return self.goal.stopped_by(words, None);
+        }
+        if !self.seen.observed() || all < self.replicas {
             return Move::Wait("waiting for the Deployment controller".into(), None);
         }
         if self.goal.hold {
             return Move::Held;
         }
-        if self.seen.new.ready(self.latch.min_ready(), self.goal.now) < new {
+        if self.seen.new.ready(self.latch.min_ready()) < new {
             return self.wait(new);
         }
-        if new + old > self.replicas && new > 0 {
+        if all > self.replicas && new > 0 {
             let written = Written::retire(self.replicas, new, new);
             return self.write(written, "the old pods that new ones stand for go");
         }
@@ -268,7 +309,7 @@ impl Step<'_> {
     /// From `at` exact new pods: the next step, or the end; none when there is none yet.
     fn onward(&self, at: u32) -> Option<Move> {
         let goal = self.goal;
-        let ready = self.seen.new.ready(self.latch.min_ready(), goal.now) >= at;
+        let ready = self.seen.new.ready(self.latch.min_ready()) >= at;
         if goal.hold || !ready {
             return None;
         }
@@ -284,7 +325,7 @@ impl Step<'_> {
 
     fn wait(&self, want: u32) -> Move {
         let min_ready = self.latch.min_ready();
-        let again = self.seen.new.next_ready(min_ready, self.goal.now);
-        Move::Wait(waiting(&self.seen.new, want, min_ready, self.goal.now), again)
+        let again = self.seen.new.next_ready(min_ready);
+        Move::Wait(waiting(&self.seen.new, want, min_ready), again)
     }
 }

@@ -8,6 +8,8 @@ use serde_json::{Map, Value, json};
 use super::{
     goal::Goal,
     latch::{Latch, Mode, NEVER, NO_DEADLINE, Own, Phase, Previous, Written},
+    left::is_on,
+    records::InHand,
     template,
 };
 use crate::{api::label, domain::observe::autoscaled};
@@ -136,9 +138,25 @@ pub(super) fn step(live: &Deployment, latch: &Latch, written: Written, hash: Opt
     Edit::of(live).latch(&latch.stepped(written, hash)).patch()
 }
 
+/// The latch in the hands of a new attempt.
+pub(super) fn in_hand_again(live: &Deployment, hand: &InHand<Written, Own>, goal: &Goal, written: Written) -> Latch {
+    let mut latch = hand.latch.taken_over(goal.attempt, written);
+    // What another hand has made again has settings of its own, unless it brought the latch with it.
+    if hand.made_again && !is_on(live) {
+        let (own, have) = (Own::of(live), template::of_deployment(live));
+        latch.made_again((own.overlaid(goal.manifest), own), have, &template::of_deployment(goal.manifest));
+    }
+    latch
+}
+
 /// A new attempt takes over: the approved template and the latch's fields as they ought to be.
-pub(super) fn take_over(live: &Deployment, latch: &Latch, goal: &Goal, written: Written) -> Option<Value> {
-    let latch = latch.taken_over(goal.attempt, written);
+pub(super) fn take_over(
+    live: &Deployment,
+    hand: &InHand<Written, Own>,
+    goal: &Goal,
+    written: Written,
+) -> Option<Value> {
+    let latch = in_hand_again(live, hand, goal, written);
     let mut edit = Edit::of(live);
     edit.manifest(goal.manifest, &TAKEN).spec("template", Some(template::of_deployment(goal.manifest)));
     if latch.mode == Mode::Native {
@@ -155,6 +173,16 @@ pub(super) fn finalize(live: &Deployment, latch: &Latch) -> Option<Value> {
 /// Back: the old template *and* the user's settings, unpaused, in one patch.
 pub(super) fn revert(live: &Deployment, before: &Previous) -> Option<Value> {
     Edit::of(live).own(&before.own).spec("paused", None).reverted(before).patch()
+}
+
+/// An annotation that nothing on the object agrees with comes off.
+pub(super) fn unmark(live: &impl Serialize) -> Option<Value> {
+    Edit::of(live).annotation(label::LATCH, None).patch()
+}
+
+/// A latch that nobody's rollout needs any more comes off: the user's own settings, the template as it stands.
+pub(super) fn free(live: &Deployment, own: &Own) -> Option<Value> {
+    Edit::of(live).own(own).spec("paused", None).annotation(label::LATCH, None).patch()
 }
 
 /// The manifest's words besides the template, where nothing is to be rolled.

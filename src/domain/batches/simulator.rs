@@ -19,6 +19,7 @@ pub(crate) struct Set {
     pub(crate) name: String,
     pub(crate) template: Value,
     pub(crate) replicas: u32,
+    annotations: Value,
     min_ready: i64,
     max: u32,
     desired: u32,
@@ -48,6 +49,11 @@ impl Sim {
         Self { live, sets: vec![], pods: vec![], now, broken: vec![], ids: 0 }
     }
 
+    /// What another one of the same name left behind when it was deleted alone.
+    pub(crate) fn adopt(&mut self, left: Self) {
+        (self.sets, self.pods, self.ids) = (left.sets, left.pods, left.ids);
+    }
+
     pub(crate) fn deployment(&self) -> Deployment {
         serde_json::from_value(self.live.clone()).unwrap()
     }
@@ -64,10 +70,23 @@ impl Sim {
         Ok(())
     }
 
+    /// `kubectl rollout undo`: template and all annotations are those of the version before. Refused while paused.
+    pub(crate) fn undo(&mut self) -> bool {
+        let new = self.new_set();
+        let before = (0..self.sets.len()).rev().find(|i| Some(*i) != new);
+        let Some(before) = before.filter(|_| self.live["spec"]["paused"] != true) else { return false };
+        self.live["spec"]["template"] = self.sets[before].template.clone();
+        self.live["metadata"]["annotations"] = self.sets[before].annotations.clone();
+        let generation = self.live["metadata"]["generation"].as_i64().unwrap() + 1;
+        self.live["metadata"]["generation"] = generation.into();
+        object::bump(&mut self.live);
+        true
+    }
+
     pub(crate) fn seen(&self) -> DeploymentSeen {
         let sets: Vec<ReplicaSet> = self.sets.iter().map(|s| self.set_object(s)).collect();
         let pods: Vec<Pod> = self.pods.iter().map(|p| self.pod_object(p)).collect();
-        observe::deployment(&self.deployment(), &sets, &pods)
+        observe::deployment(&self.deployment(), &sets, &pods, &|pod| object::lasted(pod, self.now))
     }
 
     fn set_object(&self, set: &Set) -> ReplicaSet {
@@ -141,6 +160,8 @@ impl Sim {
         let paused = self.live["spec"]["paused"] == true;
         if let Some(new) = self.new_set() {
             self.sets[new].min_ready = self.live["spec"]["minReadySeconds"].as_i64().unwrap_or(0);
+            // Added and changed, never taken away.
+            json_patch::merge(&mut self.sets[new].annotations, &self.live["metadata"]["annotations"]);
         }
         let scaling = self.sets.iter().any(|s| s.replicas > 0 && s.desired != replicas);
         if paused || scaling {
@@ -164,7 +185,8 @@ impl Sim {
             let min_ready = self.live["spec"]["minReadySeconds"].as_i64().unwrap_or(0);
             let template = self.live["spec"]["template"].clone();
             let name = format!("{}-rs{}", self.live["metadata"]["uid"].as_str().unwrap(), self.ids);
-            self.sets.push(Set { name, template, replicas: 0, min_ready, max: 0, desired: replicas });
+            let annotations = self.live["metadata"]["annotations"].clone();
+            self.sets.push(Set { name, template, replicas: 0, annotations, min_ready, max: 0, desired: replicas });
             self.sets.len() - 1
         })
     }

@@ -10,6 +10,7 @@
 //! batch ends there.
 
 mod foreign;
+mod left;
 mod own;
 mod patch;
 mod table;
@@ -20,6 +21,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use super::{
     goal::{Goal, Move, Progress, driven, not_approved, patched, settling},
     latch::Latch,
+    records::InHand,
     targets, template,
     workload::planned,
 };
@@ -30,6 +32,8 @@ use crate::{
 use table::Table;
 
 pub use foreign::is_template;
+pub use left::may_be_left;
+pub(super) use left::shows;
 pub use own::{Own, Written};
 pub use undo::{in_the_way, rescue, undo};
 
@@ -53,6 +57,15 @@ pub fn left_alone(live: &StatefulSet) -> u32 {
     own.partition().min(replicas)
 }
 
+/// What is to be known before a rollout of a manifest that names no partition, where the StatefulSet has one.
+pub fn told_beforehand(live: &StatefulSet, manifest: &StatefulSet) -> Option<String> {
+    let named = Own::of(manifest).update_strategy.is_some_and(|s| !s["rollingUpdate"]["partition"].is_null());
+    let left = left_alone(live);
+    let pods = if left == 1 { "1 pod".to_owned() } else { format!("{left} pods") };
+    (left > 0 && !named && Mine::of(&live.metadata) == Ok(None) && !Own::of(live).on_delete())
+        .then(|| format!("its partition leaves {pods} alone, and the manifest names none: they keep their version"))
+}
+
 /// One look at a StatefulSet.
 pub fn next(seen: Option<&StatefulSeen>, goal: &Goal<StatefulSet>) -> Move {
     let Some(seen) = seen else { return if goal.hold { Move::Held } else { Move::Create } };
@@ -64,36 +77,38 @@ pub fn next(seen: Option<&StatefulSeen>, goal: &Goal<StatefulSet>) -> Move {
     if most > MOST {
         return Move::Stop(format!("{most} replicas are more than the {MOST} that can be rolled out pod by pod"));
     }
-    match goal.latch(&seen.live.metadata) {
+    match in_hand(seen, goal) {
         Err(stop) => stop,
-        Ok(Some(latch)) => latched(seen, &latch, goal),
+        Ok(Some(hand)) => latched(seen, &hand, goal),
         Ok(None) => unlatched(seen, goal),
     }
+}
+
+fn in_hand(seen: &StatefulSeen, goal: &Goal<StatefulSet>) -> Result<Option<InHand<Written, Own>>, Move> {
+    goal.in_hand(&seen.live.metadata, |_| false, |latch| shows(&seen.live, latch))
 }
 
 /// How far a StatefulSet is in the rollout of this manifest.
 pub fn progress(seen: Option<&StatefulSeen>, goal: &Goal<StatefulSet>) -> Progress {
     let Some(seen) = seen else { return Progress::default() };
-    let latch = Mine::of(&seen.live.metadata).ok().flatten();
-    let latched = latch.is_some();
-    let latch = latch.filter(|l| l.release_uid == goal.release_uid);
+    let latch = in_hand(seen, goal).ok().flatten().map(|hand| hand.latch);
+    let latched = latch.is_some() || !matches!(Mine::of(&seen.live.metadata), Ok(None));
     let own = latch.as_ref().map_or_else(|| Own::of(&seen.live).overlaid(goal.manifest), |l| l.after.clone());
     let replicas = seen.replicas().saturating_sub(own.partition());
     let is_new = foreign::is_template(&seen.live, goal.manifest);
-    let (new, ready) = if is_new { (seen.new.active(), seen.new.ready(own.min_ready(), goal.now)) } else { (0, 0) };
+    let (new, ready) = if is_new { (seen.new.active(), seen.new.ready(own.min_ready())) } else { (0, 0) };
     let mut told = Progress { replicas, new, ready, old: replicas.saturating_sub(new), ..Progress::default() };
     let all = targets(goal.batches, replicas);
     let count = |exact: u32| all.iter().take_while(|t| **t <= exact).count();
     match latch {
-        None if is_new && seen.settled(&own, goal.now).is_ok() => {
+        None if is_new && seen.settled(&own).is_ok() => {
             (told.done, told.phase) = (all.len(), BatchPhase::Done);
         }
         // In nobody's hands: the native controller is at it.
         None if is_new => told.phase = BatchPhase::Surging,
         None => {}
         Some(latch) => {
-            let exact =
-                is_new && seen.observed() && Table::of(seen, latch.written.partition).is_new(own.min_ready(), goal.now);
+            let exact = is_new && seen.observed() && Table::of(seen, latch.written.partition).is_new(own.min_ready());
             // One pod that is not Ready for a while takes nothing back: the batches before the one in hand were done
             // when it began. Of other replicas only what is Ready tells.
             let in_hand = seen.replicas().saturating_sub(latch.written.partition);
@@ -115,6 +130,9 @@ pub fn progress(seen: Option<&StatefulSeen>, goal: &Goal<StatefulSet>) -> Progre
 
 fn unlatched(seen: &StatefulSeen, goal: &Goal<StatefulSet>) -> Move {
     let live = &seen.live;
+    if let Some(freed) = left::freed(seen, goal) {
+        return freed;
+    }
     if !foreign::is_template(live, goal.manifest) {
         return goal.changed_since(&live.metadata).unwrap_or_else(|| begin(seen, goal));
     }
@@ -129,7 +147,7 @@ fn unlatched(seen: &StatefulSeen, goal: &Goal<StatefulSet>) -> Move {
             return Move::Patch(patch, "the rest of the manifest");
         }
     }
-    match seen.settled(&Own::of(live), goal.now) {
+    match seen.settled(&Own::of(live)) {
         Ok(()) => Move::Done,
         Err((why, again)) => Move::Wait(why, again),
     }
@@ -154,7 +172,7 @@ fn begin(seen: &StatefulSeen, goal: &Goal<StatefulSet>) -> Move {
         return Move::Patch(patch, "the replicas of the manifest");
     }
     if !seen.observed() || seen.beyond > 0 {
-        return Move::Wait(seen.waiting(seen.replicas(), 0, goal.now).0, None);
+        return Move::Wait(seen.waiting(seen.replicas(), 0).0, None);
     }
     let replicas = seen.replicas();
     let mut written = Written { partition: wanted(&after, goal, replicas), replicas };
@@ -172,18 +190,25 @@ fn wanted(own: &Own, goal: &Goal<StatefulSet>, replicas: u32) -> u32 {
     replicas.saturating_sub(target).max(own.partition())
 }
 
-fn latched(seen: &StatefulSeen, latch: &Mine, goal: &Goal<StatefulSet>) -> Move {
+fn latched(seen: &StatefulSeen, hand: &InHand<Written, Own>, goal: &Goal<StatefulSet>) -> Move {
+    let latch = &hand.latch;
     if latch.template != template::digest(&template::of_stateful(goal.manifest)) {
         return not_approved();
     }
     let replicas = seen.replicas();
-    if goal.attempt > latch.attempt {
+    if goal.attempt > latch.attempt || (hand.takes && hand.hand.is_some()) {
         // Where somebody else let more pods be new, these stay: none is shrunk.
         let is_template = foreign::is_template(&seen.live, goal.manifest);
         let lowest = Table::of(seen, 0).lowest_new().filter(|_| is_template && seen.observed());
-        let partition = lowest.into_iter().chain([latch.written.partition]).min().unwrap_or(0);
+        // Of other replicas the same partition would let another number through.
+        let same = latch.written.replicas == replicas;
+        let at = latch.written.partition.max(if same { 0 } else { wanted(&latch.after, goal, replicas) });
+        let partition = lowest.map_or(at, |lowest| lowest.min(at));
         let written = Written { partition: partition.max(latch.after.partition()), replicas };
-        return patched(patch::take_over(&seen.live, latch, goal, written), "in hand again, for the new attempt");
+        return patched(patch::take_over(&seen.live, hand, goal, written), "in hand again, for the new attempt");
+    }
+    if let Some(words) = &hand.hand {
+        return goal.stopped_by(words, foreign::hand(seen, latch, goal.manifest));
     }
     if let Some(why) = foreign::hand(seen, latch, goal.manifest) {
         return Move::Stop(why);
@@ -220,8 +245,8 @@ fn latched(seen: &StatefulSeen, latch: &Mine, goal: &Goal<StatefulSet>) -> Move 
             settling(pod, "of the old version holds up the new one: it is deleted"),
         );
     }
-    if !table.is_new(min_ready, goal.now) {
-        let (why, again) = seen.waiting(replicas.saturating_sub(at), min_ready, goal.now);
+    if !table.is_new(min_ready) {
+        let (why, again) = seen.waiting(replicas.saturating_sub(at), min_ready);
         return Move::Wait(why, again);
     }
     let all = targets(goal.batches, replicas.saturating_sub(latch.after.partition()));

@@ -3,7 +3,8 @@
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
+
+use crate::domain::digest::sha256;
 
 /// What the Deployment controller adds to each version.
 pub const HASH_LABEL: &str = "pod-template-hash";
@@ -21,6 +22,14 @@ pub fn of_stateful(s: &StatefulSet) -> Value {
 /// A ReplicaSet's pod template.
 pub fn of_set(rs: &ReplicaSet) -> Value {
     rs.spec.as_ref().and_then(|s| serde_json::to_value(s.template.as_ref()?).ok()).unwrap_or_default()
+}
+
+/// As a Deployment has it: without what the controller added.
+pub fn without_hash(mut template: Value) -> Value {
+    if let Some(labels) = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
+        labels.shift_remove(HASH_LABEL);
+    }
+    template
 }
 
 /// A template in one spelling: sorted, without the controller's label, and without what an API server leaves out
@@ -127,12 +136,11 @@ pub fn diff(from: &Value, to: &Value) -> Option<Value> {
     Some(Value::Object(patch))
 }
 
-/// A short digest that does not depend on the order of keys.
+/// A short digest that does not depend on the order of keys: 16 hex digits.
 pub fn digest(value: &Value) -> String {
-    let mut sorted = value.clone();
-    sorted.sort_all_objects();
-    let bytes = Sha256::digest(sorted.to_string().as_bytes());
-    bytes.iter().take(8).map(|b| format!("{b:02x}")).collect()
+    let mut whole = sha256(value);
+    whole.truncate(16);
+    whole
 }
 
 #[cfg(test)]

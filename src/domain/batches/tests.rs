@@ -1,6 +1,5 @@
 //! Against the simulated controllers: exact counts at every hold, never a Ready pod missing on the way.
 
-use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::{Value, json};
 
@@ -10,6 +9,7 @@ use crate::api::{BatchPhase, label};
 pub(super) const UID: &str = "release-uid";
 
 pub(super) mod any_order;
+mod extremes;
 
 fn manifest(replicas: u32, image: &str, strategy: Value) -> Value {
     let mut m = json!({
@@ -59,7 +59,7 @@ impl Run {
             upto: self.upto,
             hold: self.hold,
             surge: self.surge,
-            now: Timestamp::from_second(self.sim.now).unwrap(),
+            records: Records::default(),
         }
     }
 
@@ -221,8 +221,8 @@ fn another_releases_latch_and_another_controllers_deployment_are_left_alone() {
     let goal = Goal { release_uid: "other", ..run.goal(&manifest) };
     assert!(matches!(next(Some(&run.sim.seen()), &goal), Move::Stop(why) if why.contains("release r-1")));
     let seen = WorkloadSeen::Deployment(Box::new(run.sim.seen()));
-    assert_eq!(seen.undo("other", goal.now), Undo::Done, "nothing of its own to undo");
-    assert!(matches!(seen.undo(UID, goal.now), Undo::Patch(_)));
+    assert_eq!(seen.undo("other", &Records::default()), Undo::Done, "nothing of its own to undo");
+    assert!(matches!(seen.undo(UID, &Records::default()), Undo::Patch(_)));
     let mut run = Run::new(4, &[], Value::Null);
     run.sim.live["metadata"]["ownerReferences"] =
         json!([{"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "x", "uid": "x", "controller": true}]);
@@ -272,7 +272,7 @@ fn a_version_that_never_comes_up_costs_no_old_pod_and_is_told() {
     assert!(matches!(run.run(), Move::Wait(why, None) if why.contains("0 of 1 new pod ready, waiting for pod-")
         && why.contains("CrashLoopBackOff")));
     assert_eq!(run.sim.of("v1"), (4, 4));
-    let Undo::Patch(patch) = undo(&run.sim.seen(), UID, Timestamp::from_second(run.sim.now).unwrap()) else { panic!() };
+    let Undo::Patch(patch) = undo(&run.sim.seen(), UID, &Records::default()) else { panic!() };
     run.sim.patch(&patch).unwrap();
     run.sim.settle();
     assert_eq!((run.sim.of("v1"), run.sim.of("v2").0), ((4, 4), 0));
@@ -303,7 +303,8 @@ fn rescue_finishes_or_aborts_without_the_release() {
     let held = || {
         let mut run = Run::new(6, &amounts(&["50%"]), Value::Null);
         assert_eq!(run.run(), Move::Held);
-        let (finish, abort) = rescue(&run.sim.seen().live).unwrap().unwrap();
+        let Ways { finish, abort, note, .. } = rescue(&run.sim.seen(), &Records::default()).unwrap().unwrap();
+        assert_eq!(note, None);
         (run, finish, abort)
     };
     for (all, one) in [("v2", true), ("v1", false)] {

@@ -1,13 +1,17 @@
 //! Either kind that is rolled out in batches, for those who do not care which.
 
-use jiff::Timestamp;
+use std::collections::BTreeMap;
+
 use k8s_openapi::{
     api::apps::v1::{Deployment, StatefulSet},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use serde_json::Value;
 
-use super::{Goal, Mark, Move, Own, Progress, Undo, foreign, machine, stateful, undo::undo};
+use super::{
+    Goal, Latch, Mark, Move, Own, Progress, Records, Undo, foreign, is_on, left, machine, records::has_ended, stateful,
+    undo::undo,
+};
 use crate::{
     api::InventoryItem,
     domain::observe::{self, DeploymentSeen, StatefulSeen, autoscaled},
@@ -56,6 +60,14 @@ impl Manifest {
         }
     }
 
+    /// What is to be known before it is rolled out over what is there, in words.
+    pub fn told_beforehand(&self, seen: &WorkloadSeen) -> Option<String> {
+        match (self, seen) {
+            (Self::StatefulSet(s), WorkloadSeen::StatefulSet(seen)) => stateful::told_beforehand(&seen.live, s),
+            _ => None,
+        }
+    }
+
     /// Whether the live template is the one that it asks for.
     pub fn is_template_of(&self, seen: &WorkloadSeen) -> bool {
         match (self, seen) {
@@ -86,6 +98,15 @@ impl Goal<'_, Manifest> {
 
 impl WorkloadSeen {
     /// Its metadata.
+    /// The labels of the pods that it makes.
+    pub fn labels_of_pods(&self) -> Option<&BTreeMap<String, String>> {
+        let template = match self {
+            Self::Deployment(seen) => seen.live.spec.as_ref().map(|s| &s.template),
+            Self::StatefulSet(seen) => seen.live.spec.as_ref().map(|s| &s.template),
+        };
+        template?.metadata.as_ref()?.labels.as_ref()
+    }
+
     pub fn meta(&self) -> &ObjectMeta {
         match self {
             Self::Deployment(seen) => &seen.live.metadata,
@@ -98,14 +119,42 @@ impl WorkloadSeen {
         Mark::of(self.meta()).ok().flatten()
     }
 
+    /// The rollout that this release has under way in it, by its annotation or by the release's own record.
+    pub fn mark_of(&self, release_uid: &str, records: &Records) -> Option<Mark> {
+        let own = |m: &Mark| m.release_uid == release_uid;
+        self.mark().filter(own).or_else(|| {
+            let kept = self.begun(release_uid, records)?;
+            (!has_ended(self.meta(), &kept)).then(|| kept.mark())
+        })
+    }
+
+    /// What is kept of a rollout of this release that has begun.
+    fn begun(&self, release_uid: &str, records: &Records) -> Option<Latch<Value, Value>> {
+        let shows = match self {
+            Self::Deployment(seen) => records.latch().is_some_and(|l| left::shows(&seen.live, &l)),
+            Self::StatefulSet(seen) => records.latch().is_some_and(|l| stateful::shows(&seen.live, &l)),
+        };
+        records.begun(release_uid, |_| shows)
+    }
+
+    /// Whether its latch is on, or may be, with no annotation to tell whose it is.
+    pub fn is_nobodys(&self) -> bool {
+        match self {
+            Self::Deployment(seen) => is_on(&seen.live) && self.mark().is_none(),
+            Self::StatefulSet(seen) => stateful::may_be_left(seen),
+        }
+    }
+
     /// One look on the way back of a release. What is half-way in another one is not in its hands.
-    pub fn undo(&self, release_uid: &str, now: Timestamp) -> Undo {
-        if self.mark().is_some_and(|m| m.release_uid != release_uid) {
+    pub fn undo(&self, release_uid: &str, records: &Records) -> Undo {
+        let own = self.begun(release_uid, records).is_some();
+        let of_another = |m: &Mark| m.release_uid != release_uid && (!own || records.is_under_way(&m.release_uid));
+        if self.mark().is_some_and(|m| of_another(&m)) {
             return Undo::Done;
         }
         match self {
-            Self::Deployment(seen) => undo(seen, release_uid, now),
-            Self::StatefulSet(seen) => stateful::undo(seen, release_uid, now),
+            Self::Deployment(seen) => undo(seen, release_uid, records),
+            Self::StatefulSet(seen) => stateful::undo(seen, release_uid, records),
         }
     }
 

@@ -42,7 +42,8 @@ pub(super) fn of_trace(hops: &[&Arc<Hop>], world: &World, now: Timestamp) -> Vec
     callees.values_mut().for_each(|c| c.sort_by(|a, b| (a.time, &a.span).cmp(&(b.time, &b.span))));
     let chain = |first: &Arc<Hop>| {
         let orphan = !first.entry && first.parent.is_some();
-        if orphan && now.duration_since(end(first)) < PATIENCE {
+        // By another clock it may be of any time, also of one to come: then it is not waited for.
+        if orphan && now.duration_since(end(first)).abs() < PATIENCE {
             return None;
         }
         let mut walk = Walk { callees: &callees, world, seen: BTreeSet::new(), steps: vec![] };

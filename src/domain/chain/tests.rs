@@ -27,7 +27,7 @@ fn world() -> World {
             says("b", Served::Base, "no gray version is deployed"),
             says("c", Served::Gray, "1 gray pod ready"),
         ],
-        problems: vec![],
+        ..LaneStatus::default()
     });
     let pod = |app: &str| {
         let key = Key { namespace: "n".into(), name: format!("{app}-gray") };

@@ -5,7 +5,7 @@ use super::{
     compile::{name, ordered},
     express::ways,
     facts::{Branch, Facts},
-    taken_before,
+    never, taken_before,
     text::print,
     to_basis_points,
 };
@@ -31,6 +31,7 @@ pub fn check(group_name: &str, group: Option<&LaneGroup>, lanes: &[Lane]) -> Vec
         }
         tag(lane, group, &mut add);
         shares(lane, &mut add);
+        nevers(lane, &mut add);
         contradictions(lane, &mut add);
         methods(lane, &mut add);
         let mut alone = lane.clone();
@@ -148,6 +149,22 @@ fn contradictions(lane: &Lane, add: &mut impl FnMut(Severity, &str, String)) {
     }
     for (i, condition) in lane.spec.rule.any.iter().enumerate() {
         tell(&all, condition, format!("match.any[{i}]"));
+    }
+}
+
+fn nevers(lane: &Lane, add: &mut impl FnMut(Severity, &str, String)) {
+    let rule = &lane.spec.rule;
+    for (i, path) in rule.paths.iter().enumerate() {
+        if let Some((severity, text)) = never::path(path) {
+            add(severity, &format!("match.paths[{i}]"), text);
+        }
+    }
+    for (list, conditions) in [("match.all", &rule.all), ("match.any", &rule.any)] {
+        for (i, condition) in conditions.iter().enumerate() {
+            if let Some((severity, text)) = never::condition(condition) {
+                add(severity, &format!("{list}[{i}]"), format!("'{}': {text}", print(condition)));
+            }
+        }
     }
 }
 

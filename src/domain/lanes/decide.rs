@@ -10,7 +10,7 @@ use std::{
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{basis_points, condition::Test};
+use super::condition::Test;
 use crate::domain::request::{Look, cookies, decoded, pairs, under};
 
 /// Compiled lanes of one group.
@@ -143,7 +143,7 @@ impl Rules {
         (rule.paths.is_empty() || rule.paths.iter().any(|p| under(path, p)))
             && rule.all.iter().all(holds)
             && (rule.any.is_empty() || rule.any.iter().any(holds))
-            && rule.share.as_ref().is_none_or(|s| s.contains(&basis_points(request.trace())))
+            && rule.share.as_ref().is_none_or(|s| s.contains(&request.share()))
     }
 
     /// Calls `each` with every field that rules are filed under and that the request has.

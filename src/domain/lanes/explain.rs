@@ -1,22 +1,74 @@
-//! Why a request takes the lane it takes, and which requests a change of lanes moves.
+//! What the entry does with a request, and why; and which requests a change of lanes moves.
+//!
+//! It goes the gateway's own way: the same `admit`, the same matches in the same order, the same colouring. What a
+//! reader adds is what nobody can know beforehand: a trace that the request does not bring is drawn at random.
+
+use std::fmt;
+
+use http::{Request, StatusCode, header, request::Parts};
+use kube::ResourceExt;
 
 use super::{
-    Rules, basis_points,
+    Colouring, Decision, Rules,
     compile::{name, ordered},
     condition, text,
 };
 use crate::{
-    api::{Condition, ConditionOn, Lane},
-    domain::request::{Look, RequestParts, under},
+    api::{
+        Condition, ConditionOn, Lane, LaneGroup,
+        gateway_api::{Gateway, HttpRoute, ParentRef, RouteFilter},
+        label,
+    },
+    domain::{
+        request::{Look, Refused, RequestParts, Seen, admit, parse_traceparent, under},
+        routes,
+        routing::{Host, Match, in_order, matches, without_port},
+    },
 };
 
-/// The decision on one request, with everything that was looked at.
+/// The entry of a group, as far as it is known.
+pub struct Entrance<'a> {
+    /// The group.
+    pub group: &'a LaneGroup,
+    /// All lanes; those of other groups are passed over.
+    pub lanes: &'a [Lane],
+    /// The HTTPRoutes as they stand; none: those that the group ought to have.
+    pub routes: Option<&'a [HttpRoute]>,
+    /// Its Gateway; none: with one listener for every host.
+    pub gateway: Option<&'a Gateway>,
+}
+
+/// What the entry does with a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It answers so itself.
+    Refused(Refused),
+    /// A route that is not of the group takes it: `namespace/name`.
+    Elsewhere(String),
+    /// It goes on.
+    Taken(Taken),
+    /// Which way is drawn by its trace, and that is made at random; each way with its share in basis points.
+    Drawn(Vec<(u32, Taken)>),
+}
+
+/// How a request goes on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// The lane that takes it; none is the baseline.
+    pub lane: Option<String>,
+    /// The tag that it carries: the lane's, or the client's own where clients may tag.
+    pub tag: Option<String>,
+}
+
+/// The decision on one request, with everything that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explained {
-    /// The lane that takes it, and its tag; none is the baseline.
-    pub taken: Option<(String, String)>,
+    /// What is done with it.
+    pub outcome: Outcome,
     /// Lane by lane in the order of asking; the disabled ones last.
     pub reasons: Vec<Reason>,
+    /// What the request did not say and was taken for it: `Host: shop.example`.
+    pub assumed: Vec<String>,
 }
 
 /// One thing that a lane asks.
@@ -30,23 +82,287 @@ pub struct Reason {
     pub condition: String,
     /// What the request had there; none is nothing.
     pub saw: Option<String>,
-    /// Whether it holds.
-    pub held: bool,
+    /// Whether it holds; none: by chance.
+    pub held: Option<bool>,
 }
 
-/// Explains the decision of a group's lanes on one request.
-pub fn explain(group: &str, lanes: &[Lane], request: &RequestParts) -> Explained {
+impl Outcome {
+    /// The lane and the tag, where they are certain.
+    pub fn taken(&self) -> Option<&Taken> {
+        if let Self::Taken(taken) = self { Some(taken) } else { None }
+    }
+
+    /// In one sentence; `group` is the lane group's name.
+    pub fn words(&self, group: &str) -> String {
+        match self {
+            Self::Refused(r) => {
+                format!("takes no lane of {group}: the gateway answers {} {}", r.status.as_u16(), r.words)
+            }
+            Self::Elsewhere(route) => format!("takes no lane of {group}: HTTPRoute {route} takes it"),
+            Self::Taken(Taken { lane: Some(lane), tag }) => {
+                format!("takes lane {lane} of {group}: tag {}", tag.as_deref().unwrap_or_default())
+            }
+            Self::Taken(Taken { lane: None, tag: Some(tag) }) => {
+                format!("takes no lane of {group}: the client's own tag {tag} stays")
+            }
+            Self::Taken(_) => format!("takes no lane of {group}: the baseline"),
+            Self::Drawn(ways) => {
+                let way = |(share, taken): &(u32, Taken)| format!("{taken} in {} of 100", f64::from(*share) / 100.0);
+                let all: Vec<String> = ways.iter().map(way).collect();
+                format!("takes {}: drawn at random, for the request brings no traceparent", all.join(", "))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Taken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.lane, &self.tag) {
+            (Some(lane), Some(tag)) => write!(f, "lane {lane} (tag {tag})"),
+            (_, Some(tag)) => write!(f, "the client's own tag {tag}"),
+            _ => f.write_str("the baseline"),
+        }
+    }
+}
+
+/// Explains what the entry does with a request.
+pub fn explain(entrance: &Entrance, request: &RequestParts) -> Explained {
+    let group = entrance.group;
+    let colouring = Colouring::new(group, entrance.lanes);
+    let mut assumed = vec![];
+    let local = local(group);
+    if request.header("host").is_none() && request.authority().is_none() {
+        assumed.push(format!("Host: {local}"));
+    }
+    let admitted = parts(request, request.authority().unwrap_or(&local))
+        .and_then(|mut parts| admit(&mut parts, &local, std::slice::from_ref(&colouring.header)).map(|_| parts));
+    let parts = match admitted {
+        Ok(parts) => parts,
+        Err(refused) => return Explained { outcome: Outcome::Refused(refused), reasons: vec![], assumed },
+    };
+    let brought = parts.headers.get("traceparent").and_then(|v| v.to_str().ok()).and_then(parse_traceparent);
+    let trace = brought.map(|(id, ..)| id).or(Some(request.trace.as_str()).filter(|t| !t.is_empty()));
+    let seen = Seen { parts: &parts, trace: trace.unwrap_or_default() };
+    let outcome = outcome(entrance, &colouring, &seen, trace.is_some());
+    let reasons = match outcome {
+        Outcome::Taken(_) | Outcome::Drawn(_) => reasons(group, entrance.lanes, &seen, trace.is_some()),
+        Outcome::Refused(_) | Outcome::Elsewhere(_) => vec![],
+    };
+    Explained { outcome, reasons, assumed }
+}
+
+/// The host of a request that names none.
+fn local(group: &LaneGroup) -> String {
+    let address = || group.status.as_ref().and_then(|s| s.addresses.first().cloned());
+    match &group.spec.entry.host {
+        Some(host) => host.strip_prefix('*').map_or(host.clone(), |rest| format!("any{rest}")),
+        None => address().unwrap_or_else(|| "localhost".into()),
+    }
+}
+
+/// The request as it would be sent, with this host where it names none.
+fn parts(request: &RequestParts, host: &str) -> Result<Parts, Refused> {
+    let mut made = Request::builder().method(request.method.as_str()).uri(request.target());
+    if request.header("host").is_none() {
+        made = made.header(header::HOST, host);
+    }
+    for (name, value) in &request.headers {
+        made = made.header(name, value);
+    }
+    let wrong = |e: http::Error| Refused { status: StatusCode::BAD_REQUEST, words: format!("no request of HTTP: {e}") };
+    made.body(()).map(|r| r.into_parts().0).map_err(wrong)
+}
+
+fn outcome(entrance: &Entrance, colouring: &Colouring, seen: &Seen, traced: bool) -> Outcome {
+    let planned;
+    let all = match entrance.routes {
+        Some(routes) => routes,
+        None => {
+            planned = routes::entry_routes(entrance.group, entrance.lanes, &|_, _| false);
+            planned.as_slice()
+        }
+    };
+    let host = seen.header("host").map(without_port).unwrap_or_default();
+    let found = routed(entrance, all).into_iter().find(|m| m.takes(host, seen));
+    let Some(found) = found else {
+        let words = format!(
+            "no route of Gateway {} takes {} {}",
+            entrance.group.spec.entry.gateway,
+            seen.method(),
+            seen.path()
+        );
+        return Outcome::Refused(Refused { status: StatusCode::NOT_FOUND, words });
+    };
+    let (route, rule) = found.rule;
+    match tagging(entrance.group, &all[route], &all[route].spec.rules[rule].filters) {
+        Tagging::Lanes => by_lanes(colouring, seen, traced),
+        Tagging::Fixed(tag) => Outcome::Taken(by_tag(entrance, colouring, seen, tag)),
+        Tagging::None => {
+            let route = &all[route];
+            Outcome::Elsewhere(format!("{}/{}", route.namespace().unwrap_or_default(), route.name_any()))
+        }
+    }
+}
+
+/// The matches at the entry in the order of asking, each with its route and rule.
+fn routed(entrance: &Entrance, all: &[HttpRoute]) -> Vec<Match<(usize, usize)>> {
+    let home = entrance.group.metadata.namespace.as_deref();
+    let mut found = vec![];
+    for (r, route) in all.iter().enumerate() {
+        let here = |p: &&ParentRef| {
+            let of = p.namespace.as_deref().or(route.metadata.namespace.as_deref());
+            p.is_gateway() && p.name == entrance.group.spec.entry.gateway && (of == home || home.is_none())
+        };
+        let names: Vec<Option<&str>> = match route.spec.hostnames.as_slice() {
+            [] => vec![None],
+            names => names.iter().map(|n| Some(n.as_str())).collect(),
+        };
+        for parent in route.spec.parent_refs.iter().filter(here) {
+            for listener in listeners(entrance.gateway, parent) {
+                for host in names.iter().filter_map(|n| Host::of(*n).and(&listener)) {
+                    found.extend(matches(route, &host, &|rule| (r, rule)));
+                }
+            }
+        }
+    }
+    in_order(found)
+}
+
+/// The hosts of the listeners that a route hangs on.
+fn listeners(gateway: Option<&Gateway>, parent: &ParentRef) -> Vec<Host> {
+    let Some(gateway) = gateway else { return vec![Host::Any] };
+    let fits = |l: &&crate::api::gateway_api::Listener| {
+        l.protocol == "HTTP"
+            && parent.section_name.as_ref().is_none_or(|s| *s == l.name)
+            && parent.port.is_none_or(|p| p == l.port)
+    };
+    gateway.spec.listeners.iter().filter(fits).map(|l| Host::of(l.hostname.as_deref())).collect()
+}
+
+/// What a rule does with the tag.
+enum Tagging {
+    /// The group's lanes are asked.
+    Lanes,
+    /// It is this one, or taken away, or left as it came (a gateway of somebody else, by the matches written for it).
+    Fixed(Option<String>),
+    /// The rule is nothing of the group's.
+    None,
+}
+
+fn tagging(group: &LaneGroup, route: &HttpRoute, filters: &[RouteFilter]) -> Tagging {
+    let own = group.metadata.name.as_deref();
+    let coloured = filters.iter().filter_map(|f| f.extension_ref.as_ref());
+    if coloured.into_iter().any(|to| to.kind == "LaneGroup" && Some(to.name.as_str()) == own) {
+        return Tagging::Lanes;
+    }
+    let labels = route.metadata.labels.as_ref();
+    if labels.and_then(|l| l.get(label::LANE_GROUP)).map(String::as_str) != own {
+        return Tagging::None;
+    }
+    let header = &group.spec.propagation.header;
+    let set = filters.iter().filter_map(|f| f.request_header_modifier.as_ref()).flat_map(|m| &m.set);
+    Tagging::Fixed(set.into_iter().find(|h| h.name.eq_ignore_ascii_case(header)).map(|h| h.value.clone()))
+}
+
+/// The lane whose tag a gateway of somebody else sets.
+fn by_tag(entrance: &Entrance, colouring: &Colouring, seen: &Seen, tag: Option<String>) -> Taken {
+    let Some(tag) = tag else { return untagged(colouring, seen) };
+    let decided = colouring.decide(seen).filter(|d| d.tag == tag).map(|d| d.lane.to_owned());
+    let group = entrance.group.metadata.name.as_deref().unwrap_or_default();
+    let first = || ordered(group, entrance.lanes).into_iter().find(|l| l.spec.tag == tag).map(|l| name(l).to_owned());
+    Taken { lane: decided.or_else(first), tag: Some(tag) }
+}
+
+fn untagged(colouring: &Colouring, seen: &Seen) -> Taken {
+    let own = seen.named(&colouring.header).filter(|t| colouring.client_may_tag && !t.is_empty());
+    Taken { lane: None, tag: own.map(str::to_owned) }
+}
+
+fn by_lanes(colouring: &Colouring, seen: &Seen, traced: bool) -> Outcome {
+    let taken = |decision: Option<Decision>| match decision {
+        Some(d) => Taken { lane: Some(d.lane.to_owned()), tag: Some(d.tag.to_owned()) },
+        None => untagged(colouring, seen),
+    };
+    if traced {
+        return Outcome::Taken(taken(colouring.decide(seen)));
+    }
+    let mut ways: Vec<(u32, Taken)> = vec![];
+    let edges = colouring.rules.share_edges();
+    for pair in edges.windows(2) {
+        let way = taken(colouring.decide(&At { seen, share: pair[0] }));
+        let width = pair[1] - pair[0];
+        match ways.iter_mut().find(|(_, w)| *w == way) {
+            Some((share, _)) => *share += width,
+            None => ways.push((width, way)),
+        }
+    }
+    match ways.as_slice() {
+        [(_, only)] => Outcome::Taken(only.clone()),
+        _ => Outcome::Drawn(ways),
+    }
+}
+
+impl Rules {
+    /// Where shares begin and end, from 0 to 10,000.
+    fn share_edges(&self) -> Vec<u32> {
+        let of = |r: &super::decide::Rule| r.share.as_ref().map(|s| [s.start, s.end]);
+        let mut edges: Vec<u32> = self.rules.iter().filter_map(of).flatten().chain([0, 10_000]).collect();
+        edges.sort_unstable();
+        edges.dedup();
+        edges
+    }
+}
+
+/// A request whose trace lies at this place of the shares.
+struct At<'a> {
+    seen: &'a Seen<'a>,
+    share: u32,
+}
+
+impl Look for At<'_> {
+    fn method(&self) -> &str {
+        self.seen.method()
+    }
+
+    fn path(&self) -> &str {
+        self.seen.path()
+    }
+
+    fn query(&self) -> &str {
+        self.seen.query()
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.seen.header(name)
+    }
+
+    fn headers<'a>(&'a self, each: &mut dyn FnMut(&'a str, &'a str)) {
+        self.seen.headers(each);
+    }
+
+    fn trace(&self) -> &str {
+        self.seen.trace()
+    }
+
+    fn share(&self) -> u32 {
+        self.share
+    }
+}
+
+/// What each lane asks, and what of it holds.
+fn reasons(group: &LaneGroup, lanes: &[Lane], request: &Seen, traced: bool) -> Vec<Reason> {
+    let group = group.metadata.name.as_deref().unwrap_or_default();
     let (rules, problems) = Rules::compile(group, lanes);
-    let taken = rules.decide(request).map(|d| (d.lane.to_owned(), d.tag.to_owned()));
     let mut reasons = vec![];
     for (rule, lane) in rules.rules.iter().zip(ordered(group, lanes)) {
-        let mut add = |place: String, condition: String, saw: Option<String>, held: bool| {
+        let mut add = |place: String, condition: String, saw: Option<String>, held: Option<bool>| {
             reasons.push(Reason { lane: name(lane).into(), place, condition, saw, held });
         };
         let spec = &lane.spec;
         if !spec.rule.paths.is_empty() {
             let held = spec.rule.paths.iter().any(|p| under(request.path(), p));
-            add("match.paths".into(), format!("path {}", spec.rule.paths.join(",")), Some(request.path.clone()), held);
+            let saw = Some(request.path().to_owned());
+            add("match.paths".into(), format!("path {}", spec.rule.paths.join(",")), saw, Some(held));
         }
         for (list, conditions) in [("match.all", &spec.rule.all), ("match.any", &spec.rule.any)] {
             for (i, c) in conditions.iter().enumerate() {
@@ -55,32 +371,35 @@ pub fn explain(group: &str, lanes: &[Lane], request: &RequestParts) -> Explained
                 let words = text::print(c);
                 let saw = seen(c, request);
                 let held = condition::compile(c).is_ok_and(|t| saw.as_deref().is_some_and(|v| t.holds(v)));
-                add(place, broken.map_or(words.clone(), |p| format!("{words} ({})", p.text)), saw, held);
+                add(place, broken.map_or(words.clone(), |p| format!("{words} ({})", p.text)), saw, Some(held));
             }
         }
         if let (Some(share), Some(range)) = (spec.share, &rule.share) {
-            let at = basis_points(request.trace());
-            let saw = format!("{} of 100", f64::from(at) / 100.0);
-            add("share".into(), format!("share {share} %"), Some(saw), range.contains(&at));
+            let at = request.share();
+            let saw = match traced {
+                true => format!("{} of 100", f64::from(at) / 100.0),
+                false => "no traceparent: drawn at random".to_owned(),
+            };
+            add("share".into(), format!("share {share} %"), Some(saw), traced.then(|| range.contains(&at)));
         }
         if spec.rule.is_empty() && spec.share.is_none() {
-            add("match".into(), "every request".into(), None, true);
+            add("match".into(), "every request".into(), None, Some(true));
         }
     }
     for lane in lanes.iter().filter(|l| l.spec.group == group && !l.spec.enabled) {
-        let condition = "enabled".to_owned();
-        reasons.push(Reason { lane: name(lane).into(), place: "enabled".into(), condition, saw: None, held: false });
+        let (condition, held) = ("enabled".to_owned(), Some(false));
+        reasons.push(Reason { lane: name(lane).into(), place: "enabled".into(), condition, saw: None, held });
     }
-    Explained { taken, reasons }
+    reasons
 }
 
-fn seen(condition: &Condition, request: &RequestParts) -> Option<String> {
+fn seen(condition: &Condition, request: &impl Look) -> Option<String> {
     let key = condition.key.as_deref().unwrap_or_default();
     match condition.on {
         ConditionOn::Parameter => request.parameter(key).map(|v| v.into_owned()),
         ConditionOn::Header => request.header(key).map(str::to_owned),
         ConditionOn::Cookie => request.cookie(key).map(str::to_owned),
-        ConditionOn::Method => Some(request.method.clone()),
+        ConditionOn::Method => Some(request.method().to_owned()),
     }
 }
 

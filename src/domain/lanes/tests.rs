@@ -144,16 +144,146 @@ fn what_is_wrong_is_told_in_words() {
     assert_eq!(strange[0].to_string(), "lane l, group: there is no lane group \"x\"");
 }
 
+fn group(routes: &[&str], host: Option<&str>) -> LaneGroup {
+    let route = |path: &&str| EntryRoute { path: (*path).into(), app: "a".into(), rewrite: None };
+    let entry =
+        Entry { gateway: "edge".into(), host: host.map(Into::into), routes: routes.iter().map(route).collect() };
+    let apps = vec![crate::api::LaneApp { app: "a".into(), service: None, port: 80 }];
+    LaneGroup::new("g", LaneGroupSpec { entry, apps, ..LaneGroupSpec::default() })
+}
+
+fn explained(group: &LaneGroup, lanes: &[Lane], line: &str, headers: &[&str]) -> Explained {
+    let headers: Vec<String> = headers.iter().map(|h| (*h).to_owned()).collect();
+    let entrance = Entrance { group, lanes, routes: None, gateway: None };
+    explain(&entrance, &request::parse(line, &headers, &[]).unwrap())
+}
+
 #[test]
 fn an_explanation_names_each_condition() {
     let lanes = [lane("a", &["parameter x == 1", "header y exists"]), lane("b", &["parameter x == 1"])];
-    let told = explain("g", &lanes, &request::parse("/?x=1", &[], &[]).unwrap());
-    assert_eq!(told.taken, Some(("b".into(), "b".into())));
+    let told = explained(&group(&["/"], None), &lanes, "/?x=1", &[]);
+    assert_eq!(told.outcome.words("g"), "takes lane b of g: tag b");
     let held: Vec<_> = told.reasons.iter().map(|r| (r.lane.as_str(), r.condition.as_str(), r.held)).collect();
     assert_eq!(
         held,
-        [("a", "parameter x == 1", true), ("a", "header y exists", false), ("b", "parameter x == 1", true)]
+        [
+            ("a", "parameter x == 1", Some(true)),
+            ("a", "header y exists", Some(false)),
+            ("b", "parameter x == 1", Some(true))
+        ]
     );
+}
+
+#[test]
+fn an_explanation_says_what_the_entry_answers() {
+    let lanes = [lane("gray", &["parameter group == gray"])];
+    let entry = group(&["/A", "/B/"], None);
+    let gray = "takes lane gray of g: tag gray";
+    for (line, headers, want) in [
+        ("/A/a?group=gray", &[][..], gray),
+        ("/A/a", &[], "takes no lane of g: the baseline"),
+        ("/A/b/../a?group=gray", &[], gray),
+        ("/A/./a?group=gray", &[], gray),
+        ("/B?group=gray", &[], gray),
+        (
+            "/nope?group=gray",
+            &[],
+            "takes no lane of g: the gateway answers 404 no route of Gateway edge takes GET /nope",
+        ),
+        (
+            "//A/a?group=gray",
+            &[],
+            "takes no lane of g: the gateway answers 404 no route of Gateway edge takes GET //A/a",
+        ),
+        (
+            "/%41/a?group=gray",
+            &[],
+            "takes no lane of g: the gateway answers 404 no route of Gateway edge takes GET /%41/a",
+        ),
+        ("/A/../nope", &[], "takes no lane of g: the gateway answers 404 no route of Gateway edge takes GET /nope"),
+        ("/../A", &[], "takes no lane of g: the gateway answers 400 the path leads above the root"),
+        (
+            "/A/a?group=gray",
+            &["Host: a b"],
+            "takes no lane of g: the gateway answers 400 Host is no name or address with an optional port",
+        ),
+        (
+            "CONNECT /A",
+            &[],
+            "takes no lane of g: the gateway answers 501 CONNECT is not served: this gateway is no forward proxy",
+        ),
+    ] {
+        assert_eq!(explained(&entry, &lanes, line, headers).outcome.words("g"), want, "{line}");
+    }
+    let hosted = group(&["/A"], Some("shop.example"));
+    assert_eq!(explained(&hosted, &lanes, "/A?group=gray", &[]).outcome.words("g"), gray);
+    assert_eq!(explained(&hosted, &lanes, "/A?group=gray", &[]).assumed, ["Host: shop.example"]);
+    assert_eq!(explained(&hosted, &lanes, "/A?group=gray", &["Host: Shop.Example:8080"]).outcome.words("g"), gray);
+    let other = explained(&hosted, &lanes, "/A?group=gray", &["Host: other.example"]);
+    assert!(matches!(other.outcome, Outcome::Refused(_)) && other.assumed.is_empty(), "{other:?}");
+    // Fields of the connection are gone before lanes are asked.
+    let hop = [lane("l", &["header x-hop exists"])];
+    let words = |headers: &[&str]| explained(&entry, &hop, "/A", headers).outcome.words("g");
+    assert_eq!(words(&["x-hop: 1"]), "takes lane l of g: tag l");
+    assert_eq!(words(&["x-hop: 1", "connection: close, X-Hop"]), "takes no lane of g: the baseline");
+    // The host is a header over HTTP/2 too, and one is always there.
+    let hosts = [lane("l", &["header host == shop.example"])];
+    assert_eq!(explained(&hosted, &hosts, "/A", &[]).outcome.words("g"), "takes lane l of g: tag l");
+}
+
+#[test]
+fn a_share_goes_by_the_trace_and_without_one_by_chance() {
+    let mut shared = lane("s", &[]);
+    shared.spec.share = Some(25.0);
+    let lanes = [shared, lane("t", &["parameter x == 1"])];
+    let entry = group(&["/A"], None);
+    let mut took = [0; 2];
+    for i in 1..200_u128 {
+        let header = format!("traceparent: 00-{i:032x}-00000000000000aa-01");
+        let told = explained(&entry, &lanes, "/A", &[&header]);
+        let wanted = basis_points(&format!("{i:032x}")) < 2500;
+        assert_eq!(told.outcome.taken().unwrap().lane.is_some(), wanted, "{told:?}");
+        assert_eq!(told.reasons[0].held, Some(wanted));
+        took[usize::from(wanted)] += 1;
+    }
+    assert!(took[0] > 0 && took[1] > 0, "{took:?}");
+    for headers in [&[][..], &["traceparent: nonsense"]] {
+        let told = explained(&entry, &lanes, "/A", headers);
+        let words = "takes lane s (tag s) in 25 of 100, the baseline in 75 of 100: drawn at random, for the request \
+                     brings no traceparent";
+        assert_eq!((told.outcome.words("g").as_str(), told.reasons[0].held), (words, None));
+        let told = explained(&entry, &lanes, "/A?x=1", headers);
+        assert!(told.outcome.words("g").contains("lane t (tag t) in 75 of 100"), "{told:?}");
+    }
+    // What comes before every share is certain.
+    let mut first = lane("a", &["parameter x == 1"]);
+    first.spec.priority = -1;
+    let told = explained(&entry, &[first, lanes[0].clone()], "/A?x=1", &[]);
+    assert_eq!(told.outcome.taken().unwrap().lane.as_deref(), Some("a"));
+}
+
+#[test]
+fn cookies_lose_quotes_around_a_whole_value_only() {
+    for (line, want) in [
+        ("uid=gray", Some("gray")),
+        ("uid=\"gray\"", Some("gray")),
+        ("uid=\"gray", Some("\"gray")),
+        ("uid=gray\"", Some("gray\"")),
+        ("uid=gr\"ay", Some("gr\"ay")),
+        ("uid=\"\"gray\"\"", Some("\"\"gray\"\"")),
+        ("uid=\"", Some("\"")),
+        ("uid=\"\"", Some("")),
+        ("uid=", Some("")),
+        ("uid", None),
+        ("; uid = gray ;", Some("gray")),
+        ("\tuid\t=\tgray", Some("gray")),
+        ("uid=a=b", Some("a=b")),
+        ("UID=gray", None),
+        ("uid=1; uid=2", Some("1")),
+    ] {
+        let request = RequestParts { headers: vec![("cookie".into(), line.into())], ..RequestParts::default() };
+        assert_eq!(request.cookie("uid"), want, "{line}");
+    }
 }
 
 #[test]
@@ -276,6 +406,7 @@ fn requests() -> impl Strategy<Value = RequestParts> {
                 query: join(query, "&"),
                 headers,
                 trace: format!("{trace:032x}"),
+                ..RequestParts::default()
             }
         },
     )
@@ -288,7 +419,9 @@ proptest! {
         for request in &requests {
             let lane = rules.decide(request).map(|d| d.lane.to_owned());
             prop_assert_eq!(&lane, &reference(&lanes, request));
-            prop_assert_eq!(&lane, &explain("g", &lanes, request).taken.map(|t| t.0));
+            let entry = group(&["/"], None);
+            let told = explain(&Entrance { group: &entry, lanes: &lanes, routes: None, gateway: None }, request);
+            prop_assert_eq!(&lane, &told.outcome.taken().and_then(|t| t.lane.clone()));
         }
     }
 

@@ -6,6 +6,8 @@
 
 use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Pod};
 
+use jiff::SignedDuration;
+
 use super::{PodSeen, Side, count, finished, observed, owned_by, pod_seen, replicas};
 use crate::domain::batches::Mark;
 
@@ -39,13 +41,18 @@ pub enum Place<'a> {
     New(&'a PodSeen),
 }
 
-/// Puts a StatefulSet together with its pods. `pods` may hold others' too.
-pub fn stateful<'a>(live: &StatefulSet, pods: impl IntoIterator<Item = &'a Pod>) -> StatefulSeen {
+/// Puts a StatefulSet together with its pods. `pods` may hold others' too; `ready` says for how long a Ready pod has been
+/// so.
+pub fn stateful<'a>(
+    live: &StatefulSet,
+    pods: impl IntoIterator<Item = &'a Pod>,
+    ready: &dyn Fn(&Pod) -> SignedDuration,
+) -> StatefulSeen {
     let mut seen = StatefulSeen { live: live.clone(), ..StatefulSeen::default() };
     let update = live.status.as_ref().and_then(|s| s.update_revision.clone());
     seen.new.hash = if seen.observed() { update } else { known_before(live) };
     for pod in pods.into_iter().filter(|p| owned_by(&p.metadata, &live.metadata)) {
-        let told = pod_seen(pod);
+        let told = pod_seen(pod, ready);
         match seen.place_of(&told.name) {
             Some(place) if place < seen.replicas() => {}
             Some(_) => {
@@ -153,13 +160,18 @@ mod tests {
             };
             seen.places().iter().map(sign).collect()
         };
-        let seen = stateful(&live(3, json!({})), &pods);
+        let seen = stateful(&live(3, json!({})), &pods, &|_| SignedDuration::ZERO);
         assert_eq!((told(&seen).as_str(), seen.beyond), ("o..n", 2));
-        assert_eq!(told(&stateful(&live(4, json!({})), &pods)), "o..o", "what is new is not known yet");
+        assert_eq!(
+            told(&stateful(&live(4, json!({})), &pods, &|_| SignedDuration::ZERO)),
+            "o..o",
+            "what is new is not known yet"
+        );
         assert_eq!(
             told(&stateful(
                 &live(4, json!({"release": "r", "releaseUid": "u", "task": "t", "batches": [], "hash": "db-2"})),
-                &pods
+                &pods,
+                &|_| SignedDuration::ZERO
             )),
             "o..n"
         );

@@ -1,4 +1,5 @@
-//! A request as a person writes it: `GET /A/a?group=gray`, headers `k: v`, cookies `k=v`.
+//! A request as a person writes it: `GET /A/a?group=gray`, headers `k: v`, cookies `k=v`. The target has any form that
+//! a request may have (RFC 9112 §3.2): what is wrong with it is for the gateway to say.
 
 use super::RequestParts;
 
@@ -21,16 +22,22 @@ pub fn parse(line: &str, headers: &[String], cookies: &[String]) -> Result<Reque
     let words: Vec<&str> = line.split_whitespace().collect();
     let (method, target) = match words[..] {
         [target] => ("GET", target),
-        [method, target] if method.bytes().all(|b| b.is_ascii_alphabetic()) => (method, target),
+        [method, target] if is_method(method) => (method, target),
         _ => return Err(RequestError::Line(line.into())),
     };
-    if !target.starts_with('/') {
+    let method = method.to_ascii_uppercase();
+    let (origin, rest) = target.split_at(origin_length(target));
+    // What stands behind an asterisk belongs to it: there is no query.
+    let asterisk = origin.is_empty() && rest.starts_with('*');
+    let (path, query) = if asterisk { (rest, "") } else { rest.split_once('?').unwrap_or((rest, "")) };
+    let path = if asterisk { path } else { path.split('#').next().unwrap_or_default() };
+    if origin.is_empty() && !asterisk && !path.starts_with('/') && method != "CONNECT" {
         return Err(RequestError::Line(line.into()));
     }
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let mut parts = RequestParts {
-        method: method.to_ascii_uppercase(),
-        path: path.into(),
+        method,
+        origin: origin.into(),
+        path: if path.is_empty() { "/".into() } else { path.into() },
         query: query.split('#').next().unwrap_or_default().into(),
         ..RequestParts::default()
     };
@@ -50,6 +57,18 @@ pub fn parse(line: &str, headers: &[String], cookies: &[String]) -> Result<Reque
     Ok(parts)
 }
 
+fn is_method(word: &str) -> bool {
+    word.starts_with(|c: char| c.is_ascii_alphabetic()) && word.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-')
+}
+
+/// How much of a target is scheme and authority.
+fn origin_length(target: &str) -> usize {
+    let Some((scheme, rest)) = target.split_once("://") else { return 0 };
+    let named = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
+    if named { scheme.len() + "://".len() + rest.find(['/', '?', '#']).unwrap_or(rest.len()) } else { 0 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{super::*, *};
@@ -67,8 +86,29 @@ mod tests {
     }
 
     #[test]
+    fn a_target_has_any_form_that_a_request_may_have() {
+        for (line, method, origin, path, query) in [
+            ("/A", "GET", "", "/A", ""),
+            ("GET /A?u=http://x/y", "GET", "", "/A", "u=http://x/y"),
+            ("GET http://shop.example:81/A/a?x=1#f", "GET", "http://shop.example:81", "/A/a", "x=1"),
+            ("http://shop.example", "GET", "http://shop.example", "/", ""),
+            ("http://shop.example?x", "GET", "http://shop.example", "/", "x"),
+            ("ftp://h/A#f", "GET", "ftp://h", "/A", ""),
+            ("options *", "OPTIONS", "", "*", ""),
+            ("GET *", "GET", "", "*", ""),
+            ("OPTIONS *?", "OPTIONS", "", "*?", ""),
+            ("CONNECT h:1", "CONNECT", "", "h:1", ""),
+            ("M-SEARCH /A", "M-SEARCH", "", "/A", ""),
+        ] {
+            let parts = parse(line, &[], &[]).unwrap();
+            let got = (parts.method.as_str(), parts.origin.as_str(), parts.path.as_str(), parts.query.as_str());
+            assert_eq!(got, (method, origin, path, query), "{line}");
+        }
+    }
+
+    #[test]
     fn says_what_is_wrong() {
-        for wrong in ["", "GET", "GET a", "A B /c", "1 /x"] {
+        for wrong in ["", "GET", "GET a", "GET a://b /c", "GET 1://b", "://b", "A B /c", "1 /x", "- /x"] {
             assert_eq!(parse(wrong, &[], &[]), Err(RequestError::Line(wrong.into())));
         }
         assert_eq!(parse("/", &["x".into()], &[]), Err(RequestError::Header("x".into())));

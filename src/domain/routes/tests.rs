@@ -59,6 +59,10 @@ fn a_side_keeps_its_time_until_it_changes() {
     carry_since(&before, &mut after, now);
     let times: Vec<_> = after.iter().map(|a| a.since.clone().unwrap()).collect();
     assert_eq!(times, [then, now, then].map(|t| t.to_string()));
+    // The clock was put back.
+    let mut again = after.clone();
+    carry_since(&after, &mut again, then);
+    assert!(again.iter().all(|a| a.since == Some(then.to_string())), "{again:?}");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What controllers write back, in words: who took a Gateway and a route, who did not and why, and that nobody has
 //! answered at all, with since when.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 
@@ -14,8 +16,8 @@ use crate::{
     domain::text::Clean,
 };
 
-/// A controller that has not answered for as many seconds has not just been asked.
-pub const NEWS: i64 = 5;
+/// A controller that has not answered for so long has not just been asked.
+pub const NEWS: Duration = Duration::from_secs(5);
 const MOST_WORDS: usize = 300;
 
 /// By what a Gateway is served.
@@ -30,12 +32,12 @@ pub fn gateway_seen(gateway: &Gateway, class: Option<&GatewayClass>) -> GatewayS
     }
 }
 
-/// What is wrong with a Gateway; empty while it is fine or has only just been asked for.
+/// What is wrong with a Gateway; empty while it is fine or `is_news`: it has only just been asked for.
 pub fn gateway_words(
     name: &str,
     gateway: Option<&Gateway>,
     class: Option<&GatewayClass>,
-    now: Timestamp,
+    is_news: bool,
 ) -> Vec<String> {
     let Some(gateway) = gateway else { return vec![format!("there is no Gateway {name}")] };
     let asked = Clean::bounded(&gateway.spec.gateway_class_name, 100);
@@ -50,7 +52,7 @@ pub fn gateway_words(
     let of_gateway = gateway.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
     // What is not written by a controller is told by a definition's default: status Unknown, reason Pending.
     let answered = |c: &&Condition| c.type_ == "Accepted" && c.status != "Unknown";
-    if !of_class.iter().chain(of_gateway).any(|c| answered(&c)) && !is_news(&gateway.metadata, now) {
+    if !of_class.iter().chain(of_gateway).any(|c| answered(&c)) && !is_news {
         let controller = Clean::bounded(&class.spec.controller_name, 100);
         let since = since(changed(&gateway.metadata));
         return vec![format!("Gateway {name}: {controller} of class {asked} has not answered{since}: does it run?")];
@@ -71,8 +73,8 @@ pub fn gateway_words(
 }
 
 /// What a route's controllers say of it: the worst counts. `coming` are Apps of its group of which nothing was ever
-/// deployed: that their Services are missing is no fault of the route.
-pub fn answered(route: &HttpRoute, coming: &[&str], now: Timestamp) -> RouteStatus {
+/// deployed: that their Services are missing is no fault of the route. `is_news`: it was written only just now.
+pub fn answered(route: &HttpRoute, coming: &[&str], is_news: bool) -> RouteStatus {
     let parents = route.status.iter().flat_map(|s| &s.parents);
     let wanted = |p: &&RouteParentStatus| {
         let same = |r: &ParentRef| r.name == p.parent_ref.name && r.is_gateway() == p.parent_ref.is_gateway();
@@ -94,7 +96,7 @@ pub fn answered(route: &HttpRoute, coming: &[&str], now: Timestamp) -> RouteStat
     let (message, since) = match (bad, newest) {
         _ if waits => (Some(format!("waits for the first version of {}", coming.join(", "))), asked_at),
         (Some(bad), _) => (Some(said(bad)), Some(bad.last_transition_time.0)),
-        (None, None) if is_news(&route.metadata, now) => (None, asked_at),
+        (None, None) if is_news => (None, asked_at),
         (None, None) => {
             let hint = match parent.is_some_and(|p| p.is_service()) {
                 true => "is there a mesh that takes routes of Services? Else use mode gateway",
@@ -102,7 +104,7 @@ pub fn answered(route: &HttpRoute, coming: &[&str], now: Timestamp) -> RouteStat
             };
             (Some(format!("nobody has answered for {asked}{}: {hint}", since(asked_at))), asked_at)
         }
-        (None, Some(_)) if late && !is_news(&route.metadata, now) => {
+        (None, Some(_)) if late && !is_news => {
             let who = by.as_deref().unwrap_or_default();
             (Some(format!("{who} has not answered to the last change{}", since(asked_at))), asked_at)
         }
@@ -149,14 +151,10 @@ fn said(condition: &Condition) -> String {
 }
 
 /// When its spec was last written by a manager, or else when it was made.
-fn changed(meta: &ObjectMeta) -> Option<Timestamp> {
+pub fn changed(meta: &ObjectMeta) -> Option<Timestamp> {
     let spec = meta.managed_fields.iter().flatten().filter(|e| e.subresource.is_none());
     let time = |t: &Option<Time>| t.as_ref().map(|t| t.0);
     spec.filter_map(|e| time(&e.time)).max().or_else(|| time(&meta.creation_timestamp))
-}
-
-fn is_news(meta: &ObjectMeta, now: Timestamp) -> bool {
-    changed(meta).is_none_or(|at| now.duration_since(at).as_secs() < NEWS)
 }
 
 fn since(at: Option<Timestamp>) -> String {
@@ -194,26 +192,26 @@ mod tests {
             "lastTransitionTime": at(101)})
     }
 
-    fn said_of(conditions: &Value, coming: &[&str], now: i64) -> (Option<bool>, String) {
-        let told = answered(&route(conditions), coming, Timestamp::from_second(now).unwrap());
+    fn said_of(conditions: &Value, coming: &[&str], is_news: bool) -> (Option<bool>, String) {
+        let told = answered(&route(conditions), coming, is_news);
         (told.accepted, told.message.unwrap_or_default())
     }
 
     #[test]
-    fn a_silent_controller_is_news_for_five_seconds_and_then_told_with_since_when() {
-        assert_eq!(said_of(&Value::Null, &[], 104), (None, String::new()));
-        let (accepted, words) = said_of(&Value::Null, &[], 105);
+    fn a_silent_controller_is_no_news_at_first_and_then_told_with_since_when() {
+        assert_eq!(said_of(&Value::Null, &[], true), (None, String::new()));
+        let (accepted, words) = said_of(&Value::Null, &[], false);
         assert_eq!(accepted, None);
         assert!(words.contains("nobody has answered for Gateway edge since 1970-01-01T00:01:40Z"), "{words}");
         // It answered, but not to the last change.
         let old = json!([condition("Accepted", "True", "Accepted", 1)]);
-        let (accepted, words) = said_of(&old, &[], 200);
+        let (accepted, words) = said_of(&old, &[], false);
         assert!(
             accepted == Some(true) && words.contains("example.com/gw has not answered to the last change"),
             "{words}"
         );
         assert_eq!(
-            said_of(&json!([condition("Accepted", "True", "Accepted", 2)]), &[], 200),
+            said_of(&json!([condition("Accepted", "True", "Accepted", 2)]), &[], false),
             (Some(true), String::new())
         );
     }
@@ -222,12 +220,12 @@ mod tests {
     fn the_worst_verdict_counts_unless_what_is_missing_is_still_to_come() {
         let taken = condition("Accepted", "True", "Accepted", 2);
         let missing = json!([taken, condition("ResolvedRefs", "False", "BackendNotFound", 2)]);
-        assert_eq!(said_of(&missing, &[], 200), (Some(false), "ResolvedRefs is false (BackendNotFound)".into()));
-        assert_eq!(said_of(&missing, &["a", "b"], 200), (None, "waits for the first version of a, b".into()));
+        assert_eq!(said_of(&missing, &[], false), (Some(false), "ResolvedRefs is false (BackendNotFound)".into()));
+        assert_eq!(said_of(&missing, &["a", "b"], false), (None, "waits for the first version of a, b".into()));
         // What is wrong with the route itself is told at any time.
         let invalid = json!([taken, condition("ResolvedRefs", "False", "InvalidKind", 2)]);
-        assert_eq!(said_of(&invalid, &["a"], 200), (Some(false), "ResolvedRefs is false (InvalidKind)".into()));
+        assert_eq!(said_of(&invalid, &["a"], false), (Some(false), "ResolvedRefs is false (InvalidKind)".into()));
         let partly = json!([taken, condition("PartiallyInvalid", "True", "UnsupportedValue", 2)]);
-        assert_eq!(said_of(&partly, &[], 200).0, Some(false));
+        assert_eq!(said_of(&partly, &[], false).0, Some(false));
     }
 }

@@ -1,42 +1,94 @@
-//! The functions beside Go's own: those of Sprig that manifests use. All pure: no time, no randomness, no environment.
+//! The functions: Go's own, and those of Sprig that manifests use. All pure: no time, no randomness, no environment.
 
+mod builtin;
+mod compare;
+mod defaults;
+mod escape;
+mod json;
 mod lists;
 mod numbers;
 mod texts;
+mod yaml;
 
-use super::value::to_json;
-use gotmpl::Value as Go;
+use super::value::Value;
 
-/// A function's arguments in, its value or its complaint out.
-pub(super) type Function = fn(&[Go]) -> Result<Go, String>;
+/// A function: what it takes, and what it does.
+#[derive(Debug)]
+pub(super) struct Function {
+    /// `trunc LENGTH TEXT`: the first word is the name.
+    usage: &'static str,
+    pub params: &'static [Type],
+    /// What may follow, any number of times.
+    pub rest: Option<Type>,
+    pub call: Call,
+}
 
-/// Go's own, by the engine.
-const BUILTIN: [&str; 18] = [
-    "and", "or", "not", "eq", "ne", "lt", "le", "gt", "ge", "len", "index", "slice", "print", "printf", "println",
-    "html", "js", "urlquery",
-];
+/// What an argument must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Type {
+    Any,
+    Text,
+    Int,
+    Bool,
+    Map,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Call {
+    /// These two evaluate no more than they must.
+    And,
+    Or,
+    /// The arguments are as many and of the types that it takes.
+    Plain(fn(&[Value]) -> Result<Value, String>),
+}
+
+impl Function {
+    const fn new(usage: &'static str, params: &'static [Type], call: fn(&[Value]) -> Result<Value, String>) -> Self {
+        Function { usage, params, rest: None, call: Call::Plain(call) }
+    }
+
+    const fn more(mut self, rest: Type) -> Self {
+        self.rest = Some(rest);
+        self
+    }
+
+    pub fn name(&self) -> &'static str {
+        self.usage.split_once(' ').map_or(self.usage, |(name, _)| name)
+    }
+
+    pub fn takes(&self) -> String {
+        format!("it is used as `{}`", self.usage)
+    }
+
+    pub fn wants(&self, argument: usize) -> Type {
+        self.params.get(argument).copied().or(self.rest).unwrap_or(Type::Any)
+    }
+}
 
 /// For these a key that is missing is no error: that is what they are for.
 const FORGIVING: [&str; 4] = ["default", "coalesce", "empty", "required"];
-
-pub(super) fn is_builtin(name: &str) -> bool {
-    BUILTIN.contains(&name)
-}
-
-pub(super) fn is_known(name: &str) -> bool {
-    is_builtin(name) || find(name).is_some()
-}
 
 pub(super) fn forgives(name: &str) -> bool {
     FORGIVING.contains(&name)
 }
 
-pub(super) fn find(name: &str) -> Option<Function> {
-    all().find(|(n, _)| *n == name).map(|(_, f)| f)
+pub(super) fn find(name: &str) -> Option<&'static Function> {
+    all().find(|f| f.name() == name)
 }
 
-pub(super) fn all() -> impl Iterator<Item = (&'static str, Function)> {
-    GENERAL.iter().chain(texts::FUNCTIONS).chain(lists::FUNCTIONS).chain(numbers::FUNCTIONS).copied()
+fn all() -> impl Iterator<Item = &'static Function> {
+    let families = [
+        builtin::FUNCTIONS,
+        compare::FUNCTIONS,
+        escape::FUNCTIONS,
+        defaults::FUNCTIONS,
+        json::FUNCTIONS,
+        yaml::FUNCTIONS,
+        texts::FUNCTIONS,
+        lists::FUNCTIONS,
+        numbers::FUNCTIONS,
+    ];
+    families.into_iter().flatten()
 }
 
 /// What to do instead of calling a function that is not there.
@@ -50,7 +102,7 @@ pub(super) fn instead(name: &str) -> String {
         name if name.starts_with("rand") || name.starts_with("gen") => {
             format!("a manifest must render the same each time, so there is no `{name}`: put the result into a value")
         }
-        name => match nearest(name, BUILTIN.into_iter().chain(all().map(|(n, _)| n))) {
+        name => match nearest(name, all().map(Function::name)) {
             Some(near) => format!("did you mean `{near}`?"),
             None => "known are Go's own functions and the common ones of Sprig".into(),
         },
@@ -85,74 +137,32 @@ fn distance(a: &str, b: &str) -> usize {
     rows[a.len()][b.len()]
 }
 
-const GENERAL: &[(&str, Function)] = &[
-    ("default", |args| match args {
-        [or] => Ok(or.clone()),
-        [or, value] => Ok(if value.is_truthy() { value.clone() } else { or.clone() }),
-        _ => Err(takes("default VALUE X")),
-    }),
-    ("coalesce", |args| Ok(args.iter().find(|v| v.is_truthy()).cloned().unwrap_or(Go::Nil))),
-    ("empty", |args| one(args, "empty X").map(|v| Go::Bool(!v.is_truthy()))),
-    ("required", |args| match args {
-        [why, Go::Nil] => Err(text(why)),
-        [why, Go::String(s)] if s.is_empty() => Err(text(why)),
-        [_, value] => Ok(value.clone()),
-        _ => Err(takes("required MESSAGE X")),
-    }),
-    ("fail", |args| Err(one(args, "fail MESSAGE").map_or_else(|e| e, text))),
-    ("ternary", |args| match args {
-        [yes, no, test] => Ok(if test.is_truthy() { yes.clone() } else { no.clone() }),
-        _ => Err(takes("ternary YES NO TEST")),
-    }),
-    ("toJson", |args| one(args, "toJson X").map(|v| string(to_json(v).to_string()))),
-    ("toPrettyJson", |args| {
-        let value = to_json(one(args, "toPrettyJson X")?);
-        serde_json::to_string_pretty(&value).map(string).map_err(|e| e.to_string())
-    }),
-    ("toYaml", |args| {
-        let value = to_json(one(args, "toYaml X")?);
-        let yaml = serde_saphyr::to_string(&value).map_err(|e| e.to_string())?;
-        Ok(string(yaml.trim_end()))
-    }),
-    ("toString", |args| one(args, "toString X").map(|v| string(text(v)))),
-];
-
-fn takes(usage: &str) -> String {
-    format!("it is used as `{usage}`")
-}
-
-fn one<'a>(args: &'a [Go], usage: &str) -> Result<&'a Go, String> {
-    match args {
-        [one] => Ok(one),
-        _ => Err(takes(usage)),
+/// The text of an argument that is declared as one.
+fn text(args: &[Value], i: usize) -> &str {
+    match args.get(i) {
+        Some(Value::Text(text)) => text,
+        _ => "",
     }
 }
 
-fn two<'a>(args: &'a [Go], usage: &str) -> Result<(&'a Go, &'a Go), String> {
-    match args {
-        [a, b] => Ok((a, b)),
-        _ => Err(takes(usage)),
-    }
+/// The whole number of an argument that is declared as one.
+fn int(args: &[Value], i: usize) -> i64 {
+    args.get(i).and_then(Value::as_int).unwrap_or(0)
 }
 
-/// A value as text; nothing is an empty one.
-fn text(value: &Go) -> String {
+/// A value as Sprig makes a text of it.
+fn to_text(value: &Value) -> String {
     match value {
-        Go::Nil => String::new(),
-        other => other.to_string(),
+        Value::Text(text) => text.to_string(),
+        other => super::format::print(std::slice::from_ref(other)),
     }
 }
 
-fn string(text: impl AsRef<str>) -> Go {
-    Go::String(text.as_ref().into())
+/// A text that is no longer than any manifest needs.
+fn bounded(text: String) -> Result<Value, String> {
+    if text.len() > super::format::MAX_TEXT { Err(too_long()) } else { Ok(Value::text(text)) }
 }
 
-/// A whole number, also written as text.
-fn whole(value: &Go) -> Result<i64, String> {
-    let number = match value {
-        Go::String(s) => s.trim().parse().ok(),
-        Go::Float(f) if f.fract() == 0.0 && f.abs() < 9e15 => Some(*f as i64),
-        other => other.as_int(),
-    };
-    number.ok_or_else(|| format!("{:?} is no whole number", text(value)))
+fn too_long() -> String {
+    "that text would be too long".into()
 }

@@ -1,8 +1,8 @@
 //! What a template asks for, found without rendering: the keys it may read, each with its places.
 
-use super::{TemplateError, errors, line_column, run};
-use gotmpl::parse::{BranchNode, CommandNode, Expr, ListNode, Node, PipeNode};
-use std::collections::{BTreeMap, BTreeSet};
+use super::tree::{Branch, Command, Kind, List, Node, Operand, Parsed, Pipe};
+use super::{TemplateError, errors, line_column, parse};
+use std::collections::BTreeSet;
 
 /// A key that a template reads, at one place.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,14 +18,22 @@ pub struct Placeholder {
 /// All places where the template reads a key of its context, in order. Inside `with`, `range`, variables and named templates
 /// keys are followed back to the context as far as the text alone tells.
 pub fn placeholders(name: &str, source: &str) -> Result<Vec<Placeholder>, TemplateError> {
-    let parsed = run::parse(source).map_err(|problems| {
+    let parsed = parse::parse(source).and_then(|parsed| match &parsed.problems[..] {
+        [] => Ok(parsed),
+        unknown => Err(unknown.to_vec()),
+    });
+    let parsed = parsed.map_err(|problems| {
         // There is at least one; the first in order is the one to mend first.
         let mut all = errors(name, source, problems);
         all.swap_remove(0)
     })?;
-    let named: BTreeMap<&str, &ListNode> = parsed.named.iter().map(|d| (d.name.as_str(), &d.body)).collect();
-    let mut walk =
-        Walk { named, found: BTreeSet::new(), entered: BTreeSet::new(), root: Some(Vec::new()), vars: Vec::new() };
+    let mut walk = Walk {
+        parsed: &parsed,
+        found: BTreeSet::new(),
+        entered: BTreeSet::new(),
+        root: Some(Vec::new()),
+        vars: Vec::new(),
+    };
     walk.list(&parsed.main, &Some(Vec::new()));
     let place = |(offset, path): (usize, String)| {
         let (line, column) = line_column(source, offset);
@@ -37,30 +45,30 @@ pub fn placeholders(name: &str, source: &str) -> Result<Vec<Placeholder>, Templa
 /// Keys from the context down; `None` when it is not known which value this is.
 type Path = Option<Vec<String>>;
 
-struct Walk<'a> {
-    named: BTreeMap<&'a str, &'a ListNode>,
+struct Walk<'p, 's> {
+    parsed: &'p Parsed<'s>,
     found: BTreeSet<(usize, String)>,
     /// Named templates already walked, with what they were called with.
     entered: BTreeSet<(String, Path)>,
     /// What `$` is.
     root: Path,
-    vars: Vec<(String, Path)>,
+    vars: Vec<(&'s str, Path)>,
 }
 
-impl Walk<'_> {
-    fn list(&mut self, list: &ListNode, dot: &Path) {
+impl<'p, 's> Walk<'p, 's> {
+    fn list(&mut self, list: &'p List<'s>, dot: &Path) {
         let scope = self.vars.len();
-        for node in &list.nodes {
+        for node in list {
             self.node(node, dot);
         }
         self.vars.truncate(scope);
     }
 
-    fn node(&mut self, node: &Node, dot: &Path) {
+    fn node(&mut self, node: &'p Node<'s>, dot: &Path) {
         match node {
-            Node::Action(action) => {
-                let path = self.pipe(&action.pipe, dot);
-                self.declare(&action.pipe, &[path]);
+            Node::Action(pipe) => {
+                let path = self.pipe(pipe, dot);
+                self.declare(pipe, &[path]);
             }
             Node::If(branch) => self.branch(branch, dot, |_| dot.clone()),
             Node::With(branch) => self.branch(branch, dot, Clone::clone),
@@ -72,10 +80,10 @@ impl Walk<'_> {
                     path
                 })
             }),
-            Node::Template(call) => {
-                let path = call.pipe.as_ref().and_then(|pipe| self.pipe(pipe, dot));
-                if let Some(body) = self.named.get(call.name.as_str()).copied()
-                    && self.entered.insert((call.name.to_string(), path.clone()))
+            Node::Template { name, pipe, .. } => {
+                let path = pipe.as_ref().and_then(|pipe| self.pipe(pipe, dot));
+                if let Some(body) = self.parsed.named.get(name)
+                    && self.entered.insert((name.to_string(), path.clone()))
                     && self.entered.len() < 200
                 {
                     let outer = (std::mem::replace(&mut self.root, path.clone()), std::mem::take(&mut self.vars));
@@ -83,36 +91,33 @@ impl Walk<'_> {
                     (self.root, self.vars) = outer;
                 }
             }
-            Node::List(list) => self.list(list, dot),
-            Node::Text(_) | Node::Define(_) | Node::Break(_) | Node::Continue(_) => {}
+            Node::Text { .. } | Node::Break | Node::Continue => {}
         }
     }
 
-    fn branch(&mut self, branch: &BranchNode, dot: &Path, inner: impl Fn(&Path) -> Path) {
+    fn branch(&mut self, branch: &'p Branch<'s>, dot: &Path, inner: impl Fn(&Path) -> Path) {
         let scope = self.vars.len();
         let path = self.pipe(&branch.pipe, dot);
         let inside = inner(&path);
-        match branch.pipe.decl.len() {
+        match branch.pipe.vars.len() {
             2 => self.declare(&branch.pipe, &[None, inside.clone()]),
             _ => self.declare(&branch.pipe, std::slice::from_ref(&inside)),
         }
         self.list(&branch.body, &inside);
-        if let Some(list) = &branch.else_body {
-            self.list(list, dot);
-        }
+        self.list(&branch.otherwise, dot);
         self.vars.truncate(scope);
     }
 
-    fn declare(&mut self, pipe: &PipeNode, paths: &[Path]) {
-        for (name, path) in pipe.decl.iter().zip(paths) {
+    fn declare(&mut self, pipe: &Pipe<'s>, paths: &[Path]) {
+        for (name, path) in pipe.vars.iter().zip(paths) {
             // After an assignment a variable may be either value.
-            let path = if pipe.is_assign { None } else { path.clone() };
-            self.vars.push((name.to_string(), path));
+            let path = if pipe.assigns { None } else { path.clone() };
+            self.vars.push((name, path));
         }
     }
 
     /// Notes what a pipeline reads; the path of its value when it is a mere key.
-    fn pipe(&mut self, pipe: &PipeNode, dot: &Path) -> Path {
+    fn pipe(&mut self, pipe: &'p Pipe<'s>, dot: &Path) -> Path {
         let mut value = None;
         for command in &pipe.commands {
             value = self.command(command, dot);
@@ -120,32 +125,34 @@ impl Walk<'_> {
         value.filter(|_| pipe.commands.len() == 1)
     }
 
-    fn command(&mut self, command: &CommandNode, dot: &Path) -> Path {
-        let mut value = None;
+    fn command(&mut self, command: &'p Command<'s>, dot: &Path) -> Path {
+        let value = self.operand(&command.head, dot);
         for arg in &command.args {
-            value = self.expr(arg, dot);
+            self.operand(arg, dot);
         }
-        value.filter(|_| command.args.len() == 1)
+        value.filter(|_| command.args.is_empty())
     }
 
-    fn expr(&mut self, expr: &Expr, dot: &Path) -> Path {
-        let (of, fields) = match expr {
-            Expr::Dot(_) => (dot.clone(), &[][..]),
-            Expr::Field(_, fields) => (dot.clone(), &fields[..]),
-            Expr::Variable(_, name, fields) if *name == "$" => (self.root.clone(), &fields[..]),
-            Expr::Variable(_, name, fields) => {
-                let known = self.vars.iter().rev().find(|(n, _)| *n == **name);
+    fn operand(&mut self, operand: &'p Operand<'s>, dot: &Path) -> Path {
+        let (of, fields) = match &operand.kind {
+            Kind::Dot => (dot.clone(), &[][..]),
+            Kind::Field(fields) => (dot.clone(), &fields[..]),
+            Kind::Variable("$", fields) => (self.root.clone(), &fields[..]),
+            Kind::Variable(name, fields) => {
+                let known = self.vars.iter().rev().find(|(n, _)| n == name);
                 (known.and_then(|(_, path)| path.clone()), &fields[..])
             }
-            Expr::Chain(_, inner, fields) => (self.expr(inner, dot), &fields[..]),
-            Expr::Pipe(_, pipe) => return self.pipe(pipe, dot),
-            _ => return None,
+            Kind::Chain(inner, fields) => (self.operand(inner, dot), &fields[..]),
+            Kind::Pipe(pipe) => return self.pipe(pipe, dot),
+            Kind::Function(_) | Kind::Nil | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) | Kind::Unknown => {
+                return None;
+            }
         };
         let mut path = of?;
         path.extend(fields.iter().map(|f| f.to_string()));
         let reads = !fields.is_empty() || path.last().is_some_and(|p| p.ends_with("[]"));
         if reads {
-            self.found.insert((expr.pos().offset, format!(".{}", path.join("."))));
+            self.found.insert((operand.at, format!(".{}", path.join("."))));
         }
         Some(path)
     }

@@ -1,6 +1,8 @@
-//! The article's manifest, every hole of the engine, and laws for any text.
+//! The article's manifest, Go's own answers, where ours differ on purpose, what is too much, and laws for any text.
 
 mod article;
+mod budget;
+mod go;
 mod holes;
 mod properties;
 mod sprig;

@@ -1,38 +1,218 @@
-//! Between JSON and the engine's values.
+//! The values of a template, with the types that Go would give them: what JSON and YAML hold, and what functions make.
+//! A list or map knows how large and how deep it is, so that nothing built in a loop can eat the stack or the memory.
 
-use gotmpl::Value as Go;
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Number, Value as Json};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::rc::Rc;
 
-pub(super) fn to_go(value: &Value) -> Go {
-    match value {
-        Value::Null => Go::Nil,
-        Value::Bool(b) => Go::Bool(*b),
-        // Whole numbers compare with literals (`eq .Values.replicas 2`) only as signed ones.
-        Value::Number(n) => match (n.as_i64(), n.as_u64()) {
-            (Some(i), _) => Go::Int(i),
-            (_, Some(u)) => Go::Uint(u),
-            _ => Go::Float(n.as_f64().unwrap_or(f64::NAN)),
-        },
-        Value::String(s) => Go::String(s.as_str().into()),
-        Value::Array(items) => Go::List(items.iter().map(to_go).collect()),
-        Value::Object(map) => {
-            let map: BTreeMap<Arc<str>, Go> = map.iter().map(|(k, v)| (k.as_str().into(), to_go(v))).collect();
-            Go::Map(Arc::new(map))
+/// Lists and maps within each other.
+const MAX_DEPTH: u32 = 150;
+/// Values in a list or map, those inside counted.
+const MAX_SIZE: usize = 1_000_000;
+
+#[derive(Debug, Clone)]
+pub(super) enum Value {
+    Nil,
+    /// What follows from a problem that is noted already: whatever is done with it stays unknown, and is no problem more.
+    Unknown,
+    Bool(bool),
+    /// Go's `int`: literals, and the whole numbers of an environment's values.
+    Int(i64),
+    /// Go's `int64`: what Sprig's arithmetic gives.
+    Int64(i64),
+    /// Go's `uint8`: a character of a text by `index`.
+    Byte(u8),
+    /// Go's `uint64`: whole numbers above the signed ones.
+    Uint(u64),
+    Float(f64),
+    Text(Rc<str>),
+    List(Rc<List>),
+    Map(Rc<Dict>),
+}
+
+/// What Go calls the type of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Items {
+    Any,
+    Texts,
+    Ints,
+}
+
+#[derive(Debug)]
+pub(super) struct List {
+    pub kind: Items,
+    pub items: Vec<Value>,
+    depth: u32,
+    size: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Dict {
+    pub entries: BTreeMap<Rc<str>, Value>,
+    depth: u32,
+    size: usize,
+}
+
+impl Value {
+    pub fn text(text: impl AsRef<str>) -> Value {
+        Value::Text(text.as_ref().into())
+    }
+
+    pub fn list(items: Vec<Value>) -> Result<Value, String> {
+        Value::list_of(Items::Any, items)
+    }
+
+    pub fn list_of(kind: Items, items: Vec<Value>) -> Result<Value, String> {
+        let (depth, size) = measure(items.iter())?;
+        Ok(Value::List(Rc::new(List { kind, items, depth, size })))
+    }
+
+    pub fn map(entries: BTreeMap<Rc<str>, Value>) -> Result<Value, String> {
+        let (depth, size) = measure(entries.values())?;
+        Ok(Value::Map(Rc::new(Dict { entries, depth, size })))
+    }
+
+    /// How much work it is to go through it once.
+    pub fn size(&self) -> usize {
+        match self {
+            Value::Text(text) => text.len() / 16,
+            Value::List(list) => list.size,
+            Value::Map(map) => map.size,
+            _ => 0,
+        }
+    }
+
+    fn depth(&self) -> u32 {
+        match self {
+            Value::List(list) => list.depth,
+            Value::Map(map) => map.depth,
+            _ => 0,
+        }
+    }
+
+    /// Go's `if`: nothing, zero and what is empty do not hold.
+    pub fn is_true(&self) -> bool {
+        match self {
+            Value::Nil | Value::Unknown => false,
+            Value::Bool(b) => *b,
+            Value::Int(i) | Value::Int64(i) => *i != 0,
+            Value::Byte(b) => *b != 0,
+            Value::Uint(u) => *u != 0,
+            Value::Float(f) => *f != 0.0,
+            Value::Text(text) => !text.is_empty(),
+            Value::List(list) => !list.items.is_empty(),
+            Value::Map(map) => !map.entries.is_empty(),
+        }
+    }
+
+    pub fn is_unknown(&self) -> bool {
+        matches!(self, Value::Unknown)
+    }
+
+    /// As a signed number, if it is a whole one that fits.
+    pub fn as_int(&self) -> Option<i64> {
+        match self {
+            Value::Int(i) | Value::Int64(i) => Some(*i),
+            Value::Byte(b) => Some(i64::from(*b)),
+            Value::Uint(u) => i64::try_from(*u).ok(),
+            _ => None,
+        }
+    }
+
+    /// As Go's `%T` names it.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Value::Nil | Value::Unknown => "<nil>",
+            Value::Bool(_) => "bool",
+            Value::Int(_) => "int",
+            Value::Int64(_) => "int64",
+            Value::Byte(_) => "uint8",
+            Value::Uint(_) => "uint64",
+            Value::Float(_) => "float64",
+            Value::Text(_) => "string",
+            Value::List(list) => match list.kind {
+                Items::Any => "[]interface {}",
+                Items::Texts => "[]string",
+                Items::Ints => "[]int",
+            },
+            Value::Map(_) => "map[string]interface {}",
+        }
+    }
+
+    /// In the words of a message.
+    pub fn article(&self) -> &'static str {
+        match self {
+            Value::Nil | Value::Unknown => "nothing",
+            Value::Bool(_) => "a boolean",
+            Value::Int(_) | Value::Int64(_) | Value::Byte(_) | Value::Uint(_) | Value::Float(_) => "a number",
+            Value::Text(_) => "a text",
+            Value::List(_) => "a list",
+            Value::Map(_) => "a map",
+        }
+    }
+
+    pub fn from_json(value: &Json) -> Result<Value, String> {
+        Ok(match value {
+            Json::Null => Value::Nil,
+            Json::Bool(b) => Value::Bool(*b),
+            Json::Number(n) => match (n.as_i64(), n.as_u64()) {
+                (Some(i), _) => Value::Int(i),
+                (_, Some(u)) => Value::Uint(u),
+                _ => Value::Float(n.as_f64().unwrap_or(f64::NAN)),
+            },
+            Json::String(s) => Value::text(s),
+            Json::Array(items) => Value::list(items.iter().map(Value::from_json).collect::<Result<_, _>>()?)?,
+            Json::Object(map) => {
+                let entry = |(k, v): (&String, &Json)| Ok((k.as_str().into(), Value::from_json(v)?));
+                Value::map(map.iter().map(entry).collect::<Result<_, String>>()?)?
+            }
+        })
+    }
+
+    pub fn to_json(&self) -> Json {
+        match self {
+            Value::Nil | Value::Unknown => Json::Null,
+            Value::Bool(b) => Json::Bool(*b),
+            Value::Int(i) | Value::Int64(i) => Json::from(*i),
+            Value::Byte(b) => Json::from(*b),
+            Value::Uint(u) => Json::from(*u),
+            Value::Float(f) => Number::from_f64(*f).map_or(Json::Null, Json::Number),
+            Value::Text(text) => Json::from(&**text),
+            Value::List(list) => list.items.iter().map(Value::to_json).collect(),
+            Value::Map(map) => {
+                Json::Object(map.entries.iter().map(|(k, v)| (k.to_string(), v.to_json())).collect::<Map<_, _>>())
+            }
         }
     }
 }
 
-pub(super) fn to_json(value: &Go) -> Value {
-    match value {
-        Go::Nil | Go::Function(_) => Value::Null,
-        Go::Bool(b) => Value::Bool(*b),
-        Go::Int(i) => Value::from(*i),
-        Go::Uint(u) => Value::from(*u),
-        Go::Float(f) => Number::from_f64(*f).map_or(Value::Null, Value::Number),
-        Go::String(s) => Value::from(&**s),
-        Go::List(items) => items.iter().map(to_json).collect(),
-        Go::Map(map) => Value::Object(map.iter().map(|(k, v)| (k.to_string(), to_json(v))).collect::<Map<_, _>>()),
+/// Same kind and same content, all the way down; whole numbers are one kind.
+impl PartialEq for Value {
+    fn eq(&self, other: &Value) -> bool {
+        match (self, other) {
+            (Value::Nil, Value::Nil) => true,
+            (Value::Bool(a), Value::Bool(b)) => a == b,
+            (Value::Float(a), Value::Float(b)) => a == b,
+            (Value::Text(a), Value::Text(b)) => a == b,
+            (Value::List(a), Value::List(b)) => a.items == b.items,
+            (Value::Map(a), Value::Map(b)) => a.entries == b.entries,
+            (Value::Uint(a), Value::Uint(b)) => a == b,
+            (a, b) => a.as_int().is_some_and(|a| b.as_int() == Some(a)),
+        }
     }
+}
+
+fn measure<'a>(items: impl Iterator<Item = &'a Value>) -> Result<(u32, usize), String> {
+    let (mut depth, mut size) = (0, 0usize);
+    for item in items {
+        depth = depth.max(item.depth());
+        size = size.saturating_add(1 + item.size());
+    }
+    if depth >= MAX_DEPTH {
+        return Err(format!("lists and maps nest in a depth of more than {MAX_DEPTH}"));
+    }
+    if size > MAX_SIZE {
+        return Err(format!("that list or map would hold more than {MAX_SIZE} values"));
+    }
+    Ok((depth + 1, size))
 }

@@ -7,13 +7,24 @@ use jiff::SignedDuration;
 
 use super::{
     Step,
-    environment::{away, delete, drained, seen, set, told, unseen},
+    environment::{LEFT, away, delete, drained, left_alone, seen, set, told, unseen},
     gate,
+    objects::{annotate, key, placed},
     run::Run,
+    timers::Lasting,
 };
 use crate::{
-    api::{EnvironmentState, EnvironmentStatus, InventoryItem, ReleasePhase, TaskPhase},
-    domain::{batches::Undo, text::Clean},
+    api::{
+        Environment, EnvironmentState, EnvironmentStatus, InventoryItem, ReleasePhase, RolloutRecord, RolloutState,
+        TaskPhase, label,
+    },
+    domain::{
+        account::Account,
+        batches::{Undo, restored},
+        owner::is_same,
+        revision::FrozenApp,
+        text::Clean,
+    },
 };
 
 /// So many seconds is waited for what the server refuses to show; then the rest is enough.
@@ -75,7 +86,8 @@ fn enter(run: &mut Run) {
     }
     for index in 0..run.status.tasks.len() {
         if let Some(job) = running_job(run, index) {
-            run.steps.push(Step::Delete(job));
+            let by = Account::deployer(&job.namespace);
+            run.steps.push(Step::Delete { item: job, by });
         }
     }
     run.look_in(SignedDuration::ZERO);
@@ -98,10 +110,10 @@ fn deploy(run: &mut Run, index: usize) -> Result<Option<String>, String> {
         run.status.tasks[index].started_at = Some(run.at());
         return Err(why);
     }
-    let before = told(app, &name);
+    let before = as_restored(run, index, told(app, &name));
     let gray = environment.lane.is_some();
     let most = i64::from(environment.rollout.timeout_seconds) + i64::from(environment.rollout.drain_seconds);
-    let late = run.spent(task.started_at.as_deref()).is_some_and(|s| s > most);
+    let late = run.spent(index, Lasting::Task) > most;
     let there: Vec<InventoryItem> =
         before.inventory.iter().filter(|i| seen(run, &name, i).is_some()).cloned().collect();
     let made_here = |run: &Run, item: &InventoryItem| {
@@ -109,22 +121,29 @@ fn deploy(run: &mut Run, index: usize) -> Result<Option<String>, String> {
     };
     let (made, kept): (Vec<_>, Vec<_>) = there.into_iter().partition(|i| made_here(run, i));
     let hidden = unseen(run, &before.inventory);
-    let patient = run.spent(task.started_at.as_deref()).is_none_or(|s| s <= PATIENCE);
+    let patient = run.spent(index, Lasting::Task) <= PATIENCE;
     let mut waits = Vec::from_iter(hidden.clone().filter(|_| patient));
     match drained(run, index, environment, &before.inventory) {
         Err(why) => waits.push(why),
         Ok(()) => {
-            for item in &kept {
+            waits.extend(restore(run, index, app, environment));
+            for item in &in_hand(run, index, &kept, if gray { &made } else { &[] }) {
                 let Some(seen) = run.workload(item) else { continue };
                 let workload = InventoryItem { uid: String::new(), ..item.clone() };
-                match seen.undo(run.uid(), run.o.now) {
+                let by = Account::of(environment, item);
+                if run.o.objects.get(&workload).is_some_and(|o| o.terminating) {
+                    waits.push(format!("waits for the old {} {} to be gone", item.kind, item.name));
+                    continue;
+                }
+                match seen.undo(run.uid(), &run.known(index, item).records()) {
                     Undo::Patch(patch) => {
                         waits.push(format!("{} goes back to its old version", item.name));
-                        run.steps.push(Step::Patch { workload, patch, why: "back, with the user's own settings" });
+                        let why = "back, with the user's own settings";
+                        run.steps.push(Step::Patch { workload, patch, why, by });
                     }
                     Undo::Delete(pod, why) => {
                         waits.push(why.clone());
-                        run.steps.push(Step::delete_pod(&workload, *pod, why));
+                        run.steps.push(Step::delete_pod(&workload, *pod, why, by));
                     }
                     Undo::Wait(why, again) => {
                         again.into_iter().for_each(|a| run.look_in(a));
@@ -161,7 +180,7 @@ fn deploy(run: &mut Run, index: usize) -> Result<Option<String>, String> {
     } else if task.old_version.is_none() && kept.is_empty() {
         let message = Some("the first deploy was aborted: there is no older version to go back to".to_owned());
         EnvironmentStatus { state: EnvironmentState::Error, message, release, inventory, ..before }
-    } else if let Some(why) = kept.iter().find_map(|item| elsewhere(run, item)) {
+    } else if let Some(why) = kept.iter().find_map(|item| elsewhere(run, item)).or_else(|| of_another(run, index)) {
         EnvironmentStatus { state: EnvironmentState::Error, message: Some(why), release, inventory, ..before }
     } else {
         EnvironmentStatus {
@@ -174,11 +193,79 @@ fn deploy(run: &mut Run, index: usize) -> Result<Option<String>, String> {
             ..before
         }
     };
-    let message = status.message.clone();
+    // Once it is written down, nothing tells any more what stood in the inventory.
+    let noted = task.message.filter(|m| m.starts_with(LEFT));
+    let left = left_alone(run, &name, &before.inventory).or(noted);
+    let message = status.message.clone().into_iter().chain(left.clone()).collect::<Vec<_>>().join("; ");
     if !set(run, app, &name, status) {
-        return Err("rolled back".into());
+        return Err(left.unwrap_or_else(|| "rolled back".into()));
     }
-    Ok(message)
+    Ok(Some(message).filter(|m| !m.is_empty()))
+}
+
+/// What a restored workload is called now.
+fn as_restored(run: &Run, index: usize, mut told: EnvironmentStatus) -> EnvironmentStatus {
+    let task = &run.status.tasks[index];
+    for record in task.rollouts.iter().filter(|r| r.state == RolloutState::Restores) {
+        let named = |i: &&mut InventoryItem| is_same(i, &record.workload);
+        let uid = run.workload(&record.workload).and_then(|seen| seen.meta().uid.clone());
+        if let (Some(item), Some(uid)) = (told.inventory.iter_mut().find(named), uid) {
+            item.uid = uid;
+        }
+    }
+    told
+}
+
+/// What this task may have in hand: what was there before, and what it has a record of; but for what goes.
+fn in_hand(run: &Run, index: usize, kept: &[InventoryItem], going: &[InventoryItem]) -> Vec<InventoryItem> {
+    let known = |item: &InventoryItem| kept.iter().chain(going).any(|i| is_same(i, item));
+    let records = run.status.tasks[index].rollouts.iter().map(|r| &r.workload);
+    kept.iter().chain(records.filter(|item| !known(item))).cloned().collect()
+}
+
+/// A workload that is gone comes back with its old version; in words, what is done about it.
+fn restore(run: &mut Run, index: usize, app: &FrozenApp, environment: &Environment) -> Vec<String> {
+    let gone = |r: &&RolloutRecord| run.workload(&r.workload).is_none() && unseen(run, [&r.workload]).is_none();
+    let known = |r: &&RolloutRecord| r.state != RolloutState::Gone;
+    let gone: Vec<RolloutRecord> =
+        run.status.tasks[index].rollouts.iter().filter(known).filter(gone).cloned().collect();
+    if gone.is_empty() {
+        return vec![];
+    }
+    let shared = run.status.variables.get(&environment.name).cloned().unwrap_or_default();
+    let objects = match placed(app, environment, &shared, &run.status.images) {
+        Ok(objects) => objects,
+        Err(all) => {
+            return vec![format!("{} is gone, and cannot be made again: {}", gone[0].workload.name, all.join("; "))];
+        }
+    };
+    let mut waits = vec![];
+    for record in gone {
+        let InventoryItem { kind, name, .. } = &record.workload;
+        let object = objects.iter().find(|o| is_same(&key(o), &record.workload));
+        let Some(mut object) = object.and_then(|o| restored(o, &record.latch)) else {
+            waits.push(format!("{kind} {name} is gone, and the manifests no longer make it"));
+            continue;
+        };
+        annotate(&mut object, label::RELEASE, run.name());
+        waits.push(format!("makes {kind} {name} again, with its old version"));
+        let by = Account::of(environment, &record.workload);
+        run.steps.push(Step::Apply { object, seen: None, force: false, by });
+        let workload = InventoryItem { uid: String::new(), ..record.workload.clone() };
+        run.keep(index, RolloutRecord { workload, state: RolloutState::Restores, ..record });
+    }
+    waits
+}
+
+/// What another hand made in the place of what was in hand is left so; in words.
+fn of_another(run: &Run, index: usize) -> Option<String> {
+    let another = |r: &&RolloutRecord| {
+        let uid = run.workload(&r.workload).and_then(|seen| seen.meta().uid.as_deref());
+        !r.workload.uid.is_empty() && uid.is_some_and(|uid| uid != r.workload.uid)
+    };
+    let record = run.status.tasks[index].rollouts.iter().find(another)?;
+    let InventoryItem { kind, name, .. } = &record.workload;
+    Some(format!("{kind} {name} was deleted and made again by another hand: look whether it is as it ought to be"))
 }
 
 /// What stands half-way in another release is left so; in words.

@@ -1,12 +1,16 @@
-//! Waits for people's yes, bound to this release, this attempt and these images.
+//! Waits for people's yes, bound to this release, this attempt, these images, and the very objects that it lets through.
 
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 
-use super::run::{Flow, Run};
+use super::{
+    proposal::bound_images,
+    run::{Flow, Run},
+    timers::Lasting,
+};
 use crate::{
-    api::{Approval, ApprovalMode, ApprovalTask, Decision, TaskPhase},
+    api::{Approval, ApprovalMode, ApprovalTask, Decision, Release, ReleaseStatus, TaskPhase, TaskStatus},
     domain::text::Clean,
 };
 
@@ -16,7 +20,19 @@ pub(super) fn look(run: &mut Run, index: usize, task: &ApprovalTask) -> Flow {
     if told.phase == TaskPhase::Failed {
         return Flow::Stay;
     }
-    let images = images(run);
+    let app = run.app().map_err(|why| vec![why]);
+    let digest = app.and_then(|app| run.o.rendered.digest(app, run.spec(), &run.status, Some(&told.name)));
+    let digest = match digest {
+        Ok(digest) => digest,
+        // Nobody says yes to what cannot be applied.
+        Err(all) => {
+            run.fail(index, all.join("\n"));
+            return Flow::Stay;
+        }
+    };
+    run.status.tasks[index].digest = Some(digest.clone());
+    let images = bound_images(&run.status);
+    let bound = (run.status.revision.clone(), Some(digest));
     let mine = |a: &&&Approval| {
         a.spec.release == run.name()
             && a.spec.release_uid == run.uid()
@@ -35,6 +51,10 @@ pub(super) fn look(run: &mut Run, index: usize, task: &ApprovalTask) -> Flow {
             passed_over.push(format!("{shown} started the release and may not decide on it"));
         } else if approval.spec.images != images {
             passed_over.push(format!("{shown} decided on other images"));
+        } else if approval.spec.digest.is_none() {
+            passed_over.push(format!("{shown} decided without naming what is applied, and must do so again"));
+        } else if (&approval.spec.revision, &approval.spec.digest) != (&bound.0, &bound.1) {
+            passed_over.push(format!("{shown} decided on something else than what would be applied now"));
         } else if said.get(by).is_none_or(|a| a.spec.decision == Decision::Pass) {
             // One person's no outweighs the same person's yes.
             said.insert(by, approval);
@@ -57,7 +77,7 @@ pub(super) fn look(run: &mut Run, index: usize, task: &ApprovalTask) -> Flow {
         run.set_phase(index, TaskPhase::Succeeded, None);
         return Flow::Next;
     }
-    let left = i64::from(task.timeout_seconds) - run.seconds_since(told.started_at.as_deref()).unwrap_or(0);
+    let left = i64::from(task.timeout_seconds) - run.lasted(index, Lasting::Task);
     if left <= 0 {
         run.fail(
             index,
@@ -78,11 +98,6 @@ pub(super) fn look(run: &mut Run, index: usize, task: &ApprovalTask) -> Flow {
     Flow::Stay
 }
 
-/// What an approval is bound to: digests where they are known, else references.
-fn images(run: &Run) -> BTreeMap<String, String> {
-    if run.status.digests.is_empty() { run.status.images.clone() } else { run.status.digests.clone() }
-}
-
 fn needed(task: &ApprovalTask, requester: &str) -> Result<usize, String> {
     let may = |a: &&String| task.requester_may_approve || *a != requester;
     let able = task.approvers.iter().filter(may).count();
@@ -100,14 +115,32 @@ fn needed(task: &ApprovalTask, requester: &str) -> Result<usize, String> {
     Ok(needed)
 }
 
+/// Who decided and what, as the history says it, and whether it does already.
+fn in_history(approval: &Approval, status: &ReleaseStatus) -> (String, String, bool) {
+    let word = if approval.spec.decision == Decision::Pass { "approved" } else { "refused" };
+    let attempt = approval.spec.attempt;
+    let action = if attempt > 1 { format!("{word}, attempt {attempt}") } else { word.to_owned() };
+    let by = Clean::from_untrusted(&approval.spec.approver).to_string();
+    let task = Some(approval.spec.task.as_str());
+    let known = status.history.iter().any(|h| h.by == by && h.action == action && h.task.as_deref() == task);
+    (by, action, known)
+}
+
+/// Whether some decision stands beside a release that no engine has counted yet: one of a task's attempt that still waits.
+pub fn is_undecided(release: &Release, approvals: &[Approval]) -> bool {
+    let Some(status) = &release.status else { return false };
+    let (name, uid) = (release.metadata.name.as_deref(), release.metadata.uid.as_deref());
+    let waits = |a: &Approval| {
+        let of = |t: &&TaskStatus| t.name == a.spec.task && t.attempt.max(1) == a.spec.attempt.max(1);
+        status.tasks.iter().find(of).is_some_and(|t| t.phase == TaskPhase::Waiting)
+    };
+    let own = |a: &&Approval| name == Some(a.spec.release.as_str()) && uid == Some(a.spec.release_uid.as_str());
+    approvals.iter().filter(own).any(|a| waits(a) && !in_history(a, status).2)
+}
+
 fn tell(run: &mut Run, task: &str, said: &BTreeMap<&str, &Approval>) {
-    for (by, approval) in said {
-        let word = if approval.spec.decision == Decision::Pass { "approved" } else { "refused" };
-        let attempt = approval.spec.attempt;
-        let action = if attempt > 1 { format!("{word}, attempt {attempt}") } else { word.to_owned() };
-        let by = Clean::from_untrusted(by).to_string();
-        let known =
-            run.status.history.iter().any(|h| h.by == by && h.action == action && h.task.as_deref() == Some(task));
+    for approval in said.values() {
+        let (by, action, known) = in_history(approval, &run.status);
         if !known {
             let comment = approval.spec.comment.as_deref().map(|c| Clean::from_untrusted(c).to_string());
             run.history(&by, action, Some(task), comment);

@@ -3,16 +3,19 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
+use kube::Resource;
+use serde_json::{Value, json};
 
 use super::{
     Step,
     objects::short_name,
     run::{Flow, Run},
+    timers::Lasting,
 };
 use crate::{
     api::{BuildTask, TaskPhase, label},
     domain::{
+        account::check_is_not_ours,
         template::{self, Context},
         text::Clean,
     },
@@ -44,7 +47,9 @@ fn build(run: &mut Run, index: usize, task: &BuildTask) -> Result<Flow, String> 
     run.status.tasks[index].job = Some(job.clone());
     if let Some(seen) = run.o.jobs.get(&job) {
         if seen.succeeded {
-            run.status.images.insert(task.image.clone(), image.clone());
+            // What was built is deployed, whatever its tag comes to mean.
+            let pinned = seen.digest.as_ref().map_or_else(|| image.clone(), |digest| format!("{image}@{digest}"));
+            run.status.images.insert(task.image.clone(), pinned);
             let mut bound = run.status.images.clone();
             bound.extend(run.status.digests.clone());
             if let Some(digest) = &seen.digest {
@@ -58,14 +63,14 @@ fn build(run: &mut Run, index: usize, task: &BuildTask) -> Result<Flow, String> 
             return Err(format!("Job {job}: {}", Clean::from_untrusted(why)));
         }
     }
-    let left = i64::from(task.timeout_seconds) - run.spent(told.started_at.as_deref()).unwrap_or(0);
+    let left = i64::from(task.timeout_seconds) - run.spent(index, Lasting::Task);
     if left <= 0 {
         return Err(format!("Job {job} has not ended within {} s", task.timeout_seconds));
     }
     run.look_in(SignedDuration::from_secs(left));
     if let Some(trouble) = run.o.trouble {
         if trouble.permanent {
-            return Err(trouble.message.clone());
+            return Err(run.refused(trouble));
         }
         run.set_phase(index, TaskPhase::Running, Some(trouble.message.clone()));
     } else {
@@ -113,12 +118,19 @@ fn rendered(
             object["apiVersion"], object["kind"]
         ));
     }
+    check_is_not_ours(object, "").map_err(|why| format!("{name}/job: {why}"))?;
     let mut object = object.clone();
     object["metadata"]["name"] = job.into();
     object["metadata"]["namespace"] = namespace.into();
     object["metadata"]["labels"][label::APP] = run.spec().app.as_str().into();
     object["metadata"]["annotations"][label::RELEASE] = run.name().into();
     object["metadata"]["annotations"][label::CREATED_BY] = run.uid().into();
+    // It goes with its release. Nobody waits for it: that would ask for a right on the release's finalizers.
+    let owner = json!(run.o.release.owner_ref(&()));
+    match object["metadata"]["ownerReferences"].as_array_mut() {
+        Some(owners) => owners.push(owner),
+        None => object["metadata"]["ownerReferences"] = json!([owner]),
+    }
     Ok(object)
 }
 

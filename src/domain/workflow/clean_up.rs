@@ -1,9 +1,10 @@
 //! Takes an environment's resources down: routes first, then the drain, then exactly the inventory.
 
 use super::{
-    environment::{AWAY, away, delete, drained, locked, set, told, unseen},
+    environment::{AWAY, LEFT, away, delete, drained, left_alone, left_behind, locked, set, told, unseen},
     gate,
     run::{Flow, Run},
+    timers::Lasting,
 };
 use crate::api::{CleanUpTask, EnvironmentState, EnvironmentStatus, TaskPhase};
 
@@ -21,12 +22,19 @@ fn clean_up(run: &mut Run, index: usize, task: &CleanUpTask) -> Result<Flow, Str
     let app = run.app()?;
     let name = task.environment.as_str();
     let begun = run.status.tasks[index].started_at.is_some();
-    let Some(environment) = app.spec.environment(name) else {
-        if begun && task.remove_environment {
+    let left;
+    let environment = match app.spec.environment(name) {
+        Some(environment) => environment,
+        // Frozen only after it had removed it.
+        None if begun && task.remove_environment => {
             run.set_phase(index, TaskPhase::Succeeded, None);
             return Ok(Flow::Next);
         }
-        return Err(format!("app {} has no environment {name:?}", run.spec().app));
+        None if begun || app.left_behind(name).is_some() => {
+            left = left_behind(run, app, name);
+            &left
+        }
+        None => return Err(format!("app {} has no environment {name:?}", run.spec().app)),
     };
     if let Some(why) = away(run, app, name) {
         run.set_phase(index, if begun { TaskPhase::Running } else { TaskPhase::Pending }, Some(why));
@@ -48,6 +56,7 @@ fn clean_up(run: &mut Run, index: usize, task: &CleanUpTask) -> Result<Flow, Str
     let before = told(app, name);
     let inventory = before.inventory.clone();
     let nothing_left = before.state == EnvironmentState::Cleaned && inventory.is_empty();
+    let mut told = run.status.tasks[index].message.clone().filter(|m| m.starts_with(LEFT));
     if !nothing_left {
         let ready = drained(run, index, environment, &inventory);
         let working = EnvironmentStatus {
@@ -69,8 +78,7 @@ fn clean_up(run: &mut Run, index: usize, task: &CleanUpTask) -> Result<Flow, Str
         }
         if let Some(why) = left {
             let most = i64::from(environment.rollout.timeout_seconds) + i64::from(environment.rollout.drain_seconds);
-            let since = run.status.tasks[index].started_at.clone();
-            if run.spent(since.as_deref()).is_some_and(|s| s > most) {
+            if run.spent(index, Lasting::Task) > most {
                 return Err(format!("not clean within {most} s: {why}"));
             }
             let again = if unseen(run, &inventory).is_some() { AWAY } else { jiff::SignedDuration::from_secs(most) };
@@ -83,16 +91,18 @@ fn clean_up(run: &mut Run, index: usize, task: &CleanUpTask) -> Result<Flow, Str
             release: Some(run.name().into()),
             ..EnvironmentStatus::default()
         };
+        told = left_alone(run, name, &inventory);
         if !set(run, app, name, cleaned) {
-            run.set_phase(index, TaskPhase::Running, Some("nothing is left of it".into()));
+            let words = told.unwrap_or_else(|| "nothing is left of it".into());
+            run.set_phase(index, TaskPhase::Running, Some(words));
             return Ok(Flow::Stay);
         }
     }
-    if task.remove_environment {
+    if task.remove_environment && app.still_has(name) {
         run.steps.push(super::Step::RemoveEnvironment(name.into()));
         run.set_phase(index, TaskPhase::Running, Some("the environment itself goes".into()));
         return Ok(Flow::Stay);
     }
-    run.set_phase(index, TaskPhase::Succeeded, None);
+    run.set_phase(index, TaskPhase::Succeeded, told);
     Ok(Flow::Next)
 }

@@ -1,6 +1,7 @@
 //! Brings the images to an environment: the objects in their order, Deployments and StatefulSets batch by batch, a
 //! lane's Service only when its pods are ready.
 
+mod gone;
 mod tell;
 mod workloads;
 
@@ -17,9 +18,12 @@ use super::{
     run::{Flow, Run},
 };
 use crate::{
-    api::{App, Environment, EnvironmentState, EnvironmentStatus, TaskPhase, label},
+    api::{Environment, EnvironmentState, EnvironmentStatus, TaskPhase, label},
     domain::{
-        batches::{By, is_rolled, template::digest},
+        account::Account,
+        batches::{By, Manifest, is_rolled, template::digest},
+        owner::refusal,
+        revision::FrozenApp,
         text::Clean,
     },
 };
@@ -33,7 +37,13 @@ pub(super) fn look(run: &mut Run, index: usize, held: bool) -> Flow {
     });
     match looked {
         Ok(flow) => flow,
-        Err(_) if held => Flow::Stay,
+        Err(why) if held => {
+            // What somebody has done since it failed may have made its words wrong.
+            if run.status.tasks[index].phase == TaskPhase::Failed {
+                failed(run, index, &why);
+            }
+            Flow::Stay
+        }
         Err(why) => {
             // Nothing is made of a look that fails: what it would make stands in no inventory.
             run.steps.truncate(before);
@@ -51,8 +61,12 @@ pub(super) fn is_half_way(run: &Run, index: usize) -> bool {
     if begun && run.app().is_ok_and(|app| away(run, app, name).is_some()) {
         return true;
     }
-    run.o.workloads.values().any(|seen| {
-        let latched = seen.mark().is_some_and(|m| m.release_uid == run.uid() && m.task == *task);
+    if run.status.tasks[index].rollouts.iter().any(|r| run.workload(&r.workload).is_none()) {
+        return true;
+    }
+    run.o.workloads.iter().any(|(item, seen)| {
+        let known = run.known(index, item);
+        let latched = seen.mark_of(run.uid(), &known.records()).is_some_and(|m| m.task == *task);
         let by = By::of(seen.meta());
         latched || by.is_some_and(|by| by.release_uid == run.uid() && by.task == *task)
     })
@@ -71,7 +85,7 @@ fn failed(run: &mut Run, index: usize, why: &str) {
 
 struct Deploy<'a> {
     index: usize,
-    app: &'a App,
+    app: &'a FrozenApp,
     environment: &'a Environment,
     objects: Vec<Value>,
 }
@@ -82,7 +96,8 @@ impl<'a> Deploy<'a> {
         let app = run.app()?;
         let environment =
             app.spec.environment(&name).ok_or_else(|| format!("app {} has no environment {name:?}", run.spec().app))?;
-        let objects = placed(app, environment, &run.status.images).map_err(|all| all.join("\n"))?;
+        let shared = run.status.variables.get(&name).cloned().unwrap_or_default();
+        let objects = placed(app, environment, &shared, &run.status.images).map_err(|all| all.join("\n"))?;
         Ok(Some(Self { index, app, environment, objects }))
     }
 
@@ -110,8 +125,10 @@ impl<'a> Deploy<'a> {
         if run.status.tasks[index].started_at.is_none() && !self.begin(run, held, lock.clone())? {
             return Ok(Flow::Stay);
         }
+        // Somebody may have taken one of them since.
+        self.owned(run)?;
         if let Some(trouble) = run.o.trouble.filter(|t| t.permanent && !held) {
-            return Err(trouble.message.clone());
+            return Err(run.refused(trouble));
         }
         let task = &run.status.tasks[index];
         if task.phase == TaskPhase::Waiting && lock.is_none() {
@@ -137,7 +154,8 @@ impl<'a> Deploy<'a> {
             first_done &= self.applied(run, object, hold, &mut waits);
         }
         let looked = workloads::look(self, run, hold)?;
-        if let (Some(why), false) = (looked.stops.first(), held) {
+        let failed = run.status.tasks[index].phase == TaskPhase::Failed;
+        if let Some(why) = looked.stops.first().filter(|_| !held || failed) {
             return Err(why.clone());
         }
         if held {
@@ -180,16 +198,7 @@ impl<'a> Deploy<'a> {
             run.set_phase(index, TaskPhase::Pending, Some(why));
             return Ok(false);
         }
-        for object in &self.objects {
-            let item = key(object);
-            let owner = run.o.objects.get(&item).and_then(|s| s.owner.clone());
-            if let Some((app, environment)) = owner.filter(|o| (&*o.0, &*o.1) != (&*run.spec().app, &**name)) {
-                return Err(format!(
-                    "{} {}/{} belongs to {environment} of app {app}: name this one otherwise",
-                    item.kind, item.namespace, item.name
-                ));
-            }
-        }
+        self.owned(run)?;
         run.start(index);
         let before = told(self.app, name);
         let number = run.name().rsplit('-').next().and_then(|n| n.parse::<u64>().ok());
@@ -205,10 +214,24 @@ impl<'a> Deploy<'a> {
         Ok(true)
     }
 
+    /// All that would be written is this environment's, or not there; `Err` names what is not.
+    fn owned(&self, run: &Run) -> Result<(), String> {
+        let environment = &self.environment.name;
+        let me = run.owner(environment);
+        let told = |object: &Value| {
+            let item = key(object);
+            // What is going is waited for.
+            let seen = run.o.objects.get(&item).filter(|s| !s.terminating)?;
+            refusal(&item, &run.whose(environment, &item, seen), &seen.marks, &me)
+        };
+        let problems: Vec<String> = self.objects.iter().filter_map(told).collect();
+        if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
+    }
+
     /// What others will see, said beforehand.
     fn warning(&self, run: &Run) -> Option<String> {
         let mut told = vec![];
-        for seen in self.objects.iter().filter_map(|o| run.workload(&key(o))) {
+        for (object, seen) in self.objects.iter().filter_map(|o| Some((o, run.workload(&key(o))?))) {
             let meta = seen.meta();
             let gitops = meta.labels.iter().chain(&meta.annotations).flatten().find(|(k, _)| {
                 k.starts_with("argocd.argoproj.io/")
@@ -220,6 +243,7 @@ impl<'a> Deploy<'a> {
                 format!("{label}: a GitOps tool may take the rollout for drift and undo it")
             }));
             told.extend(seen.cost().map(str::to_owned));
+            told.extend(Manifest::of(object).ok().and_then(|m| m.told_beforehand(seen)));
         }
         let mut known = BTreeSet::new();
         told.retain(|words| known.insert(words.clone()));
@@ -237,8 +261,10 @@ impl<'a> Deploy<'a> {
             waits.push(format!("waits for the old {} {} to be gone", item.kind, item.name));
         } else if !hold {
             waits.push(format!("applies {} {}", item.kind, item.name));
+            let version = seen.map(|s| s.version.clone());
             let object = marked(run, object, seen);
-            run.steps.push(Step::Apply { object, force: run.takes_over(self.index) });
+            let by = Account::of(self.environment, &item);
+            run.steps.push(Step::Apply { object, seen: version, force: run.takes_over(self.index), by });
         }
         false
     }
@@ -248,6 +274,9 @@ impl<'a> Deploy<'a> {
 fn marked(run: &Run, object: &Value, seen: Option<&ObjectSeen>) -> Value {
     let mut object = object.clone();
     annotate(&mut object, label::RELEASE, run.name());
+    // Not part of the digest: what was applied before this was written needs no new apply for it.
+    let home = run.o.release.metadata.namespace.as_deref();
+    home.into_iter().for_each(|home| annotate(&mut object, label::HOME, home));
     let maker = seen.map_or(Some(run.uid()), |s| s.created_by.as_deref());
     maker.into_iter().for_each(|uid| annotate(&mut object, label::CREATED_BY, uid));
     object

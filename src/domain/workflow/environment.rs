@@ -2,15 +2,26 @@
 
 use jiff::SignedDuration;
 
-use super::{ObjectSeen, Step, run::Run};
+use super::{ObjectSeen, Step, run::Run, timers::Lasting};
 use crate::{
-    api::{App, Environment, EnvironmentStatus, InventoryItem},
-    domain::{text::Clean, world::place},
+    api::{App, Environment, EnvironmentStatus, InventoryItem, label},
+    domain::{
+        owner::{Whose, named},
+        text::Clean,
+        world::place,
+    },
 };
 
 /// As the App's status has it.
 pub(super) fn told(app: &App, environment: &str) -> EnvironmentStatus {
     app.status.as_ref().and_then(|s| s.environments.get(environment)).cloned().unwrap_or_default()
+}
+
+/// An environment that the App no longer has, though something of it still stands by its status: that goes like any other.
+pub(super) fn left_behind(run: &Run, app: &App, name: &str) -> Environment {
+    let tag = |item: &InventoryItem| run.workload(item)?.labels_of_pods()?.get(label::SERVICE_TAG).cloned();
+    let lane = told(app, name).inventory.iter().find_map(tag);
+    Environment { name: name.into(), lane, ..Environment::default() }
 }
 
 /// What cannot be reached is looked at again in.
@@ -55,13 +66,36 @@ pub(super) fn locked(environment: &Environment) -> Option<String> {
 /// The object behind an inventory item, if it is still that one: a namesake made by somebody else is not ours.
 pub(super) fn seen<'a>(run: &Run<'a>, environment: &str, item: &InventoryItem) -> Option<&'a ObjectSeen> {
     let seen = run.o.objects.get(&InventoryItem { uid: String::new(), ..item.clone() })?;
-    let ours = if item.uid.is_empty() {
-        // Applied, but the look that would have noted its uid never came.
-        seen.owner.as_ref().is_some_and(|(app, env)| *app == run.spec().app && env == environment)
-    } else {
-        item.uid == seen.uid
+    // Without a uid it was applied, but the look that would have noted it never came.
+    let same = item.uid.is_empty() || item.uid == seen.uid;
+    (same && run.whose(environment, item, seen) == Whose::Ours).then_some(seen)
+}
+
+/// How [`left_alone`] begins.
+pub(super) const LEFT: &str = "left alone";
+
+/// What of these items is there and has become somebody else's: it is left alone, and told.
+pub(super) fn left_alone(run: &Run, environment: &str, items: &[InventoryItem]) -> Option<String> {
+    let told = |item: &InventoryItem| {
+        let seen = run.o.objects.get(&InventoryItem { uid: String::new(), ..item.clone() })?;
+        if seen.uid != item.uid {
+            return None;
+        }
+        Some(match run.whose(environment, item, seen) {
+            Whose::Ours => return None,
+            Whose::Theirs(owner) => {
+                format!(
+                    "{}, which belongs to {}",
+                    named(item),
+                    owner.words(run.o.release.metadata.namespace.as_deref())
+                )
+            }
+            Whose::Made(maker) => format!("{}, which is made by {maker}", named(item)),
+            Whose::Nobodys => format!("{}, from which somebody took the App's labels", named(item)),
+        })
     };
-    ours.then_some(seen)
+    let told: Vec<String> = items.iter().filter_map(told).collect();
+    (!told.is_empty()).then(|| format!("{LEFT}: {}", told.join("; ")))
 }
 
 /// Whether no route sends anything there any more, and has not for as long as the plan asks; `Err` says what is
@@ -92,10 +126,8 @@ pub(super) fn drained(
         return Err("waits for the gateways to take the closed routes".into());
     }
     let at = run.at();
-    let since = run.status.tasks[index].drain_since.get_or_insert(at).clone();
-    // Seconds were cut off when it was written: one more, and none is lost.
-    let whole = i64::from(environment.rollout.drain_seconds) + i64::from(environment.rollout.drain_seconds > 0);
-    let left = whole - run.seconds_since(Some(&since)).unwrap_or(0);
+    run.status.tasks[index].drain_since.get_or_insert(at);
+    let left = i64::from(environment.rollout.drain_seconds) - run.watched(index, Lasting::Drain);
     if left > 0 {
         run.look_in(SignedDuration::from_secs(left));
         return Err(format!("the routes are closed; requests under way have {} s", environment.rollout.drain_seconds));
@@ -110,7 +142,8 @@ pub(super) fn delete(run: &mut Run, environment: &str, items: &[InventoryItem]) 
         let Some(seen) = seen(run, environment, item) else { continue };
         left.push(format!("{} {}", item.kind, item.name));
         if !seen.terminating {
-            run.steps.push(Step::Delete(InventoryItem { uid: seen.uid.clone(), ..item.clone() }));
+            let by = run.account(environment, item);
+            run.steps.push(Step::Delete { item: InventoryItem { uid: seen.uid.clone(), ..item.clone() }, by });
         }
     }
     let pods = run.o.pods.get(environment).copied().unwrap_or(0);

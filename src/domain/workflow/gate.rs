@@ -23,8 +23,14 @@ pub fn lane_open<'a>(
     releases: &[&Release],
 ) -> Result<(), String> {
     let environment = |app: &str| app_of(app)?.spec.environment_of_lane(tag).map(|e| e.name.clone());
-    let Some(own) = environment(app) else { return Ok(()) };
     let under_way = || releases.iter().filter(|r| is_under_way(r));
+    let Some(own) = environment(app) else {
+        // What serves it was left behind by an environment that the App no longer has, and may be on its way out.
+        let lost = |e: &str| app_of(app).is_some_and(|a| a.spec.environment(e).is_none());
+        let goes = |t: &&TaskStatus| t.environment.as_deref().is_some_and(lost) && has_begun(t) && !t.phase.is_passed();
+        let going = under_way().find(|r| r.spec.app == app && tasks(r).iter().find(goes).is_some());
+        return going.map_or(Ok(()), |r| Err(format!("release {} is cleaning up what is left of it", name(r))));
+    };
     for release in under_way().filter(|r| r.spec.app == app) {
         if let Some(doing) = at_work(release, &own) {
             return Err(format!("release {} {doing} it", name(release)));

@@ -5,10 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use crate::{
-    api::{App, Environment, InventoryItem, Release, label},
+    api::{App, Environment, InventoryItem, Release, VariableGroup, label},
     domain::{
+        account::{Account, check_is_not_ours},
         batches::{Manifest, is_rolled, template::digest},
+        owner::is_same,
         template::{self, Context},
+        variables::{self, Values},
         world::Key,
     },
 };
@@ -30,17 +33,19 @@ const CLUSTER_SCOPED: [&str; 12] = [
 ];
 
 /// The objects of an App in one environment, low priority first: labelled as ours, in the environment's namespace
-/// unless they name one, with the digest they are known by. All errors at once, each with its place.
+/// unless they name one, with the digest they are known by; `shared` is what the environment's variable groups give it.
+/// All errors at once, each with its place.
 pub fn rendered(
     app: &App,
     environment: &Environment,
+    shared: &Values,
     images: &BTreeMap<String, String>,
 ) -> Result<Vec<Value>, Vec<String>> {
     let name = app.metadata.name.clone().unwrap_or_default();
-    let context = Context::of(&name, environment, images.clone());
+    let context = Context::of(&name, environment, shared, images.clone());
     let mut manifests: Vec<_> = app.spec.manifests.iter().collect();
     manifests.sort_by_key(|m| m.priority);
-    let (mut objects, mut errors, mut known) = (vec![], vec![], BTreeSet::new());
+    let (mut objects, mut errors, mut known) = (vec![], vec![], Vec::<InventoryItem>::new());
     for manifest in manifests {
         match template::manifests(&manifest.name, &manifest.template, &context) {
             Err(all) => errors.extend(all.iter().map(ToString::to_string)),
@@ -48,11 +53,12 @@ pub fn rendered(
                 for object in all {
                     let done = ours(object, &name, environment).and_then(|object| {
                         let key = key(&object);
-                        if known.insert(key.clone()) {
-                            Ok(object)
-                        } else {
-                            Err(format!("{} {} stands twice in the manifests", key.kind, key.name))
+                        // Also by another version of its API it is the same.
+                        if known.iter().any(|k| is_same(k, &key)) {
+                            return Err(format!("{} {} stands twice in the manifests", key.kind, key.name));
                         }
+                        known.push(key);
+                        Ok(object)
                     });
                     match done {
                         Ok(object) => objects.push(object),
@@ -70,12 +76,13 @@ pub fn rendered(
 
 /// As [`rendered`], where they are to be: in another context's namespace `CONTEXT/NAMESPACE` (of what no namespace holds
 /// `CONTEXT/`). The digest that they are known by does not hang on it.
-pub(super) fn placed(
+pub fn placed(
     app: &App,
     environment: &Environment,
+    shared: &Values,
     images: &BTreeMap<String, String>,
 ) -> Result<Vec<Value>, Vec<String>> {
-    let mut objects = rendered(app, environment, images)?;
+    let mut objects = rendered(app, environment, shared, images)?;
     if environment.context.is_some() {
         for object in &mut objects {
             let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
@@ -95,6 +102,7 @@ fn ours(mut object: Value, app: &str, environment: &Environment) -> Result<Value
     if name.is_empty() {
         return Err(format!("a {kind} has no metadata.name"));
     }
+    check_is_not_ours(&object, environment.service_account_name.as_deref().unwrap_or_default())?;
     if text("/metadata/namespace").is_empty() && !CLUSTER_SCOPED.contains(&kind.as_str()) {
         object["metadata"]["namespace"] = environment.namespace.as_str().into();
     }
@@ -150,9 +158,14 @@ pub fn key(object: &Value) -> InventoryItem {
     }
 }
 
-/// Every object that [`super::decide`] asks about for a release: what its environments hold, and what they will.
-pub fn looked_at(release: &Release, app: &App) -> BTreeSet<InventoryItem> {
-    let mut all = BTreeSet::new();
+/// Every object that [`super::decide`] asks about for a release, and as whom it is asked for: what its environments hold,
+/// and what they will.
+pub fn looked_at(
+    release: &Release,
+    app: &App,
+    groups: &BTreeMap<String, VariableGroup>,
+) -> BTreeMap<InventoryItem, Account> {
+    let mut all = BTreeMap::new();
     let status = release.status.clone().unwrap_or_default();
     let mut environments: BTreeSet<&str> = status.tasks.iter().filter_map(|t| t.environment.as_deref()).collect();
     environments.extend(release.spec.teardown.iter().map(|t| t.environment.as_str()));
@@ -164,17 +177,48 @@ pub fn looked_at(release: &Release, app: &App) -> BTreeSet<InventoryItem> {
     for name in environments {
         let told = app.status.as_ref().and_then(|s| s.environments.get(name));
         let held = told.into_iter().flat_map(|s| &s.inventory);
-        all.extend(held.map(|item| InventoryItem { uid: String::new(), ..item.clone() }));
-        // The names do not hang on the images in any sane manifest; where they do, the next look has them.
-        let mut images = status.images.clone();
-        for image in app.spec.images.keys() {
-            images.entry(image.clone()).or_insert_with(|| format!("{image}:none"));
-        }
-        if let Some(environment) = app.spec.environment(name) {
-            all.extend(placed(app, environment, &images).into_iter().flatten().map(|o| key(&o)));
+        let environment = app.spec.environment(name);
+        all.extend(held.map(|item| {
+            let by = Account::for_environment(Some(app), name, item);
+            (InventoryItem { uid: String::new(), ..item.clone() }, by)
+        }));
+        if let Some(environment) = environment {
+            let shared = if status.tasks.is_empty() {
+                variables::shared(&release.spec.app, &app.spec, environment, |name| groups.get(name))
+                    .unwrap_or_default()
+            } else {
+                status.variables.get(name).cloned().unwrap_or_default()
+            };
+            let named = names(app, environment, &shared, &status.images).into_iter();
+            all.extend(named.map(|item| (item.clone(), Account::of(environment, &item))));
         }
     }
     all
+}
+
+/// What names the objects of an App in an environment, whatever its images; nothing where its manifests are wrong.
+pub fn named_by<'g>(
+    app: &App,
+    environment: &Environment,
+    group_of: impl Fn(&str) -> Option<&'g VariableGroup>,
+) -> Vec<InventoryItem> {
+    let name = app.metadata.name.as_deref().unwrap_or_default();
+    let shared = variables::shared(name, &app.spec, environment, group_of).unwrap_or_default();
+    names(app, environment, &shared, &BTreeMap::new())
+}
+
+fn names(
+    app: &App,
+    environment: &Environment,
+    shared: &Values,
+    images: &BTreeMap<String, String>,
+) -> Vec<InventoryItem> {
+    // The names do not hang on the images in any sane manifest; where they do, the next look has them.
+    let mut images = images.clone();
+    for image in app.spec.images.keys() {
+        images.entry(image.clone()).or_insert_with(|| format!("{image}:none"));
+    }
+    placed(app, environment, shared, &images).into_iter().flatten().map(|o| key(&o)).collect()
 }
 
 /// A name of at most `most` characters; a long one is cut and told apart by its digest.

@@ -1,25 +1,150 @@
-//! What a release is to do: the tasks of its stage and its images, as they are when it begins and as long as the App
-//! still says so.
+//! What a release is to do: the tasks of its stage, its images, and the values of its variable groups, as they are when it
+//! begins.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 
-use super::run::Run;
-use crate::api::{App, CleanUpTask, ReleasePhase, ReleaseSpec, Task, TaskKind, TaskStatus};
+use super::{build::datetime, run::Run};
+use crate::{
+    api::{
+        App, CleanUpTask, Environment, ReleasePhase, ReleaseSpec, Task, TaskKind, TaskPhase, TaskStatus, VariableGroup,
+    },
+    domain::{
+        template::{self, Context},
+        variables::{self, Values},
+    },
+};
 
 /// The name of a teardown's only task.
 const TEARDOWN: &str = "teardown";
 
+/// What a release has from its beginning on.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// In order.
+    pub tasks: Vec<TaskStatus>,
+    /// Image name to reference: chosen, or the default of one that no task builds.
+    pub images: BTreeMap<String, String>,
+    /// Environment that is deployed to, to what its variable groups give it.
+    pub variables: BTreeMap<String, Values>,
+}
+
+/// Plans a release of an App that begins `at`. What would keep one of its deploys from being rendered (a group or a key
+/// that is missing, a mistake in a manifest) keeps the release from beginning.
+pub fn plan<'g>(
+    app: &App,
+    spec: &ReleaseSpec,
+    group_of: impl Fn(&str) -> Option<&'g VariableGroup>,
+    at: &str,
+) -> Result<Plan, Vec<String>> {
+    let images = &app.spec.images;
+    if let Some(unknown) = spec.images.keys().find(|i| !images.contains_key(*i)) {
+        let known = images.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        return Err(vec![format!("app {} has no image {unknown:?}; it has {known}", spec.app)]);
+    }
+    let specs = specs(app, spec).map_err(|why| vec![why])?;
+    if specs.is_empty() {
+        return Err(vec![format!("stage {:?} of app {} has no tasks", spec.stage, spec.app)]);
+    }
+    let mut tasks: Vec<TaskStatus> = vec![];
+    for task in &specs {
+        let several = || vec![format!("task {:?} of stage {:?} must name exactly one kind", task.name, spec.stage)];
+        let kind = task.kind().ok_or_else(several)?;
+        if tasks.iter().any(|t| t.name == task.name) {
+            return Err(vec![format!("stage {:?} has two tasks named {:?}", spec.stage, task.name)]);
+        }
+        tasks.push(TaskStatus {
+            name: task.name.clone(),
+            kind: kind.word().into(),
+            environment: environment_of(kind).map(str::to_owned),
+            attempt: 1,
+            ..TaskStatus::default()
+        });
+    }
+    let variables = values(app, spec, group_of, at)?;
+    Ok(Plan { tasks, images: chosen(app, spec, &specs), variables })
+}
+
+/// What the deploys of a release that begins `at` take of variable groups, by environment; or what would keep one of them
+/// from being rendered: all errors at once, each with its place.
+pub fn values<'g>(
+    app: &App,
+    spec: &ReleaseSpec,
+    group_of: impl Fn(&str) -> Option<&'g VariableGroup>,
+    at: &str,
+) -> Result<BTreeMap<String, Values>, Vec<String>> {
+    let specs = specs(app, spec).unwrap_or_default();
+    let images = &app.spec.images;
+    let mut to_be = chosen(app, spec, &specs);
+    for build in specs.iter().filter_map(|t| t.build.as_ref()) {
+        if let Some(source) = images.get(&build.image) {
+            let tag = build.tag.replace("${DATETIME}", &datetime(Some(at)));
+            to_be.entry(build.image.clone()).or_insert_with(|| format!("{}:{tag}", source.repository));
+        }
+    }
+    let (mut variables, mut problems) = (BTreeMap::new(), vec![]);
+    for environment in deployed_to(app, &specs) {
+        match variables::shared(&spec.app, &app.spec, environment, &group_of) {
+            Ok(shared) => {
+                let context = Context::of(&spec.app, environment, &shared, to_be.clone());
+                for manifest in &app.spec.manifests {
+                    let wrong = template::manifests(&manifest.name, &manifest.template, &context).err();
+                    let told = |e: &template::TemplateError| format!("environment {}: {e}", environment.name);
+                    problems.extend(wrong.iter().flatten().map(told));
+                }
+                variables.insert(environment.name.clone(), shared);
+            }
+            Err(all) => problems.extend(all.iter().map(ToString::to_string)),
+        }
+    }
+    // An environment that no group gives anything is not worth a line.
+    variables.retain(|_, values| !values.is_empty());
+    if problems.is_empty() { Ok(variables) } else { Err(problems) }
+}
+
+/// The variable groups that a release of an App takes values of when it begins.
+pub fn group_names(app: &App, spec: &ReleaseSpec) -> BTreeSet<String> {
+    let specs = specs(app, spec).unwrap_or_default();
+    deployed_to(app, &specs).flat_map(|e| e.variable_groups.clone()).collect()
+}
+
+/// The environments that these tasks deploy to.
+fn deployed_to<'a>(app: &'a App, specs: &[Task]) -> impl Iterator<Item = &'a Environment> {
+    let named: BTreeSet<String> =
+        specs.iter().filter_map(|t| t.deploy.as_ref()).map(|d| d.environment.clone()).collect();
+    app.spec.environments.iter().filter(move |e| named.contains(&e.name))
+}
+
+/// What is chosen: named by the release, else the default of an image that no task of it builds.
+fn chosen(app: &App, spec: &ReleaseSpec, specs: &[Task]) -> BTreeMap<String, String> {
+    let mut images = spec.images.clone();
+    let built = |name: &String| specs.iter().filter_map(|t| t.build.as_ref()).any(|b| b.image == *name);
+    for (name, source) in app.spec.images.iter().filter(|(name, _)| !built(name)) {
+        if let Some(default) = &source.default {
+            images.entry(name.clone()).or_insert_with(|| default.clone());
+        }
+    }
+    images
+}
+
 impl Run<'_> {
     /// The tasks as they are now; false when there is nothing to run.
     pub fn begin(&mut self) -> bool {
-        self.status.started_at = Some(self.at());
-        match self.plan() {
-            Ok(tasks) => {
-                self.status.tasks = tasks;
+        let at = self.at();
+        let planned = self
+            .app()
+            .map_err(|why| vec![why])
+            .and_then(|app| plan(app, self.spec(), |name| self.o.groups.get(name), &at))
+            .map_err(|all| all.join("\n"));
+        match planned {
+            Ok(plan) => {
+                self.status.started_at = Some(at);
+                self.status.revision = self.o.app.ok().map(|app| app.revision().name().to_owned());
+                self.status.tasks = plan.tasks;
                 self.status.phase = ReleasePhase::Running;
-                self.status.images = self.images();
+                self.status.images = plan.images;
+                self.status.variables = plan.variables;
                 self.history("engine", "begin", None, None);
                 true
             }
@@ -37,52 +162,31 @@ impl Run<'_> {
         }
     }
 
-    /// What is chosen: named by the release, else the default of an image that no task of it builds.
-    fn images(&self) -> BTreeMap<String, String> {
-        let mut images = self.spec().images.clone();
-        let Some(app) = self.o.app else { return images };
-        let tasks = specs(app, self.spec()).unwrap_or_default();
-        let built = |name: &String| tasks.iter().filter_map(|t| t.build.as_ref()).any(|b| b.image == *name);
-        for (name, source) in app.spec.images.iter().filter(|(name, _)| !built(name)) {
-            if let Some(default) = &source.default {
-                images.entry(name.clone()).or_insert_with(|| default.clone());
-            }
+    /// A release that was begun before there were revisions is of the App as this look finds it. What was approved was
+    /// bound to no objects then: it is asked for again, unless a deploy stands half-way.
+    pub fn bind_late(&mut self) {
+        let Ok(app) = self.app() else { return };
+        self.status.revision = Some(app.revision().name().to_owned());
+        let words = "begun before releases were frozen: from now on it is of the App as it is now";
+        self.history("engine", "freeze", None, Some(words.into()));
+        let tasks = &self.status.tasks;
+        let deploys = |t: &&TaskStatus| t.kind == "deploy" && !t.phase.is_passed();
+        let half_way = tasks.iter().filter(deploys).any(|t| t.started_at.is_some());
+        let Some(last) = tasks.iter().rposition(|t| deploys(&t)).filter(|_| !half_way) else { return };
+        let asked = |t: &&mut TaskStatus| t.kind == "approval" && t.phase == TaskPhase::Succeeded;
+        let mut again = vec![];
+        for task in self.status.tasks[..last].iter_mut().filter(asked) {
+            (task.phase, task.message) = (TaskPhase::Pending, None);
+            (task.started_at, task.finished_at) = (None, None);
+            again.push(task.name.clone());
         }
-        images
+        for task in again {
+            let words = "what was approved was bound to no objects: it must be approved again";
+            self.history("engine", "asked again", Some(&task), Some(words.into()));
+        }
     }
 
-    fn plan(&self) -> Result<Vec<TaskStatus>, String> {
-        let spec = self.spec();
-        let app = self.app()?;
-        let images = &app.spec.images;
-        if let Some(unknown) = spec.images.keys().find(|i| !images.contains_key(*i)) {
-            let known = images.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-            return Err(format!("app {} has no image {unknown:?}; it has {known}", spec.app));
-        }
-        let specs = specs(app, spec)?;
-        if specs.is_empty() {
-            return Err(format!("stage {:?} of app {} has no tasks", spec.stage, spec.app));
-        }
-        let mut tasks: Vec<TaskStatus> = vec![];
-        for task in &specs {
-            let kind = task
-                .kind()
-                .ok_or_else(|| format!("task {:?} of stage {:?} must name exactly one kind", task.name, spec.stage))?;
-            if tasks.iter().any(|t| t.name == task.name) {
-                return Err(format!("stage {:?} has two tasks named {:?}", spec.stage, task.name));
-            }
-            tasks.push(TaskStatus {
-                name: task.name.clone(),
-                kind: kind.word().into(),
-                environment: environment_of(kind).map(str::to_owned),
-                attempt: 1,
-                ..TaskStatus::default()
-            });
-        }
-        Ok(tasks)
-    }
-
-    /// What a task of this release is to do, as long as the App still says so.
+    /// What a task of this release is to do. One that was begun before it was frozen may find another App.
     pub fn task(&self, index: usize) -> Result<Task, String> {
         let told = &self.status.tasks[index];
         let found = specs(self.app()?, self.spec())?.into_iter().find(|t| t.name == told.name);

@@ -1,17 +1,31 @@
 //! One look under way: the status as it becomes, the steps so far, and what all kinds of tasks share.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp, Unit};
 
-use super::{Decision, Observed, Step, approval, build, clean_up, deploy, verify};
+use super::{
+    Decision, ObjectSeen, Observed, Step, Trouble, approval, build, clean_up, deploy, timers::Lasting, verify,
+};
 use crate::{
     api::{
-        App, HistoryEntry, InventoryItem, ReleasePhase, ReleaseSpec, ReleaseStatus, TaskKind, TaskPhase, TaskStatus,
+        HistoryEntry, InventoryItem, MOST_RETRIES, ReleasePhase, ReleaseSpec, ReleaseStatus, TaskKind, TaskPhase,
+        TaskStatus,
     },
-    domain::{batches::WorkloadSeen, text::Clean},
+    domain::{
+        account::Account,
+        batches::WorkloadSeen,
+        command_line::CommandLine,
+        owner::{self, Owner, Whose},
+        revision::FrozenApp,
+        text::Clean,
+    },
 };
 
 /// So many entries of history are kept.
 const HISTORY: usize = 200;
+/// Clocks of people and engines differ by no more.
+const SKEW: SignedDuration = SignedDuration::from_mins(5);
 
 pub(super) struct Run<'a> {
     pub o: &'a Observed<'a>,
@@ -40,8 +54,32 @@ impl<'a> Run<'a> {
         self.o.release.metadata.name.as_deref().unwrap_or_default()
     }
 
+    /// What a person may do about the release.
+    pub fn command(&self, verb: &'static str) -> CommandLine {
+        CommandLine::graylane(verb).arg(self.name())
+    }
+
     pub fn uid(&self) -> &'a str {
         self.o.release.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    /// Whose an object is, as an environment of this App sees it.
+    pub fn whose(&self, environment: &str, item: &InventoryItem, seen: &ObjectSeen) -> Whose {
+        let me = self.owner(environment);
+        let noted = owner::noted(self.o.app.ok().map(|app| &**app), item, &seen.uid);
+        let plain = InventoryItem { uid: String::new(), ..item.clone() };
+        owner::whose(&seen.marks, &me, noted.as_ref().or_else(|| self.o.claims.get(&plain)))
+    }
+
+    /// Who this release acts for in an environment.
+    pub fn owner(&self, environment: &str) -> Owner {
+        let home = self.o.release.metadata.namespace.clone();
+        Owner { home, app: self.spec().app.clone(), environment: environment.to_owned() }
+    }
+
+    /// As whom this release acts on an object of an environment.
+    pub fn account(&self, environment: &str, item: &InventoryItem) -> Account {
+        Account::for_environment(self.o.app.ok().map(|app| &**app), environment, item)
     }
 
     /// What is rolled out in batches and behind this item, if it is there.
@@ -72,29 +110,37 @@ impl<'a> Run<'a> {
         self.status.history.push(HistoryEntry { at, by: by.into(), action: action.into(), task, message });
     }
 
-    /// A person's wish goes into the history once.
+    /// A person's wish goes into the history once. Its time is that of the person's own clock, and says nothing of
+    /// whether it is news.
     pub fn tell_wishes(&mut self) {
         let Some(last) = &self.spec().control.last else { return };
-        let known = |h: &HistoryEntry| h.at == last.at && h.by == last.by && h.action == last.action;
-        // Pushed out by newer entries, it is no news either.
-        let older = self.status.history.len() >= HISTORY && self.status.history.first().is_some_and(|h| last.at < h.at);
-        if !older && !self.status.history.iter().any(known) {
-            let entry = HistoryEntry {
-                at: last.at.clone(),
-                by: Clean::from_untrusted(&last.by).to_string(),
-                action: Clean::from_untrusted(&last.action).to_string(),
-                task: None,
-                message: last.comment.as_deref().map(|c| Clean::from_untrusted(c).to_string()),
-            };
+        if self.status.told.replace(last.clone()).as_ref() == Some(last) {
+            return;
+        }
+        let clean = |text: &str| Clean::from_untrusted(text).to_string();
+        // Whoever writes a wish dates it: no time is taken that cannot be.
+        let (begun, now) = (self.status.started_at.as_deref(), self.o.now);
+        let begun = begun.and_then(|at| at.parse().ok()).unwrap_or(now).saturating_sub(SKEW).unwrap_or(now);
+        let at = last
+            .at
+            .parse::<Timestamp>()
+            .ok()
+            .filter(|at| (begun..=now.saturating_add(SKEW).unwrap_or(now)).contains(at));
+        let entry = HistoryEntry {
+            at: at.map_or_else(|| self.at(), |_| clean(&last.at)),
+            by: clean(&last.by),
+            action: clean(&last.action),
+            task: None,
+            message: last.comment.as_deref().map(clean),
+        };
+        // Told by an engine that did not write down which was the last.
+        if !self.status.history.contains(&entry) {
             self.status.history.push(entry);
         }
     }
 
-    pub fn app(&self) -> Result<&'a App, String> {
-        self.o.app.ok_or_else(|| {
-            let (app, namespace) = (&self.spec().app, self.o.release.metadata.namespace.as_deref().unwrap_or_default());
-            format!("there is no app {app:?} in namespace {namespace}")
-        })
+    pub fn app(&self) -> Result<&'a FrozenApp, String> {
+        self.o.app.map_err(str::to_owned)
     }
 
     /// Every task that is passed lets the next one be looked at, in this same look.
@@ -108,6 +154,8 @@ impl<'a> Run<'a> {
             }
         }
         self.status.task = None;
+        // Every latch is off, by its own last patch.
+        self.status.tasks.iter_mut().for_each(|task| task.rollouts.clear());
         self.finish(ReleasePhase::Succeeded, None);
     }
 
@@ -169,10 +217,12 @@ impl<'a> Run<'a> {
     fn retry(&mut self, index: usize, retries: u32) {
         let at = self.at();
         let task = &mut self.status.tasks[index];
-        if task.phase != TaskPhase::Failed || retries < task.attempt {
+        // Each attempt has a higher number than the one before, so that no number begins attempts without an end.
+        let attempt = retries.min(MOST_RETRIES) + 1;
+        if task.phase != TaskPhase::Failed || retries == 0 || attempt <= task.attempt {
             return;
         }
-        task.attempt = retries + 1;
+        task.attempt = attempt;
         task.phase = TaskPhase::Running;
         task.started_at = task.started_at.is_some().then(|| at.clone());
         task.finished_at = None;
@@ -241,15 +291,25 @@ impl<'a> Run<'a> {
         }
     }
 
-    pub fn seconds_since(&self, text: Option<&str>) -> Option<i64> {
-        let since: Timestamp = text?.parse().ok()?;
-        Some(self.o.now.duration_since(since).as_secs())
+    /// Seconds in which the engine was there to act: what a time limit counts.
+    pub fn spent(&self, index: usize, of: Lasting) -> i64 {
+        seconds(self.o.timers.spent(&self.status.tasks[index], of, self.o.clock))
     }
 
-    /// Seconds since then in which the engine was there to act: what a time limit counts.
-    pub fn spent(&self, text: Option<&str>) -> Option<i64> {
-        let since: Timestamp = text?.parse().ok()?;
-        Some(self.o.now.duration_since(since.max(self.o.since)).as_secs())
+    /// Seconds for which this engine knows that it has begun.
+    pub fn watched(&self, index: usize, of: Lasting) -> i64 {
+        seconds(self.o.timers.watched(&self.status.tasks[index], of, self.o.clock))
+    }
+
+    /// Seconds since it began, whether an engine was there or not.
+    pub fn lasted(&self, index: usize, of: Lasting) -> i64 {
+        seconds(self.o.timers.lasted(&self.status.tasks[index], of, self.o.clock))
+    }
+
+    /// A refusal that stays one until somebody does something about it, with what that may be.
+    pub fn refused(&self, trouble: &Trouble) -> String {
+        let (why, retry, abort) = (&trouble.message, self.command("retry"), self.command("abort"));
+        format!("{why}; once that is mended `{retry}` tries again, `{abort}` ends the release")
     }
 
     pub fn fail(&mut self, index: usize, why: impl Into<String>) {
@@ -293,6 +353,10 @@ impl Run<'_> {
         let at = self.at();
         restart_batch(&mut self.status.tasks[index], &at);
     }
+}
+
+fn seconds(lasted: Duration) -> i64 {
+    i64::try_from(lasted.as_secs()).unwrap_or(i64::MAX)
 }
 
 fn restart_batch(task: &mut TaskStatus, at: &str) {

@@ -1,5 +1,26 @@
 //! The whole stage of the design's story on a simulated cluster, straight and in any interleaving.
 
+/// What other hands do, each named once.
+macro_rules! hands {
+    ($($hand:ident),* $(,)?) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        enum Hand {
+            $($hand),*
+        }
+
+        use Hand::*;
+
+        const ALL: &[Hand] = &[$($hand),*];
+    };
+}
+
 mod any_order;
 mod cluster;
+mod extremes;
+mod frozen;
+mod hands;
+mod ownership;
+mod stateful_hands;
 mod story;
+mod variables;
+mod wishes;

@@ -5,6 +5,7 @@ use jiff::SignedDuration;
 use super::{
     Step,
     run::{Flow, Run},
+    timers::Lasting,
 };
 use crate::{
     api::{TaskPhase, VerifyTask},
@@ -12,7 +13,7 @@ use crate::{
 };
 
 /// Between two rounds of probes, in seconds.
-const PAUSE: i64 = 1;
+const PAUSE: u64 = 1;
 
 pub(super) fn look(run: &mut Run, index: usize, task: &VerifyTask) -> Flow {
     // A lane that is not open promises the baseline: probes would agree, and prove nothing of what is new.
@@ -43,14 +44,14 @@ pub(super) fn look(run: &mut Run, index: usize, task: &VerifyTask) -> Flow {
         (None, Some((_, Err(why)))) => Clean::from_untrusted(why).to_string(),
         (None, None) => "probes are on their way".to_owned(),
     };
-    let left = i64::from(task.timeout_seconds) - run.spent(told.started_at.as_deref()).unwrap_or(0);
+    let left = i64::from(task.timeout_seconds) - run.spent(index, Lasting::Task);
     if left <= 0 {
         run.fail(index, format!("not as expected within {} s: {words}", task.timeout_seconds));
         return Flow::Stay;
     }
     run.set_phase(index, TaskPhase::Running, Some(words));
-    run.look_in(SignedDuration::from_secs(left.min(PAUSE)));
-    let rested = last.is_none_or(|(at, _)| run.o.now.duration_since(*at) >= SignedDuration::from_secs(PAUSE));
+    run.look_in(SignedDuration::from_secs(left.min(PAUSE.cast_signed())));
+    let rested = last.is_none_or(|(ago, _)| ago.as_secs() >= PAUSE);
     if rested && closed.is_none() && !mine.is_some_and(|p| p.running) {
         run.steps.push(Step::RunProbes {
             task: told.name,

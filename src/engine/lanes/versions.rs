@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
 
@@ -12,8 +11,8 @@ use crate::{
     engine::cache::{Cache, SERVICE},
 };
 
-/// How long a gateway of somebody else has to hear of new pods before it hears of their route. Times are whole
-/// seconds: twice this is waited at most.
+/// How long a gateway of somebody else has to hear of new pods before it hears of their route: counted from when this
+/// engine has heard of them, whatever their stamps say.
 pub(super) const SETTLE: Duration = Duration::from_secs(1);
 
 /// The Apps of a group of which no baseline was ever deployed.
@@ -65,7 +64,7 @@ pub(super) fn version(
     app: Option<&App>,
     name: &str,
     tag: &str,
-    opens: Option<Timestamp>,
+    opens: bool,
 ) -> (LaneVersion, bool) {
     let Some(member) = group.spec.apps.iter().find(|a| a.app == name) else { return (LaneVersion::default(), false) };
     let service = member.lane_service(tag);
@@ -82,18 +81,21 @@ pub(super) fn version(
         let c = e.conditions.clone().unwrap_or_default();
         c.ready.unwrap_or(true) && c.terminating != Some(true)
     });
-    let opens = opens.filter(|_| Means::of(group).is_some());
-    let young =
-        |at: Option<Timestamp>| opens.zip(at).is_some_and(|(now, t)| now.duration_since(t).unsigned_abs() < 2 * SETTLE);
+    let opens = opens && Means::of(group).is_some();
+    let young = |name: &str, state: &str| opens && cache.since.lasted(name, state) < SETTLE;
     let pods = &cache.workloads.pods;
     let settled = |e: &Endpoint| {
-        let pod = e.target_ref.as_ref().and_then(|r| pods.get(&ObjectRef::new(r.name.as_deref()?).within(&home)));
+        let Some(target) = e.target_ref.as_ref() else { return true };
+        let name = target.name.as_deref().unwrap_or_default();
+        let pod = pods.get(&ObjectRef::new(name).within(&home));
         let conditions = pod.as_ref().and_then(|p| p.status.as_ref()?.conditions.as_deref()).unwrap_or_default();
-        let at = conditions.iter().find(|c| c.type_ == "Ready").and_then(|c| c.last_transition_time.as_ref());
-        !young(at.map(|t| t.0))
+        // Ready again is as new to a gateway as Ready for the first time.
+        let ready = conditions.iter().find(|c| c.type_ == "Ready").and_then(|c| c.last_transition_time.as_ref());
+        let ready = ready.map(|t| t.0.to_string()).unwrap_or_default();
+        !young(&format!("{service}/{}", target.uid.as_deref().unwrap_or(name)), &ready)
     };
-    let made = there.as_ref().and_then(|s| s.metadata.creation_timestamp.as_ref()).map(|t| t.0);
-    let (old, new): (Vec<&Endpoint>, Vec<&Endpoint>) = ready.partition(|e| settled(e) && !young(made));
+    let made = there.as_ref().is_some_and(|s| young(&s.uid().unwrap_or_default(), ""));
+    let (old, new): (Vec<&Endpoint>, Vec<&Endpoint>) = ready.partition(|e| settled(e) && !made);
     let version = LaneVersion {
         expected: new.is_empty() && environment.is_some_and(|e| e.state == EnvironmentState::Running),
         service: there.is_some_and(|s| s.metadata.deletion_timestamp.is_none()),

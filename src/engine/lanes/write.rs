@@ -9,6 +9,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::{
     api::{
@@ -17,7 +18,10 @@ use crate::{
         label,
     },
     cluster::error,
-    domain::{batches::template::digest, routes::same, text::Clean, workflow::key},
+    domain::{
+        account::Account, batches::template::digest, command_line::CommandLine, owner::Marks, routes::same,
+        text::Clean, workflow::key,
+    },
     engine::{Options, act, cache::Cache},
 };
 
@@ -26,6 +30,7 @@ const MOST_WORDS: usize = 400;
 /// Makes `live` what is wanted; the names of those that it could not, and why.
 pub(super) async fn routes(
     options: &Options,
+    cache: &Cache,
     group: &LaneGroup,
     wanted: &[HttpRoute],
     live: &[&Arc<HttpRoute>],
@@ -42,7 +47,15 @@ pub(super) async fn routes(
             continue;
         }
         object["metadata"]["annotations"][label::APPLIED] = Value::from(digest);
-        let why = words(act::apply(options, &key(&object), &object, false).await, &key(&object))?;
+        let namesake = ObjectRef::new(&route.name_any()).within(&options.namespace);
+        let namesake = cache.routes.get(&namesake).filter(|_| there.is_none());
+        if let Some(whose) = namesake.map(|r| whose(&r)) {
+            let why = format!("it is there and not ours, but {whose}: rename that one, or the lane group");
+            refused.insert(route.name_any(), why);
+            continue;
+        }
+        let version = there.and_then(|r| r.resource_version());
+        let why = put(options, cache, &object, version.as_deref()).await?;
         refused.extend(why.map(|why| (route.name_any(), format!("not as it ought to be: {why}"))));
     }
     for route in live.iter().filter(|r| !wanted.iter().any(|w| w.name_any() == r.name_any())) {
@@ -50,6 +63,31 @@ pub(super) async fn routes(
         refused.extend(why.map(|why| (route.name_any(), format!("cannot be deleted: {why}"))));
     }
     Ok(refused)
+}
+
+/// Applies it, unless another hand has undone the same too often; in words, why not.
+async fn put(options: &Options, cache: &Cache, object: &Value, seen: Option<&str>) -> kube::Result<Option<String>> {
+    let item = key(object);
+    let by = Account::deployer(&item.namespace);
+    if let Err(undone) = cache.fights.may(&item, object, Instant::now()) {
+        return Ok(Some(undone.words(&item, &act::managers(options, &item, &by).await)));
+    }
+    let applied = act::apply(&act::api(options, &item, &by), object, seen, false).await;
+    if !matches!(applied, Ok(true)) {
+        cache.fights.forget(&item, object);
+    }
+    words(applied.map(drop), &item)
+}
+
+/// Whose a namesake is.
+fn whose(route: &HttpRoute) -> String {
+    let marks = Marks::of(route.meta());
+    let group = marks.lane_group.as_ref().map(|g| format!("of lane group {}", Clean::from_untrusted(g)));
+    let app = || marks.owner().map(|o| format!("of {}", o.words(route.namespace().as_deref())));
+    group.or_else(app).unwrap_or_else(|| match marks.managers.as_slice() {
+        [] => "somebody else's".to_owned(),
+        managers => format!("written by {}", managers.join(", ")),
+    })
 }
 
 /// Notes at the routes why they are not as they ought to be.
@@ -98,7 +136,7 @@ pub(super) async fn gateway(
         return Ok(None);
     }
     object["metadata"]["annotations"][label::APPLIED] = Value::from(digest);
-    let why = words(act::apply(options, &key(&object), &object, false).await, &key(&object))?;
+    let why = put(options, cache, &object, there.and_then(|g| g.resource_version()).as_deref()).await?;
     Ok(why.map(|why| format!("Gateway {name}: not as it ought to be: {why}")))
 }
 
@@ -112,7 +150,8 @@ async fn delete<K>(options: &Options, name: &str) -> kube::Result<Option<String>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
 {
-    let api: Api<K> = Api::namespaced(options.client.clone(), &options.namespace);
+    let client = options.clusters.acting_as(&Account::deployer(&options.namespace));
+    let api: Api<K> = Api::namespaced(client, &options.namespace);
     match api.delete(name, &DeleteParams::default()).await {
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
         done => words(done.map(drop), &InventoryItem::default()),
@@ -127,8 +166,8 @@ fn words(done: kube::Result<()>, item: &InventoryItem) -> kube::Result<Option<St
     if act::conflicts(status) {
         let InventoryItem { kind, namespace, name, .. } = item;
         let kind = kind.to_lowercase();
-        words +=
-            &format!("; what another hand wrote stays: `kubectl delete {kind} -n {namespace} {name}` has it made anew");
+        let delete = CommandLine::kubectl("delete").arg(kind).option("-n", namespace).arg(name);
+        words += &format!("; what another hand wrote stays: `{delete}` has it made anew");
     }
     Ok(Some(words))
 }

@@ -123,8 +123,13 @@ where
 
     /// Watch until stopped.
     pub async fn run(self, api: Api<K>, stop: CancellationToken) {
+        self.run_with(api, watcher::Config::default(), stop).await;
+    }
+
+    /// Watch what a selection holds until stopped.
+    pub async fn run_with(self, api: Api<K>, selection: watcher::Config, stop: CancellationToken) {
         let strip = |o: &mut K| o.meta_mut().managed_fields = None;
-        let events = watcher(api, watcher::Config::default()).modify(strip).default_backoff();
+        let events = watcher(api, selection).modify(strip).default_backoff();
         let mut events = std::pin::pin!(events);
         let mut listed: BTreeMap<Key, Arc<K>> = BTreeMap::new();
         loop {

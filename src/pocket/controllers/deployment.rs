@@ -6,7 +6,6 @@ use super::events::about;
 use super::pods::{controller, finished, selects};
 use super::queue::{Outcome, Queue};
 use super::{own, write};
-use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, ResourceExt};
@@ -70,11 +69,12 @@ pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
             }
         }
     }
-    let input = Input { deployment: &d, sets: &own, pods: &pods, now: Timestamp::now() };
+    let input = Input { deployment: &d, sets: &own, pods: &pods, now: crate::pocket::clock::now() };
     let mut plan = plan::plan(&input);
     for action in plan.actions {
         if let Step::Collision(n) = act(&shared, &sets_api, action).await? {
-            plan.status.collision_count = Some(n + d.status.as_ref().and_then(|s| s.collision_count).unwrap_or(0));
+            plan.status.collision_count =
+                Some(n.saturating_add(d.status.as_ref().and_then(|s| s.collision_count).unwrap_or(0)));
         }
     }
     for note in plan.notes {

@@ -3,6 +3,8 @@
 //! Pods that resolve the Service's ports alike share a slice. A pod on its way out stays in, not ready: those
 //! who follow see it go rather than miss it.
 
+mod legacy;
+
 use super::cache::{Key, key};
 use super::pods::{finished, ready};
 use super::queue::{Outcome, Queue};
@@ -31,6 +33,8 @@ pub(super) fn watch(shared: &Shared, queue: Queue) {
             q.add((slice.namespace().unwrap_or_default(), service.to_owned()));
         }
     });
+    let q = queue.clone();
+    shared.endpoints.on_change(move |old, new| q.add(key(&new.or(old).expect("a change has an object").metadata)));
     let services = shared.services.clone();
     shared.pods.on_change(move |old, new| {
         for pod in [old, new].into_iter().flatten() {
@@ -66,7 +70,8 @@ pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
     let service = shared.services.get(&at).filter(|s| s.metadata.deletion_timestamp.is_none());
     let has_selector =
         |s: &Arc<Service>| s.spec.as_ref().is_some_and(|s| s.selector.as_ref().is_some_and(|s| !s.is_empty()));
-    let wanted = service.filter(has_selector).map(|s| slices(&s, &shared.pods.list(&at.0))).unwrap_or_default();
+    let service = service.filter(has_selector);
+    let wanted = service.as_ref().map(|s| slices(s, &shared.pods.list(&at.0))).unwrap_or_default();
     let api: Api<EndpointSlice> = Api::namespaced(shared.client.clone(), &at.0);
     for slice in &wanted {
         let name = slice.name_any();
@@ -93,6 +98,7 @@ pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
         write::gone_is_fine(api.delete(&slice.name_any(), &DeleteParams::default().preconditions(uid)).await)?;
         shared.slices.forget(slice);
     }
+    legacy::reconcile(&shared, &at, service.as_deref(), &wanted).await?;
     Ok(None)
 }
 

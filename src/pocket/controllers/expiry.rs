@@ -1,19 +1,26 @@
-//! Events go an hour after they were last said, as Kubernetes' do.
+//! Events go an hour after they were last written, as Kubernetes' do, and the oldest of more than [`MOST`] earlier. The
+//! hour is counted here: who says an event stamps it by a clock of its own, and a clock that is set makes nothing old.
 
 use futures::StreamExt;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
 use kube::api::{DeleteParams, ListParams, Preconditions};
 use kube::{Api, Client, ResourceExt};
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-const KEPT: SignedDuration = SignedDuration::from_hours(1);
-const EVERY: Duration = Duration::from_secs(300);
+const KEPT: Duration = Duration::from_hours(1);
+const EVERY: Duration = Duration::from_secs(60);
+/// A pocket keeps everything in memory, also what nobody will read.
+const MOST: usize = 2000;
+/// So many are looked at together.
+const PAGE: u32 = 500;
 
 pub(super) async fn run(client: Client, stop: CancellationToken) {
+    let mut seen = Seen::default();
     loop {
-        match expire(&client, Timestamp::now()).await {
+        match expire(&client, &mut seen, Instant::now()).await {
             Ok(0) => {}
             Ok(gone) => tracing::debug!(gone, "events have expired"),
             Err(error) => tracing::warn!(%error, "old events are not removed"),
@@ -24,50 +31,117 @@ pub(super) async fn run(client: Client, stop: CancellationToken) {
     }
 }
 
+/// Of each event by uid, the version that was seen last, and since when.
+type Seen = HashMap<String, (String, Instant)>;
+
 /// Removes what is over; how many there were.
-async fn expire(client: &Client, now: Timestamp) -> kube::Result<usize> {
-    let events = Api::<Event>::all(client.clone()).list(&ListParams::default()).await?;
-    let over = events.items.into_iter().filter(|e| now.duration_since(last_said(e)) > KEPT);
-    let removals = over.map(|event| async move {
-        let api: Api<Event> = Api::namespaced(client.clone(), &event.namespace().unwrap_or_default());
+async fn expire(client: &Client, seen: &mut Seen, now: Instant) -> kube::Result<usize> {
+    let mut said = Vec::new();
+    let mut page = ListParams::default().limit(PAGE);
+    loop {
+        let events = Api::<Event>::all(client.clone()).list(&page).await?;
+        said.extend(events.items.into_iter().map(Said::from));
+        let Some(next) = events.metadata.continue_.filter(|next| !next.is_empty()) else { break };
+        page = page.continue_token(&next);
+    }
+    let removals = over(said, seen, now).into_iter().map(|event| async move {
+        let api: Api<Event> = Api::namespaced(client.clone(), &event.namespace);
         // Said again meanwhile, it stays.
-        let same = Preconditions { uid: event.uid(), resource_version: event.resource_version() };
-        api.delete(&event.name_any(), &DeleteParams::default().preconditions(same)).await.is_ok()
+        let same = Preconditions { uid: Some(event.uid), resource_version: Some(event.version) };
+        api.delete(&event.name, &DeleteParams::default().preconditions(same)).await.is_ok()
     });
     // Some at once: a commit takes several.
     let gone = futures::stream::iter(removals).buffer_unordered(64).filter(|gone| std::future::ready(*gone));
     Ok(gone.count().await)
 }
 
-fn last_said(event: &Event) -> Timestamp {
-    let series = event.series.as_ref().and_then(|s| s.last_observed_time.as_ref()).map(|t| t.0);
-    let said = series.or(event.last_timestamp.as_ref().map(|t| t.0)).or(event.event_time.as_ref().map(|t| t.0));
-    said.or(event.creation_timestamp().map(|t| t.0)).unwrap_or(Timestamp::MAX)
+/// What is looked at of an event.
+struct Said {
+    namespace: String,
+    name: String,
+    uid: String,
+    version: String,
+    /// By the clock of who says it.
+    last: Timestamp,
+}
+
+impl From<Event> for Said {
+    fn from(event: Event) -> Self {
+        let series = event.series.as_ref().and_then(|s| s.last_observed_time.as_ref()).map(|t| t.0);
+        let said = series.or(event.last_timestamp.as_ref().map(|t| t.0)).or(event.event_time.as_ref().map(|t| t.0));
+        Self {
+            last: said.or(event.creation_timestamp().map(|t| t.0)).unwrap_or(Timestamp::MAX),
+            namespace: event.namespace().unwrap_or_default(),
+            name: event.name_any(),
+            uid: event.uid().unwrap_or_default(),
+            version: event.resource_version().unwrap_or_default(),
+        }
+    }
+}
+
+/// The too old and the too many.
+fn over(events: Vec<Said>, seen: &mut Seen, now: Instant) -> Vec<Said> {
+    let mut there = Seen::default();
+    let is_old = |event: &Said| {
+        let known = seen.get(&event.uid).filter(|(of, _)| *of == event.version).map(|(_, since)| *since);
+        let since = known.unwrap_or(now);
+        there.insert(event.uid.clone(), (event.version.clone(), since));
+        now.duration_since(since) > KEPT
+    };
+    let (mut over, mut young): (Vec<Said>, Vec<Said>) = events.into_iter().partition(is_old);
+    *seen = there;
+    young.sort_by_key(|event| std::cmp::Reverse(event.last));
+    over.extend(young.drain(young.len().min(MOST)..));
+    over
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::pocket::rest::ApiServer;
-    use kube::api::PostParams;
+    use kube::api::{Patch, PatchParams, PostParams};
     use serde_json::json;
 
+    #[test]
+    fn of_too_many_the_oldest_go() {
+        let event = |n: usize| {
+            let at = Timestamp::from_second(1_000_000 - i64::try_from(n).unwrap()).unwrap().to_string();
+            serde_json::from_value::<Event>(json!({"metadata": {"name": n.to_string(), "uid": n.to_string()},
+                "involvedObject": {}, "lastTimestamp": at}))
+            .map(Said::from)
+            .unwrap()
+        };
+        let names = |events: Vec<Said>| events.into_iter().map(|event| event.name).collect::<Vec<_>>();
+        let (mut seen, now) = (Seen::default(), Instant::now());
+        assert_eq!(over((0..MOST).map(event).collect(), &mut seen, now).len(), 0);
+        assert_eq!(
+            names(over((0..MOST + 2).rev().map(event).collect(), &mut seen, now)),
+            [MOST.to_string(), (MOST + 1).to_string()]
+        );
+    }
+
     #[tokio::test]
-    async fn an_hour_after_it_was_last_said_an_event_goes() {
+    async fn an_hour_after_it_was_last_written_an_event_goes_whatever_its_stamp_says() {
         let dir = tempfile::tempdir().unwrap();
         let server = ApiServer::open(dir.path()).unwrap();
         let client = server.client();
         let api: Api<Event> = Api::namespaced(client.clone(), "default");
-        let now = Timestamp::now();
-        for (name, minutes) in [("old", 61), ("young", 59)] {
-            let at = (now - SignedDuration::from_mins(minutes)).strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        for (name, at) in [("old", "9000-01-01T00:00:00Z"), ("again", "1970-01-01T00:00:00Z")] {
             let event = json!({"metadata": {"name": name, "namespace": "default"}, "involvedObject": {},
-                "firstTimestamp": "2020-01-01T00:00:00Z", "lastTimestamp": at});
+                "firstTimestamp": "1970-01-01T00:00:00Z", "lastTimestamp": at});
             api.create(&PostParams::default(), &serde_json::from_value(event).unwrap()).await.unwrap();
         }
-        assert_eq!(expire(&client, now).await.unwrap(), 1);
+        let (mut seen, now) = (Seen::default(), Instant::now());
+        let minutes = |n: u64| now + Duration::from_mins(n);
+        for n in [0, 59] {
+            assert_eq!(expire(&client, &mut seen, minutes(n)).await.unwrap(), 0);
+        }
+        let again = Patch::Merge(json!({"count": 2}));
+        api.patch("again", &PatchParams::default(), &again).await.unwrap();
+        assert_eq!(expire(&client, &mut seen, minutes(60)).await.unwrap(), 0);
+        assert_eq!(expire(&client, &mut seen, minutes(61)).await.unwrap(), 1);
         let left: Vec<String> = api.list(&ListParams::default()).await.unwrap().iter().map(|e| e.name_any()).collect();
-        assert_eq!(left, ["young"]);
+        assert_eq!(left, ["again"]);
         server.close().await;
     }
 }

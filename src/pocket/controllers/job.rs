@@ -55,8 +55,8 @@ fn plan(job: &Job, seen: &Seen, now: Timestamp) -> Plan {
     // Without a number of completions, one success is enough and no pod starts after it.
     let wanted = spec.completions.map_or(1, |n| number(Some(n), 1));
     let limit = number(spec.backoff_limit, 6);
-    let since = job.status.as_ref().and_then(|s| s.start_time.as_ref()).map_or(now, |t| t.0);
-    let deadline = spec.active_deadline_seconds.map(|s| since + SignedDuration::from_secs(s));
+    let since = job.status.as_ref().and_then(|s| s.start_time.as_ref()).map_or(now, |t| t.0.min(now));
+    let deadline = spec.active_deadline_seconds.and_then(|s| since.checked_add(SignedDuration::from_secs(s)).ok());
     let until = |at: Timestamp| Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO);
     if seen.succeeded >= wanted {
         let message = format!("{wanted} of {wanted} pods succeeded");
@@ -82,7 +82,7 @@ fn plan(job: &Job, seen: &Seen, now: Timestamp) -> Plan {
     let pause = seen.last_failure.map(|at| {
         let doublings = u32::try_from(seen.failed.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
         let pause = (BACKOFF * 2_u32.pow(doublings)).min(BACKOFF_MOST);
-        until(at + SignedDuration::try_from(pause).unwrap_or_default())
+        until(at.checked_add(pause).unwrap_or(at))
     });
     match pause.filter(|p| !p.is_zero() && missing > 0) {
         Some(pause) => Plan { again: Some(due.map_or(pause, |d| d.min(pause))), ..Plan::default() },
@@ -94,7 +94,7 @@ pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
     let Some(job) = shared.jobs.get(&at).filter(|j| j.metadata.deletion_timestamp.is_none()) else {
         return Ok(None);
     };
-    let now = Timestamp::now();
+    let now = crate::pocket::clock::now();
     let whole = Timestamp::from_second(now.as_second()).unwrap_or(now);
     if let Some(end) = ended(&job) {
         return expire(&shared, &job, end, now).await;
@@ -176,7 +176,7 @@ fn ended(job: &Job) -> Option<Timestamp> {
 /// An ended Job goes when its time is up.
 async fn expire(shared: &Shared, job: &Job, end: Timestamp, now: Timestamp) -> Outcome {
     let Some(ttl) = job.spec.as_ref().and_then(|s| s.ttl_seconds_after_finished) else { return Ok(None) };
-    let left = (end + SignedDuration::from_secs(i64::from(ttl))).duration_since(now);
+    let left = end.checked_add(SignedDuration::from_secs(i64::from(ttl))).unwrap_or(Timestamp::MAX).duration_since(now);
     if let Ok(left) = Duration::try_from(left)
         && !left.is_zero()
     {
@@ -258,6 +258,19 @@ mod tests {
         assert_eq!((over.stop, over.end.unwrap().1), (true, "BackoffLimitExceeded"));
         let none = job(json!({"template": {}, "backoffLimit": 0}));
         assert_eq!(plan(&none, &seen(0, 0, 1), now()).end.unwrap().0, "Failed");
+    }
+
+    #[test]
+    fn no_number_is_too_large_for_a_clock() {
+        for n in [i64::MIN, -1, 0, i64::MAX] {
+            let small = i32::try_from(n).unwrap_or(i32::MAX);
+            let spec = json!({"template": {}, "activeDeadlineSeconds": n, "completions": small, "parallelism": small,
+                "backoffLimit": small});
+            let failed = Seen { last_failure: Some(Timestamp::MAX), ..seen(1, 0, 1) };
+            for seen in [seen(0, 0, 0), failed] {
+                plan(&job(spec.clone()), &seen, now());
+            }
+        }
     }
 
     #[test]

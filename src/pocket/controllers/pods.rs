@@ -45,7 +45,11 @@ pub fn ready(pod: &Pod) -> bool {
 
 /// How long until it is available: zero when it is, none when it is not even ready.
 pub fn available_in(pod: &Pod, min_ready_seconds: i32, now: Timestamp) -> Option<Duration> {
+    // Ready is a condition: what need not last has no time. And a stamp ahead of us is of another clock: from now on.
     let since = ready_since(pod)?;
+    if min_ready_seconds <= 0 {
+        return Some(Duration::ZERO);
+    }
     let at = since.checked_add(SignedDuration::from_secs(i64::from(min_ready_seconds))).ok()?;
     Some(Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO))
 }
@@ -54,4 +58,24 @@ pub fn available_in(pod: &Pod, min_ready_seconds: i32, now: Timestamp) -> Option
 pub fn selects(selector: &LabelSelector, meta: &ObjectMeta) -> bool {
     let labels = meta.labels.clone().unwrap_or_default();
     Selector::try_from(selector.clone()).is_ok_and(|s| !s.selects_all() && s.matches(&labels))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn ready_is_a_condition_where_it_need_not_last() {
+        let condition = json!({"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T01:00:00Z"});
+        let pod: Pod = serde_json::from_value(json!({"status": {"conditions": [condition]}})).unwrap();
+        // By the stamp of a clock that is an hour ahead, or behind.
+        for now in ["2026-01-01T00:00:00Z", "2026-01-01T02:00:00Z"] {
+            assert_eq!(available_in(&pod, 0, now.parse().unwrap()), Some(Duration::ZERO), "{now}");
+        }
+        let left = available_in(&pod, 5, "2026-01-01T01:00:02Z".parse().unwrap());
+        assert_eq!(left, Some(Duration::from_secs(3)));
+        assert_eq!(available_in(&Pod::default(), 0, Timestamp::UNIX_EPOCH), None);
+    }
 }

@@ -125,7 +125,7 @@ pub(super) fn ending(error: &kube::Error) -> bool {
 async fn report(shared: &Shared, rs: &ReplicaSet, failed: Option<&kube::Error>) -> Outcome {
     let mut pods = own::own(rs, &shared.pods);
     pods.retain(|p| active(p));
-    let now = Timestamp::now();
+    let now = crate::pocket::clock::now();
     let wait = rs.spec.as_ref().and_then(|s| s.min_ready_seconds).unwrap_or(0);
     let labels = rs
         .spec

@@ -8,7 +8,6 @@ use super::queue::{Outcome, Queue};
 use super::{own, write};
 use futures::future::join_all;
 use history::{Pair, Step};
-use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
@@ -49,7 +48,7 @@ pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
         return Ok(None);
     };
     let pods = own::own(&*set, &shared.pods);
-    let plan = plan::plan(&Input { set: &set, pair: &pair, collisions, pods: &pods, now: Timestamp::now() });
+    let plan = plan::plan(&Input { set: &set, pair: &pair, collisions, pods: &pods, now: crate::pocket::clock::now() });
     let api: Api<Pod> = Api::namespaced(shared.client.clone(), &at.0);
     let done = join_all(plan.actions.into_iter().map(|action| act(&shared, &set, &api, action))).await;
     let failed = done.into_iter().find_map(Result::err);

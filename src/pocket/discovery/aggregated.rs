@@ -38,7 +38,8 @@ pub(super) fn answer(registry: &Registry, core: bool, accept: &str) -> Reply {
             "apiVersion": format!("apidiscovery.k8s.io/{version}"),
             "metadata": {},
             "items": items,
-        }),
+        })
+        .into(),
         warnings: Vec::new(),
         content_type: Some(content_type),
     }

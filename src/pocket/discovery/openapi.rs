@@ -4,22 +4,57 @@
 
 use serde_json::{Map, Value, json};
 
-use super::types;
+use super::{gnostic, types};
 use crate::pocket::rest::registry::{Registry, Resource};
-use crate::pocket::rest::{ApiError, Reply, protobuf};
+use crate::pocket::rest::{ApiError, Reply, types as rest_types};
 
-/// `{swagger: "2.0", info: {title: "pocket", version: "1"}, paths: {}}` as gnostic's protobuf: the one form in
-/// which kubectl asks for version 2.
-const V2_PROTOBUF: &[u8] = b"\x0a\x032.0\x12\x0b\x0a\x06pocket\x12\x011\x42\x00";
-
-pub(super) fn v2(accept: &str) -> Reply {
+pub(super) fn v2(registry: &Registry, accept: &str) -> Reply {
+    let document = json!({
+        "swagger": "2.0",
+        "info": {"title": "pocket", "version": super::KUBERNETES.2},
+        "paths": {},
+        "definitions": definitions(registry),
+    });
     if accept.contains("spec.v2@v1.0+protobuf") {
         return Reply::Bytes {
             content_type: "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
-            bytes: V2_PROTOBUF.into(),
+            bytes: gnostic::document(&document).into(),
         };
     }
-    Reply::json(json!({"swagger": "2.0", "info": {"title": "pocket", "version": "1"}, "paths": {}}))
+    Reply::json(document)
+}
+
+/// The kinds as version 2 has them, under the names that Kubernetes gives its own.
+fn definitions(registry: &Registry) -> Value {
+    let mut schemas = Map::new();
+    for resource in &registry.resources {
+        let message = rest_types::message(&resource.group, &resource.version, &resource.kind);
+        let name = match message.filter(|_| resource.builtin().is_some()) {
+            Some(message) => types::name(message),
+            None => schema_name(resource),
+        };
+        let schema = schema(resource, &mut schemas);
+        schemas.insert(name, schema);
+    }
+    let mut definitions = Value::Object(schemas);
+    refer(&mut definitions);
+    definitions
+}
+
+/// Points references to where version 2 has what they mean.
+fn refer(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                match value {
+                    Value::String(text) if key == "$ref" => *text = text.replace(types::SCHEMAS, "#/definitions/"),
+                    value => refer(value),
+                }
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(refer),
+        _ => {}
+    }
 }
 
 fn place(group: &str, version: &str) -> String {
@@ -106,7 +141,7 @@ fn schema(resource: &Resource, schemas: &mut Map<String, Value>) -> Value {
             "description": format!("{} as Kubernetes has it; pocket names its fields without describing them.", resource.kind),
         }),
     };
-    let message = protobuf::message_of(&resource.group, &resource.version, &resource.kind);
+    let message = rest_types::message_of(&resource.group, &resource.version, &resource.kind);
     if resource.builtin().is_some()
         && let Some(properties) = types::properties(&message, schemas)
     {

@@ -3,12 +3,12 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::pocket::rest::protobuf::{Kind, Many, fields};
+use crate::pocket::rest::types::{Kind, Many, fields};
 
-const SCHEMAS: &str = "#/components/schemas/";
+pub(super) const SCHEMAS: &str = "#/components/schemas/";
 
 /// `io.k8s.api.core.v1.PodSpec` for `core/v1.PodSpec`.
-fn name(message: &str) -> String {
+pub(super) fn name(message: &str) -> String {
     match message.strip_prefix("meta/") {
         Some(own) => format!("io.k8s.apimachinery.pkg.apis.meta.{own}"),
         None => format!("io.k8s.api.{}", message.replace('/', ".")),
@@ -26,9 +26,9 @@ pub(super) fn properties(message: &str, schemas: &mut Map<String, Value>) -> Opt
             continue;
         }
         let item = match field.kind {
-            Kind::Text | Kind::Quantity => json!({"type": "string"}),
+            Kind::Text(_) | Kind::Quantity => json!({"type": "string"}),
             Kind::Bytes => json!({"type": "string", "format": "byte"}),
-            Kind::Int => json!({"type": "integer"}),
+            Kind::Int32 | Kind::Int64 => json!({"type": "integer"}),
             Kind::Bool => json!({"type": "boolean"}),
             Kind::Time | Kind::MicroTime => json!({"type": "string", "format": "date-time"}),
             Kind::IntOrString => json!({"type": "string", "format": "int-or-string"}),

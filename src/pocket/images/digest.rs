@@ -1,9 +1,11 @@
 //! Copies a folder and digests it on the way: names, executable bits, link targets and bytes, in the order of
-//! names, so that the same content has the same digest everywhere.
+//! names, so that the same content has the same digest everywhere. A copy is on disk when it is done.
 
 use std::{
-    fs, io,
-    io::{Read, Write},
+    fs,
+    fs::Permissions,
+    io,
+    io::{BufRead, BufReader, Read, Write},
     os::unix::{
         ffi::OsStrExt,
         fs::{PermissionsExt, symlink},
@@ -12,6 +14,8 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
+
+use crate::pocket::durable;
 
 type Failed = (PathBuf, io::Error);
 
@@ -22,12 +26,52 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<String, Failed> {
     Ok(digest.finalize().iter().map(|b| format!("{b:02x}")).collect())
 }
 
+/// Whether everything that is in `folder` is, the same, in `dir`; there may be more.
+pub(super) fn holds(dir: &Path, folder: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let (wanted, found) = (entry.path(), dir.join(entry.file_name()));
+        let Ok(there) = fs::symlink_metadata(&found) else { return Ok(false) };
+        let kind = entry.file_type()?;
+        if kind != there.file_type() {
+            return Ok(false);
+        }
+        let same = if kind.is_dir() {
+            holds(&found, &wanted)?
+        } else if kind.is_symlink() {
+            fs::read_link(&found)? == fs::read_link(&wanted)?
+        } else {
+            same_bytes(&found, &wanted)?
+        };
+        if !same {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn same_bytes(one: &Path, two: &Path) -> io::Result<bool> {
+    let (mut one, mut two) = (BufReader::new(fs::File::open(one)?), BufReader::new(fs::File::open(two)?));
+    loop {
+        let (a, b) = (one.fill_buf()?, two.fill_buf()?);
+        let n = a.len().min(b.len());
+        if a[..n] != b[..n] {
+            return Ok(false);
+        }
+        if n == 0 {
+            return Ok(a.len() == b.len());
+        }
+        one.consume(n);
+        two.consume(n);
+    }
+}
+
 fn folder(from: &Path, to: &Path, digest: &mut Sha256) -> Result<(), Failed> {
     let at = |path: &Path| {
         let path = path.to_owned();
         move |why| (path, why)
     };
-    fs::create_dir(to).map_err(at(to))?;
+    fs::create_dir(to).and_then(|()| fs::set_permissions(to, Permissions::from_mode(0o700))).map_err(at(to))?;
     let entries = fs::read_dir(from).and_then(|e| e.collect::<io::Result<Vec<_>>>()).map_err(at(from))?;
     let mut names: Vec<_> = entries.iter().map(fs::DirEntry::file_name).collect();
     names.sort();
@@ -45,14 +89,14 @@ fn folder(from: &Path, to: &Path, digest: &mut Sha256) -> Result<(), Failed> {
             part(digest, points.as_os_str().as_bytes());
             symlink(points, &target).map_err(at(&target))?;
         } else if meta.is_file() {
-            digest.update(if meta.permissions().mode() & 0o111 == 0 { b"f" } else { b"x" });
-            file(&source, &target, digest).map_err(at(&source))?;
-            fs::set_permissions(&target, meta.permissions()).map_err(at(&target))?;
+            let runs = meta.permissions().mode() & 0o111 != 0;
+            digest.update(if runs { b"x" } else { b"f" });
+            file(&source, &target, runs, digest).map_err(at(&source))?;
         } else {
             return Err((source, io::Error::other("neither a file, a folder nor a link")));
         }
     }
-    Ok(())
+    durable::sync_folder(to).map_err(at(to))
 }
 
 fn part(digest: &mut Sha256, bytes: &[u8]) {
@@ -60,8 +104,8 @@ fn part(digest: &mut Sha256, bytes: &[u8]) {
     digest.update(bytes);
 }
 
-fn file(from: &Path, to: &Path, digest: &mut Sha256) -> io::Result<()> {
-    let (mut source, mut target) = (fs::File::open(from)?, fs::File::create_new(to)?);
+fn file(from: &Path, to: &Path, runs: bool, digest: &mut Sha256) -> io::Result<()> {
+    let (mut source, mut target) = (fs::File::open(from)?, durable::create(to)?);
     let mut of_file = Sha256::new();
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -72,6 +116,8 @@ fn file(from: &Path, to: &Path, digest: &mut Sha256) -> io::Result<()> {
         of_file.update(&buffer[..n]);
         target.write_all(&buffer[..n])?;
     }
+    target.set_permissions(Permissions::from_mode(if runs { 0o700 } else { 0o600 }))?;
+    target.sync_all()?;
     // The file's own digest has a fixed length: where it ends cannot be mistaken.
     digest.update(of_file.finalize());
     Ok(())

@@ -4,11 +4,31 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{Mutex, PoisonError};
 
+use super::strangers;
+use crate::pocket::leftovers;
 use crate::pocket::network::Network;
 
 pub struct Addresses {
     network: Network,
     state: Mutex<State>,
+}
+
+/// What a pod got.
+pub struct Given {
+    /// None: nothing is left.
+    pub ip: Option<Ipv4Addr>,
+    strangers: Vec<String>,
+}
+
+impl Given {
+    /// Who listens at addresses that were passed over for that, in words.
+    pub fn strangers(&self) -> Option<String> {
+        let first = self.strangers.first()?;
+        Some(match self.strangers.len() {
+            1 => first.clone(),
+            n => format!("{first}, and so at {} more", n - 1),
+        })
+    }
 }
 
 #[derive(Default)]
@@ -25,14 +45,15 @@ impl Addresses {
 
     /// An address for the pod: the one it had, if it is of this network and free; else the next one round the
     /// network, so that a late packet of a gone pod meets nobody.
-    pub fn give(&self, uid: &str, had: Option<Ipv4Addr>) -> Option<Ipv4Addr> {
+    pub fn give(&self, uid: &str, had: Option<Ipv4Addr>) -> Given {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut strangers = vec![];
         if let Some(ip) = had.filter(|ip| self.network.is_pod(*ip))
             && state.given.get(&ip).is_none_or(|u| u == uid)
-            && bindable(ip)
+            && bindable(ip, &mut strangers)
         {
             state.given.insert(ip, uid.to_owned());
-            return Some(ip);
+            return Given { ip: Some(ip), strangers };
         }
         let size = (0..).find(|n| self.network.pod(n * 254).is_none()).unwrap_or(0) * 254;
         for _ in 0..size {
@@ -40,13 +61,13 @@ impl Addresses {
             state.next = (n + 1) % size.max(1);
             if let Some(ip) = self.network.pod(n)
                 && !state.given.contains_key(&ip)
-                && bindable(ip)
+                && bindable(ip, &mut strangers)
             {
                 state.given.insert(ip, uid.to_owned());
-                return Some(ip);
+                return Given { ip: Some(ip), strangers };
             }
         }
-        None
+        Given { ip: None, strangers }
     }
 
     pub fn take_back(&self, uid: &str) {
@@ -54,7 +75,12 @@ impl Addresses {
     }
 }
 
-fn bindable(ip: Ipv4Addr) -> bool {
+fn bindable(ip: Ipv4Addr, strangers: &mut Vec<String>) -> bool {
+    if let Some(why) = strangers::find_any(ip, leftovers::NOBODY) {
+        tracing::warn!(%why, "an address is not given to any pod");
+        strangers.push(why);
+        return false;
+    }
     TcpListener::bind((ip, 0)).is_ok()
 }
 
@@ -67,14 +93,25 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (network, _held) = Network::take(dir.path()).unwrap();
         let all = Addresses::new(network);
-        let first = all.give("a", None).unwrap();
-        assert_eq!(all.give("a", Some(first)), Some(first), "its own again");
-        let second = all.give("b", Some(first)).unwrap();
+        let give = |uid: &str, had| all.give(uid, had).ip;
+        let first = give("a", None).unwrap();
+        assert_eq!(give("a", Some(first)), Some(first), "its own again");
+        let second = give("b", Some(first)).unwrap();
         assert_ne!(first, second);
         all.take_back("a");
-        assert_ne!(all.give("c", None).unwrap(), first, "not at once to somebody else");
-        assert_eq!(all.give("d", Some(first)), Some(first));
+        assert_ne!(give("c", None).unwrap(), first, "not at once to somebody else");
+        assert_eq!(give("d", Some(first)), Some(first));
         let foreign = Ipv4Addr::new(127, 1, 16, 1);
-        assert_ne!(all.give("e", Some(foreign)), Some(foreign));
+        assert_ne!(give("e", Some(foreign)), Some(foreign));
+    }
+
+    #[test]
+    fn who_is_in_the_way_is_told_once_for_all() {
+        let told = |strangers: &[&str]| {
+            Given { ip: None, strangers: strangers.iter().map(|s| (*s).to_owned()).collect() }.strangers()
+        };
+        assert_eq!(told(&[]), None);
+        assert_eq!(told(&["user 7 listens at a"]).as_deref(), Some("user 7 listens at a"));
+        assert_eq!(told(&["user 7 listens at a", "x", "y"]).as_deref(), Some("user 7 listens at a, and so at 2 more"));
     }
 }

@@ -30,7 +30,7 @@ pub fn ended(code: i32, reason: &str, message: Option<String>, started: Option<T
         message,
         signal: None,
         started_at: started.map(time),
-        finished_at: Some(time(Timestamp::now())),
+        finished_at: Some(time(crate::pocket::clock::now())),
         container_id: None,
     }
 }
@@ -118,7 +118,7 @@ impl Board {
     }
 
     pub fn run(&self, name: &str, image_id: &str, restarts: i32, id: String) {
-        let running = ContainerStateRunning { started_at: Some(time(Timestamp::now())) };
+        let running = ContainerStateRunning { started_at: Some(time(crate::pocket::clock::now())) };
         self.container(name, |s| {
             if let Some(terminated) = s.state.as_ref().and_then(|s| s.terminated.clone()) {
                 s.last_state = Some(ContainerState { terminated: Some(terminated), ..ContainerState::default() });

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, LifecycleHandler, ObjectReference, Pod};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
@@ -12,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::board::{Board, ended};
 use super::probe::{self, Target, Told};
 use super::process::{Launch, Process, find};
-use super::{Node, env, volumes};
+use super::{Node, env, strangers, volumes};
 use crate::pocket::controllers::events::about;
 use crate::pocket::images::Image;
 use crate::pocket::shim;
@@ -91,7 +90,7 @@ impl Runner {
             if pending && !wait.is_zero() && !self.back_off(wait, &uid).await {
                 return;
             }
-            let Some((image, launch)) = self.prepare(&uid).await else { return };
+            let Some((image, launch)) = self.prepare(&uid, number).await else { return };
             let started = Instant::now();
             let code = self.once(&image, &launch, &uid, number).await;
             if self.stop.borrow().is_some() || !self.again(code) {
@@ -126,7 +125,7 @@ impl Runner {
     }
 
     /// The image and what to run, as soon as both are there; none when asked to stop first.
-    async fn prepare(&mut self, uid: &str) -> Option<(Image, Launch)> {
+    async fn prepare(&mut self, uid: &str, number: i32) -> Option<(Image, Launch)> {
         let name = self.container.name.clone();
         let wanted = self.container.image.clone().unwrap_or_default();
         let mut told = false;
@@ -159,9 +158,12 @@ impl Runner {
             }
             told = true;
         };
-        self.say("Pulled", format!("Container image {wanted:?} already present on machine"));
+        // That an image is there is no news where they always are; that it came at last is.
+        if told {
+            self.say("Pulled", format!("Container image {wanted:?} is present now"));
+        }
         loop {
-            match self.launch(&image, uid).await {
+            match self.launch(&image, uid, number).await {
                 Ok(launch) => return Some((image, launch)),
                 Err(why) => {
                     self.board.wait(&name, "CreateContainerConfigError", Some(why.clone()));
@@ -174,7 +176,7 @@ impl Runner {
         }
     }
 
-    async fn launch(&self, image: &Image, uid: &str) -> Result<Launch, String> {
+    async fn launch(&self, image: &Image, uid: &str, number: i32) -> Result<Launch, String> {
         let node = &self.node;
         let found = node.references(&self.pod).await.map_err(|e| e.to_string())?;
         let dir = node.pods.join(uid);
@@ -201,7 +203,8 @@ impl Runner {
         let dir = dir.map_or_else(|| image.working_dir(), |d| image.dir.join(d));
         let lock = node.pods.join(uid).join(&self.container.name);
         std::fs::create_dir_all(&lock).map_err(|e| format!("{}: {e}", lock.display()))?;
-        Ok(Launch { words, env: vars, dir, lock: Some(lock.join("lock")) })
+        let mark = node.marks.run(uid, &self.container.name, number);
+        Ok(Launch { words, env: vars, dir, lock: Some(lock.join("lock")), mark })
     }
 
     /// One run; its exit code.
@@ -223,10 +226,13 @@ impl Runner {
             Ok(process) => process,
             Err(why) => return self.failed_to_start(number, why.to_string()),
         };
-        let started = Timestamp::now();
+        if let Some(why) = strangers::find_any(self.ip, &launch.mark) {
+            self.warn("AddressTaken", why);
+        }
+        let started = crate::pocket::clock::now();
         let id = format!("pocket://{uid}/{name}/{number}");
         self.board.run(&name, &format!("{}@{}", image_name(&self.container), image.digest), number, id);
-        self.say("Created", format!("Created container: {name}"));
+        // A container is a process: it is not created before it is started.
         self.say("Started", format!("Started container {name}"));
         let target = Target {
             ip: self.ip,
@@ -246,7 +252,8 @@ impl Runner {
             }
         };
         let (code, message) = match ending {
-            Ending::Exited(code) => (code, None),
+            // What it died of may be that it could not have its own port.
+            Ending::Exited(code) => (code, (code != 0).then(|| target.stranger()).flatten()),
             Ending::Asked(grace) => {
                 self.say("Killing", format!("Stopping container {name}"));
                 (self.end(&mut process, &target, grace).await, None)
@@ -276,7 +283,7 @@ impl Runner {
 
     /// preStop, TERM, and KILL when the grace is over.
     async fn end(&self, process: &mut Process, target: &Target, grace: u64) -> i32 {
-        let deadline = Instant::now() + Duration::from_secs(grace);
+        let deadline = after(grace);
         let hook = self.container.lifecycle.as_ref().and_then(|l| l.pre_stop.as_ref());
         if let Some(hook) = hook.filter(|_| grace > 0) {
             tokio::select! {
@@ -288,7 +295,7 @@ impl Runner {
         }
         process.terminate().await;
         // As a kubelet: after a hook that took it all there are two more seconds. Asked again with less, it is less.
-        let mut until = deadline.max(Instant::now() + Duration::from_secs(2.min(grace)));
+        let mut until = deadline.max(after(grace.min(2)));
         let mut stop = self.stop.clone();
         loop {
             tokio::select! {
@@ -296,12 +303,11 @@ impl Runner {
                 () = tokio::time::sleep_until(until) => break,
                 Ok(()) = stop.changed() => {
                     let shorter = stop.borrow_and_update().unwrap_or(0);
-                    until = until.min(Instant::now() + Duration::from_secs(shorter));
+                    until = until.min(after(shorter));
                 }
             }
         }
-        process.kill().await;
-        process.wait().await
+        process.kill().await
     }
 
     /// Hooks and probes; ends when the container must be.
@@ -338,12 +344,22 @@ impl Runner {
                 }
             }
         }
+        let stranger = c.readiness_probe.is_none().then(|| target.stranger()).flatten();
         self.board.container(name, |s| {
             s.started = Some(true);
-            s.ready = c.readiness_probe.is_none();
+            s.ready = c.readiness_probe.is_none() && stranger.is_none();
         });
         let ready = async {
-            let Some(probe) = &c.readiness_probe else { return std::future::pending().await };
+            let Some(probe) = &c.readiness_probe else {
+                if let Some(why) = stranger {
+                    self.warn("Unhealthy", format!("Not ready: {why}"));
+                    while target.stranger().is_some() {
+                        sleep(Duration::from_secs(1)).await;
+                    }
+                    self.board.container(name, |s| s.ready = true);
+                }
+                return std::future::pending().await;
+            };
             probe::watch(target, probe, false, |told| match told {
                 Told::Now(yes, _) if self.board.get(name).ready != yes => self.board.container(name, |s| s.ready = yes),
                 Told::Now(..) => {}
@@ -386,5 +402,22 @@ async fn handle(target: &Target, hook: &LifecycleHandler) -> Result<(), String> 
         Ok(())
     } else {
         Ok(())
+    }
+}
+/// So many seconds from now, as an object asks for; a year at the most, for instants have an end.
+fn after(seconds: u64) -> Instant {
+    Instant::now() + Duration::from_secs(seconds.min(31_536_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_grace_is_too_long_for_a_clock() {
+        let now = Instant::now();
+        for seconds in [0, 30, i64::MAX as u64, u64::MAX] {
+            assert!(after(seconds) >= now);
+        }
     }
 }

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::watch;
 
+use crate::pocket::clock;
 use crate::pocket::rest::{LogError, LogOptions, LogSource, LogStream};
 
 /// A file of a log is this large at most; two are kept a run.
@@ -54,7 +55,7 @@ impl LogWriter {
     pub fn write(&self, stream: &str, text: &[u8], whole: bool) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(to) = open.as_mut() else { return };
-        let mut line = format!("{} {stream} {} ", Timestamp::now(), if whole { 'F' } else { 'P' }).into_bytes();
+        let mut line = format!("{} {stream} {} ", clock::now(), if whole { 'F' } else { 'P' }).into_bytes();
         line.extend_from_slice(text);
         line.push(b'\n');
         if to.size > 0 && to.size + line.len() as u64 > self.limit {

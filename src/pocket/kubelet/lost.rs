@@ -2,7 +2,6 @@
 //! controller or the gateway looks, so that nobody counts on a pod that is not there.
 
 use futures::future::try_join_all;
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{ListParams, PostParams};
@@ -26,7 +25,7 @@ pub async fn lost(client: &Client) -> kube::Result<()> {
 
 async fn end(client: &Client, pod: &Pod) -> kube::Result<()> {
     let mut status = Board::of(pod).read();
-    settle(pod, &mut status, Timestamp::now());
+    settle(pod, &mut status, crate::pocket::clock::now());
     let api: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
     write::status(&api, pod, pod.status.as_ref(), &status).await.map(drop)
 }

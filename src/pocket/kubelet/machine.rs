@@ -47,8 +47,8 @@ async fn write(api: &Api<Node>, ip: Ipv4Addr) -> kube::Result<()> {
             condition("Ready", "True", "KubeletReady", "pocket runs containers as local processes"),
         ],
         "nodeInfo": {
-            "architecture": std::env::consts::ARCH, "operatingSystem": std::env::consts::OS,
-            "kubeletVersion": concat!("v1.33.0+graylane-", env!("CARGO_PKG_VERSION")), "kubeProxyVersion": "",
+            "architecture": refuse::architecture(), "operatingSystem": std::env::consts::OS,
+            "kubeletVersion": concat!("v1.36.2+graylane-", env!("CARGO_PKG_VERSION")), "kubeProxyVersion": "",
             "containerRuntimeVersion": concat!("pocket://", env!("CARGO_PKG_VERSION")),
             "kernelVersion": kernel(), "osImage": std::env::consts::OS,
             "machineID": "", "systemUUID": "", "bootID": "",

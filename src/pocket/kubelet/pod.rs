@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, HostIP, Pod, PodIP, PodStatus};
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::{Api, ResourceExt};
@@ -18,9 +17,13 @@ use super::{NODE, Node, refuse, volumes};
 use crate::pocket::controllers::events::about;
 use crate::pocket::controllers::pods::finished;
 use crate::pocket::controllers::write;
+use crate::pocket::leftovers;
 
 /// When pocket itself ends, processes get this long, whatever their own grace.
 const CLOSING_GRACE: u64 = 5;
+
+/// What is left of a pod and cannot be killed in this time is left to the kernel.
+const LEFT_OVER: Duration = Duration::from_secs(5);
 
 type News = watch::Receiver<Option<Arc<Pod>>>;
 
@@ -74,17 +77,28 @@ impl Life {
         let own = board.read().pod_ip.and_then(|ip| ip.parse().ok());
         let host = self.pod.spec.as_ref().and_then(|s| s.host_network) == Some(true);
         let uid = self.pod.uid().unwrap_or_default();
-        let ip = if host { Some(self.node.ip()) } else { self.node.addresses.give(&uid, own) };
-        let Some(ip) = ip else {
-            self.refused("no address is left in the node network").await;
-            return;
+        let ip = if host {
+            self.node.ip()
+        } else {
+            let given = self.node.addresses.give(&uid, own);
+            let strangers = given.strangers();
+            let Some(ip) = given.ip else {
+                let by = strangers.map(|by| format!(": {by}")).unwrap_or_default();
+                self.refused(&format!("no address is left in the node network{by}")).await;
+                return;
+            };
+            if let Some(by) = strangers {
+                let text = format!("{by}: this pod has another address, {ip}");
+                self.node.events.warning(about(&*self.pod), "AddressTaken", text);
+            }
+            ip
         };
         board.pod(|s| {
             s.pod_ip = Some(ip.to_string());
             s.pod_ips = Some(vec![PodIP { ip: ip.to_string() }]);
             s.host_ip = Some(self.node.ip().to_string());
             s.host_ips = Some(vec![HostIP { ip: self.node.ip().to_string() }]);
-            s.start_time.get_or_insert_with(|| time(Timestamp::now()));
+            s.start_time.get_or_insert_with(|| time(crate::pocket::clock::now()));
             s.qos_class.get_or_insert_with(|| "BestEffort".into());
         });
         let (order, stop) = watch::channel(None);
@@ -102,6 +116,8 @@ impl Life {
         let main: Vec<Runner> = spec.containers.iter().map(|c| runner(c, false)).collect();
         let work = containers(self.node.clone(), self.pod.clone(), board.clone(), stop.clone(), init, main);
         let closed = self.follow(work, &board, order).await;
+        // All have ended; what slipped away from them goes before the object does.
+        leftovers::end_async(self.node.marks.pod(&uid), vec![], Duration::ZERO, LEFT_OVER).await;
         if closed {
             return;
         }
@@ -171,7 +187,7 @@ impl Life {
         self.node.events.warning(about(&*self.pod), "FailedScheduling", &message);
         let mut status = self.pod.status.clone().unwrap_or_default();
         status.phase = Some("Pending".into());
-        set(&mut status, "PodScheduled", (false, Some("Unschedulable"), Some(message)), Timestamp::now());
+        set(&mut status, "PodScheduled", (false, Some("Unschedulable"), Some(message)), crate::pocket::clock::now());
         if let Err(error) = write::status(&self.api, &*self.pod, self.pod.status.as_ref(), &status).await {
             tracing::debug!(pod = self.pod.name_any(), %error, "status not written");
         }
@@ -224,7 +240,7 @@ impl Life {
 
     async fn write(&mut self, board: &Board) {
         let mut status = board.read();
-        settle(&self.pod, &mut status, Timestamp::now());
+        settle(&self.pod, &mut status, crate::pocket::clock::now());
         board_conditions(board, &status);
         for wait in [10, 100, 1000] {
             match write::status(&self.api, &*self.pod, self.pod.status.as_ref(), &status).await {

@@ -3,7 +3,7 @@
 //! Kubernetes counts whole periods. While a container has not succeeded once, pocket also looks in between, soon and
 //! then less often: such a look can only say yes, never fail anything, so a pod serves as soon as it can.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::process::{Launch, Process};
+use super::strangers;
 
 const EAGER: Duration = Duration::from_millis(20);
 
@@ -47,7 +48,7 @@ impl Target {
         let path = action.path.as_deref().unwrap_or("/");
         let slash = if path.starts_with('/') { "" } else { "/" };
         let url = format!("{scheme}://{host}:{port}{slash}{path}");
-        let mut request = self.http.get(&url).header("user-agent", "kube-probe/1.33");
+        let mut request = self.http.get(&url).header("user-agent", "kube-probe/1.36");
         for header in action.http_headers.iter().flatten() {
             request = request.header(&header.name, &header.value);
         }
@@ -72,6 +73,21 @@ impl Target {
             0 => Ok(()),
             code => Err(format!("command {command:?} exited with {code}")),
         }
+    }
+
+    /// Whether what a probe has reached is the pod's.
+    fn check_listener(&self, probe: &Probe) -> Result<(), String> {
+        let http = probe.http_get.as_ref().filter(|a| a.host.as_ref().is_none_or(String::is_empty)).map(|a| &a.port);
+        let Some(port) = http.or(probe.tcp_socket.as_ref().map(|a| &a.port)) else { return Ok(()) };
+        let at = SocketAddrV4::new(self.ip, self.port(port)?);
+        strangers::find(at, &self.launch.mark).map_or(Ok(()), Err)
+    }
+
+    /// Who answers at one of the container's own ports in its place.
+    pub fn stranger(&self) -> Option<String> {
+        let ports = self.container.ports.iter().flatten().filter(|p| p.protocol.as_deref().is_none_or(|p| p == "TCP"));
+        let mut ports = ports.filter_map(|p| u16::try_from(p.container_port).ok());
+        ports.find_map(|port| strangers::find(SocketAddrV4::new(self.ip, port), &self.launch.mark))
     }
 
     async fn try_once(&self, probe: &Probe) -> Result<(), String> {
@@ -127,7 +143,12 @@ pub async fn watch(target: &Target, probe: &Probe, first: bool, mut tell: impl F
         if counted {
             next += period;
         }
-        match target.try_once(probe).await {
+        let mut tried = target.try_once(probe).await;
+        if tried.is_ok() && !state {
+            // Once the pod has its port, nobody else gets it.
+            tried = target.check_listener(probe);
+        }
+        match tried {
             Ok(()) => {
                 (good, bad, ever) = (good + 1, 0, true);
                 if good >= yes_after && !state {
@@ -167,7 +188,7 @@ mod tests {
         Target {
             ip: Ipv4Addr::LOCALHOST,
             container: Container::default(),
-            launch: Launch { words: vec![], env: BTreeMap::new(), dir: "/".into(), lock: None },
+            launch: Launch { words: vec![], env: BTreeMap::new(), dir: "/".into(), lock: None, mark: String::new() },
             graylane: "/none".into(),
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
         }

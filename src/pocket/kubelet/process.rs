@@ -1,17 +1,32 @@
 //! One process behind the shim: started, told to stop, waited for, its output written to a log.
+//!
+//! No wait for it is without end once it has been told to stop: a shim that does not obey is killed, what a killed shim
+//! leaves is killed, and output that somebody else holds open is not read any more.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::logs::LogWriter;
+use crate::pocket::inherited::Inherited;
+use crate::pocket::leftovers::{self, Session};
 use crate::pocket::shim;
 
+/// What the shim does is done in this time, or not at all.
+const OBEYS: Duration = Duration::from_secs(5);
+/// After the end of all processes of a run nobody writes: what is left in the pipes is read in this time.
+const DRAIN: Duration = Duration::from_secs(10);
+/// The exit code of what KILL has ended.
+const KILLED: i32 = 137;
 /// A longer line is written in parts.
 const LONGEST: u64 = 16 * 1024;
 
@@ -23,6 +38,8 @@ pub struct Launch {
     pub dir: PathBuf,
     /// Held while it runs: two runs of one container never overlap.
     pub lock: Option<PathBuf>,
+    /// The value of [`leftovers::VARIABLE`]: by it all processes of this run are found.
+    pub mark: String,
 }
 
 /// Dropped while it runs, it is ended by the shim.
@@ -31,7 +48,11 @@ pub struct Process {
     /// Commands to the shim; its end is ours.
     orders: Option<ChildStdin>,
     output: JoinSet<()>,
+    /// Until when output is waited for; from the shim's end on.
+    output_until: Option<Instant>,
     log: Option<LogWriter>,
+    mark: String,
+    lock: Option<PathBuf>,
 }
 
 impl Process {
@@ -42,7 +63,11 @@ impl Process {
         if let Some(lock) = &launch.lock {
             command.arg("--lock").arg(lock);
         }
+        if let Some(found) = Inherited::found() {
+            command.arg("--inherit").arg(found.to_word());
+        }
         command.arg("--").args(&launch.words).env_clear().envs(&launch.env).current_dir(&launch.dir);
+        command.env(leftovers::VARIABLE, &launch.mark);
         let out = || if log.is_some() { Stdio::piped() } else { Stdio::null() };
         // A group of its own: what the terminal sends to graylane is not for containers.
         command.stdin(Stdio::piped()).stdout(out()).stderr(out()).process_group(0);
@@ -57,7 +82,8 @@ impl Process {
             }
         }
         let orders = child.stdin.take();
-        Ok(Self { child, orders, output, log })
+        let (mark, lock) = (launch.mark.clone(), launch.lock.clone());
+        Ok(Self { child, orders, output, output_until: None, log, mark, lock })
     }
 
     /// TERM to its group.
@@ -65,25 +91,64 @@ impl Process {
         self.order(b"T").await;
     }
 
-    /// KILL to its group.
-    pub async fn kill(&mut self) {
+    /// KILL to its group, and to a shim that does not obey; its exit code.
+    pub async fn kill(&mut self) -> i32 {
         self.order(b"K").await;
+        if let Ok(code) = timeout(OBEYS, self.wait()).await {
+            return code;
+        }
+        tracing::warn!(run = self.mark, "the shim of a container does not obey, and is killed");
+        let _ = self.child.start_kill();
+        match timeout(OBEYS + DRAIN, self.wait()).await {
+            Ok(code) => code,
+            Err(_) => {
+                tracing::error!(run = self.mark, "a process cannot be killed, and is not waited for any more");
+                self.close_log();
+                KILLED
+            }
+        }
     }
 
     async fn order(&mut self, byte: &[u8]) {
+        self.wake();
         if let Some(pipe) = self.orders.as_mut() {
             let _ = pipe.write_all(byte).await;
         }
     }
 
+    /// A shim that somebody has stopped could not obey.
+    fn wake(&self) {
+        // Not waited for yet: the number is still its own.
+        if let Some(pid) = self.child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)) {
+            let _ = kill_process(pid, Signal::CONT);
+        }
+    }
+
     /// Its exit code (128 + signal), once it and its output have ended. May be called again after being dropped.
     pub async fn wait(&mut self) -> i32 {
-        let code = self.child.wait().await.ok().and_then(|s| s.code()).unwrap_or(137);
-        while self.output.join_next().await.is_some() {}
+        let status = self.child.wait().await.ok();
+        if status.is_none_or(|s| s.signal().is_some()) {
+            // Killed, it has left what it watched over.
+            let session = self.lock.as_deref().and_then(Session::read);
+            leftovers::end_async(self.mark.clone(), session.into_iter().collect(), Duration::ZERO, OBEYS).await;
+        }
+        let until = *self.output_until.get_or_insert_with(|| Instant::now() + DRAIN);
+        while let Ok(Some(_)) = timeout_at(until, self.output.join_next()).await {}
+        self.close_log();
+        status.and_then(|s| s.code()).unwrap_or(KILLED)
+    }
+
+    fn close_log(&mut self) {
+        self.output.abort_all();
         if let Some(log) = self.log.take() {
             log.end();
         }
-        code
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.wake();
     }
 }
 

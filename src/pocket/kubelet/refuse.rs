@@ -3,17 +3,25 @@
 use k8s_openapi::api::core::v1::{Container, Pod, Probe};
 use std::collections::BTreeMap;
 
-/// The labels of the one node.
-pub fn node_labels(node: &str) -> BTreeMap<String, String> {
-    let arch = match std::env::consts::ARCH {
+/// As Go and Kubernetes name the machine's.
+pub fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
         other => other,
-    };
-    [("kubernetes.io/hostname", node), ("kubernetes.io/os", std::env::consts::OS), ("kubernetes.io/arch", arch)]
-        .into_iter()
-        .map(|(k, v)| (k.to_owned(), v.to_owned()))
-        .collect()
+    }
+}
+
+/// The labels of the one node.
+pub fn node_labels(node: &str) -> BTreeMap<String, String> {
+    [
+        ("kubernetes.io/hostname", node),
+        ("kubernetes.io/os", std::env::consts::OS),
+        ("kubernetes.io/arch", architecture()),
+    ]
+    .into_iter()
+    .map(|(k, v)| (k.to_owned(), v.to_owned()))
+    .collect()
 }
 
 /// Why the pod cannot run here, if it cannot.

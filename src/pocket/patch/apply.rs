@@ -217,7 +217,10 @@ impl Apply<'_> {
         // The name and the server's own fields keep `metadata` from going with somebody's last label.
         let owned = owners.iter().fold(me.set.union(&server_fields()), |all, o| all.union(&o.set));
         let mut out = prune(merged, &last, &owned, lists);
-        drop_new_nulls(&mut out, Some(&live));
+        match out.get_mut("metadata").filter(|_| lists.custom) {
+            Some(metadata) => drop_new_nulls(metadata, live.get("metadata")),
+            None => drop_new_nulls(&mut out, Some(&live)),
+        }
 
         let changes = walk::compare(lists, &live, &out).without(&ignored);
         let written = changes.written();
@@ -268,7 +271,8 @@ fn prune(merged: Value, last: &Set, owned: &Set, lists: &ListKeys) -> Value {
     walk::remove(lists, &merged, &all.difference(&kept).intersection(&last))
 }
 
-/// An applied null says "no value here": it takes the field away. Nulls that the object had already stay.
+/// An applied null says "no value here": it takes the field away. Nulls that the object had already stay. What a custom
+/// resource's schema says of nulls comes with its defaults.
 fn drop_new_nulls(value: &mut Value, live: Option<&Value>) {
     match value {
         Value::Object(map) => {

@@ -28,7 +28,7 @@ pub(super) fn lookup(group: &str, kind: &str) -> Option<ListKeys> {
         g => g.split('.').next().unwrap_or(g),
     };
     let root = *TABLE.by_name.get(&format!("{package}/v1.{kind}"))?;
-    Some(ListKeys { types: TABLE.types.clone(), root: Shape::Struct(root), status_apart: true })
+    Some(ListKeys { types: TABLE.types.clone(), root: Shape::Struct(root), status_apart: true, custom: false })
 }
 
 fn parse(text: &str) -> Table {

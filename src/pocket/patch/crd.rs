@@ -9,7 +9,7 @@ pub(super) fn from_schema(schema: &Value) -> ListKeys {
     let (types, meta) = builtin::object_meta();
     let mut reader = Reader { types, meta };
     let root = reader.object(schema, true);
-    ListKeys { types: Arc::new(reader.types), root, status_apart: false }
+    ListKeys { types: Arc::new(reader.types), root, status_apart: false, custom: !schema.is_null() }
 }
 
 struct Reader {

@@ -12,6 +12,8 @@ pub struct ListKeys {
     pub(super) root: Shape,
     /// `.status` belongs to the status subresource: the main resource neither sets nor owns it.
     pub(super) status_apart: bool,
+    /// Of a custom resource, whose schema says where a null may stand; of a built-in kind a null is no value.
+    pub(super) custom: bool,
 }
 
 /// A type with known fields (an index into it is a [`Shape::Struct`]).

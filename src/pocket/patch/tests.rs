@@ -36,20 +36,3 @@ fn merge_patch_is_rfc_7386() {
     assert_eq!(super::merge(&target, &patch), json!({"a": {"c": [3]}, "d": 1, "e": {}}));
     assert_eq!(super::merge(&target, &json!({})), target);
 }
-
-#[test]
-fn json_patch_applies_all_or_nothing() {
-    let target = json!({"spec": {"paused": false, "n": [1, 2]}});
-    let good = json!([
-        {"op": "test", "path": "/spec/paused", "value": false},
-        {"op": "replace", "path": "/spec/paused", "value": true},
-        {"op": "add", "path": "/spec/n/-", "value": 3},
-    ]);
-    assert_eq!(super::json(&target, &good), Ok(json!({"spec": {"paused": true, "n": [1, 2, 3]}})));
-    let stale = json!([
-        {"op": "remove", "path": "/spec/n"},
-        {"op": "test", "path": "/spec/paused", "value": true},
-    ]);
-    assert!(matches!(super::json(&target, &stale), Err(super::PatchError::Inapplicable(_))));
-    assert!(matches!(super::json(&target, &json!({"op": "add"})), Err(super::PatchError::Malformed(_))));
-}

@@ -31,6 +31,8 @@ pub(super) struct Addresses {
     /// Goes on from the last one given: two Services created at once never get the same, and an address that
     /// was just freed is not soon another's.
     next: AtomicU32,
+    /// See [`ApiServer::turn`].
+    pub(super) turn: tokio::sync::Mutex<()>,
 }
 
 impl ApiServer {
@@ -42,11 +44,13 @@ impl ApiServer {
         }
         let registry = self.registry();
         let Some(resource) = registry.stored_as(STORAGE) else { return Ok(()) };
-        for service in self.store().list(STORAGE, None).items {
-            if !needs_one(&service) || address(&service).is_some_and(|a| network.is_service(a)) {
+        for service in self.store().list(STORAGE, None).values() {
+            let own = if is_api(&service) { Some(network.node()) } else { None };
+            let right = |a| own.map_or(network.is_service(a), |node| node == a);
+            if !needs_one(&service) || address(&service).is_some_and(right) {
                 continue;
             }
-            let fresh = self.free_address(network)?;
+            let fresh = own.map_or_else(|| self.free_address(network), Ok)?;
             let key = delete::key_of(resource, &service);
             let gone = self.change(resource, &key, false, |current| {
                 let Some(current) = current else { return Err(ApiError::not_found(resource, &key.name)) };
@@ -70,6 +74,10 @@ impl ApiServer {
         families(object);
         let Some(network) = self.inner.addresses.network.get() else { return Ok(()) };
         if !needs_one(object) {
+            return Ok(());
+        }
+        if is_api(object) {
+            put(object, network.node());
             return Ok(());
         }
         let named = object["spec"]["clusterIP"].as_str().filter(|t| !t.is_empty());
@@ -115,12 +123,14 @@ impl ApiServer {
     }
 
     fn addresses_in_use(&self) -> HashSet<Ipv4Addr> {
-        self.store().list(STORAGE, None).items.iter().filter_map(|s| address(s)).collect()
+        self.store().list(STORAGE, None).values().filter_map(|s| address(&s)).collect()
     }
 }
 
 /// A change that names no address keeps the old one; another one is refused.
 pub(super) fn keep(resource: &Resource, old: &Value, object: &mut Value) -> Result<()> {
+    keep_node_ports(old, object);
+    drop_of_other_types(old, object);
     if object["spec"]["type"] != "ExternalName" {
         for field in ["ipFamilies", "ipFamilyPolicy"] {
             if let Some(value) = old["spec"].get(field).filter(|_| object["spec"].get(field).is_none()) {
@@ -145,6 +155,49 @@ pub(super) fn keep(resource: &Resource, old: &Value, object: &mut Value) -> Resu
     Err(ApiError::invalid(&resource.group, &resource.kind, meta::text(old, "name"), &[problem]))
 }
 
+/// Ports that go on keep the node ports they have; a Service that needs none any more loses them.
+fn keep_node_ports(old: &Value, object: &mut Value) {
+    let outside = |kind: &Value| kind == "NodePort" || kind == "LoadBalancer";
+    let (was, is) = (outside(&old["spec"]["type"]), outside(&object["spec"]["type"]));
+    let before = old["spec"]["ports"].as_array().cloned().unwrap_or_default();
+    for port in object["spec"].get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
+        let number = |port: &Value| port["nodePort"].as_i64().unwrap_or(0);
+        let same = before.iter().find(|p| p["port"] == port["port"] && p["protocol"] == port["protocol"]);
+        let Some(kept) = same.map(number).filter(|n| *n != 0) else { continue };
+        if was && is && number(port) == 0 {
+            port["nodePort"] = kept.into();
+        } else if was && !is && number(port) == kept {
+            meta::remove(port, "nodePort");
+        }
+    }
+}
+
+/// What only the old type of a Service has goes with it, where the change says nothing of it.
+fn drop_of_other_types(old: &Value, object: &mut Value) {
+    let spec = &mut object["spec"];
+    if old["spec"]["type"] == spec["type"] {
+        return;
+    }
+    let kind = spec["type"].as_str().unwrap_or_default();
+    let named = spec["externalIPs"].as_array().is_some_and(|ips| !ips.is_empty());
+    let outside = matches!(kind, "NodePort" | "LoadBalancer") || (kind == "ClusterIP" && named);
+    let mut fields = Vec::new();
+    if !outside {
+        fields.push("externalTrafficPolicy");
+    }
+    if kind != "LoadBalancer" {
+        fields.extend(["allocateLoadBalancerNodePorts", "loadBalancerClass", "healthCheckNodePort"]);
+    }
+    if kind == "ExternalName" {
+        fields.extend(["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"]);
+    }
+    for field in fields {
+        if spec.get(field).is_some() && spec.get(field) == old["spec"].get(field) {
+            meta::remove(spec, field);
+        }
+    }
+}
+
 /// What comes with an address. As in Kubernetes these fields are nobody's, for they are given after the owners are
 /// written down.
 fn families(service: &mut Value) {
@@ -167,6 +220,11 @@ fn families(service: &mut Value) {
 fn needs_one(service: &Value) -> bool {
     let spec = &service["spec"];
     spec["clusterIP"] != "None" && spec["type"] != "ExternalName"
+}
+
+/// `default/kubernetes`: the API itself, which listens on the node's address.
+fn is_api(service: &Value) -> bool {
+    service["metadata"]["namespace"] == "default" && service["metadata"]["name"] == "kubernetes"
 }
 
 fn address(service: &Value) -> Option<Ipv4Addr> {

@@ -49,7 +49,7 @@ impl ApiServer {
         })
         .await?;
         let value = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
-        Ok(Reply::Json { code: StatusCode::CREATED, value, warnings: Vec::new(), content_type: None })
+        Ok(Reply::Json { code: StatusCode::CREATED, value: value.into(), warnings: Vec::new(), content_type: None })
     }
 }
 

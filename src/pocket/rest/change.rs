@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
+use tokio::sync::MutexGuard;
 
 use super::ApiServer;
 use super::error::{ApiError, Result};
@@ -27,10 +28,33 @@ pub(super) struct Outcome {
     pub(super) removed: bool,
 }
 
+/// The right to write; see [`ApiServer::turn`].
+pub(super) type Turn<'a> = Option<MutexGuard<'a, ()>>;
+
 impl ApiServer {
     /// `decide` sees the stored object, or none, and may be asked again when another write came between.
     pub(super) async fn change(
         &self,
+        resource: &Resource,
+        key: &Key,
+        dry_run: bool,
+        decide: impl FnMut(Option<&Stored>) -> Result<Decision>,
+    ) -> Result<Outcome> {
+        let turn = self.turn(resource).await;
+        self.change_in_turn(&turn, resource, key, dry_run, decide).await
+    }
+
+    /// Writes to a resource whose objects are given what no two of them may have (Services: addresses, node ports) go
+    /// one after the other: what one is given is stored before the next one is given anything.
+    pub(super) async fn turn(&self, resource: &Resource) -> Turn<'_> {
+        let shares = resource.is("", "Service");
+        if shares { Some(self.inner.addresses.turn.lock().await) } else { None }
+    }
+
+    /// The same for who has its turn already.
+    pub(super) async fn change_in_turn(
+        &self,
+        _turn: &Turn<'_>,
         resource: &Resource,
         key: &Key,
         dry_run: bool,

@@ -2,9 +2,21 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde_json::Value;
 
-use super::registry::Resource;
+use super::registry::{Definition, Resource};
+use super::{schema, typed, types};
+use crate::pocket::store::Version;
+
+/// The order and form in which Kubernetes writes an object: of a built-in kind as its Go type has it, of another by name.
+pub(super) fn arrange(resource: &Resource, object: &mut Value) {
+    match types::message(&resource.group, &resource.version, &resource.kind) {
+        Some(message) if resource.builtin().is_some() => typed::arrange(message, object),
+        _ if resource.custom().is_some() => object.sort_all_objects(),
+        _ => {}
+    }
+}
 
 /// (events.k8s.io/v1, v1), as Kubernetes converts them.
 const EVENT_FIELDS: &[(&str, &str)] = &[
@@ -21,13 +33,59 @@ fn is_new_event(resource: &Resource) -> bool {
     resource.is("events.k8s.io", "Event")
 }
 
+/// Whether the resource shows whatever is stored of it as it is stored.
+fn is_as_stored(resource: &Resource) -> bool {
+    match &resource.definition {
+        Definition::Builtin(_) => !is_new_event(resource),
+        Definition::Custom(custom) => !custom.changed && custom.stored.api_version == resource.api_version(),
+        Definition::Unserved => false,
+    }
+}
+
+/// A stored version as the resource of a request shows it.
+pub(super) enum Shown {
+    /// The text is at hand, the value is read for who looks into it.
+    Stored(Arc<Version>),
+    Converted(Arc<Value>),
+}
+
+impl Shown {
+    pub(super) fn of(resource: &Resource, version: &Arc<Version>) -> Self {
+        if is_as_stored(resource) {
+            return Self::Stored(version.clone());
+        }
+        Self::Converted(from_stored(resource, &version.value()))
+    }
+
+    pub(super) fn value(&self) -> Arc<Value> {
+        match self {
+            Self::Stored(version) => version.value(),
+            Self::Converted(value) => value.clone(),
+        }
+    }
+
+    pub(super) fn text(&self) -> Bytes {
+        match self {
+            Self::Stored(version) => version.text().clone(),
+            Self::Converted(value) => value.to_string().into(),
+        }
+    }
+}
+
 /// As the resource of a request shows it.
 pub(crate) fn from_stored(resource: &Resource, object: &Arc<Value>) -> Arc<Value> {
     let api_version = resource.api_version();
-    if object["apiVersion"] == *api_version {
+    let custom = resource.custom();
+    if object["apiVersion"] == *api_version && custom.is_none_or(|c| !c.changed) {
         return object.clone();
     }
     let mut shown = (**object).clone();
+    if let Some(custom) = custom {
+        if custom.changed {
+            fit(&custom.stored.schema, &mut shown);
+        }
+        schema::prune(&custom.schema, &mut shown, &mut Vec::new());
+    }
     if is_new_event(resource) {
         rename(&mut shown, EVENT_FIELDS.iter().map(|(new, old)| (*old, *new)));
     }
@@ -35,11 +93,24 @@ pub(crate) fn from_stored(resource: &Resource, object: &Arc<Value>) -> Arc<Value
     Arc::new(shown)
 }
 
-/// As it is stored. Versions of custom resources differ only in their schema (conversion `None`).
+/// Versions of custom resources differ only in their schema (conversion `None`): what the stored one does not know is
+/// dropped, what it has a default for is filled in.
+fn fit(stored: &Value, object: &mut Value) {
+    schema::prune(stored, object, &mut Vec::new());
+    schema::apply_defaults(stored, object);
+}
+
+/// As it is stored.
 pub(crate) fn to_stored(resource: &Resource, object: &mut Value) {
     if is_new_event(resource) {
         rename(object, EVENT_FIELDS.iter().copied());
         object["apiVersion"] = "v1".into();
+    }
+    if let Some(custom) = resource.custom()
+        && object["apiVersion"] != *custom.stored.api_version
+    {
+        fit(&custom.stored.schema, object);
+        object["apiVersion"] = custom.stored.api_version.as_str().into();
     }
 }
 

@@ -3,19 +3,19 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::change::Decision;
-use super::decode::{self, Unknown};
+use super::change::{Decision, Turn};
+use super::decode;
 use super::error::{ApiError, FieldError, Result};
 use super::reply::Reply;
-use super::{ApiServer, Call, convert, meta, strategy};
+use super::{ApiServer, Call, convert, meta, strategy, typed, types, warn};
 use crate::pocket::patch;
 use crate::pocket::store::Key;
 
 impl ApiServer {
     pub(super) async fn create(&self, call: &Call) -> Result<Reply> {
-        let mut object = decode::parse(call)?;
-        let warnings = decode::decode(&call.resource, &mut object, Unknown::of(call)?)?;
+        let (object, mut warnings) = decode::decode_body(call)?;
         let generated = meta::text(&object, "name").is_empty() && !meta::text(&object, "generateName").is_empty();
+        let turn = self.turn(&call.resource).await;
         let object = self.prepare_new(call, object, true)?;
         let dry_run = call.query.dry_run("CreateOptions")?;
         for attempt in 0.. {
@@ -25,13 +25,14 @@ impl ApiServer {
                 object["metadata"]["name"] = name.into();
             }
             let key = call.key(meta::text(&object, "name"));
-            let written = self.insert(call, &key, object, dry_run).await;
+            let written = self.insert(call, &turn, &key, object, dry_run).await;
             match written {
                 // Another object got the same five random characters.
                 Err(error) if generated && error.reason == "AlreadyExists" && attempt < 8 => {}
                 Err(error) => return Err(error),
                 Ok(object) => {
                     let object = convert::from_stored(&call.resource, &object);
+                    warnings.extend(warn::of(&call.resource, &object, None));
                     return Ok(Reply::Json {
                         code: StatusCode::CREATED,
                         value: call.view.object(&call.resource, &object),
@@ -44,9 +45,16 @@ impl ApiServer {
         unreachable!("the loop ends by returning")
     }
 
-    async fn insert(&self, call: &Call, key: &Key, object: Value, dry_run: bool) -> Result<std::sync::Arc<Value>> {
+    async fn insert(
+        &self,
+        call: &Call,
+        turn: &Turn<'_>,
+        key: &Key,
+        object: Value,
+        dry_run: bool,
+    ) -> Result<std::sync::Arc<Value>> {
         let outcome = self
-            .change(&call.resource, key, dry_run, |current| match current {
+            .change_in_turn(turn, &call.resource, key, dry_run, |current| match current {
                 Some(_) => Err(ApiError::already_exists(&call.resource, &key.name)),
                 None => Ok(Decision::Put(object.clone())),
             })
@@ -64,8 +72,10 @@ impl ApiServer {
         let name = text("name").unwrap_or_default().to_owned();
         let base = text("generateName").unwrap_or_default().to_owned();
         // An apply may name the version of what is not there.
-        if owned && text("resourceVersion").is_some_and(|rv| !rv.is_empty()) {
-            return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
+        if owned && text("resourceVersion").is_some_and(|rv| !matches!(rv, "" | "0")) {
+            // Kubernetes takes this for a failure of its own.
+            let words = "resourceVersion should not be set on objects to be created";
+            return Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "", words));
         }
         let name = match (name.as_str(), base.as_str()) {
             ("", "") => {
@@ -84,6 +94,14 @@ impl ApiServer {
         if resource.counts_generations() {
             metadata.insert("generation".into(), 1.into());
         }
+        // A dash at its end is not the name's.
+        let prefix = base.strip_suffix('-').filter(|p| !p.is_empty()).map_or(base.clone(), |p| format!("{p}a"));
+        if !base.is_empty()
+            && let Some(mut problem) = meta::check_name("metadata.generateName", &prefix, resource.name_rule())
+        {
+            problem.show(&base.as_str().into());
+            return Err(ApiError::invalid(&resource.group, &resource.kind, &name, &[problem]));
+        }
         if let Some(problem) = meta::check_name("metadata.name", &name, resource.name_rule()) {
             return Err(ApiError::invalid(&resource.group, &resource.kind, &name, &[problem]));
         }
@@ -97,6 +115,12 @@ impl ApiServer {
         strategy::drop_disabled(resource, &mut object);
         strategy::complete(resource, &mut object);
         self.assign_address(resource, &mut object)?;
+        self.assign_node_ports(resource, &mut object)?;
+        // Its version has its place before it is known.
+        if !call.query.dry_run("CreateOptions").unwrap_or(false) {
+            object["metadata"]["resourceVersion"] = "0".into();
+        }
+        convert::arrange(resource, &mut object);
         convert::to_stored(resource, &mut object);
         Ok(object)
     }
@@ -129,17 +153,17 @@ impl ApiServer {
 /// What an object of the kind has when nothing is said: of these structs nobody is made the owner, only of what is in
 /// them.
 fn empty_of(resource: &super::Resource) -> Option<Value> {
-    let template = json!({"metadata": {}, "spec": {"containers": []}});
-    let spec = match (resource.group.as_str(), resource.kind.as_str()) {
-        ("apps", "ControllerRevision") => return Some(json!({"metadata": {}, "revision": 0})),
-        ("apps", "Deployment") => json!({"strategy": {}, "template": template}),
-        ("apps", "StatefulSet") => json!({"serviceName": "", "updateStrategy": {}, "template": template}),
-        ("apps" | "batch", _) => json!({"template": template}),
-        ("", "Pod") => json!({"containers": []}),
-        _ if resource.custom().is_some() => return Some(json!({"metadata": {}})),
-        _ => return None,
-    };
-    Some(json!({"metadata": {}, "spec": spec}))
+    if resource.custom().is_some() {
+        return Some(json!({"metadata": {}}));
+    }
+    let mut empty = json!({});
+    typed::arrange(types::message(&resource.group, &resource.version, &resource.kind)?, &mut empty);
+    // A list that is always written is there, though it is null: nobody owns that.
+    let pod = if resource.is("", "Pod") { "/spec/containers" } else { "/spec/template/spec/containers" };
+    if let Some(containers) = empty.pointer_mut(pod) {
+        *containers = json!([]);
+    }
+    Some(empty)
 }
 
 /// The namespace of a body must be that of the path; left out, it is.
@@ -157,8 +181,9 @@ pub(super) fn check_namespace(call: &Call, object: &mut Value) -> Result<()> {
         None if call.resource.namespaced => {
             Err(ApiError::bad_request("an empty namespace may not be set during creation"))
         }
-        None if !given.is_empty() => {
-            Err(ApiError::bad_request("namespace should not be set on objects that are cluster-wide"))
+        None => {
+            meta::of(object).shift_remove("namespace");
+            Ok(())
         }
         _ => Ok(()),
     }

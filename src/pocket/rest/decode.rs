@@ -3,9 +3,15 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Map, Value, json};
 
-use super::error::{ApiError, Result};
+use super::error::{ApiError, FieldError, Result};
 use super::registry::{Definition, Resource};
-use super::{Call, defaults, protobuf, schema};
+use super::tree::Tree;
+use super::{Call, defaults, protobuf, schema, typed, types};
+use crate::domain::yaml::first_with_doubled;
+
+/// What Go reads first of a body.
+const HEAD: &str =
+    r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
 
 /// What happens to fields that the kind does not have: they are dropped, and then?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,20 +27,39 @@ impl Unknown {
             Some("Ignore") => Ok(Unknown::Ignore),
             None | Some("Warn") => Ok(Unknown::Warn),
             Some("Strict") => Ok(Unknown::Refuse),
-            Some(other) => Err(ApiError::bad_request(format!(
-                "fieldValidation: Unsupported value: {other:?}: supported values: \"Ignore\", \"Warn\", \"Strict\""
-            ))),
+            Some(other) => {
+                let options = match call.method {
+                    http::Method::POST => "CreateOptions",
+                    http::Method::PUT => "UpdateOptions",
+                    _ => "PatchOptions",
+                };
+                let known = ["", "Ignore", "Strict", "Warn"];
+                let problem = FieldError::not_supported("fieldValidation", &other.into(), &known);
+                Err(ApiError::bad_options(options, problem))
+            }
         }
     }
 }
 
+/// What strict validation finds in a text: `unknown field` or `duplicate field` and its path, or [`YAML`] and its words.
+pub(super) type Strict = Vec<(&'static str, String)>;
+
+/// Marks what was found in a text of YAML.
+const YAML: &str = "yaml";
+
 pub(super) fn parse(call: &Call) -> Result<Value> {
+    parse_tree(call).map(|(tree, _)| tree.value())
+}
+
+/// The body as it came, and what strict validation finds in its text; of JSON what is there twice is in the tree.
+pub(super) fn parse_tree(call: &Call) -> Result<(Tree, Strict)> {
+    let plain = |tree| (tree, Vec::new());
     match call.content_type.as_str() {
-        "" | "application/json" => {
-            serde_json::from_slice(&call.body).map_err(|e| ApiError::bad_request(format!("the body is no JSON: {e}")))
-        }
+        "" | "application/json" => serde_json::from_slice(&call.body)
+            .map(plain)
+            .map_err(|e| ApiError::bad_request(format!("the body is no JSON: {e}"))),
         "application/yaml" | "application/apply-patch+yaml" => yaml(&call.body),
-        protobuf::MEDIA_TYPE => protobuf::object(&call.body).map_err(|e| match e {
+        protobuf::MEDIA_TYPE => protobuf::object(&call.body).map(Tree::from).map(plain).map_err(|e| match e {
             protobuf::Error::Kind { .. } => {
                 ApiError::new(http::StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", e.to_string())
             }
@@ -44,79 +69,144 @@ pub(super) fn parse(call: &Call) -> Result<Value> {
     }
 }
 
-pub(super) fn yaml(body: &[u8]) -> Result<Value> {
+pub(super) fn yaml(body: &[u8]) -> Result<(Tree, Strict)> {
     // JSON is YAML too, and read much faster as what it is.
-    if let Ok(value) = serde_json::from_slice(body) {
-        return Ok(value);
+    if let Ok(tree) = serde_json::from_slice(body) {
+        return Ok((tree, Vec::new()));
     }
     let text = std::str::from_utf8(body).map_err(|e| ApiError::bad_request(format!("the body is no UTF-8: {e}")))?;
-    let options = serde_saphyr::options! { legacy_octal_numbers: true };
-    serde_saphyr::from_str_with_options(text, options)
-        .map_err(|e| ApiError::bad_request(format!("the body is no YAML: {e}")))
+    let (value, doubled) = first_with_doubled(text).map_err(|(line, column, why)| {
+        ApiError::bad_request(format!("the body is no YAML: line {line}, column {column}: {why}"))
+    })?;
+    let strict = doubled.iter().map(|d| (YAML, format!("line {}: key {:?} already set in map", d.line, d.key)));
+    Ok((value.into(), strict.collect()))
 }
 
-/// Checks the kind, drops what it does not know and defaults what a custom schema defaults.
-/// Answers with the warnings that the client asked for.
-pub(super) fn decode(resource: &Resource, object: &mut Value, unknown: Unknown) -> Result<Vec<String>> {
-    let Some(map) = object.as_object_mut() else {
-        return Err(ApiError::bad_request("the body is no object"));
+/// A text read with the duplicates that strict validation finds in it.
+pub(super) fn duplicates(tree: Tree) -> (Value, Strict) {
+    let mut twice = Vec::new();
+    let value = tree.into_value(&mut String::new(), &mut |path: &str| twice.push(("duplicate field", path.to_owned())));
+    (value, twice)
+}
+
+/// Checks the kind, drops what it does not know and defaults what Kubernetes or a custom schema defaults.
+/// Answers with the object and the warnings that the client asked for.
+pub(super) fn decode(resource: &Resource, tree: Tree, unknown: Unknown) -> Result<(Value, Vec<String>)> {
+    decode_with(resource, tree, unknown, Vec::new())
+}
+
+/// The body of a request, read and decoded so.
+pub(super) fn decode_body(call: &Call) -> Result<(Value, Vec<String>)> {
+    let (tree, strict) = parse_tree(call)?;
+    decode_with(&call.resource, tree, Unknown::of(call)?, strict)
+}
+
+/// `strict` is what was found in the text before it became this object.
+pub(super) fn decode_with(
+    resource: &Resource,
+    tree: Tree,
+    unknown: Unknown,
+    mut strict: Strict,
+) -> Result<(Value, Vec<String>)> {
+    let tree = if tree == Tree::Null { Tree::Object(Vec::new()) } else { tree };
+    let wrong = match &tree {
+        Tree::Object(_) => ["apiVersion", "kind"].into_iter().find_map(|field| match tree.get(field) {
+            None | Some(Tree::Null | Tree::Text(_)) => None,
+            Some(other) => Some((other.kind(), format!("Go struct field .{field} of type string"))),
+        }),
+        other => Some((other.kind(), format!("Go value of type {HEAD}"))),
     };
-    check_kind(resource, map)?;
-    if !map.get("metadata").is_some_and(Value::is_object) {
-        map.insert("metadata".into(), Value::Object(Map::new()));
+    if let Some((kind, place)) = wrong {
+        let text = tree.value().to_string();
+        let shown = match text.as_bytes() {
+            [b'{', ..] if text.len() > 30 => format!("{} ...", &text[..text.floor_char_boundary(30)]),
+            [b'{', ..] => text,
+            bytes => bytes.iter().take(30).fold(String::new(), |shown, byte| format!("{shown}{byte:02x}")),
+        };
+        return Err(ApiError::bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): couldn't get version/kind; json parse error: json: cannot unmarshal {kind} into {place} ({shown})",
+            resource.kind
+        )));
     }
-    let mut dropped = Vec::new();
-    match &resource.definition {
+    check_kind(resource, &tree)?;
+    let mut object = match &resource.definition {
         Definition::Builtin(builtin) => {
-            let read = (builtin.typed)(object.clone()).map_err(|e| {
-                let message = protobuf::message_of(&resource.group, &resource.version, &resource.kind);
-                let path = protobuf::mistyped(object, &message);
-                let why = path.as_ref().map_or_else(|| e.to_string(), |path| format!("{path}: {e}"));
-                let mut refusal = ApiError::bad_request(format!(
-                    "{} in version \"{}\" cannot be handled as a {}: {why}",
-                    resource.kind, resource.version, resource.kind
-                ));
-                if let Some(path) = path {
-                    refusal.details = causes(&[(path.as_str(), e.to_string())]);
+            let mut object = match types::message(&resource.group, &resource.version, &resource.kind) {
+                Some(message) => {
+                    let read = typed::read(message, tree).map_err(|mistake| {
+                        let words = cannot(resource, &mistake.words);
+                        let mut refusal = ApiError::bad_request(words);
+                        refusal.details = causes(&[(mistake.field.as_str(), mistake.words)]);
+                        refusal
+                    })?;
+                    strict.extend(read.strict);
+                    read.object
                 }
-                refusal
-            })?;
-            if unknown != Unknown::Ignore {
-                lost(object, &read, String::new(), &mut dropped);
-            }
-            *object = read;
-            defaults::apply(resource, object);
+                None => {
+                    let (before, twice) = duplicates(tree);
+                    let read = (builtin.typed)(before.clone())
+                        .map_err(|e| ApiError::bad_request(cannot(resource, &e.to_string())))?;
+                    strict.extend(twice);
+                    let mut dropped = Vec::new();
+                    lost(&before, &read, String::new(), &mut dropped);
+                    strict.extend(dropped.into_iter().map(|path| ("unknown field", path)));
+                    read
+                }
+            };
+            name_kind(resource, &mut object);
+            defaults::apply(resource, &mut object);
+            object
         }
         Definition::Custom(custom) => {
+            let (mut object, twice) = duplicates(tree);
+            strict.extend(twice);
+            name_kind(resource, &mut object);
+            if !object["metadata"].is_object() {
+                object["metadata"] = Value::Object(Map::new());
+            }
             let read = |metadata: Value| -> std::result::Result<Value, serde_json::Error> {
                 serde_json::to_value(serde_json::from_value::<ObjectMeta>(metadata)?)
             };
             let metadata = read(object["metadata"].clone())
                 .map_err(|e| ApiError::bad_request(format!("metadata of the {}: {e}", resource.kind)))?;
+            let mut dropped = Vec::new();
             lost(&object["metadata"], &metadata, "metadata".into(), &mut dropped);
             object["metadata"] = metadata;
-            schema::prune(&custom.schema, object, &mut dropped);
+            schema::prune(&custom.schema, &mut object, &mut dropped);
             dropped.sort();
-            schema::apply_defaults(&custom.schema, object);
+            strict.extend(dropped.into_iter().map(|path| ("unknown field", path)));
+            schema::apply_defaults(&custom.schema, &mut object);
+            object
         }
+        // None is ever taken.
+        Definition::Unserved => duplicates(tree).0,
+    };
+    if !object["metadata"].is_object() {
+        object["metadata"] = Value::Object(Map::new());
     }
-    let words: Vec<String> = dropped.iter().map(|field| format!("unknown field \"{field}\"")).collect();
+    let (of_yaml, of_fields): (Vec<_>, Vec<_>) = strict.iter().partition(|(what, _)| *what == YAML);
+    let mut words: Vec<String> = of_yaml.iter().map(|(_, words)| words.clone()).collect();
+    words.extend(of_fields.iter().map(|(what, field)| format!("{what} \"{field}\"")));
     match unknown {
         Unknown::Refuse if !words.is_empty() => {
-            let mut refusal = ApiError::bad_request(format!(
-                "{} in version \"{}\" cannot be handled as a {}: strict decoding error: {}",
-                resource.kind,
-                resource.version,
-                resource.kind,
-                words.join(", ")
-            ));
-            let each: Vec<_> = dropped.iter().map(|field| (field.as_str(), "unknown field".to_owned())).collect();
+            // What go-yaml finds it tells as one error of several lines.
+            let rest = words.split_off(of_yaml.len());
+            let lines: String = words.iter().map(|line| format!("\n  {line}")).collect();
+            let yaml = (!lines.is_empty()).then(|| format!("yaml: unmarshal errors:{lines}"));
+            let all: Vec<String> = yaml.into_iter().chain(rest).collect();
+            let strict_words = format!("strict decoding error: {}", all.join(", "));
+            let mut refusal = ApiError::bad_request(cannot(resource, &strict_words));
+            let each: Vec<_> = strict.iter().map(|(what, field)| (field.as_str(), (*what).to_owned())).collect();
             refusal.details = causes(&each);
             Err(refusal)
         }
-        Unknown::Warn => Ok(words),
-        _ => Ok(Vec::new()),
+        Unknown::Warn => Ok((object, words)),
+        _ => Ok((object, Vec::new())),
     }
+}
+
+fn cannot(resource: &Resource, why: &str) -> String {
+    format!("{0} in version \"{1}\" cannot be handled as a {0}: {why}", resource.kind, resource.version)
 }
 
 /// Which field, and why: so that a client can show the place.
@@ -125,15 +215,20 @@ fn causes(each: &[(&str, String)]) -> Value {
     json!({"causes": each.iter().map(cause).collect::<Vec<_>>()})
 }
 
-fn check_kind(resource: &Resource, map: &mut Map<String, Value>) -> Result<()> {
+/// What a body leaves out of its kind, the path says.
+fn name_kind(resource: &Resource, object: &mut Value) {
+    let Some(map) = object.as_object_mut() else { return };
+    map.shift_insert(0, "kind".into(), resource.kind.as_str().into());
+    map.shift_insert(1, "apiVersion".into(), resource.api_version().into());
+}
+
+fn check_kind(resource: &Resource, tree: &Tree) -> Result<()> {
     let api_version = resource.api_version();
     for (field, words, wanted) in
         [("kind", "kind", resource.kind.as_str()), ("apiVersion", "API version", api_version.as_str())]
     {
-        match map.get(field).and_then(Value::as_str).unwrap_or_default() {
-            "" => {
-                map.insert(field.to_owned(), wanted.into());
-            }
+        match tree.text(field).unwrap_or_default() {
+            "" => {}
             got if got == wanted => {}
             got => {
                 return Err(ApiError::bad_request(format!(

@@ -12,6 +12,7 @@ pub(super) fn apply(resource: &Resource, object: &mut Value) {
         ("", "Pod") => {
             absent(&mut object["spec"], "enableServiceLinks", true);
             pod::spec(&mut object["spec"]);
+            pod::request_limits(&mut object["spec"]);
         }
         ("", "Service") => service(&mut object["spec"]),
         ("", "Secret") => secret(object),
@@ -120,11 +121,19 @@ fn job(spec: &mut Value) {
         absent(spec, "completions", 1);
     }
     absent(spec, "parallelism", 1);
-    absent(spec, "backoffLimit", 6);
+    // By indices there is a limit for each, and none for all that anybody meets.
+    let indexed = spec.get("backoffLimitPerIndex").is_some_and(|n| !n.is_null());
+    absent(spec, "backoffLimit", if indexed { i32::MAX } else { 6 });
     absent(spec, "completionMode", "NonIndexed");
     absent(spec, "suspend", false);
     absent(spec, "manualSelector", false);
-    absent(spec, "podReplacementPolicy", "TerminatingOrFailed");
+    let failure = spec.get("podFailurePolicy").is_some_and(Value::is_object);
+    absent(spec, "podReplacementPolicy", if failure { "Failed" } else { "TerminatingOrFailed" });
+    for rule in spec.get_mut("podFailurePolicy").map(|p| items(p, "rules")).unwrap_or_default() {
+        for condition in items(rule, "onPodConditions") {
+            empty(condition, "status", "True");
+        }
+    }
     // Without a policy of its own a Job's template has none that is valid: nothing to default to.
     let policy = spec["template"]["spec"]["restartPolicy"].clone();
     pod::spec(&mut spec["template"]["spec"]);
@@ -141,11 +150,19 @@ fn service(spec: &mut Value) {
     }
     absent(spec, "type", "ClusterIP");
     absent(spec, "sessionAffinity", "None");
+    if spec["sessionAffinity"] == "None" {
+        super::meta::remove(spec, "sessionAffinityConfig");
+    } else if spec["sessionAffinity"] == "ClientIP" {
+        absent(spec, "sessionAffinityConfig", json!({}));
+        absent(&mut spec["sessionAffinityConfig"], "clientIP", json!({}));
+        absent(&mut spec["sessionAffinityConfig"]["clientIP"], "timeoutSeconds", 10800);
+    }
     for port in items(spec, "ports") {
         absent(port, "protocol", "TCP");
         let same = port["port"].clone();
-        if !same.is_null() {
-            absent(port, "targetPort", same);
+        let unset = matches!(&port["targetPort"], Value::Null) || port["targetPort"] == 0 || port["targetPort"] == "";
+        if unset && !same.is_null() {
+            port["targetPort"] = same;
         }
     }
     let kind = spec["type"].as_str().unwrap_or_default().to_owned();
@@ -225,7 +242,7 @@ mod tests {
             json!({"httpGet": {"port": 80, "path": "/", "scheme": "HTTP"},
                    "timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3})
         );
-        assert_eq!(c["resources"]["requests"], json!({"memory": "1Gi", "cpu": "1"}));
+        assert_eq!(c["resources"]["requests"], json!({"memory": "1Gi"}), "only a pod asks for what it is limited to");
         assert_eq!(c.get("livenessProbe"), None);
         assert_eq!(pod.get("volumes"), None);
         assert_eq!(defaulted("Deployment", object.clone()), object);

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::change::{Decision, Outcome};
+use super::convert::Shown;
 use super::error::{ApiError, FieldError, Result};
 use super::registry::{CRDS, Resource};
 use super::reply::Reply;
@@ -103,19 +104,19 @@ impl ApiServer {
         let options = Options::of(call)?;
         let listing = self.store().list(&call.resource.storage, call.namespace.as_deref());
         let mut deleted = Vec::new();
-        for object in listing.items {
-            let shown = convert::from_stored(&call.resource, &object);
-            if !selector.matches(&shown) {
+        for version in listing.items {
+            let (stored, shown) = (version.value(), Shown::of(&call.resource, &version));
+            if !selector.matches(&shown.value()) {
                 continue;
             }
-            match self.remove(&call.resource, &key_of(&call.resource, &object), &options).await {
+            match self.remove(&call.resource, &key_of(&call.resource, &stored), &options).await {
                 Ok(_) => deleted.push(shown),
                 Err(error) if error.reason == "NotFound" => {}
                 Err(error) => return Err(error),
             }
         }
         let metadata = json!({"resourceVersion": self.store().version().to_string()});
-        Ok(Reply::json(call.view.list(&call.resource, &deleted, metadata)))
+        Ok(call.view.list(&call.resource, &deleted, metadata))
     }
 
     /// Deletes one object as its finalizers and its grace allow.

@@ -119,7 +119,13 @@ impl ApiError {
     }
 
     pub fn invalid(group: &str, kind: &str, name: &str, problems: &[FieldError]) -> ApiError {
-        let words: Vec<String> = problems.iter().map(|p| format!("{}: {}", p.field, p.words())).collect();
+        // Two of the same words are told once.
+        let mut words: Vec<String> = Vec::new();
+        for problem in problems.iter().map(FieldError::to_string) {
+            if !words.contains(&problem) {
+                words.push(problem);
+            }
+        }
         let list = match words.as_slice() {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),
@@ -162,6 +168,9 @@ impl ApiError {
             "message": self.message,
             "reason": self.reason,
         });
+        if self.reason.is_empty() {
+            meta::remove(&mut body, "reason");
+        }
         if !self.details.is_null() {
             body["details"] = self.details.clone();
         }
@@ -187,6 +196,12 @@ impl From<WriteError> for ApiError {
     }
 }
 
+impl std::fmt::Display for FieldError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.field, self.words())
+    }
+}
+
 /// One thing wrong with one field.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FieldError {
@@ -204,6 +219,16 @@ impl FieldError {
         detail: impl Into<String>,
     ) -> FieldError {
         FieldError { field: field.into(), reason, value: value.cloned(), detail: detail.into() }
+    }
+
+    /// Shows another value than the one that was judged.
+    pub(super) fn show(&mut self, value: &Value) {
+        self.value = Some(value.clone());
+    }
+
+    /// What is wrong, without place and value.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
     }
 
     pub fn required(field: impl Into<String>, detail: impl Into<String>) -> FieldError {
@@ -225,6 +250,11 @@ impl FieldError {
 
     pub fn forbidden(field: impl Into<String>, detail: impl Into<String>) -> FieldError {
         FieldError::new(field, "FieldValueForbidden", None, detail)
+    }
+
+    /// What a name stands for is not there, and what would be.
+    pub fn not_found_since(field: impl Into<String>, value: &Value, detail: impl Into<String>) -> FieldError {
+        FieldError { detail: detail.into(), ..FieldError::not_found(field, value) }
     }
 
     pub fn not_found(field: impl Into<String>, value: &Value) -> FieldError {

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::error::{ApiError, Result};
 use super::reply::{BoxError, Reply};
 use super::{ApiServer, Call};
+use crate::pocket::clock;
 
 /// What of a container's log is wanted.
 #[derive(Clone, Debug, Default)]
@@ -58,7 +59,7 @@ impl ApiServer {
             (Some(_), Some(_)) => {
                 return Err(ApiError::bad_request("at most one of `sinceTime` or `sinceSeconds` may be specified"));
             }
-            (Some(seconds), None) => Timestamp::now().checked_sub(jiff::SignedDuration::from_secs(seconds)).ok(),
+            (Some(seconds), None) => clock::now().checked_sub(jiff::SignedDuration::from_secs(seconds)).ok(),
             (None, time) => time,
         };
         let options = LogOptions {

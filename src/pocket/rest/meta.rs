@@ -91,41 +91,6 @@ pub fn check_name(field: &str, name: &str, rule: NameRule) -> Option<FieldError>
     (!fits).then(|| FieldError::invalid(field, &value, words))
 }
 
-/// Label keys and values, annotation keys: `[prefix/]name`, and values of at most 63 characters.
-pub fn check_labels(field: &str, labels: &Value) -> Vec<FieldError> {
-    let Some(labels) = labels.as_object() else {
-        return Vec::new();
-    };
-    let mut problems = Vec::new();
-    for (key, value) in labels {
-        problems.extend(check_key(field, key));
-        let text = value.as_str().unwrap_or_default();
-        if !(text.is_empty() || is_name_part(text)) {
-            problems.push(FieldError::invalid(field, value, "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"));
-        }
-    }
-    problems
-}
-
-pub fn check_key(field: &str, key: &str) -> Option<FieldError> {
-    let (prefix, name) = match key.split_once('/') {
-        Some((prefix, name)) => (Some(prefix), name),
-        None => (None, key),
-    };
-    let prefix_fits = prefix.is_none_or(|p| p.len() <= 253 && p.split('.').all(is_label));
-    (!prefix_fits || !is_name_part(name)).then(|| {
-        FieldError::invalid(field, &Value::from(key), "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')")
-    })
-}
-
-fn is_name_part(text: &str) -> bool {
-    let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-    text.len() <= 63
-        && ends(text.chars().next())
-        && ends(text.chars().next_back())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,12 +106,5 @@ mod tests {
         assert!(!bad("1a", NameRule::Label) && bad(&"a".repeat(64), NameRule::Label));
         let name = generate_name("web-");
         assert!(name.starts_with("web-") && name.len() == 9 && !bad(&name, NameRule::Subdomain));
-    }
-
-    #[test]
-    fn labels() {
-        let check = |v: Value| check_labels("metadata.labels", &v).len();
-        assert_eq!(check(serde_json::json!({"a/b": "x", "app": "", "A.b_c": "1.0"})), 0);
-        assert_eq!(check(serde_json::json!({"a/b/c": "x", "": "x", "k": "-x", "l": "a b"})), 4);
     }
 }

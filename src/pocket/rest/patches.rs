@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::decode;
 use super::error::{ApiError, Result};
 use super::registry::Resource;
+use super::tree::Tree;
 use super::{Call, Definition, meta};
 use crate::pocket::patch::{self, ApplyError, PatchError};
 
@@ -17,16 +18,25 @@ pub(super) enum Patch {
 }
 
 impl Patch {
-    pub(super) fn of(call: &Call) -> Result<Patch> {
-        let body = || -> Result<Value> {
-            serde_json::from_slice(&call.body).map_err(|e| ApiError::bad_request(format!("the patch is no JSON: {e}")))
+    /// The patch, and what strict validation finds in its text.
+    pub(super) fn of(call: &Call) -> Result<(Patch, Vec<(&'static str, String)>)> {
+        let body = || -> Result<_> {
+            let tree: Tree = serde_json::from_slice(&call.body)
+                .map_err(|e| ApiError::bad_request(format!("the patch is no JSON: {e}")))?;
+            Ok(decode::duplicates(tree))
         };
+        let known = |(value, twice), kind: fn(Value) -> Patch| Ok((kind(value), twice));
         let custom = matches!(call.resource.definition, Definition::Custom(_));
         match call.content_type.as_str() {
-            "application/merge-patch+json" => Ok(Patch::Merge(body()?)),
-            "application/json-patch+json" => Ok(Patch::Json(body()?)),
-            "application/strategic-merge-patch+json" if !custom => Ok(Patch::Strategic(body()?)),
-            "application/apply-patch+yaml" => Ok(Patch::Apply(decode::yaml(&call.body)?)),
+            "application/merge-patch+json" => known(body()?, Patch::Merge),
+            "application/json-patch+json" => known(body()?, Patch::Json),
+            "application/strategic-merge-patch+json" if !custom => known(body()?, Patch::Strategic),
+            "application/apply-patch+yaml" => {
+                let (tree, mut strict) = decode::yaml(&call.body)?;
+                let (applied, twice) = decode::duplicates(tree);
+                strict.extend(twice);
+                known((applied, strict), Patch::Apply)
+            }
             _ => {
                 let mut known =
                     vec!["application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml"];

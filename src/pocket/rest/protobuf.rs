@@ -1,14 +1,12 @@
 //! Kubernetes' protobuf of the built-in kinds, read as the JSON it stands for: Go's typed clients (`kubectl create
 //! deployment`, from 1.32 on) send nothing else. Answers are JSON, which they take.
 
-use std::collections::HashMap;
-use std::sync::LazyLock;
-
 use base64::Engine as _;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::meta;
+use super::types::{self, Field, Kind, Many, message_of};
 
 mod reader;
 #[cfg(test)]
@@ -35,132 +33,6 @@ pub(super) enum Error {
 }
 
 type Result<T> = std::result::Result<T, Error>;
-
-#[derive(Clone, Copy)]
-pub(crate) enum Many {
-    One,
-    List,
-    Map,
-}
-
-#[derive(Clone, Copy)]
-pub(crate) enum Kind {
-    Text,
-    Bytes,
-    Int,
-    Bool,
-    Time,
-    MicroTime,
-    Quantity,
-    IntOrString,
-    Json,
-    List,
-    Message(&'static str),
-}
-
-/// One field of a message, by its name in JSON.
-pub(crate) struct Field {
-    pub(crate) name: &'static str,
-    /// Its own fields stand in the object itself.
-    pub(crate) inline: bool,
-    /// Zero is a value and not the absence of one.
-    set: bool,
-    pub(crate) many: Many,
-    pub(crate) kind: Kind,
-}
-
-type Messages = HashMap<String, HashMap<u64, Field>>;
-
-static MESSAGES: LazyLock<Messages> = LazyLock::new(|| parse(include_str!("protobuf/types.txt")));
-
-fn parse(text: &'static str) -> Messages {
-    let mut messages = Messages::new();
-    let mut message = "";
-    for line in text.lines().filter(|l| !l.starts_with('#')) {
-        let Some(line) = line.strip_prefix(' ') else {
-            message = line;
-            messages.entry(line.to_owned()).or_default();
-            continue;
-        };
-        let words: Vec<&str> = line.split(' ').collect();
-        let [number, name, flags @ .., kind] = words.as_slice() else { unreachable!("types.txt: {line}") };
-        let field = Field {
-            name,
-            inline: flags.contains(&"inline"),
-            set: flags.contains(&"set"),
-            many: match flags.first() {
-                Some(&"list") => Many::List,
-                Some(&"map") => Many::Map,
-                _ => Many::One,
-            },
-            kind: match *kind {
-                "text" => Kind::Text,
-                "bytes" => Kind::Bytes,
-                "int" => Kind::Int,
-                "bool" => Kind::Bool,
-                "Time" => Kind::Time,
-                "MicroTime" => Kind::MicroTime,
-                "Quantity" => Kind::Quantity,
-                "IntOrString" => Kind::IntOrString,
-                "Json" => Kind::Json,
-                "List" => Kind::List,
-                message => Kind::Message(message),
-            },
-        };
-        let number = number.parse().unwrap_or_else(|_| unreachable!("types.txt: {line}"));
-        messages.entry(message.to_owned()).or_default().insert(number, field);
-    }
-    messages
-}
-
-/// The name in the table of a kind: `apps/v1.Deployment`, `discovery/v1.EndpointSlice`.
-pub(crate) fn message_of(group: &str, version: &str, kind: &str) -> String {
-    let package = group.split('.').next().filter(|g| !g.is_empty()).unwrap_or("core");
-    format!("{package}/{version}.{kind}")
-}
-
-/// The fields of a message, as they are numbered.
-pub(crate) fn fields(message: &str) -> Option<Vec<&'static Field>> {
-    let mut fields: Vec<_> = MESSAGES.get(message)?.iter().collect();
-    fields.sort_by_key(|(number, _)| **number);
-    Some(fields.into_iter().map(|(_, field)| field).collect())
-}
-
-/// The path of the first value that is not of its field's type, which serde does not tell.
-pub(super) fn mistyped(object: &Value, message: &str) -> Option<String> {
-    fields(message)?.into_iter().find_map(|field| {
-        if let (true, Kind::Message(inner)) = (field.inline, field.kind) {
-            return mistyped(object, inner);
-        }
-        let value = object.get(field.name).filter(|v| !v.is_null())?;
-        let here = |rest: String| format!("{}{rest}", field.name);
-        match (field.many, value) {
-            (Many::One, value) => misfit(value, field.kind).map(here),
-            (Many::List, Value::Array(list)) => {
-                list.iter().enumerate().find_map(|(at, v)| Some(here(format!("[{at}]{}", misfit(v, field.kind)?))))
-            }
-            (Many::Map, Value::Object(map)) => {
-                map.iter().find_map(|(key, v)| Some(here(format!(".{key}{}", misfit(v, field.kind)?))))
-            }
-            _ => Some(here(String::new())),
-        }
-    })
-}
-
-/// Where in a value it is not of a type: "" for all of it.
-fn misfit(value: &Value, kind: Kind) -> Option<String> {
-    let fits = match kind {
-        Kind::Text | Kind::Bytes | Kind::Time | Kind::MicroTime => value.is_string(),
-        Kind::Int => value.is_i64(),
-        Kind::Bool => value.is_boolean(),
-        Kind::Quantity | Kind::IntOrString => value.is_string() || value.is_number(),
-        Kind::Json => true,
-        Kind::List => value.is_array(),
-        Kind::Message(of) if value.is_object() => return mistyped(value, of).map(|path| format!(".{path}")),
-        Kind::Message(_) => false,
-    };
-    (!fits).then(String::new)
-}
 
 /// A whole body: the envelope that names the kind, and the object in it.
 pub(super) fn object(body: &[u8]) -> Result<Value> {
@@ -189,7 +61,7 @@ pub(super) fn object(body: &[u8]) -> Result<Value> {
         // Every group has it under its own name.
         name = "meta/v1.DeleteOptions".into();
     }
-    if !MESSAGES.contains_key(&name) {
+    if types::fields(&name).is_none() {
         return Err(Error::Kind { api_version, kind });
     }
     let mut object = Map::new();
@@ -200,11 +72,11 @@ pub(super) fn object(body: &[u8]) -> Result<Value> {
 }
 
 fn message(bytes: &[u8], name: &str, into: &mut Map<String, Value>) -> Result<()> {
-    let Some(fields) = MESSAGES.get(name) else { return Ok(()) };
+    let Some(fields) = types::fields(name) else { return Ok(()) };
     let mut reader = Reader(bytes);
     while let Some((number, wire)) = reader.next()? {
         // What this version does not know yet is dropped, as Kubernetes does.
-        let Some(field) = fields.get(&number) else { continue };
+        let Some(field) = fields.iter().find(|f| f.number == number) else { continue };
         if let (true, Kind::Message(name)) = (field.inline, field.kind) {
             message(wire.bytes(field.name)?, name, into)?;
             continue;
@@ -212,7 +84,7 @@ fn message(bytes: &[u8], name: &str, into: &mut Map<String, Value>) -> Result<()
         match field.many {
             Many::One => {
                 let value = value(&wire, field)?;
-                if field.set || !is_zero(&value) {
+                if field.set || field.keep || !is_zero(&value) {
                     into.insert(field.name.into(), value);
                 }
             }
@@ -243,9 +115,9 @@ fn message(bytes: &[u8], name: &str, into: &mut Map<String, Value>) -> Result<()
 fn value(wire: &Wire<'_>, field: &Field) -> Result<Value> {
     let name = field.name;
     Ok(match field.kind {
-        Kind::Text => wire.text(name)?.into(),
+        Kind::Text(_) => wire.text(name)?.into(),
         Kind::Bytes => base64::engine::general_purpose::STANDARD.encode(wire.bytes(name)?).into(),
-        Kind::Int => wire.int(name)?.into(),
+        Kind::Int32 | Kind::Int64 => wire.int(name)?.into(),
         Kind::Bool => (wire.int(name)? != 0).into(),
         Kind::Time => time(wire.bytes(name)?, name)?.map_or(Value::Null, |t| meta::stamp(t).into()),
         Kind::MicroTime => time(wire.bytes(name)?, name)?.map_or(Value::Null, |t| meta::stamp_micro(t).into()),

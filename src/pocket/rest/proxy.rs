@@ -73,8 +73,8 @@ impl ApiServer {
         let found = found.ok_or_else(|| none(format!("no service port {port:?} found for service {name:?}")))?;
         let registry = self.registry();
         let slices = registry.find("discovery.k8s.io", "v1", "endpointslices").ok_or_else(ApiError::no_such_path)?;
-        let all = self.store().list(&slices.storage, Some(call.namespace_or_none())).items;
-        let own = all.iter().filter(|s| s["metadata"]["labels"]["kubernetes.io/service-name"] == name);
+        let all = self.store().list(&slices.storage, Some(call.namespace_or_none()));
+        let own = all.values().filter(|s| s["metadata"]["labels"]["kubernetes.io/service-name"] == name);
         for slice in own {
             let ports = slice["ports"].as_array().map(Vec::as_slice).unwrap_or_default();
             let name = |p: &Value| p["name"].as_str().unwrap_or_default().to_owned();

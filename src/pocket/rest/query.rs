@@ -33,8 +33,14 @@ impl Query {
     }
 
     pub fn number<T: std::str::FromStr>(&self, key: &str) -> Result<Option<T>> {
-        let bad = |v: &str| ApiError::bad_request(format!("{key}: {v:?} is not a number"));
+        let bad = |v: &str| ApiError::bad_request(format!("strconv.ParseInt: parsing {v:?}: invalid syntax"));
         self.get(key).map(|v| v.parse().map_err(|_| bad(v))).transpose()
+    }
+
+    /// The version that a list or a watch names.
+    pub fn version(&self) -> Result<Option<u64>> {
+        let bad = |v: &str| ApiError::bad_request(format!("invalid resource version: {}", unreadable_version(v)));
+        self.get("resourceVersion").map(|v| v.parse().map_err(|_| bad(v))).transpose()
     }
 
     /// `options` is the kind of options that it is one of: `CreateOptions`.
@@ -48,6 +54,11 @@ impl Query {
             }
         }
     }
+}
+
+fn unreadable_version(version: &str) -> FieldError {
+    let words = format!("strconv.ParseUint: parsing {version:?}: invalid syntax");
+    FieldError::invalid("resourceVersion", &version.into(), words)
 }
 
 #[cfg(test)]

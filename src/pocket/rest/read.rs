@@ -1,11 +1,10 @@
 //! get and list.
 
-use std::sync::Arc;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
+use super::convert::Shown;
 use super::error::{ApiError, FieldError, Result};
 use super::registry::Resource;
 use super::reply::Reply;
@@ -49,54 +48,42 @@ impl ApiServer {
 
     pub(super) fn list(&self, call: &Call) -> Result<Reply> {
         let selector = call.selector()?;
-        let limit: usize = call.query.number("limit")?.unwrap_or(0);
+        let limit = call.query.number("limit")?.map_or(0, |n: i64| usize::try_from(n).unwrap_or(0));
         let from = match call.query.get("continue") {
             None => None,
             Some(token) => Some(decode(token)?),
         };
-        let asked: Option<u64> = call.query.number("resourceVersion")?;
-        let exact = match (call.query.get("resourceVersionMatch"), asked) {
-            (None, _) | (Some("NotOlderThan"), Some(_)) => false,
-            (Some("Exact"), Some(asked)) if asked > 0 => true,
-            (Some(wanted), asked) => {
-                let why = match (wanted, asked) {
-                    (_, None) => "resourceVersionMatch is forbidden unless resourceVersion is provided",
-                    ("Exact", _) => "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
-                    _ => "supported values: \"Exact\", \"NotOlderThan\"",
-                };
-                return Err(ApiError::bad_options("ListOptions", FieldError::forbidden("resourceVersionMatch", why)));
-            }
-        };
+        let asked: Option<u64> = call.query.version()?;
+        list_options(call)?;
+        let exact = call.query.get("resourceVersionMatch") == Some("Exact");
         let (resource, namespace) = (&call.resource, call.namespace.as_deref());
         let listing = match (&from, asked) {
             (Some(from), _) => self
                 .store()
-                .list_at(&resource.storage, namespace, from.rv)
+                .list_at(&resource.storage, namespace, from.rv, Some((&from.namespace, &from.name)))
                 .map_err(|_| ApiError::expired(
                     "The provided continue parameter is too old to display a consistent list result. You must start a new list without the continue parameter.",
                 ))?,
-            (None, Some(rv)) if exact => self.store().list_at(&resource.storage, namespace, rv)?,
+            (None, Some(rv)) if exact => self.store().list_at(&resource.storage, namespace, rv, None)?,
             (None, asked) => {
                 let listing = self.store().list(&resource.storage, namespace);
                 check_future(asked, listing.rv)?;
                 listing
             }
         };
-        let mut items: Vec<Arc<Value>> = listing
+        let mut items: Vec<Shown> = listing
             .items
             .iter()
-            .filter(|object| {
-                from.as_ref().is_none_or(|from| place(object) > (from.namespace.as_str(), from.name.as_str()))
-            })
-            .map(|object| convert::from_stored(resource, object))
-            .filter(|object| selector.matches(object))
+            .map(|version| Shown::of(resource, version))
+            .filter(|shown| selector.is_empty() || selector.matches(&shown.value()))
             .collect();
         let mut metadata = json!({"resourceVersion": listing.rv.to_string()});
         if limit > 0 && items.len() > limit {
             let remaining = items.len() - limit;
             items.truncate(limit);
             if let Some(last) = items.last() {
-                let (namespace, name) = place(last);
+                let last = last.value();
+                let (namespace, name) = place(&last);
                 metadata["continue"] =
                     encode(&Continue { rv: listing.rv, namespace: namespace.to_owned(), name: name.to_owned() }).into();
             }
@@ -105,8 +92,51 @@ impl ApiServer {
                 metadata["remainingItemCount"] = remaining.into();
             }
         }
-        Ok(Reply::json(call.view.list(resource, &items, metadata)))
+        Ok(call.view.list(resource, &items, metadata))
     }
+}
+
+/// Which options of a list, or of a watch, go together.
+pub(super) fn list_options(call: &Call) -> Result<()> {
+    const MATCH: &str = "resourceVersionMatch";
+    const EVENTS: &str = "sendInitialEvents";
+    let query = &call.query;
+    let (matching, version) = (query.get(MATCH), query.get("resourceVersion"));
+    let events = query.get(EVENTS).is_some();
+    let mut problems = Vec::new();
+    let mut forbid = |when: bool, field: &str, words: &str| {
+        if when {
+            problems.push(FieldError::forbidden(field, words));
+        }
+    };
+    let continued = "resourceVersionMatch is forbidden when continue is provided";
+    let mut known: &[&str] = &["Exact", "NotOlderThan", ""];
+    if query.flag("watch") {
+        known = &["NotOlderThan"];
+        let needs = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+        forbid(events && matching != Some("NotOlderThan"), MATCH, needs);
+        let alone = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+        forbid(matching.is_some() && !events, MATCH, alone);
+    } else {
+        let alone = "resourceVersionMatch is forbidden unless resourceVersion is provided";
+        forbid(matching.is_some() && version.is_none(), MATCH, alone);
+    }
+    forbid(matching.is_some() && query.get("continue").is_some(), MATCH, continued);
+    let unknown = matching.filter(|m| !known.contains(m));
+    if let Some(unknown) = unknown {
+        problems.push(FieldError::not_supported(MATCH, &unknown.into(), known));
+    }
+    if !query.flag("watch") {
+        let mut forbid = |when: bool, field: &str, words: &str| {
+            if when {
+                problems.push(FieldError::forbidden(field, words));
+            }
+        };
+        let zero = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+        forbid(matching == Some("Exact") && version == Some("0"), MATCH, zero);
+        forbid(events, EVENTS, "sendInitialEvents is forbidden for list");
+    }
+    if problems.is_empty() { Ok(()) } else { Err(ApiError::invalid("meta.k8s.io", "ListOptions", "", &problems)) }
 }
 
 /// A version that is still to come (from another server, or before a reset) cannot be waited for.
@@ -132,7 +162,8 @@ fn encode(at: &Continue) -> String {
 
 fn decode(token: &str) -> Result<Continue> {
     let bytes = URL_SAFE_NO_PAD.decode(token).ok();
-    bytes
-        .and_then(|b| serde_json::from_slice(&b).ok())
-        .ok_or_else(|| ApiError::bad_request("continue key is not valid"))
+    bytes.and_then(|b| serde_json::from_slice(&b).ok()).ok_or_else(|| {
+        let words = "invalid continue token: continue key is not valid: illegal base64 data at input byte 0";
+        ApiError::bad_request(words)
+    })
 }

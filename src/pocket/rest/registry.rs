@@ -10,6 +10,8 @@ use crate::pocket::store::Store;
 
 pub(crate) mod builtin;
 pub(crate) mod custom;
+mod unserved;
+mod versions;
 
 pub use builtin::Builtin;
 pub use custom::CustomVersion;
@@ -36,6 +38,8 @@ pub struct Resource {
     pub storage: Arc<str>,
     /// What its lists merge by.
     pub lists: ListKeys,
+    /// What to tell everybody who uses this version.
+    pub deprecation: Option<String>,
     pub definition: Definition,
 }
 
@@ -43,6 +47,8 @@ pub struct Resource {
 pub enum Definition {
     Builtin(&'static Builtin),
     Custom(Box<CustomVersion>),
+    /// Kubernetes has it, pocket does not.
+    Unserved,
 }
 
 /// Where a scale subresource finds its numbers, as dotted paths.
@@ -76,15 +82,20 @@ impl Resource {
     pub fn builtin(&self) -> Option<&'static Builtin> {
         match &self.definition {
             Definition::Builtin(builtin) => Some(builtin),
-            Definition::Custom(_) => None,
+            Definition::Custom(_) | Definition::Unserved => None,
         }
     }
 
     pub fn custom(&self) -> Option<&CustomVersion> {
         match &self.definition {
-            Definition::Builtin(_) => None,
+            Definition::Builtin(_) | Definition::Unserved => None,
             Definition::Custom(custom) => Some(custom),
         }
+    }
+
+    /// Known, so that a client is told, and not served.
+    pub fn is_unserved(&self) -> bool {
+        matches!(self.definition, Definition::Unserved)
     }
 
     pub fn is(&self, group: &str, kind: &str) -> bool {
@@ -110,7 +121,7 @@ impl Registry {
         self.resources.iter().find(|r| &*r.storage == storage)
     }
 
-    /// Groups with their versions, in order; the core group is "".
+    /// Groups with their versions, the preferred one first; the core group is "".
     pub fn groups(&self) -> Vec<(&str, Vec<&str>)> {
         let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
         for resource in &self.resources {
@@ -125,6 +136,9 @@ impl Registry {
                 groups[at].1.push(&resource.version);
             }
         }
+        for (_, versions) in &mut groups {
+            versions.sort_by(|a, b| versions::compare_versions(a, b));
+        }
         groups
     }
 
@@ -134,13 +148,16 @@ impl Registry {
         self.resources.push(Arc::new(resource));
     }
 
-    fn build(definitions: &[Arc<Value>]) -> Registry {
+    fn build(definitions: impl Iterator<Item = Arc<Value>>) -> Registry {
         let mut registry = Registry::default();
         for builtin in builtin::ALL {
             registry.add(builtin.resource());
         }
+        for resource in unserved::resources() {
+            registry.add(resource);
+        }
         for definition in definitions {
-            for resource in custom::resources(definition) {
+            for resource in custom::resources(&definition) {
                 registry.add(resource);
             }
         }
@@ -163,7 +180,7 @@ impl Cached {
         {
             return registry.clone();
         }
-        let registry = Arc::new(Registry::build(&store.list(CRDS, None).items));
+        let registry = Arc::new(Registry::build(store.list(CRDS, None).values()));
         *at = Some((version, registry.clone()));
         registry
     }

@@ -11,6 +11,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use serde_json::{Value, json};
 
+use super::convert::Shown;
 use super::error::{ApiError, Result};
 use super::query::Query;
 use super::registry::Resource;
@@ -23,7 +24,7 @@ pub type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
 pub(crate) enum Reply {
     Json {
         code: StatusCode,
-        value: Value,
+        value: Arc<Value>,
         warnings: Vec<String>,
         content_type: Option<&'static str>,
     },
@@ -44,20 +45,15 @@ pub(crate) enum Reply {
 }
 
 impl Reply {
-    pub(crate) fn json(value: Value) -> Reply {
-        Reply::Json { code: StatusCode::OK, value, warnings: Vec::new(), content_type: None }
+    pub(crate) fn json(value: impl Into<Arc<Value>>) -> Reply {
+        Reply::Json { code: StatusCode::OK, value: value.into(), warnings: Vec::new(), content_type: None }
     }
 
     pub(crate) fn into_response(self) -> Response<ResponseBody> {
         match self {
             Reply::Json { code, value, warnings, content_type } => {
                 let mut response = json_response(code, &value);
-                for warning in warnings {
-                    let text = warning.replace('\\', "\\\\").replace('"', "\\\"");
-                    if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{text}\"")) {
-                        response.headers_mut().append(header::WARNING, value);
-                    }
-                }
+                add_warnings(&mut response, &warnings);
                 if let Some(content_type) = content_type {
                     let value = HeaderValue::from_static(content_type);
                     response.headers_mut().insert(header::CONTENT_TYPE, value);
@@ -81,12 +77,25 @@ impl Reply {
     }
 }
 
+/// Each as a header of its own, as RFC 7234 has them and Kubernetes sends them.
+pub(super) fn add_warnings(response: &mut Response<ResponseBody>, warnings: &[String]) {
+    for warning in warnings {
+        let text = warning.replace('\\', "\\\\").replace('"', "\\\"");
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{text}\"")) {
+            response.headers_mut().append(header::WARNING, value);
+        }
+    }
+}
+
 pub fn error(error: &ApiError) -> Response<ResponseBody> {
     json_response(error.code, &error.body())
 }
 
 fn json_response(code: StatusCode, value: &Value) -> Response<ResponseBody> {
-    respond(code, "application/json", value.to_string().into())
+    // As Go's encoder does, with the end of a line.
+    let mut text = value.to_string();
+    text.push('\n');
+    respond(code, "application/json", text.into())
 }
 
 fn respond(code: StatusCode, content_type: &'static str, body: Bytes) -> Response<ResponseBody> {
@@ -152,46 +161,57 @@ impl View {
         ))
     }
 
-    pub(crate) fn object(self, resource: &Resource, object: &Value) -> Value {
+    pub(crate) fn object(self, resource: &Resource, object: &Arc<Value>) -> Arc<Value> {
         match self {
             View::Full => object.clone(),
-            View::Partial => partial(object),
+            View::Partial => partial(object).into(),
             View::Table(include) => {
                 let rv = object["metadata"]["resourceVersion"].clone();
-                table::table(resource, [object], include, json!({"resourceVersion": rv}), true)
+                table::table(resource, [&**object], include, json!({"resourceVersion": rv}), true).into()
             }
         }
     }
 
-    pub(crate) fn list(self, resource: &Resource, items: &[Arc<Value>], metadata: Value) -> Value {
-        let (api_version, kind, items) = match self {
+    /// Written item by item: as values all together would cost many times as much.
+    pub(super) fn list(self, resource: &Resource, items: &[Shown], metadata: Value) -> Reply {
+        let (api_version, kind) = match self {
             View::Table(include) => {
-                let objects = items.iter().map(|i| &**i);
-                return table::table(resource, objects, include, metadata, true);
+                let values: Vec<Arc<Value>> = items.iter().map(Shown::value).collect();
+                let objects = values.iter().map(|value| &**value);
+                return Reply::json(table::table(resource, objects, include, metadata, true));
             }
-            View::Full => (
-                resource.api_version(),
-                resource.list_kind.clone(),
-                items.iter().map(|i| (**i).clone()).collect::<Vec<_>>(),
-            ),
-            View::Partial => (
-                "meta.k8s.io/v1".into(),
-                "PartialObjectMetadataList".into(),
-                items.iter().map(|i| partial(i)).collect(),
-            ),
+            View::Full => (resource.api_version(), resource.list_kind.as_str()),
+            View::Partial => ("meta.k8s.io/v1".to_owned(), "PartialObjectMetadataList"),
         };
-        json!({"kind": kind, "apiVersion": api_version, "metadata": metadata, "items": items})
+        let head = json!({"kind": kind, "apiVersion": api_version, "metadata": metadata, "items": []}).to_string();
+        let mut text = head.into_bytes();
+        text.truncate(text.len() - "]}".len());
+        for (at, item) in items.iter().enumerate() {
+            if at > 0 {
+                text.push(b',');
+            }
+            match self {
+                View::Partial => text.extend(partial(&item.value()).to_string().bytes()),
+                _ => text.extend_from_slice(&item.text()),
+            }
+        }
+        // As Go's encoder does, with the end of a line.
+        text.extend_from_slice(b"]}\n");
+        Reply::Bytes { content_type: "application/json", bytes: text.into() }
     }
 
     /// The object of a watch event; a table tells its columns only in the first.
-    pub(crate) fn event(self, resource: &Resource, object: &Value, first: bool) -> Value {
-        match self {
+    pub(super) fn event(self, resource: &Resource, object: &Shown, first: bool) -> Bytes {
+        let value = match self {
+            View::Full => return object.text(),
+            View::Partial => partial(&object.value()),
             View::Table(include) => {
+                let object = object.value();
                 let rv = object["metadata"]["resourceVersion"].clone();
-                table::table(resource, [object], include, json!({"resourceVersion": rv}), first)
+                table::table(resource, [&*object], include, json!({"resourceVersion": rv}), first)
             }
-            other => other.object(resource, object),
-        }
+        };
+        value.to_string().into()
     }
 
     /// A bookmark: nothing but a version.

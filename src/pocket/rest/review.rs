@@ -1,35 +1,36 @@
-//! Reviews: questions about the asker's rights, answered and never stored. Pocket has one user, who may do all that
-//! it serves; what it does not serve nobody may.
+//! Reviews: questions about the asker's rights, answered and never stored. What pocket does not serve nobody may.
 
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::decode::{self, Unknown};
+use super::decode;
 use super::error::{ApiError, Result};
 use super::registry::Resource;
 use super::reply::Reply;
+use super::user::User;
 use super::{ApiServer, Call};
 use crate::pocket::discovery;
 
-const NAME: &str = "you";
-
 impl ApiServer {
     pub(super) fn review(&self, call: &Call) -> Result<Reply> {
-        let mut object = decode::parse(call)?;
-        let warnings = decode::decode(&call.resource, &mut object, Unknown::of(call)?)?;
+        let (mut object, warnings) = decode::decode_body(call)?;
         object["status"] = match call.resource.kind.as_str() {
-            "SelfSubjectAccessReview" => self.access(&object["spec"])?,
+            "SelfSubjectAccessReview" => self.access(call, &object["spec"])?,
+            "SelfSubjectRulesReview" if call.user != User::Owner => json!({
+                "resourceRules": [], "nonResourceRules": [], "incomplete": true,
+                "evaluationError": "pocket has no roles that could be listed",
+            }),
             "SelfSubjectRulesReview" => json!({
                 "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}],
                 "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": ["*"]}],
                 "incomplete": false,
             }),
-            _ => json!({"userInfo": {"username": NAME, "groups": ["system:authenticated"]}}),
+            _ => json!({"userInfo": {"username": call.user.name(), "groups": call.user.groups()}}),
         };
-        Ok(Reply::Json { code: StatusCode::CREATED, value: object, warnings, content_type: None })
+        Ok(Reply::Json { code: StatusCode::CREATED, value: object.into(), warnings, content_type: None })
     }
 
-    fn access(&self, spec: &Value) -> Result<Value> {
+    fn access(&self, call: &Call, spec: &Value) -> Result<Value> {
         let path = &spec["nonResourceAttributes"];
         if path.is_object() {
             let allowed = matches!(path["verb"].as_str(), Some("get" | "*"));
@@ -53,8 +54,12 @@ impl ApiServer {
                         .any(|(name, _, _, verbs)| *name == sub && (verb == "*" || verbs.contains(&verb))),
                 }
         };
-        Ok(if registry.resources.iter().any(|r| served(r)) {
-            json!({"allowed": true, "reason": "pocket has one user, who may do all that it serves"})
+        let namespace = Some(text("namespace")).filter(|n| !n.is_empty());
+        let served: Vec<_> = registry.resources.iter().filter(|r| served(r)).collect();
+        Ok(if !served.is_empty() && served.iter().all(|r| call.user.may(r, sub, namespace)) {
+            json!({"allowed": true, "reason": "pocket has no roles"})
+        } else if !served.is_empty() {
+            json!({"allowed": false, "reason": "a service account has no such right"})
         } else {
             json!({"allowed": false, "reason": "pocket does not serve this"})
         })

@@ -83,7 +83,7 @@ impl ApiServer {
     }
 
     pub(super) async fn patch_scale(&self, call: &Call) -> Result<Reply> {
-        let patch = Patch::of(call)?;
+        let (patch, _) = Patch::of(call)?;
         self.rescale(call, |scale| patch.on_scale(&call.resource, scale)).await
     }
 

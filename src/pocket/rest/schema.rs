@@ -3,9 +3,11 @@
 
 use serde_json::{Map, Value};
 
+mod cel;
 mod rules;
 mod validate;
 
+pub(super) use cel::check_rules;
 pub(super) use rules::{Rules, has_rules};
 pub(super) use validate::validate;
 

@@ -6,7 +6,7 @@ use super::registry::CRDS;
 use super::{meta, strategy};
 use crate::pocket::store::Key;
 
-const NAMESPACES: &[&str] = &["default", "graylane-system", "kube-system"];
+const NAMESPACES: &[&str] = &["default", "graylane-system", "kube-node-lease", "kube-public", "kube-system"];
 
 /// kubernetes-sigs/gateway-api (Apache-2.0), standard channel, without its descriptions.
 const GATEWAY_API: &[&str] = &[
@@ -31,13 +31,17 @@ pub(super) fn objects() -> Vec<(Key, Value)> {
         });
         new("namespaces", namespace)
     });
-    let definitions = GATEWAY_API.iter().filter_map(|text| {
-        let mut definition: Value = serde_json::from_str(text).ok()?;
+    let definitions = definitions().into_iter().map(|mut definition| {
         definition["metadata"]["generation"] = 1.into();
         strategy::accept_definition(&mut definition);
-        Some(new(CRDS, definition))
+        new(CRDS, definition)
     });
     namespaces.chain(definitions).collect()
+}
+
+/// The definitions that every pocket begins with.
+pub(super) fn definitions() -> Vec<Value> {
+    GATEWAY_API.iter().filter_map(|text| serde_json::from_str(text).ok()).collect()
 }
 
 fn new(resource: &str, mut object: Value) -> (Key, Value) {

@@ -6,7 +6,7 @@ use super::addresses;
 use super::error::{ApiError, FieldError, Result};
 use super::meta::{self, NameRule};
 use super::registry::{CRDS, Resource};
-use super::{schema, validate};
+use super::{metadata, schema, validate};
 
 impl Resource {
     pub(super) fn name_rule(&self) -> NameRule {
@@ -14,6 +14,11 @@ impl Resource {
             ("", "Namespace" | "Service") | ("apps", "StatefulSet") => NameRule::Label,
             _ => NameRule::Subdomain,
         }
+    }
+
+    /// Whether an update may leave the version out on which it was decided.
+    pub(super) fn takes_unconditional_updates(&self) -> bool {
+        self.builtin().is_some_and(|b| !matches!(b.kind, "Lease" | "CustomResourceDefinition"))
     }
 
     /// Whether `metadata.generation` counts.
@@ -34,7 +39,10 @@ pub(super) fn create(resource: &Resource, object: &mut Value) -> Result<()> {
             let name = meta::text(object, "name").to_owned();
             object["metadata"]["labels"]["kubernetes.io/metadata.name"] = name.into();
         }
-        ("", "Pod") => object["status"] = json!({"phase": "Pending", "qosClass": "BestEffort"}),
+        ("", "Pod") => {
+            let quality = validate::quality_of_service(&object["spec"]);
+            object["status"] = json!({"phase": "Pending", "qosClass": quality});
+        }
         ("", "Service") => object["status"] = json!({"loadBalancer": {}}),
         ("apps", "ReplicaSet") => object["status"] = json!({"replicas": 0}),
         ("apps", "StatefulSet") => object["status"] = json!({"replicas": 0, "availableReplicas": 0}),
@@ -57,6 +65,11 @@ pub(super) fn complete(resource: &Resource, object: &mut Value) {
 
 /// Fields behind a gate that is shut in Kubernetes by default go without a word; who sent them owns them all the same.
 pub(super) fn drop_disabled(resource: &Resource, object: &mut Value) {
+    if resource.is("coordination.k8s.io", "Lease") {
+        for field in ["strategy", "preferredHolder"] {
+            object.get_mut("spec").and_then(|spec| meta::remove(spec, field));
+        }
+    }
     if resource.is("apps", "StatefulSet")
         && let Some(rolling) = object["spec"]["updateStrategy"].get_mut("rollingUpdate")
     {
@@ -119,11 +132,7 @@ pub(super) fn update(resource: &Resource, old: &Value, object: &mut Value, subre
 
 fn finish(resource: &Resource, object: &mut Value, old: Option<&Value>) -> Result<()> {
     let mut problems: Vec<FieldError> = Vec::new();
-    problems.extend(meta::check_labels("metadata.labels", &object["metadata"]["labels"]));
-    for (key, _) in object["metadata"]["annotations"].as_object().into_iter().flatten() {
-        let problem = meta::check_key("metadata.annotations", &key.to_ascii_lowercase());
-        problems.extend(problem);
-    }
+    metadata::check(object, &mut problems);
     if old.is_none() {
         problems.extend(finalizers(object));
     }
@@ -152,12 +161,18 @@ fn finish(resource: &Resource, object: &mut Value, old: Option<&Value>) -> Resul
 }
 
 fn finalizers(object: &Value) -> Vec<FieldError> {
-    let all = meta::finalizers(object).into_iter().enumerate();
-    let odd = all.filter(|(_, name)| {
-        !name.contains('/') && !matches!(name.as_str(), "kubernetes" | "orphan" | "foregroundDeletion")
-    });
-    let words = "name is neither a standard finalizer name nor is it fully qualified";
-    odd.map(|(at, name)| FieldError::invalid(format!("metadata.finalizers[{at}]"), &name.into(), words)).collect()
+    let mut problems = Vec::new();
+    for (at, name) in meta::finalizers(object).into_iter().enumerate() {
+        let value = Value::from(name.as_str());
+        let wrong = validate::qualified_name(&name);
+        problems.extend(wrong.into_iter().map(|words| FieldError::invalid("metadata.finalizers", &value, words)));
+        let standard = matches!(name.as_str(), "kubernetes" | "orphan" | "foregroundDeletion");
+        if !name.contains('/') && !standard {
+            let words = "name is neither a standard finalizer name nor is it fully qualified";
+            problems.push(FieldError::invalid(format!("metadata.finalizers[{at}]"), &value, words));
+        }
+    }
+    problems
 }
 
 /// The names of a definition are accepted and it is established at once: nothing runs between.

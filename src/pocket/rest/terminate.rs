@@ -59,7 +59,7 @@ impl ApiServer {
     async fn empty_all(&self) -> bool {
         let mut waiting = false;
         for storage in ["namespaces", CRDS] {
-            for object in self.store().list(storage, None).items {
+            for object in self.store().list(storage, None).values() {
                 if !meta::is_deleting(&object) {
                     continue;
                 }
@@ -112,22 +112,22 @@ impl ApiServer {
     /// Asks for the deletion of every object; true when there was none.
     async fn empty_resource(&self, storage: &str, namespace: Option<&str>) -> Result<bool> {
         let registry = self.registry();
-        let items = self.store().list(storage, namespace).items;
-        for object in &items {
-            if meta::is_deleting(object) {
+        let listing = self.store().list(storage, namespace);
+        for object in listing.values() {
+            if meta::is_deleting(&object) {
                 continue;
             }
             let Some(resource) = registry.stored_as(storage) else {
                 return Err(ApiError::internal(format!("{storage} are no longer served")));
             };
-            let key = delete::key_of(resource, object);
+            let key = delete::key_of(resource, &object);
             match self.remove(resource, &key, &Options::default()).await {
                 Ok(_) => {}
                 Err(error) if error.reason == "NotFound" => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(items.is_empty())
+        Ok(listing.items.is_empty())
     }
 
     /// Takes pocket's own finalizer off; the object goes unless another one holds it.

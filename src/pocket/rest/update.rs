@@ -1,7 +1,7 @@
 //! update and patch.
 
 use http::StatusCode;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::change::{Decision, Outcome};
 use super::create::check_namespace;
@@ -9,50 +9,51 @@ use super::decode::{self, Unknown};
 use super::error::{ApiError, FieldError, Result};
 use super::patches::Patch;
 use super::reply::Reply;
-use super::{ApiServer, Call, convert, meta, patches, strategy};
+use super::{ApiServer, Call, convert, meta, patches, strategy, warn};
 use crate::pocket::patch;
 use crate::pocket::store::Stored;
 
 impl ApiServer {
     pub(super) async fn update(&self, call: &Call, subresource: Option<&str>) -> Result<Reply> {
         let name = call.name()?;
-        let mut body = decode::parse(call)?;
-        let warnings = decode::decode(&call.resource, &mut body, Unknown::of(call)?)?;
+        let (mut body, warnings) = decode::decode_body(call)?;
         check_namespace(call, &mut body)?;
         check_name(&body, name)?;
-        let custom = call.resource.custom().is_some();
-        if custom && meta::text(&body, "resourceVersion").is_empty() {
+        if !call.resource.takes_unconditional_updates() && matches!(meta::text(&body, "resourceVersion"), "" | "0") {
             let problem =
                 FieldError::invalid("metadata.resourceVersion", &Value::from(0), "must be specified for an update");
             let resource = &call.resource;
             return Err(ApiError::invalid(&resource.group, &resource.plural, name, &[problem]));
         }
+        let mut before = None;
         let outcome = self
             .change(&call.resource, &call.key(name), call.query.dry_run("UpdateOptions")?, |current| {
                 let old = current.ok_or_else(|| ApiError::not_found(&call.resource, name))?;
+                before = Some(old.value.clone());
                 self.replace(call, old, body.clone(), subresource, true)
             })
             .await?;
-        Ok(answer(call, &outcome, warnings))
+        Ok(answer(call, &outcome, warned(call, subresource, &outcome, before.as_deref(), warnings)))
     }
 
     pub(super) async fn patch(&self, call: &Call, subresource: Option<&str>) -> Result<Reply> {
         let name = call.name()?;
-        let patch = match Patch::of(call)? {
-            Patch::Apply(applied) => return self.apply(call, applied, subresource).await,
-            patch => patch,
+        let (patch, strict) = match Patch::of(call)? {
+            (Patch::Apply(applied), strict) => return self.apply(call, applied, strict, subresource).await,
+            other => other,
         };
         if call.query.get("force").is_some() {
             let problem = FieldError::forbidden("force", "may not be specified for non-apply patch");
             return Err(ApiError::bad_options("PatchOptions", problem));
         }
         let unknown = Unknown::of(call)?;
-        let mut warnings = Vec::new();
+        let (mut warnings, mut before) = (Vec::new(), None);
         let outcome = self
             .change(&call.resource, &call.key(name), call.query.dry_run("PatchOptions")?, |current| {
                 let old = current.ok_or_else(|| ApiError::not_found(&call.resource, name))?;
+                before = Some(old.value.clone());
                 let shown = convert::from_stored(&call.resource, &old.value);
-                let mut object = patch.on(&call.resource, &shown)?;
+                let object = patch.on(&call.resource, &shown)?;
                 if object["kind"] != shown["kind"] || object["apiVersion"] != shown["apiVersion"] {
                     let words = "patch: Invalid value: the patch makes it an object of another kind";
                     return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", words));
@@ -65,15 +66,23 @@ impl ApiServer {
                     let problem = FieldError::invalid("metadata.uid", &Value::from(given), "field is immutable");
                     return Err(ApiError::invalid(&call.resource.group, &call.resource.kind, name, &[problem]));
                 }
-                warnings = decode::decode(&call.resource, &mut object, unknown).map_err(unfit)?;
+                let told = decode::decode_with(&call.resource, object.into(), unknown, strict.clone());
+                let (object, words) = told.map_err(unfit)?;
+                warnings = words;
                 self.replace(call, old, object, subresource, true)
             })
             .await?;
-        Ok(answer(call, &outcome, warnings))
+        Ok(answer(call, &outcome, warned(call, subresource, &outcome, before.as_deref(), warnings)))
     }
 
     /// Server-side apply: creates what is not there.
-    async fn apply(&self, call: &Call, applied: Value, subresource: Option<&str>) -> Result<Reply> {
+    async fn apply(
+        &self,
+        call: &Call,
+        mut applied: Value,
+        strict: Vec<(&'static str, String)>,
+        subresource: Option<&str>,
+    ) -> Result<Reply> {
         let name = call.name()?;
         let resource = &call.resource;
         if call.query.get("fieldManager").is_none() {
@@ -86,15 +95,25 @@ impl ApiServer {
             let words = format!("invalid object type: {group}/{version}, Kind={}", given("kind"));
             return Err(ApiError::bad_request(words));
         }
+        // The path names what the body does not, if it is there already.
+        if applied["metadata"].is_null() {
+            applied["metadata"] = json!({});
+        }
+        let there = self.store().get(&call.key(name)).is_some();
+        if there && applied["metadata"].is_object() && meta::text(&applied, "name").is_empty() {
+            applied["metadata"]["name"] = name.into();
+        }
         // Read once as it came: what the kind does not know is found here, and not taken over.
-        let mut known = applied.clone();
-        let warnings = decode::decode(resource, &mut known, Unknown::of(call)?)?;
+        let told = decode::decode_with(resource, applied.clone().into(), Unknown::of(call)?, strict);
+        let (_, warnings) = told?;
         check_name(&applied, name)?;
+        let mut before = None;
         let outcome = self
             .change(resource, &call.key(name), call.query.dry_run("PatchOptions")?, |current| {
+                before = current.map(|old| old.value.clone());
                 let live = current.map(|old| convert::from_stored(resource, &old.value));
-                let mut object = patches::apply(call, live.as_deref(), &applied, subresource)?;
-                decode::decode(resource, &mut object, Unknown::Ignore)?;
+                let object = patches::apply(call, live.as_deref(), &applied, subresource)?;
+                let (object, _) = decode::decode(resource, object.into(), Unknown::Ignore)?;
                 match current {
                     Some(old) => self.replace(call, old, object, subresource, false),
                     None if subresource.is_some() => Err(ApiError::not_found(resource, name)),
@@ -102,7 +121,7 @@ impl ApiServer {
                 }
             })
             .await?;
-        Ok(answer(call, &outcome, warnings))
+        Ok(answer(call, &outcome, warned(call, subresource, &outcome, before.as_deref(), warnings)))
     }
 
     /// `object` in the place of `old`: what the client may not touch is as it was, what follows from a change is
@@ -122,7 +141,11 @@ impl ApiServer {
             let given = meta::text(&object, field);
             (!given.is_empty()).then(|| given.to_owned())
         };
-        if given("resourceVersion").is_some_and(|rv| rv != old.rv.to_string()) {
+        if let Some(rv) = given("resourceVersion").filter(|rv| rv.parse::<u64>().is_err()) {
+            let words = format!("strconv.ParseUint: parsing {rv:?}: invalid syntax");
+            return Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "", words));
+        }
+        if given("resourceVersion").is_some_and(|rv| rv != "0" && rv != old.rv.to_string()) {
             return Err(ApiError::modified(resource, name));
         }
         let uid = meta::text(&old.value, "uid");
@@ -158,6 +181,13 @@ impl ApiServer {
             object = patch::track_update(Some(&shown), &object, manager, subresource, &now, &resource.lists);
         }
         strategy::drop_disabled(resource, &mut object);
+        if subresource.is_none() {
+            self.assign_node_ports(resource, &mut object)?;
+        }
+        if object["metadata"]["resourceVersion"].is_null() {
+            object["metadata"]["resourceVersion"] = shown["metadata"]["resourceVersion"].clone();
+        }
+        convert::arrange(resource, &mut object);
         if object == *shown {
             return Ok(Decision::Keep(old.value.clone()));
         }
@@ -176,7 +206,7 @@ impl ApiServer {
 
 /// A patch that leaves something that is no object of its kind: the body of the request itself was good.
 fn unfit(mut error: ApiError) -> ApiError {
-    if error.reason == "BadRequest" && !error.message.contains("strict decoding error") {
+    if error.reason == "BadRequest" {
         (error.code, error.reason) = (StatusCode::UNPROCESSABLE_ENTITY, "Invalid");
     }
     error
@@ -187,7 +217,10 @@ fn check_name(object: &Value, name: &str) -> Result<()> {
     if given == name {
         return Ok(());
     }
-    let words = format!("the name of the object ({given}) does not match the name on the URL ({name})");
+    let words = match given {
+        "" => format!("the name of the object ({name} based on URL) was undeterminable: name must be provided"),
+        given => format!("the name of the object ({given}) does not match the name on the URL ({name})"),
+    };
     Err(ApiError::bad_request(words))
 }
 
@@ -221,6 +254,20 @@ fn check_finalizers(resource: &super::Resource, old: &Value, new: &Value) -> Res
     let problem = FieldError::forbidden("metadata.finalizers", words);
     let name = meta::text(old, "name");
     Err(ApiError::invalid(&resource.group, &resource.kind, name, &[problem]))
+}
+
+/// What was found in the body, and what Kubernetes warns of in what became of it.
+fn warned(
+    call: &Call,
+    subresource: Option<&str>,
+    outcome: &Outcome,
+    before: Option<&Value>,
+    mut warnings: Vec<String>,
+) -> Vec<String> {
+    if subresource.is_none() {
+        warnings.extend(warn::of(&call.resource, &outcome.object, before));
+    }
+    warnings
 }
 
 pub(super) fn answer(call: &Call, outcome: &Outcome, warnings: Vec<String>) -> Reply {

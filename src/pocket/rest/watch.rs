@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::convert::Shown;
 use super::error::{ApiError, Result};
 use super::registry::Resource;
 use super::reply::{BoxError, Reply, View};
 use super::selector::Selector;
-use super::{ApiServer, Call, convert, read};
-use crate::pocket::store::{Change, ChangeKind, Store};
+use super::{ApiServer, Call, read};
+use crate::pocket::store::{Change, ChangeKind, Store, Version};
 
 /// Kubernetes ends a watch that names no time after 30 to 60 minutes.
 const LONGEST: Duration = Duration::from_secs(45 * 60);
@@ -36,15 +37,16 @@ struct Gone;
 impl ApiServer {
     pub(super) fn watch(&self, call: &Call) -> Result<Reply> {
         let selector = call.selector()?;
-        let asked: Option<u64> = call.query.number("resourceVersion")?;
+        let asked: Option<u64> = call.query.version().map_err(|mut error| {
+            // Kubernetes takes this for a failure of its own.
+            error.code = http::StatusCode::INTERNAL_SERVER_ERROR;
+            error.reason = "";
+            error.message = error.message.replacen("invalid resource version: ", "", 1);
+            error
+        })?;
         let initial = call.query.flag("sendInitialEvents");
         let bookmarks = call.query.flag("allowWatchBookmarks");
-        let matching = call.query.get("resourceVersionMatch");
-        if initial && matching != Some("NotOlderThan") {
-            return Err(ApiError::bad_request(
-                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-            ));
-        }
+        read::list_options(call)?;
         let timeout =
             call.query.number("timeoutSeconds")?.filter(|seconds| *seconds > 0).map_or(LONGEST, Duration::from_secs);
         // Subscribed before the first look: no change falls between the two.
@@ -113,22 +115,30 @@ impl ApiServer {
 }
 
 impl Watch {
-    async fn send(&mut self, kind: &str, object: Value) -> Result<(), Gone> {
-        let mut line = json!({"type": kind, "object": object}).to_string();
-        line.push('\n');
+    /// `object` is JSON.
+    async fn send(&mut self, kind: &str, object: &[u8]) -> Result<(), Gone> {
+        let line = [b"{\"type\":\"", kind.as_bytes(), b"\",\"object\":", object, b"}\n"].concat();
         self.first = false;
         self.out.send(line.into()).await.map_err(|_| Gone)
     }
 
-    async fn initial(&mut self, items: &[Arc<Value>]) -> Result<(), Gone> {
+    async fn tell(&mut self, kind: &str, object: &Shown) -> Result<(), Gone> {
+        let event = self.view.event(&self.resource, object, self.first);
+        self.send(kind, &event).await
+    }
+
+    async fn initial(&mut self, items: &[Arc<Version>]) -> Result<(), Gone> {
         for item in items {
-            let object = convert::from_stored(&self.resource, item);
-            if self.selector.matches(&object) {
-                let event = self.view.event(&self.resource, &object, self.first);
-                self.send("ADDED", event).await?;
+            let object = Shown::of(&self.resource, item);
+            if self.selects(&object) {
+                self.tell("ADDED", &object).await?;
             }
         }
         Ok(())
+    }
+
+    fn selects(&self, object: &Shown) -> bool {
+        self.selector.is_empty() || self.selector.matches(&object.value())
     }
 
     async fn bookmark(&mut self, rv: u64, initial_end: bool) -> Result<(), Gone> {
@@ -137,7 +147,7 @@ impl Watch {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
         let object = self.view.bookmark(&self.resource, metadata, self.first);
-        self.send("BOOKMARK", object).await
+        self.send("BOOKMARK", object.to_string().as_bytes()).await
     }
 
     /// Sends what has changed after `rv`; answers with the version it has come to.
@@ -146,8 +156,7 @@ impl Watch {
             Ok((changes, upto)) => {
                 for change in changes {
                     if let Some((kind, object)) = self.seen(&change) {
-                        let event = self.view.event(&self.resource, &object, self.first);
-                        self.send(kind, event).await?;
+                        self.tell(kind, &object).await?;
                     }
                 }
                 Ok(upto)
@@ -155,31 +164,30 @@ impl Watch {
             // A reader slower than the history is long: it has to list again.
             Err(old) => {
                 let status = ApiError::from(old).body();
-                self.send("ERROR", status).await?;
+                self.send("ERROR", status.to_string().as_bytes()).await?;
                 Err(Gone)
             }
         }
     }
 
     /// A change as this watch sees it: coming into its selection is ADDED, leaving it DELETED.
-    fn seen(&self, change: &Change) -> Option<(&'static str, Arc<Value>)> {
+    fn seen(&self, change: &Change) -> Option<(&'static str, Shown)> {
         if self.namespace.as_ref().is_some_and(|n| *n != change.namespace) {
             return None;
         }
-        let shown = |object| convert::from_stored(&self.resource, object);
-        let now = shown(&change.object);
-        let was = change.before.as_ref().map(shown);
-        let selected_before = was.as_ref().is_some_and(|w| self.selector.matches(w));
-        let selected_now = change.kind != ChangeKind::Deleted && self.selector.matches(&now);
+        let now = Shown::of(&self.resource, change.after());
+        let was = change.before().map(|before| Shown::of(&self.resource, before));
+        let selected_before = was.as_ref().is_some_and(|was| self.selects(was));
+        let selected_now = change.kind != ChangeKind::Deleted && self.selects(&now);
         match (selected_before, selected_now) {
             (false, true) => Some(("ADDED", now)),
             (true, true) => Some(("MODIFIED", now)),
             (true, false) if change.kind == ChangeKind::Deleted => Some(("DELETED", now)),
             (true, false) => {
                 // The last state that was selected, at the version at which it ceased to be.
-                let mut last = (*was?).clone();
+                let mut last = (*was?.value()).clone();
                 last["metadata"]["resourceVersion"] = change.rv.to_string().into();
-                Some(("DELETED", Arc::new(last)))
+                Some(("DELETED", Shown::Converted(Arc::new(last))))
             }
             (false, false) => None,
         }

@@ -1,24 +1,26 @@
-//! Who the API is, and who may speak to it: an authority, a certificate of the node's address, one token.
+//! Who the API is, and who may speak to it: an authority, a certificate of the node's address, a token. Each has a life
+//! and is renewed before its end ([`lives`]).
+
+mod lives;
 
 use std::{
     fs, io,
-    io::Write,
     net::Ipv4Addr,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-};
+use jiff::Timestamp;
 use rustls::{
     ServerConfig,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
-use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::pocket::durable;
+use lives::{Kept, Renewed, renewed};
 
 /// Why there is no identity.
 #[derive(Debug, thiserror::Error)]
@@ -36,85 +38,115 @@ pub enum IdentityError {
     Certificate(String),
 }
 
-/// What the API shows, and what it asks for.
+/// What the API shows, and what it asks for. Clones are of one identity.
+#[derive(Clone)]
 pub struct Identity {
-    /// For the listener.
-    pub tls: Arc<ServerConfig>,
-    /// What clients bear.
-    pub token: String,
-    authority: String,
+    kept: Arc<Mutex<Kept>>,
+    file: PathBuf,
+    address: Ipv4Addr,
+    live: watch::Sender<Live>,
+    authorities: watch::Sender<String>,
 }
 
-/// As kept in the state folder.
-#[derive(Serialize, Deserialize)]
-struct Kept {
-    address: Ipv4Addr,
-    authority: String,
-    certificate: String,
-    key: String,
-    token: String,
+/// As it is now.
+#[derive(Clone)]
+pub(super) struct Live {
+    /// For the listener.
+    pub tls: Arc<ServerConfig>,
+    /// What clients may bear: the token, and the one before it for a while.
+    pub tokens: Arc<[String]>,
 }
 
 impl Identity {
-    /// The identity kept in a state folder, or a new one when there is none of that address.
+    /// The identity kept in a state folder, as far as it is still good; what is not is made anew.
     pub fn of(state: &Path, address: Ipv4Addr) -> Result<Self, IdentityError> {
+        Self::at(state, address, Timestamp::now())
+    }
+
+    fn at(state: &Path, address: Ipv4Addr, now: Timestamp) -> Result<Self, IdentityError> {
         let file = state.join("identity.json");
-        let kept = fs::read(&file).ok().and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok());
-        // The token outlives a change of address: it is the user's.
-        let token = kept.as_ref().map_or_else(|| uuid::Uuid::new_v4().simple().to_string(), |k| k.token.clone());
-        if let Some(kept) = kept.filter(|k| k.address == address)
-            && let Ok(identity) = Self::used(&kept)
-        {
-            return Ok(identity);
+        let read = fs::read(&file).ok();
+        let kept = read.as_ref().and_then(|bytes| serde_json::from_slice::<Kept>(bytes).ok());
+        let kept = kept.filter(|kept| kept.is_whole() && live(kept).is_ok());
+        if read.is_some() && kept.is_none() {
+            tracing::warn!(file = %file.display(), "damaged, and made anew: copies of the kubeconfig are of no use any more");
         }
-        let kept = made(address, token).map_err(|e| IdentityError::Certificate(e.to_string()))?;
-        write_private(&file, &serde_json::to_vec(&kept).unwrap_or_default())?;
-        Self::used(&kept)
+        let (kept, news) = renewed(kept, address, now).map_err(|e| IdentityError::Certificate(e.to_string()))?;
+        let identity = Self {
+            live: watch::Sender::new(live(&kept)?),
+            authorities: watch::Sender::new(kept.authorities()),
+            kept: Arc::new(Mutex::new(kept.clone())),
+            file: file.clone(),
+            address,
+        };
+        if news.is_some() {
+            write(&file, &kept)?;
+        }
+        tell(news);
+        Ok(identity)
     }
 
-    fn used(kept: &Kept) -> Result<Self, IdentityError> {
-        let wrong = |e: &dyn std::fmt::Display| IdentityError::Certificate(e.to_string());
-        let certificate = CertificateDer::from_pem_slice(kept.certificate.as_bytes()).map_err(|e| wrong(&e))?;
-        let key = PrivateKeyDer::from_pem_slice(kept.key.as_bytes()).map_err(|e| wrong(&e))?;
-        let mut tls = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|e| wrong(&e))?
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate], key)
-            .map_err(|e| wrong(&e))?;
-        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self { tls: Arc::new(tls), token: kept.token.clone(), authority: kept.authority.clone() })
+    /// Renews what comes to its end; whether anything is another now.
+    pub(super) fn renew(&self, now: Timestamp) -> Result<bool, IdentityError> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let wrong = |e: rcgen::Error| IdentityError::Certificate(e.to_string());
+        let (next, news) = renewed(Some(kept.clone()), self.address, now).map_err(wrong)?;
+        if news.is_none() {
+            return Ok(false);
+        }
+        write(&self.file, &next)?;
+        self.live.send_replace(live(&next)?);
+        self.authorities.send_replace(next.authorities());
+        *kept = next;
+        tell(news);
+        Ok(true)
     }
 
-    /// The authority as kubeconfigs hold it.
+    pub(super) fn live(&self) -> Live {
+        self.live.borrow().clone()
+    }
+
+    /// What clients bear.
+    pub fn token(&self) -> String {
+        self.live.borrow().tokens.first().cloned().unwrap_or_default()
+    }
+
+    /// PEM: all that a client may trust, so that it goes on trusting what is shown next. Now, and whenever it changes.
+    pub fn authorities(&self) -> watch::Receiver<String> {
+        self.authorities.subscribe()
+    }
+
+    /// The authorities as kubeconfigs hold them.
     pub(super) fn authority_data(&self) -> String {
-        BASE64_STANDARD.encode(&self.authority)
+        BASE64_STANDARD.encode(&*self.authorities.borrow())
     }
 }
 
-fn made(address: Ipv4Addr, token: String) -> Result<Kept, rcgen::Error> {
-    let mut authority = CertificateParams::new(Vec::new())?;
-    authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-    authority.distinguished_name.push(DnType::CommonName, "graylane pocket");
-    let authority_key = KeyPair::generate()?;
-    let authority_pem = authority.self_signed(&authority_key)?.pem();
-    // Only this one certificate is ever signed: the authority's key is not kept.
-    let issuer = Issuer::new(authority, authority_key);
-    let mut leaf = CertificateParams::new(vec![address.to_string(), "localhost".into()])?;
-    leaf.distinguished_name.push(DnType::CommonName, "pocket");
-    leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    let key = KeyPair::generate()?;
-    let certificate = leaf.signed_by(&key, &issuer)?.pem();
-    Ok(Kept { address, authority: authority_pem, certificate, key: key.serialize_pem(), token })
+fn write(file: &Path, kept: &Kept) -> Result<(), IdentityError> {
+    let bytes = serde_json::to_vec(kept).unwrap_or_default();
+    durable::write(file, &bytes).map_err(|why| IdentityError::File { file: file.into(), why })
 }
 
-/// Writes a file for its owner only; whoever reads it meanwhile sees the old one or the new one.
-pub(super) fn write_private(file: &Path, bytes: &[u8]) -> Result<(), IdentityError> {
-    let told = |why| IdentityError::File { file: file.into(), why };
-    let fresh = file.with_extension("new");
-    let _ = fs::remove_file(&fresh);
-    let mut open = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh).map_err(told)?;
-    open.write_all(bytes).and_then(|()| open.sync_all()).map_err(told)?;
-    fs::rename(&fresh, file).map_err(told)
+fn tell(news: Option<Renewed>) {
+    if let Some(what) = news.filter(|n| *n != Renewed::First) {
+        tracing::info!("{}", what.words());
+    }
 }
+
+fn live(kept: &Kept) -> Result<Live, IdentityError> {
+    let wrong = |e: &dyn std::fmt::Display| IdentityError::Certificate(e.to_string());
+    let (certificate, key) = kept.shown();
+    let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).map_err(|e| wrong(&e))?;
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|e| wrong(&e))?;
+    let mut tls = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|e| wrong(&e))?
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .map_err(|e| wrong(&e))?;
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Live { tls: Arc::new(tls), tokens: kept.tokens().into() })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,5 @@
-//! The file: one redb table of objects, one of counters. Each batch is one durable transaction.
+//! The file: one redb table of objects, one of counters. Each batch is one durable transaction. What removed and
+//! overwritten objects leave behind is given back to the filesystem when it is much more than what is kept.
 
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -7,36 +8,47 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
+use bytes::Bytes;
+use redb::{
+    Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageError, TableDefinition,
+};
 use serde_json::Value;
 
-use super::{Key, StoreError, Stored};
+use super::{Entry, Key, StoreError, Version};
+use crate::pocket::durable;
 
 const OBJECTS: TableDefinition<&str, &[u8]> = TableDefinition::new("objects");
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const FORMAT: u64 = 1;
+/// Objects are in memory as it is; this is for the pages of the tree.
+const CACHE: usize = 4 << 20;
+/// A smaller file is never compacted.
+const SMALL: u64 = 4 << 20;
 
 pub(super) struct Loaded {
     pub(super) rv: u64,
-    pub(super) objects: Vec<(Key, Stored)>,
+    pub(super) objects: Vec<(Key, Entry)>,
 }
 
-/// One object to keep (its bytes) or to remove.
-pub(super) struct Entry<'a> {
+/// One object to keep (its text) or to remove.
+pub(super) struct Row<'a> {
     pub(super) key: &'a Key,
-    pub(super) bytes: Option<Vec<u8>>,
+    pub(super) text: Option<Bytes>,
 }
 
 pub(super) struct Disk {
     path: PathBuf,
     /// None after a failed write, until it could be opened again.
     database: Option<Database>,
+    /// The file's size after it was last compacted, or opened.
+    compacted: u64,
 }
 
 impl Disk {
     pub(super) fn open(path: &Path) -> Result<(Disk, Loaded), StoreError> {
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|e| io_error(folder, e))?;
+            durable::create_folder(folder).map_err(|e| io_error(folder, e))?;
+            create(path, folder).map_err(|e| io_error(path, e))?;
         }
         let (database, loaded) = guarded(path, || {
             let mut database = open_database(path)?;
@@ -44,7 +56,9 @@ impl Disk {
             let loaded = load(&database, path)?;
             Ok((database, loaded))
         })?;
-        Ok((Disk { path: path.to_owned(), database: Some(database) }, loaded))
+        let mut disk = Disk { path: path.to_owned(), database: Some(database), compacted: 0 };
+        disk.compact();
+        Ok((disk, loaded))
     }
 
     /// Adds what is missing, in one transaction.
@@ -56,35 +70,53 @@ impl Disk {
             if !known.contains(&key) {
                 rv += 1;
                 value["metadata"]["resourceVersion"] = rv.to_string().into();
-                let value = Arc::new(value);
-                new.push((key, Stored { rv, value }));
+                new.push((key, Entry { rv, version: Version::of(&Arc::new(value)) }));
             }
         }
         if new.is_empty() {
             return Ok(());
         }
-        let entries: Vec<Entry<'_>> =
-            new.iter().map(|(key, stored)| Entry { key, bytes: Some(stored.value.to_string().into()) }).collect();
-        self.write(rv, &entries)?;
+        let rows: Vec<Row<'_>> =
+            new.iter().map(|(key, entry)| Row { key, text: Some(entry.version.text().clone()) }).collect();
+        self.write(rv, &rows)?;
         loaded.rv = rv;
         loaded.objects.extend(new);
         Ok(())
     }
 
     /// Writes a batch that brings the store to version `rv`.
-    pub(super) fn write(&mut self, rv: u64, entries: &[Entry<'_>]) -> Result<(), StoreError> {
+    pub(super) fn write(&mut self, rv: u64, rows: &[Row<'_>]) -> Result<(), StoreError> {
         let database = match self.database.take() {
             Some(database) => database,
             None => open_database(&self.path)?,
         };
         // After a failed write redb refuses everything until the file is opened again: the handle is kept only on success.
-        match write_batch(&database, rv, entries) {
+        match write_batch(&database, rv, rows) {
             Ok(()) => {
                 self.database = Some(database);
                 Ok(())
             }
             Err(error) => Err(redb_error(&self.path, error)),
         }
+    }
+
+    /// Compacts the file when most of it is of no use, and it has grown since the last time.
+    pub(super) fn compact(&mut self) {
+        let size = std::fs::metadata(&self.path).map_or(0, |m| m.len());
+        if size < SMALL.max(self.compacted * 2) {
+            return;
+        }
+        let Some(mut database) = self.database.take() else { return };
+        let done = stored_bytes(&database).and_then(|used| match used * 3 < size {
+            true => database.compact().map_err(redb::Error::from),
+            false => Ok(false),
+        });
+        match done {
+            Ok(_) => self.database = Some(database),
+            // As after a failed write: opened again by the next one.
+            Err(error) => tracing::warn!(path = %self.path.display(), %error, "the state is not compacted"),
+        }
+        self.compacted = std::fs::metadata(&self.path).map_or(size, |m| m.len());
     }
 
     /// The version the file is at: tells whether a write that failed has happened all the same.
@@ -99,14 +131,34 @@ impl Disk {
     }
 }
 
-fn write_batch(database: &Database, rv: u64, entries: &[Entry<'_>]) -> Result<(), redb::Error> {
+/// Makes an empty file that only its owner can read, where there is none; redb fills it.
+fn create(path: &Path, folder: &Path) -> std::io::Result<()> {
+    match std::fs::metadata(path) {
+        Ok(meta) if meta.len() == 0 => {
+            tracing::warn!(path = %path.display(), "the state is an empty file: everything begins anew");
+            Ok(())
+        }
+        Ok(_) => Ok(()),
+        Err(_) => {
+            durable::create(path)?;
+            durable::sync_folder(folder)
+        }
+    }
+}
+
+/// What the objects take, as far as the file knows.
+fn stored_bytes(database: &Database) -> Result<u64, redb::Error> {
+    Ok(database.begin_read()?.open_table(OBJECTS)?.stats()?.stored_bytes())
+}
+
+fn write_batch(database: &Database, rv: u64, rows: &[Row<'_>]) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     {
         let mut objects = transaction.open_table(OBJECTS)?;
-        for entry in entries {
-            let key = encode(entry.key);
-            match &entry.bytes {
-                Some(bytes) => objects.insert(key.as_str(), bytes.as_slice())?,
+        for row in rows {
+            let key = encode(row.key);
+            match &row.text {
+                Some(text) => objects.insert(key.as_str(), &text[..])?,
                 None => objects.remove(key.as_str())?,
             };
         }
@@ -123,7 +175,7 @@ fn read_version(database: &Database) -> Result<u64, redb::Error> {
 }
 
 fn open_database(path: &Path) -> Result<Database, StoreError> {
-    Database::create(path).map_err(|error| match error {
+    Database::builder().set_cache_size(CACHE).create(path).map_err(|error| match error {
         DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
             StoreError::Locked { path: path.to_owned() }
         }
@@ -199,7 +251,7 @@ fn load(database: &Database, path: &Path) -> Result<Loaded, StoreError> {
             .as_str()
             .and_then(|rv| rv.parse().ok())
             .ok_or_else(|| damaged(format!("{row:?}: no resourceVersion")))?;
-        objects.push((key, Stored { rv, value: Arc::new(value) }));
+        objects.push((key, Entry { rv, version: Arc::new(Version::read(bytes)) }));
     }
     let rv = read_version(database).map_err(|e| redb_error(path, e))?;
     Ok(Loaded { rv, objects })

@@ -3,10 +3,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use serde_json::Value;
+use super::{Key, Version};
 
 /// As many changes as a resource remembers; who asks for older ones lists again.
 const CAPACITY: usize = 4096;
+/// What a change costs beside its text, about.
+const OVERHEAD: usize = 256;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeKind {
@@ -22,9 +24,36 @@ pub struct Change {
     pub kind: ChangeKind,
     pub namespace: String,
     pub name: String,
+    after: Arc<Version>,
+    before: Option<Arc<Version>>,
+    /// What it holds by itself, about.
+    bytes: usize,
+}
+
+impl Change {
+    /// `before` is shared with the change that made it, or `own`.
+    pub(super) fn new(
+        key: Key,
+        rv: u64,
+        kind: ChangeKind,
+        after: Arc<Version>,
+        before: Option<Arc<Version>>,
+        own: bool,
+    ) -> Arc<Change> {
+        let own = before.as_ref().filter(|_| own).map_or(0, |b| b.text().len());
+        let bytes = after.text().len() + own + OVERHEAD;
+        Arc::new(Change { rv, kind, namespace: key.namespace, name: key.name, after, before, bytes })
+    }
+
     /// As it is after the change; for a removal its last words, with the version of the removal.
-    pub object: Arc<Value>,
-    pub before: Option<Arc<Value>>,
+    pub fn after(&self) -> &Arc<Version> {
+        &self.after
+    }
+
+    /// As it was before; none when it is new.
+    pub fn before(&self) -> Option<&Arc<Version>> {
+        self.before.as_ref()
+    }
 }
 
 /// The asked version is no longer in the history.
@@ -40,20 +69,37 @@ pub(super) struct History {
     /// Everything after this version is here.
     floor: u64,
     capacity: usize,
+    bytes: usize,
 }
 
 impl History {
     pub(super) fn new(floor: u64) -> History {
-        History { changes: VecDeque::new(), floor, capacity: CAPACITY }
+        History { changes: VecDeque::new(), floor, capacity: CAPACITY, bytes: 0 }
     }
 
     pub(super) fn push(&mut self, change: Arc<Change>) {
-        if self.changes.len() == self.capacity
-            && let Some(oldest) = self.changes.pop_front()
-        {
-            self.floor = oldest.rv;
+        if self.changes.len() == self.capacity {
+            self.forget_oldest();
         }
+        self.bytes += change.bytes;
         self.changes.push_back(change);
+    }
+
+    /// What it holds, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn forget_oldest(&mut self) {
+        if let Some(oldest) = self.changes.pop_front() {
+            self.floor = oldest.rv;
+            self.bytes -= oldest.bytes;
+        }
+    }
+
+    /// Whether it holds what was changed at that version.
+    pub(super) fn holds(&self, rv: u64) -> bool {
+        self.changes.front().is_some_and(|oldest| rv >= oldest.rv)
     }
 
     pub(super) fn after(&self, rv: u64) -> Result<Vec<Arc<Change>>, TooOld> {
@@ -68,16 +114,13 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn change(rv: u64) -> Arc<Change> {
-        Arc::new(Change {
-            rv,
-            kind: ChangeKind::Added,
-            namespace: String::new(),
-            name: format!("n{rv}"),
-            object: Arc::new(Value::Null),
-            before: None,
-        })
+        let value = Arc::new(json!({"rv": rv}));
+        let after = Version::of(&value);
+        let key = Key { resource: "things".into(), namespace: String::new(), name: format!("n{rv}") };
+        Change::new(key, rv, ChangeKind::Added, after, None, false)
     }
 
     #[test]
@@ -92,5 +135,15 @@ mod tests {
         assert_eq!(rvs(15), Ok(vec![20]));
         assert_eq!(rvs(99), Ok(vec![]));
         assert_eq!(rvs(10), Err(TooOld { asked: 10, oldest: 11 }));
+    }
+
+    #[test]
+    fn its_bytes_are_those_of_what_it_holds() {
+        let mut history = History::new(0);
+        assert_eq!(history.bytes(), 0);
+        (1..=3).for_each(|rv| history.push(change(rv)));
+        assert_eq!(history.bytes(), 3 * change(1).bytes);
+        (0..4).for_each(|_| history.forget_oldest());
+        assert_eq!((history.bytes(), history.floor), (0, 3));
     }
 }

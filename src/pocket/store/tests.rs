@@ -56,13 +56,17 @@ async fn the_past_can_be_listed_and_replayed() {
             .items
             .iter()
             .map(|v| {
+                let v = v.value();
                 let name = v["metadata"]["name"].as_str().unwrap().to_owned();
                 (name, v["size"].as_u64().unwrap())
             })
             .collect()
     };
     assert_eq!(names(store.list("things", Some("ns"))), [("a".into(), 2), ("c".into(), 1)]);
-    assert_eq!(names(store.list_at("things", None, b.rv).unwrap()), [("a".into(), 1), ("b".into(), 1)]);
+    assert_eq!(names(store.list_at("things", None, b.rv, None).unwrap()), [("a".into(), 1), ("b".into(), 1)]);
+    let after = Some(("ns", "a"));
+    assert_eq!(names(store.list_at("things", Some("ns"), b.rv, after).unwrap()), [("b".into(), 1)]);
+    assert_eq!(names(store.list_at("things", None, store.version(), after).unwrap()), [("c".into(), 1)]);
     let (changes, upto) = store.changes("things", b.rv).unwrap();
     let kinds: Vec<_> = changes.iter().map(|c| c.kind).collect();
     assert_eq!(kinds, [ChangeKind::Modified, ChangeKind::Deleted, ChangeKind::Added]);
@@ -101,7 +105,10 @@ async fn damage_is_told_with_the_file_and_never_read() {
     for n in 0..200 {
         put(&store, &format!("thing-{n}"), Expect::Absent, n).await.unwrap();
     }
-    let before = store.list("things", None).items;
+    let texts = |store: &Store| -> Vec<_> {
+        store.list("things", None).items.iter().map(|version| version.text().clone()).collect()
+    };
+    let before = texts(&store);
     store.close().await;
     let good = std::fs::read(&path).unwrap();
     let mut told = 0;
@@ -111,7 +118,7 @@ async fn damage_is_told_with_the_file_and_never_read() {
         std::fs::write(&path, &bad).unwrap();
         match Store::open(&path) {
             Ok(store) => {
-                assert_eq!(store.list("things", None).items, before, "at {at}");
+                assert_eq!(texts(&store), before, "at {at}");
                 store.close().await;
             }
             Err(error) => {
@@ -155,4 +162,83 @@ fn a_folder_nobody_may_write_to_is_told_apart() {
     }
     std::fs::write(dir.path().join("file"), "not a database, and longer than a header").unwrap();
     assert!(matches!(Store::open(&dir.path().join("file")), Err(StoreError::Damaged { .. })));
+}
+
+#[tokio::test]
+async fn the_past_is_bounded_and_who_has_most_forgets_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("store.redb")).unwrap();
+    write(&store.inner.state).history = 20_000;
+    let quiet = Key { resource: "quiet".into(), namespace: "ns".into(), name: "q".into() };
+    let start = store.version();
+    store.write(quiet, Expect::Absent, Write::Put(thing("q", 0))).await.unwrap();
+    let bytes = || read(&store.inner.state).shelves.values().map(|s| s.history.bytes()).sum::<usize>();
+    let mut last = put(&store, "a", Expect::Absent, 0).await.unwrap();
+    let first = last.rv;
+    let large = "x".repeat(1000);
+    for n in 0..200 {
+        let value = json!({"metadata": {"name": "a", "namespace": "ns"}, "size": n, "large": large});
+        last = store.write(key("a"), Expect::Version(last.rv), Write::Put(value)).await.unwrap();
+        assert!(bytes() <= 20_000, "after {n}");
+    }
+    assert!(store.changes("things", first).is_err() && store.list_at("things", None, first, None).is_err());
+    let (changes, _) = store.changes("things", last.rv - 3).unwrap();
+    let sizes: Vec<_> = changes
+        .iter()
+        .map(|c| (c.before().unwrap().value()["size"].clone(), c.after().value()["size"].clone()))
+        .collect();
+    assert_eq!(sizes, [(196.into(), 197.into()), (197.into(), 198.into()), (198.into(), 199.into())]);
+    assert_eq!(store.list_at("things", None, last.rv - 1, None).unwrap().items[0].value()["size"], 198);
+    assert_eq!(store.changes("quiet", start).unwrap().0.len(), 1, "who has little keeps it");
+}
+
+#[tokio::test]
+async fn a_file_of_which_most_is_of_no_use_shrinks() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.redb");
+    let store = Store::open(&path).unwrap();
+    let large = |n: u64| json!({"metadata": {"name": n.to_string(), "namespace": "ns"}, "d": "x".repeat(100_000)});
+    let kept = futures::future::join_all(
+        (0..200).map(|n| store.write(key(&n.to_string()), Expect::Absent, Write::Put(large(n)))),
+    );
+    let kept: Vec<Stored> = kept.await.into_iter().map(Result::unwrap).collect();
+    let full = std::fs::metadata(&path).unwrap().len();
+    assert!(full > 20_000_000, "{full}");
+    for (n, stored) in (0..195).zip(&kept) {
+        let gone = store.write(key(&n.to_string()), Expect::Version(stored.rv), Write::Remove(large(n)));
+        gone.await.unwrap();
+    }
+    store.close().await;
+    drop(store);
+    let store = Store::open(&path).unwrap();
+    assert_eq!(store.list("things", None).items.len(), 5);
+    let after = std::fs::metadata(&path).unwrap().len();
+    assert!(after < full / 4, "{after} of {full}");
+    put(&store, "new", Expect::Absent, 1).await.unwrap();
+}
+
+/// What nobody looks into is text, and as long as it: that is what a pocket's memory is bounded by.
+#[tokio::test]
+async fn an_object_is_held_as_its_text_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.redb");
+    let store = Store::open(&path).unwrap();
+    let a = put(&store, "a", Expect::Absent, 1).await.unwrap();
+    let held = |store: &Store| store.list("things", None).items.iter().filter(|v| v.is_held()).count();
+    assert_eq!(held(&store), 1, "who wrote it has it");
+    drop(a);
+    put(&store, "b", Expect::Absent, 1).await.unwrap();
+    assert_eq!(held(&store), 0);
+    let read = store.get(&key("a")).unwrap();
+    assert_eq!((read.value["size"].as_u64(), held(&store)), (Some(1), 1));
+    drop(read);
+    let (changes, _) = store.changes("things", 1).unwrap();
+    let listed = store.list("things", None).items;
+    let shared = changes.iter().zip(&listed).all(|(change, version)| Arc::ptr_eq(change.after(), version));
+    assert!(shared && changes.len() == 2, "the past holds no text of its own of what is");
+    drop((changes, listed));
+    store.close().await;
+    drop(store);
+    let store = Store::open(&path).unwrap();
+    assert_eq!((held(&store), store.list("things", None).items.len()), (0, 2));
 }

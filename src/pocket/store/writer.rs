@@ -8,9 +8,9 @@ use std::sync::{Arc, RwLock};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use super::disk::{Disk, Entry};
+use super::disk::{Disk, Row};
 use super::history::{Change, ChangeKind};
-use super::{Expect, Key, State, Stored, Write, WriteError, read, write};
+use super::{Entry, Expect, Key, State, Stored, Version, Write, WriteError, read, write};
 
 /// So that one transaction (and the wait of its first request) stays short.
 const BATCH: usize = 256;
@@ -31,7 +31,7 @@ struct Staged {
     key: Key,
     kind: ChangeKind,
     stored: Stored,
-    before: Option<Stored>,
+    version: Arc<Version>,
 }
 
 pub(super) fn start(
@@ -85,25 +85,23 @@ impl Writer {
         if staged.is_empty() {
             return;
         }
-        let entries: Vec<Entry<'_>> = staged
+        let rows: Vec<Row<'_>> = staged
             .iter()
-            .map(|s| Entry {
-                key: &s.key,
-                bytes: (s.kind != ChangeKind::Deleted).then(|| s.stored.value.to_string().into()),
-            })
+            .map(|s| Row { key: &s.key, text: (s.kind != ChangeKind::Deleted).then(|| s.version.text().clone()) })
             .collect();
         let rv = staged.last().map_or(0, |s| s.stored.rv);
-        match self.disk.write(rv, &entries) {
+        match self.disk.write(rv, &rows) {
             Ok(()) => {
-                drop(entries);
+                drop(rows);
                 let outcomes: Vec<Stored> = staged.iter().map(|s| s.stored.clone()).collect();
                 self.publish(staged);
                 for (reply, stored) in replies.into_iter().zip(outcomes) {
                     let _ = reply.send(Ok(stored));
                 }
+                self.disk.compact();
             }
             Err(error) => {
-                drop(entries);
+                drop(rows);
                 tracing::error!(%error, "state not written");
                 for reply in replies {
                     let _ = reply.send(Err(WriteError::Disk(error.to_string())));
@@ -131,24 +129,21 @@ impl Writer {
     fn stage(&self, batch: Vec<Request>) -> (Vec<Staged>, Vec<oneshot::Sender<Result<Stored, WriteError>>>) {
         let state = read(&self.state);
         let mut rv = state.rv;
-        let mut pending: HashMap<Key, Option<Stored>> = HashMap::new();
+        let mut pending: HashMap<Key, Option<Entry>> = HashMap::new();
         let mut staged = Vec::new();
         let mut replies = Vec::new();
         for request in batch {
             let current = match pending.get(&request.key) {
                 Some(current) => current.clone(),
-                None => state.shelves.get(&request.key.resource).and_then(|shelf| {
-                    let at = (request.key.namespace.clone(), request.key.name.clone());
-                    shelf.objects.get(&at).cloned()
-                }),
+                None => state.entry(&request.key).cloned(),
             };
             let holds = match (request.expect, &current) {
                 (Expect::Absent, None) => true,
-                (Expect::Version(wanted), Some(stored)) => stored.rv == wanted,
+                (Expect::Version(wanted), Some(entry)) => entry.rv == wanted,
                 _ => false,
             };
             if !holds {
-                let _ = request.reply.send(Err(WriteError::Conflict(current)));
+                let _ = request.reply.send(Err(WriteError::Conflict(current.map(|entry| entry.read()))));
                 continue;
             }
             rv += 1;
@@ -159,9 +154,10 @@ impl Writer {
             };
             value["metadata"]["resourceVersion"] = Value::String(rv.to_string());
             let stored = Stored { rv, value: Arc::new(value) };
-            let after = (kind != ChangeKind::Deleted).then(|| stored.clone());
+            let version = Version::of(&stored.value);
+            let after = (kind != ChangeKind::Deleted).then(|| Entry { rv, version: version.clone() });
             pending.insert(request.key.clone(), after);
-            staged.push(Staged { key: request.key, kind, stored, before: current });
+            staged.push(Staged { key: request.key, kind, stored, version });
             replies.push(request.reply);
         }
         (staged, replies)
@@ -170,24 +166,21 @@ impl Writer {
     fn publish(&self, staged: Vec<Staged>) {
         let mut state = write(&self.state);
         let mut touched: HashMap<Arc<str>, u64> = HashMap::new();
-        for Staged { key, kind, stored, before } in staged {
-            state.rv = stored.rv;
-            touched.insert(key.resource.clone(), stored.rv);
+        for Staged { key, kind, stored: Stored { rv, .. }, version } in staged {
+            state.rv = rv;
+            touched.insert(key.resource.clone(), rv);
             let shelf = state.shelf(&key.resource);
-            shelf.history.push(Arc::new(Change {
-                rv: stored.rv,
-                kind,
-                namespace: key.namespace.clone(),
-                name: key.name.clone(),
-                object: stored.value.clone(),
-                before: before.map(|b| b.value),
-            }));
-            let at = (key.namespace, key.name);
-            match kind {
-                ChangeKind::Deleted => shelf.objects.remove(&at),
-                _ => shelf.objects.insert(at, stored),
-            };
+            let at = (key.namespace.clone(), key.name.clone());
+            let before = shelf.objects.remove(&at);
+            // Held by the change that made it too, unless that is forgotten.
+            let own = before.as_ref().is_some_and(|b| !shelf.history.holds(b.rv));
+            let before = before.map(|b| b.version);
+            if kind != ChangeKind::Deleted {
+                shelf.objects.insert(at, Entry { rv, version: version.clone() });
+            }
+            shelf.history.push(Change::new(key, rv, kind, version, before, own));
         }
+        state.forget();
         for (resource, rv) in touched {
             state.shelf(&resource).latest.send_replace(rv);
         }

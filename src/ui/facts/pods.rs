@@ -25,7 +25,7 @@ pub struct Split {
 pub fn split<'a>(task: Option<&TaskStatus>, workloads: &[&Workload], pods: impl Iterator<Item = &'a Pod>) -> Split {
     let pods: Vec<(Option<usize>, &Pod)> =
         pods.filter(|p| !p.terminating).map(|p| (workloads.iter().position(|w| owns(w, p)), p)).collect();
-    let wanted = workloads.iter().map(|w| w.replicas).sum();
+    let wanted = workloads.iter().map(|w| w.replicas).fold(0, u32::saturating_add);
     let by_images = task.filter(|t| t.new_images != t.old_images && !t.new_images.is_empty());
     let rolled = task.is_none_or(|t| !t.batches.is_empty());
     let mut youngest: BTreeMap<Option<usize>, &Pod> = BTreeMap::new();

@@ -1,6 +1,9 @@
 //! Whose turn it is: what a release waits for.
 
-use crate::api::{App, BatchPhase, Release, ReleasePhase, TaskPhase, TaskStatus};
+use crate::{
+    api::{App, BatchPhase, Release, ReleasePhase, TaskPhase, TaskStatus},
+    domain::wishes::phases,
+};
 
 /// What a release waits for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,8 +34,10 @@ pub enum Turn<'a> {
 pub fn turn(release: &Release) -> Turn<'_> {
     let Some(status) = &release.status else { return Turn::Pending };
     let named = status.task.as_ref().and_then(|name| status.tasks.iter().find(|t| t.name == *name));
-    let in_phase = |phase| status.tasks.iter().find(|t| t.phase == phase);
-    match status.phase {
+    // The engine follows a wish a moment later: what is asked next depends on the wish.
+    let (wished, tasks) = phases(release);
+    let in_phase = |phase| status.tasks.iter().zip(&tasks).find(|(_, wished)| **wished == phase).map(|(t, _)| t);
+    match wished {
         ReleasePhase::Pending => Turn::Pending,
         ReleasePhase::Succeeded => Turn::Succeeded,
         ReleasePhase::Aborted => Turn::Aborted,

@@ -1,6 +1,7 @@
 //! Forms as they open.
 
 use super::{Field, Form, Kind, check};
+use crate::domain::apps;
 use crate::ui::{
     keymap::{Action, Context},
     model::Model,
@@ -39,6 +40,24 @@ pub fn start(model: &Model) -> Result<Form, String> {
         many => format!("Release {} apps in one window", many.len()),
     };
     let mut form = Form { kind: Kind::Start { apps }, title, fields, at: 0, remarks: vec![], tried: false };
+    check(model, &mut form);
+    Ok(form)
+}
+
+/// New apps from a template.
+pub fn apps(model: &Model) -> Result<Form, String> {
+    let templates: Vec<String> = model.world.templates.keys().cloned().collect();
+    if templates.is_empty() {
+        return Err("there is no template to make apps from: `graylane apply` brings one (kind AppTemplate)".into());
+    }
+    let of = model.selected_app().and_then(|app| apps::origin(app));
+    let at = templates.iter().position(|t| Some(t.as_str()) == of).unwrap_or(0);
+    let fields = vec![
+        Field::choice("template", "template", templates, at, "what each of them is made from"),
+        Field::text("names", "names", "", "of the new apps, with blanks between"),
+        Field::text("set", "set", "", "KEY=VALUE; ENVIRONMENT/KEY=VALUE; APP:KEY=VALUE"),
+    ];
+    let mut form = Form { kind: Kind::Apps, title: "New apps".into(), fields, at: 1, remarks: vec![], tried: false };
     check(model, &mut form);
     Ok(form)
 }

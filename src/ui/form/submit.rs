@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use super::{Form, Kind, Remark, chosen_images, lane};
 use crate::{
     api::{EnvironmentLock, LaneSpec, ProbeSpec, Task},
-    domain::{intent::Intent, lanes::Severity, request},
+    domain::{
+        intent::Intent,
+        lanes::{self, Outcome, Severity, Taken},
+        request,
+    },
     ui::{
         model::Model,
         question::{self, Question, set_lane},
@@ -26,6 +30,7 @@ pub fn check(model: &Model, form: &mut Form) {
     form.remarks.clear();
     match form.kind.clone() {
         Kind::Start { apps } => start(model, form, &apps),
+        Kind::Apps => super::apps::check(model, form),
         Kind::Lane { name, base } => lane_form(model, form, name.as_deref(), &base),
         Kind::Probe => {
             let (_, wrong) = probe(form);
@@ -162,9 +167,14 @@ fn taken(model: &Model, form: &Form, group: &str) -> Option<String> {
         form.get("headers").split(';').map(|h| h.trim().to_owned()).filter(|h| h.contains(':')).collect();
     let request = request::parse(form.get("path"), &headers, &[]).ok()?;
     let lanes: Vec<crate::api::Lane> = model.world.lanes.values().map(|l| (**l).clone()).collect();
-    Some(match crate::domain::lanes::explain(group, &lanes, &request).taken {
-        Some((lane, tag)) => format!("lane {lane} takes it: tag {tag}"),
-        None => "no lane takes it: the baseline".into(),
+    let found = model.world.groups.get(group)?;
+    let entrance = lanes::Entrance { group: found, lanes: &lanes, routes: None, gateway: None };
+    Some(match lanes::explain(&entrance, &request).outcome {
+        Outcome::Taken(Taken { lane: Some(lane), tag }) => {
+            format!("lane {lane} takes it: tag {}", tag.unwrap_or_default())
+        }
+        Outcome::Taken(Taken { lane: None, tag: None }) => "no lane takes it: the baseline".into(),
+        other => format!("it {}", other.words(group)),
     })
 }
 
@@ -185,6 +195,7 @@ pub fn submit(model: &Model, form: &mut Form) -> Result<Submitted, String> {
             let comment = Some(form.get("comment").to_owned()).filter(|c| !c.is_empty());
             question::start(model, &apps, form.get("stage"), chosen_images(form, &apps), comment)
         }
+        Kind::Apps => super::apps::ask(model, form),
         Kind::Lane { name, base } => {
             let (typed, spec) = lane::spec(form, &base);
             set_lane(model, name.as_deref().unwrap_or(&typed), name.is_none(), &spec)

@@ -46,6 +46,8 @@ actions! {
     Skip "skip" Dangerous "skip" "Go past a failed or waiting task";
     Abort "abort" Dangerous "abort" "Roll the release back and end it";
     Start "start" Change "release" "Start a release of the selected or marked apps";
+    NewApps "new-apps" Change "new apps" "Make apps from a template";
+    TemplateDiff "template-diff" Safe "" "How the app has left its template";
     Mark "mark" Safe "mark" "Mark an app, so that several are released in one window";
     NextRelease "next-release" Safe "" "Look at the app's next newer release";
     PreviousRelease "previous-release" Safe "" "Look at the app's next older release";
@@ -55,6 +57,7 @@ actions! {
     DeleteLane "delete-lane" Dangerous "delete" "Delete the selected lane";
     Logs "logs" Safe "logs" "Follow the logs of the selected pod";
     Events "events" Safe "events" "Events of the selected object";
+    Variables "variables" Safe "" "What manifests read as .Values, where it comes from, whom a group reaches";
     Lock "lock" Change "lock" "Lock or unlock the environment";
     Teardown "teardown" Dangerous "tear down" "Take down what the environment runs (its name must be typed)";
     Freeze "freeze" Safe "freeze" "Hold the list of chains still, or let it run again";
@@ -105,11 +108,4 @@ actions! {
     Accept "accept" Safe "take" "Take it";
     Complete "complete" Safe "" "Next match";
     CompleteBack "complete-back" Safe "" "Previous match";
-}
-
-impl Action {
-    /// The action of that word.
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|a| a.word() == word)
-    }
 }

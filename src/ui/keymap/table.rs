@@ -5,6 +5,8 @@ use super::{Action as A, Binding, Context as C, parse};
 const KEYS: &[(C, &str, A)] = &[
     (C::Apps, "space", A::Mark),
     (C::Apps, "n", A::Start),
+    (C::Apps, "+", A::NewApps),
+    (C::Apps, "d", A::TemplateDiff),
     (C::Release, "a", A::Approve),
     (C::Release, "x", A::Refuse),
     (C::Release, "c", A::Continue),
@@ -17,6 +19,7 @@ const KEYS: &[(C, &str, A)] = &[
     (C::Release, "[", A::PreviousRelease),
     (C::Environments, "L", A::Logs),
     (C::Environments, "E", A::Events),
+    (C::Environments, "v", A::Variables),
     (C::Environments, "b", A::Lock),
     (C::Environments, "T", A::Teardown),
     (C::Lanes, "n", A::NewLane),

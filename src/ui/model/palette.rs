@@ -10,13 +10,13 @@ use super::{Model, Pane};
 use crate::{
     domain::world::Key,
     ui::{
-        effect::{Choice, Ticket},
+        effect::{Choice, Object, Ticket},
         keymap::Action,
     },
 };
 
-/// So many objects of a kind are offered at most.
-const MOST: usize = 5_000;
+/// So many are offered whose letters only stand somewhere in this order; what says it word for word is offered whole.
+const SCATTERED: usize = 50;
 
 /// What is chosen.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +33,8 @@ pub enum Goal {
     Release(String, String),
     /// Go there.
     Lane(String),
+    /// Show it as YAML.
+    Object(Object),
     /// Look at that cluster.
     Place(Choice),
 }
@@ -46,6 +48,8 @@ pub struct Palette {
     pub all: Vec<(String, Goal)>,
     /// Which of it is shown, best first.
     pub found: Vec<usize>,
+    /// How many more have these letters, further apart.
+    pub left_out: usize,
     /// The chosen one of these.
     pub at: usize,
     /// Its title.
@@ -69,24 +73,32 @@ impl Palette {
             })
             .collect();
         let world = &model.world;
-        for name in world.apps.keys().take(MOST) {
+        for name in world.apps.keys() {
             all.push((format!("app {name}"), Goal::App(name.clone())));
         }
-        for (name, lane) in world.lanes.iter().take(MOST) {
+        for (name, lane) in world.lanes.iter() {
             all.push((format!("lane {name}  {}", crate::ui::rule::words(&lane.spec)), Goal::Lane(name.clone())));
         }
-        for name in model.facts.active.iter().take(MOST) {
+        let templates = world.templates.keys().map(|name| ("template", "apptemplates", name));
+        let groups = world.variables.keys().map(|name| ("variable group", "variablegroups", name));
+        for (word, plural, name) in templates.chain(groups) {
+            all.push((format!("{word} {name}"), Goal::Object(Object::ours(plural, &world.namespace, name))));
+        }
+        // Those that somebody may have to act on come first.
+        let active = model.facts.active.iter();
+        let over = world.releases.keys().filter(|name| !model.facts.active.contains(name));
+        for name in active.chain(over) {
             if let Some(release) = world.releases.get(name) {
                 all.push((format!("release {name}"), Goal::Release(release.spec.app.clone(), name.clone())));
             }
         }
-        for (app, found) in world.apps.iter().take(MOST / 4) {
+        for (app, found) in world.apps.iter() {
             for environment in &found.spec.environments {
                 let goal = Goal::Environment(app.clone(), environment.name.clone());
                 all.push((format!("environment {app} {}", environment.name), goal));
             }
         }
-        for (key, pod) in world.pods.iter().take(MOST) {
+        for (key, pod) in world.pods.iter() {
             if let (Some(app), Some(environment)) = (&pod.app, &pod.environment) {
                 let goal = Goal::Pod(app.clone(), environment.clone(), key.clone());
                 all.push((format!("pod {}", key.name), goal));
@@ -96,6 +108,7 @@ impl Palette {
             input: Input::default(),
             all,
             found: vec![],
+            left_out: 0,
             at: 0,
             title: "Do or go to",
             none: "no action and no object has these letters".into(),
@@ -111,6 +124,7 @@ impl Palette {
             input: Input::default(),
             all: vec![],
             found: vec![],
+            left_out: 0,
             at: 0,
             title: "Look at another cluster",
             none: "reading kubectl's files".into(),
@@ -136,7 +150,7 @@ impl Palette {
 
     /// Finds again what is typed.
     pub fn find(&mut self) {
-        self.at = 0;
+        (self.at, self.left_out) = (0, 0);
         let typed = self.input.value().trim();
         if typed.is_empty() {
             self.found = (0..self.all.len()).collect();
@@ -145,17 +159,26 @@ impl Palette {
         let mut matcher = Matcher::new(Config::DEFAULT);
         let pattern = Pattern::parse(typed, CaseMatching::Ignore, Normalization::Smart);
         let mut buffer = vec![];
-        let mut scored: Vec<(u32, usize)> = self
+        let words: Vec<String> = typed.split_whitespace().map(str::to_lowercase).collect();
+        let literal = |text: &str| {
+            let text = text.to_lowercase();
+            words.iter().all(|word| text.contains(word))
+        };
+        let mut scored: Vec<(bool, u32, usize)> = self
             .all
             .iter()
             .enumerate()
             .filter_map(|(i, (text, _))| {
                 let hay = nucleo_matcher::Utf32Str::new(text, &mut buffer);
-                pattern.score(hay, &mut matcher).map(|score| (score, i))
+                pattern.score(hay, &mut matcher).map(|score| (literal(text), score, i))
             })
             .collect();
-        scored.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
-        self.found = scored.into_iter().map(|(_, i)| i).collect();
+        // Best first. Of thousands in which a few letters merely stand in this order nobody chooses.
+        scored.sort_by(|a, b| b.0.cmp(&a.0).then(b.1.cmp(&a.1)).then(a.2.cmp(&b.2)));
+        let said = scored.iter().filter(|s| s.0).count();
+        self.left_out = scored.len().saturating_sub(said + SCATTERED);
+        scored.truncate(said + SCATTERED);
+        self.found = scored.into_iter().map(|(_, _, i)| i).collect();
     }
 
     /// To another row.
@@ -176,7 +199,7 @@ impl Model {
     pub fn go(&mut self, goal: &Goal) -> bool {
         let world = &self.world;
         let there = match goal {
-            Goal::Act(_) | Goal::Place(_) => true,
+            Goal::Act(_) | Goal::Place(_) | Goal::Object(_) => true,
             Goal::App(app) => world.apps.contains_key(app),
             Goal::Environment(app, name) => world.apps.get(app).is_some_and(|a| a.spec.environment(name).is_some()),
             Goal::Pod(app, _, key) => world.apps.contains_key(app) && world.pods.contains_key(key),
@@ -189,7 +212,7 @@ impl Model {
         self.zoom = false;
         self.filters.clear();
         match goal {
-            Goal::Act(_) | Goal::Place(_) => {}
+            Goal::Act(_) | Goal::Place(_) | Goal::Object(_) => {}
             Goal::App(app) => {
                 self.pane = Pane::Apps;
                 self.select_app(Some(app.clone()));
@@ -218,5 +241,53 @@ impl Model {
             }
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::ui::fixture;
+
+    fn palette(apps: u32) -> (Palette, Model) {
+        let mut model = Model::new(fixture::options(), Timestamp::UNIX_EPOCH);
+        model.world = fixture::large(apps).into();
+        model.facts.refresh(&model.world, model.now);
+        (Palette::of(&model, |_| true, |_| None), model)
+    }
+
+    /// Every object of a large world is found by its name, first, and what is not offered is counted.
+    #[test]
+    fn whatever_there_is_is_found_by_its_name_and_nothing_is_left_out_silently() {
+        let (mut palette, model) = palette(1500);
+        let world = &model.world;
+        let environments: usize = world.apps.values().map(|a| a.spec.environments.len()).sum();
+        let objects = world.apps.len() + world.lanes.len() + world.releases.len() + environments + world.pods.len();
+        assert_eq!(palette.all.len(), Action::ALL.len() + objects);
+        assert_eq!(palette.found.len(), palette.all.len(), "nothing is typed");
+        let all: Vec<(String, Goal)> = palette.all.clone();
+        for (text, goal) in all.iter().step_by(997).chain(all.last()) {
+            let head = text.split_once("  ").map_or(text.as_str(), |(head, _)| head);
+            palette.input = Input::from(head.to_owned());
+            palette.find();
+            let offered: Vec<&Goal> = palette.found.iter().map(|i| &palette.all[*i].1).collect();
+            assert!(offered.contains(&goal), "{head}");
+            let all = palette.all.iter().filter(|(t, _)| t.to_lowercase().contains(&head.to_lowercase())).count();
+            assert!(
+                palette.found.len() >= all && palette.found.len() <= all + SCATTERED,
+                "{head}: {}",
+                palette.found.len()
+            );
+        }
+        // One name of thousands: not every entry that has its letters somewhere.
+        palette.input = Input::from("service-0042");
+        palette.find();
+        let (text, _) = &palette.all[palette.found[0]];
+        assert!(text.contains("service-0042"), "{text}");
+        assert!(palette.found.len() < 100, "{}", palette.found.len());
+        let scored = palette.found.len() + palette.left_out;
+        assert!(scored > palette.found.len(), "the rest is counted: {scored}");
     }
 }

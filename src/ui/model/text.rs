@@ -27,6 +27,10 @@ pub enum Source {
     Yaml(Object),
     /// A task of a release; worked out when drawn.
     Task(String, String),
+    /// An App against this template; worked out when drawn.
+    Template(String, String),
+    /// The values of an App's environment; worked out when drawn.
+    Variables(String, String),
     /// A chain; worked out when drawn.
     Chain(Arc<Chain>),
     /// Events of these objects and of what they made; worked out when drawn.

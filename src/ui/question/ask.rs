@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Question, Shown, environment, in_place, lane, quoted, release};
+use super::{Question, Shown, environment, in_place, lane, release};
 use crate::{
-    api::TaskStatus,
-    domain::intent::Intent,
+    api::{ReleaseSpec, Stage, TaskStatus},
+    domain::{command_line::CommandLine, intent::Intent, owner::Taken, prune, variables, workflow},
     ui::{
         facts::{Turn, turn},
         keymap::Action,
@@ -58,12 +58,26 @@ fn stop_the_line(model: &Model) -> Result<Question, String> {
             question.fact("release", format!("{name}: {}", turn(found).word()));
         }
     }
-    question.kubectl.push("graylane stop-the-line".into());
+    question.kubectl.push(CommandLine::graylane("stop-the-line"));
     question.happens = vec![
         "each of them takes no further step; pods stay as they are now, both versions keep serving".into(),
         "lanes stay as they are; nothing is rolled back; each is resumed on its own".into(),
     ];
     Ok(question)
+}
+
+/// What the deploys of a stage change of the values of variable groups.
+fn values(model: &Model, name: &str, stage: &Stage) -> Vec<(String, String)> {
+    let Some(app) = model.world.apps.get(name) else { return vec![] };
+    let mut told = vec![];
+    for environment in stage.tasks.iter().filter_map(|t| app.spec.environment(&t.deploy.as_ref()?.environment)) {
+        let group_of = |group: &str| model.world.variables.get(group).map(|g| &**g);
+        let now = variables::effective(name, &app.spec, environment, group_of).unwrap_or_default();
+        let last = variables::deployed_by(app, &environment.name).and_then(|r| model.world.releases.get(r));
+        let changes = variables::pending(&now, last.map(|r| &**r), &environment.name);
+        told.extend(changes.iter().map(|c| ("value".to_owned(), format!("{} {name}: {c}", environment.name))));
+    }
+    told
 }
 
 /// The question before releases are started.
@@ -85,10 +99,28 @@ pub fn start(
         [one] => format!("Start {stage} of {one}?"),
         many => format!("Start {stage} of {} apps in one window?", many.len()),
     };
+    let is_home = |context: &str| !model.world.contexts.contains_key(context);
+    let group_of = |group: &str| model.world.variables.get(group).map(|g| &**g);
+    let mut taken = Taken::new(&is_home, &group_of);
+    model.world.apps.values().for_each(|app| taken.add_applied(app));
     let mut question = Question::new(title, "Start", intent, apps.first().map_or("", String::as_str), "start sent");
     for name in apps {
         let app = model.world.apps.get(name).ok_or_else(|| format!("app {name} is gone"))?;
         let found = app.spec.stage(stage).ok_or_else(|| format!("app {name} has no stage {stage}"))?;
+        let deployed =
+            |name: &str| found.tasks.iter().any(|t| t.deploy.as_ref().is_some_and(|d| d.environment == name));
+        if let [first, ..] = taken.clashes(app, deployed).as_slice() {
+            return Err(first.clone());
+        }
+        let wanted = ReleaseSpec {
+            app: name.clone(),
+            stage: stage.into(),
+            images: images.get(name).cloned().unwrap_or_default(),
+            ..ReleaseSpec::default()
+        };
+        let planned = workflow::values(app, &wanted, group_of, &model.now.to_string());
+        planned.map_err(|all| format!("{name} cannot be released: {}", all.join("; ")))?;
+        question.facts.extend(values(model, name, found));
         if let Some(running) = model.facts.active_of(name) {
             question.doubts.push(format!("release {running} of {name} is still under way"));
         }
@@ -112,6 +144,12 @@ pub fn start(
             })
             .collect();
         question.happens.push(format!("{name}: {}", tasks.join(" → ")));
+        if prune::is_full(model.world.releases.values().map(|r| &**r), name, stage, &app.spec.history) {
+            let kept = prune::describe(&app.spec.history);
+            question.happens.push(format!(
+                "when it ends, the oldest finished release that nothing needs goes: {name} keeps {kept}"
+            ));
+        }
         if let Some(production) = app.spec.environments.last().filter(|e| e.lane.is_none()) {
             let gate = found.tasks.iter().position(|t| t.approval.is_some() || t.proceed.is_some());
             let hit =
@@ -139,15 +177,12 @@ pub fn start(
     Ok(question)
 }
 
-fn command(app: &str, stage: &str, images: Option<&BTreeMap<String, String>>, comment: Option<&str>) -> String {
-    let mut line = format!("graylane release start {app} --stage {stage}");
+fn command(app: &str, stage: &str, images: Option<&BTreeMap<String, String>>, comment: Option<&str>) -> CommandLine {
+    let mut line = CommandLine::graylane("release start").arg(app).option("--stage", stage);
     for (image, reference) in images.into_iter().flatten() {
-        line.push_str(&format!(" --image {image}={reference}"));
+        line = line.option("--image", format!("{image}={reference}"));
     }
-    if let Some(comment) = comment {
-        line.push_str(&format!(" --comment {}", quoted(comment)));
-    }
-    line
+    line.option_if("--comment", comment)
 }
 
 /// The tasks after this one, up to the next that asks.

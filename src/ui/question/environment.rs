@@ -2,10 +2,10 @@
 
 use tui_input::Input;
 
-use super::{Question, Shown, quoted};
+use super::{Question, Shown};
 use crate::{
     api::{EnvironmentLock, EnvironmentState},
-    domain::intent::Intent,
+    domain::{command_line::CommandLine, intent::Intent},
     ui::{
         keymap::{Action, Context},
         model::Model,
@@ -57,7 +57,7 @@ pub(super) fn teardown(model: &Model) -> Result<Question, String> {
         question.happens.push(format!("volume claims of StatefulSet {name} stay, unless its manifest says otherwise"));
     }
     question.happens.push("the environment itself stays: the next release brings it up again".into());
-    question.kubectl.push(format!("graylane teardown {name} --environment {}", environment.name));
+    question.kubectl.push(CommandLine::graylane("teardown").arg(&name).option("--environment", &environment.name));
     question.objects.extend(Shown::of(&model.world, "apps", &name, Some(&environment.name)));
     question.comment = Some(Input::default());
     question.type_name(&environment.name);
@@ -78,9 +78,8 @@ pub fn lock(model: &Model, app: &str, environment: &str, lock: Option<Environmen
         (Some(lock), _) => {
             question.fact("reason", lock.reason.clone());
             question.happens.push("no release deploys here or cleans it until it is unlocked".into());
-            question
-                .kubectl
-                .push(format!("graylane lock {app} --environment {environment} --reason {}", quoted(&lock.reason)));
+            let line = CommandLine::graylane("lock").arg(app).option("--environment", environment);
+            question.kubectl.push(line.option("--reason", &lock.reason));
         }
         (None, held) => {
             if let Some(held) = held {
@@ -90,7 +89,7 @@ pub fn lock(model: &Model, app: &str, environment: &str, lock: Option<Environmen
                 }
             }
             question.happens.push("releases may deploy here and clean it again".into());
-            question.kubectl.push(format!("graylane unlock {app} --environment {environment}"));
+            question.kubectl.push(CommandLine::graylane("unlock").arg(app).option("--environment", environment));
         }
     }
     question.objects.push(shown);

@@ -1,11 +1,13 @@
 //! Questions about lanes: what changes, and which requests go elsewhere.
 
+use serde_json::json;
 use similar::{ChangeTag, TextDiff};
 
-use super::{Question, Shown, quoted};
+use super::{Question, Shown};
 use crate::{
     api::{LaneSpec, OnLoss},
     domain::{
+        command_line::CommandLine,
         intent::Intent,
         lanes::{Severity, text},
         world::World,
@@ -15,8 +17,12 @@ use crate::{
 
 /// A change of YAML as lines that go and come.
 pub fn diff(before: Option<&LaneSpec>, after: &LaneSpec) -> Vec<Remark> {
-    let (old, new) = (before.map(rule::yaml).unwrap_or_default(), rule::yaml(after));
-    TextDiff::from_lines(&old, &new)
+    difference(&before.map(rule::yaml).unwrap_or_default(), &rule::yaml(after))
+}
+
+/// Lines that go and come.
+pub(super) fn difference(old: &str, new: &str) -> Vec<Remark> {
+    TextDiff::from_lines(old, new)
         .iter_all_changes()
         .filter_map(|change| {
             let line = change.value().trim_end().to_owned();
@@ -78,23 +84,21 @@ pub fn set(model: &Model, name: &str, is_new: bool, spec: &LaneSpec) -> Result<Q
 }
 
 /// `graylane lane set` of the whole spec.
-fn command(name: &str, spec: &LaneSpec) -> String {
-    let mut line = format!("graylane lane set {name} --group {} --tag {}", quoted(&spec.group), quoted(&spec.tag));
-    let mut add = |option: &str, value: &str| line.push_str(&format!(" {option} {}", quoted(value)));
-    spec.rule.paths.iter().for_each(|p| add("--path", p));
-    spec.rule.all.iter().for_each(|c| add("--when", &text::print(c)));
-    spec.rule.any.iter().for_each(|c| add("--any", &text::print(c)));
-    spec.share.iter().for_each(|s| add("--share", &s.to_string()));
-    add("--priority", &spec.priority.to_string());
-    add("--enabled", if spec.enabled { "true" } else { "false" });
-    add("--strict", if spec.strict { "true" } else { "false" });
+fn command(name: &str, spec: &LaneSpec) -> CommandLine {
+    let line = CommandLine::graylane("lane set").arg(name).option("--group", &spec.group).option("--tag", &spec.tag);
+    let line = spec.rule.paths.iter().fold(line, |line, p| line.option("--path", p));
+    let line = spec.rule.all.iter().fold(line, |line, c| line.option("--when", text::print(c)));
+    let line = spec.rule.any.iter().fold(line, |line, c| line.option("--any", text::print(c)));
+    let line = line.option_if("--share", spec.share.map(|s| s.to_string()));
     let loss = match spec.on_loss {
         OnLoss::FallBack => "fall-back",
         OnLoss::Hold => "hold",
         OnLoss::Close => "close",
     };
-    add("--on-loss", loss);
-    line
+    line.option("--priority", spec.priority.to_string())
+        .option("--enabled", if spec.enabled { "true" } else { "false" })
+        .option("--strict", if spec.strict { "true" } else { "false" })
+        .option("--on-loss", loss)
 }
 
 pub(super) fn toggle(model: &Model) -> Result<Question, String> {
@@ -113,10 +117,9 @@ pub(super) fn toggle(model: &Model) -> Result<Question, String> {
     }
     moves(&mut question, &model.world, &lane.spec.group, name, Some(&after));
     let namespace = &model.world.namespace;
-    question.kubectl.push(format!("graylane lane {} {name}", if enabled { "enable" } else { "disable" }));
-    question.kubectl.push(format!(
-        "kubectl -n {namespace} patch lane {name} --type merge -p '{{\"spec\":{{\"enabled\":{enabled}}}}}'"
-    ));
+    question.kubectl.push(CommandLine::graylane(if enabled { "lane enable" } else { "lane disable" }).arg(name));
+    let line = CommandLine::kubectl("").option("-n", namespace).flag("patch lane").arg(name).flag("--type merge");
+    question.kubectl.push(line.json("-p", &json!({"spec": {"enabled": enabled}})));
     question.objects.push(shown);
     Ok(question)
 }
@@ -130,8 +133,8 @@ pub(super) fn delete(model: &Model) -> Result<Question, String> {
     served(&mut question, model, name);
     question.happens.push("its routes go; its requests take the next lane that wants them, or the baseline".into());
     moves(&mut question, &model.world, &lane.spec.group, name, None);
-    question.kubectl.push(format!("graylane lane delete {name}"));
-    question.kubectl.push(format!("kubectl -n {} delete lane {name}", model.world.namespace));
+    question.kubectl.push(CommandLine::graylane("lane delete").arg(name));
+    question.kubectl.push(CommandLine::kubectl("").option("-n", &model.world.namespace).flag("delete lane").arg(name));
     question.objects.push(shown);
     question.type_name(name);
     Ok(question)

@@ -2,18 +2,26 @@
 
 use std::sync::Arc;
 
+use serde_json::{Value, json};
 use tui_input::Input;
 
 use super::{
     Question, Shown,
     ask::{until_gate, until_next_gate},
     in_place,
+    lane::difference,
 };
 use crate::{
     api::{BatchPhase, Decision, Release, TaskPhase, TaskStatus},
-    domain::intent::{Intent, ReleaseWish},
+    domain::{
+        command_line::CommandLine,
+        intent::{Intent, ReleaseWish},
+        revision::{FrozenApp, short},
+        workflow::{Proposal, built_after, changes, proposal},
+    },
     ui::{
         facts::{self, Turn, gates_production, split, turn},
+        form::Remark,
         keymap::{Action, Context},
         model::Model,
     },
@@ -29,12 +37,10 @@ fn selected(model: &Model) -> Result<(&String, &Arc<Release>), String> {
 }
 
 /// What does the same: our own command, and `kubectl patch` of the release's control.
-pub(super) fn same(model: &Model, question: &mut Question, name: &str, command: &str, control: &str) {
-    let namespace = &model.world.namespace;
-    question.kubectl.push(format!("graylane {command}"));
-    question.kubectl.push(format!(
-        "kubectl -n {namespace} patch release {name} --type merge -p '{{\"spec\":{{\"control\":{control}}}}}'"
-    ));
+pub(super) fn same(model: &Model, question: &mut Question, name: &str, command: CommandLine, control: &Value) {
+    question.kubectl.push(command);
+    let line = CommandLine::kubectl("").option("-n", &model.world.namespace).flag("patch release").arg(name);
+    question.kubectl.push(line.flag("--type merge").json("-p", &json!({"spec": {"control": control}})));
 }
 
 fn wish(model: &Model, name: &str, title: String, verb: &str, wish: ReleaseWish, sent: &str) -> Question {
@@ -67,9 +73,11 @@ fn tasks(release: &Release) -> &[TaskStatus] {
 fn images(question: &mut Question, release: &Release) {
     let status = release.status.clone().unwrap_or_default();
     for (image, reference) in &status.images {
-        let digest = status.digests.get(image).filter(|d| d.starts_with("sha256:"));
-        let digest = digest.map(|d| format!("  {}", short_digest(d))).unwrap_or_default();
-        question.fact("image", format!("{image} {reference}{digest}"));
+        let (name, pinned) = reference.split_once('@').map_or((&**reference, None), |(name, d)| (name, Some(d)));
+        let digest =
+            pinned.or_else(|| status.digests.get(image).map(String::as_str)).filter(|d| d.starts_with("sha256:"));
+        let digest = digest.map_or_else(|| "  by its tag alone".to_owned(), |d| format!("  {}", short_digest(d)));
+        question.fact("image", format!("{image} {name}{digest}"));
     }
 }
 
@@ -79,7 +87,8 @@ fn short_digest(digest: &str) -> String {
 
 /// Asks for the production environment's name where the task leads there without asking again.
 fn guard(model: &Model, question: &mut Question, release: &Release, task: &str) {
-    let app = model.world.apps.get(&release.spec.app);
+    let frozen = model.world.frozen(release);
+    let app = frozen.as_deref().or_else(|| model.world.apps.get(&release.spec.app).map(|app| &**app));
     if let Some(production) = app.and_then(|app| gates_production(app, release, task)) {
         question.type_name(&production);
     }
@@ -92,7 +101,9 @@ pub(super) fn decide(model: &Model, pass: bool) -> Asked {
     };
     let (decision, verb, word) =
         if pass { (Decision::Pass, "Approve", "approval") } else { (Decision::Refuse, "Refuse", "refusal") };
-    let decide = ReleaseWish::Decide { task: task.name.clone(), attempt: task.attempt, decision };
+    let (app, proposal) = proposed(model, name, release, &task.name)?;
+    let digest = Some(proposal.digest.clone());
+    let decide = ReleaseWish::Decide { task: task.name.clone(), attempt: task.attempt, decision, digest };
     let title = format!("{verb} {name}?");
     let mut question = wish(model, name, title, verb, decide, &format!("{word} sent"));
     question.fact("task", format!("{}, attempt {}", task.name, task.attempt));
@@ -100,9 +111,19 @@ pub(super) fn decide(model: &Model, pass: bool) -> Asked {
         question.fact("requested", format!("{} by {}", comment, release.spec.requester));
     }
     images(&mut question, release);
-    question
-        .happens
-        .push(format!("an Approval by {} is recorded; it holds for exactly these images", model.options.me));
+    question.fact("revision", format!("{}  {}", short(app.revision().name()), short_digest(&proposal.digest)));
+    if model.world.apps.get(&release.spec.app).is_some_and(|live| app.revision().is_changed(live)) {
+        question.doubts.push("the App has changed since the release began: that is no part of it".into());
+    }
+    let status = release.status.clone().unwrap_or_default();
+    for image in built_after(&app, &release.spec, &status, &task.name) {
+        question.doubts.push(format!("image {image} is built after this: what the build makes is deployed unseen"));
+    }
+    question.diff = change(model, release, &app, &proposal);
+    question.happens.push(format!(
+        "an Approval by {} is recorded; it holds for exactly these images and objects",
+        model.options.me
+    ));
     if pass {
         question.happens.extend(until_gate(tasks(release), &task.name));
         question.doubts.extend(in_places(model, release, &task.name));
@@ -110,9 +131,46 @@ pub(super) fn decide(model: &Model, pass: bool) -> Asked {
     } else {
         question.happens.push("the task fails; the release waits for retry, skip or abort".into());
     }
-    let command = if pass { "approve" } else { "refuse" };
-    question.kubectl.push(format!("graylane {command} {name} --task {}", task.name));
+    let command = CommandLine::graylane(if pass { "approve" } else { "refuse" });
+    question.kubectl.push(command.arg(name).option("--task", &task.name));
     Ok(question)
+}
+
+/// The App as the release has it, and what a task of it lets through: what is not known is not said yes to.
+fn proposed(model: &Model, name: &str, release: &Release, task: &str) -> Result<(FrozenApp, Proposal), String> {
+    let status = release.status.clone().unwrap_or_default();
+    if status.revision.is_none() {
+        return Err(format!("{name} is not frozen yet: an engine of this version has to look at it first"));
+    }
+    let app = model.world.frozen(release);
+    let app = app.ok_or_else(|| format!("what {name} would apply is not seen: its ControllerRevision is not there"))?;
+    let proposal = proposal(&app, &release.spec, &status, Some(task)).map_err(|all| all.join("; "))?;
+    let known = status.tasks.iter().find(|t| t.name == task).and_then(|t| t.digest.as_ref());
+    if known.is_some_and(|known| *known != proposal.digest) {
+        return Err(format!(
+            "the engine would apply something else than is shown here: look with `{}`",
+            CommandLine::graylane("release show").arg(name)
+        ));
+    }
+    Ok((app, proposal))
+}
+
+/// What it changes of what runs.
+fn change(model: &Model, release: &Release, app: &FrozenApp, proposal: &Proposal) -> Vec<Remark> {
+    let world = &model.world;
+    let releases = world.releases.values().filter(|r| r.spec.app == release.spec.app).map(|r| &**r);
+    let mut lines = vec![];
+    for change in changes(app, proposal, releases, |name| world.revisions.get(name).cloned()) {
+        let told = match &change.before {
+            None => "what runs is of no release that was frozen; all is shown",
+            Some(before) if *before == change.after => "nothing",
+            Some(_) => "",
+        };
+        let colon = if told.is_empty() { "" } else { ": " };
+        lines.push(Remark::Fact(format!("environment {}{colon}{told}", change.environment)));
+        lines.extend(difference(change.before.as_deref().unwrap_or_default(), &change.after));
+    }
+    lines
 }
 
 pub(super) fn go_on(model: &Model) -> Asked {
@@ -130,8 +188,8 @@ pub(super) fn go_on(model: &Model) -> Asked {
             images(&mut question, release);
             question.happens.extend(until_gate(tasks(release), &task.name));
             question.doubts.extend(in_places(model, release, &task.name));
-            let command = format!("proceed {name} --task {}", task.name);
-            same(model, &mut question, name, &command, &format!("{{\"allow\":{{\"{}\":1}}}}", task.name));
+            let command = CommandLine::graylane("proceed").arg(name).option("--task", &task.name);
+            same(model, &mut question, name, command, &json!({"allow": {&task.name: 1}}));
             traffic(model, &mut question);
             guard(model, &mut question, release, &task.name);
             Ok(question)
@@ -179,8 +237,9 @@ fn batch(model: &Model, name: &str, release: &Release, task: &TaskStatus, next: 
             question.happens.push("then it holds again, unless the plan says otherwise".into());
         }
     }
-    let command = format!("proceed {name} --task {} --batch {next}", task.name);
-    same(model, &mut question, name, &command, &format!("{{\"allow\":{{\"{}\":{next}}}}}", task.name));
+    let command = CommandLine::graylane("proceed").arg(name).option("--task", &task.name);
+    let command = command.option("--batch", next.to_string());
+    same(model, &mut question, name, command, &json!({"allow": {&task.name: next}}));
     traffic(model, &mut question);
     guard(model, &mut question, release, &task.name);
     Ok(question)
@@ -216,7 +275,7 @@ pub(super) fn pause(model: &Model) -> Asked {
     let mut question = wish(model, name, format!("Pause {name}?"), "Pause", ReleaseWish::Pause, "pause sent");
     question.fact("now", turn(release).word());
     question.happens.push("no further step is taken; pods stay as they are, both versions keep serving".into());
-    same(model, &mut question, name, &format!("pause {name}"), r#"{"paused":true}"#);
+    same(model, &mut question, name, CommandLine::graylane("pause").arg(name), &json!({"paused": true}));
     question.objects.clear();
     Ok(question)
 }
@@ -231,7 +290,7 @@ pub(super) fn resume(model: &Model) -> Asked {
     question
         .happens
         .push(format!("it goes on where it was held: {}", if task.is_empty() { "at its start" } else { &task }));
-    same(model, &mut question, name, &format!("resume {name}"), r#"{"paused":false}"#);
+    same(model, &mut question, name, CommandLine::graylane("resume").arg(name), &json!({"paused": false}));
     // The engine still writes that it holds.
     question.objects.clear();
     traffic(model, &mut question);
@@ -261,7 +320,7 @@ pub(super) fn abort(model: &Model) -> Asked {
         }
     }
     question.happens.push("the release ends; it cannot be resumed".into());
-    same(model, &mut question, name, &format!("abort {name}"), r#"{"abort":true}"#);
+    same(model, &mut question, name, CommandLine::graylane("abort").arg(name), &json!({"abort": true}));
     // A rollback must stay possible while its release moves.
     question.objects.clear();
     Ok(question)
@@ -285,10 +344,14 @@ pub(super) fn retry(model: &Model) -> Asked {
     if let Some(message) = &task.message {
         question.fact("failed", message.clone());
     }
-    question.happens.push(format!("{} runs from its beginning, as attempt {}", task.name, task.attempt + 1));
+    question.happens.push(format!(
+        "{} runs from its beginning, as attempt {}",
+        task.name,
+        task.attempt.saturating_add(1)
+    ));
     let level = task.attempt.max(1);
-    let command = format!("retry {name} --task {}", task.name);
-    same(model, &mut question, name, &command, &format!("{{\"retry\":{{\"{}\":{level}}}}}", task.name));
+    let command = CommandLine::graylane("retry").arg(name).option("--task", &task.name);
+    same(model, &mut question, name, command, &json!({"retry": {&task.name: level}}));
     guard(model, &mut question, release, &task.name);
     Ok(question)
 }
@@ -297,20 +360,25 @@ pub(super) fn skip(model: &Model) -> Asked {
     let (name, release) = selected(model)?;
     let stands = |t: &&TaskStatus| matches!(t.phase, TaskPhase::Failed | TaskPhase::Waiting | TaskPhase::Paused);
     let task = model.selected_task().filter(stands).or_else(|| tasks(release).iter().find(stands));
+    if let Some(task) = task.filter(|t| t.kind == "approval") {
+        return Err(format!(
+            "{} of {name} is an approval, which cannot be skipped: approve it, or roll back",
+            task.name
+        ));
+    }
     let task = task.ok_or_else(|| format!("no task of {name} has failed or waits: there is nothing to skip"))?;
     let skip = ReleaseWish::Skip { task: task.name.clone() };
     let mut question = wish(model, name, format!("Skip {} of {name}?", task.name), "Skip", skip, "skip sent");
     question.fact("task", format!("{} ({})", task.name, task.kind));
     question.doubts.push(match task.kind.as_str() {
-        "approval" => "nobody will have approved what follows".into(),
         "verify" => "what follows goes on unverified".into(),
         "deploy" => "the environment stays as it is now, whatever the release says".into(),
         _ => "what it would have done stays undone".to_owned(),
     });
     question.happens.extend(until_gate(tasks(release), &task.name));
     question.doubts.extend(in_places(model, release, &task.name));
-    let command = format!("skip {name} --task {}", task.name);
-    same(model, &mut question, name, &command, &format!("{{\"skip\":[\"{}\"]}}", task.name));
+    let command = CommandLine::graylane("skip").arg(name).option("--task", &task.name);
+    same(model, &mut question, name, command, &json!({"skip": [&task.name]}));
     guard(model, &mut question, release, &task.name);
     Ok(question)
 }

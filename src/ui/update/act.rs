@@ -3,6 +3,7 @@
 use tui_input::Input;
 
 use super::{input::set_filter, open, probe};
+use crate::domain::apps;
 use crate::ui::{
     effect::{Ask, Effect},
     facts,
@@ -33,6 +34,9 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         | Action::Teardown
         | Action::StopTheLine => ask(model, action),
         Action::Start => open_form(model, form::build::start),
+        Action::NewApps => open_form(model, form::build::apps),
+        Action::TemplateDiff => open::template_diff(model),
+        Action::Variables => open::variables(model),
         Action::NewLane => open_form(model, |m| form::build::lane(m, false)),
         Action::EditLane => open_form(model, |m| form::build::lane(m, true)),
         Action::ProbeForm => open_form(model, form::build::probe),
@@ -137,8 +141,10 @@ fn makes_sense(model: &Model, action: Action) -> bool {
         Action::EditLane | Action::ToggleLane | Action::DeleteLane => model.selected_lane().is_some(),
         Action::StopTheLine => !model.facts.active.is_empty(),
         Action::Start | Action::Mark => model.app.is_some(),
+        Action::NewApps => !model.world.templates.is_empty(),
+        Action::TemplateDiff => model.selected_app().is_some_and(|app| apps::origin(app).is_some()),
         Action::Logs => model.drilled && model.selected_pod().is_some(),
-        Action::Lock | Action::Events => model.selected_environment().is_some(),
+        Action::Lock | Action::Events | Action::Variables => model.selected_environment().is_some(),
         Action::Teardown => !model.drilled && question::ask(model, action).is_ok(),
         Action::Follow => open::log(model).is_some(),
         Action::NextContainer => open::log(model).is_some_and(|log| log.containers.len() > 1),
@@ -434,6 +440,7 @@ fn accept(model: &mut Model) -> Vec<Effect> {
                 effects.push(Effect::Switch(choice.name));
                 effects
             }
+            Some(Goal::Object(object)) => open::yaml_of(model, object),
             Some(goal) => match model.go(&goal) {
                 true => vec![],
                 false => refuse(model, "that is gone meanwhile"),

@@ -1,7 +1,9 @@
 //! Things to read: what Enter, logs, events, YAML, help and the clipboard show of what is selected.
 
+use kube::ResourceExt;
+
 use crate::{
-    domain::world::Key,
+    domain::{apps, world::Key},
     ui::{
         effect::{Ask, Effect, Object},
         keymap::{Action, Context},
@@ -123,6 +125,31 @@ pub(super) fn events(model: &mut Model) -> Vec<Effect> {
     show(model, Text::new("Events, newest first", Source::Events(own)))
 }
 
+/// What the selected App says otherwise than its template.
+pub(super) fn template_diff(model: &mut Model) -> Vec<Effect> {
+    let found = model.selected_app().map(|app| (app.name_any(), apps::origin(app).map(str::to_owned)));
+    match found {
+        Some((app, Some(template))) => {
+            let text = Text::new(format!("{app} and its template {template}"), Source::Template(app, template));
+            show(model, text)
+        }
+        Some((app, None)) => nothing(model, &format!("{app} was made from no template")),
+        None => nothing(model, "no app is selected"),
+    }
+}
+
+/// What the selected environment's manifests read.
+pub(super) fn variables(model: &mut Model) -> Vec<Effect> {
+    let found = model.selected_environment().map(|e| e.name.clone());
+    match model.app.clone().zip(found) {
+        Some((app, environment)) => {
+            let text = Text::new(format!("Values of {environment} of {app}"), Source::Variables(app, environment));
+            show(model, text)
+        }
+        None => nothing(model, "no environment is selected"),
+    }
+}
+
 /// The object that is selected, as kubectl names it.
 fn selected(model: &Model) -> Option<Object> {
     let ours = |plural: &str, name: &str| Some(Object::ours(plural, &model.world.namespace, name));
@@ -151,7 +178,13 @@ fn selected(model: &Model) -> Option<Object> {
 }
 
 pub(super) fn yaml(model: &mut Model) -> Vec<Effect> {
-    let Some(object) = selected(model) else { return nothing(model, "nothing is selected") };
+    match selected(model) {
+        Some(object) => yaml_of(model, object),
+        None => nothing(model, "nothing is selected"),
+    }
+}
+
+pub(super) fn yaml_of(model: &mut Model, object: Object) -> Vec<Effect> {
     let ticket = model.ticket();
     let mut text = Text::new(object.title(), Source::Yaml(object.clone()));
     (text.ticket, text.loading) = (Some(ticket), true);

@@ -104,18 +104,13 @@ fn lines(model: &Model, question: &Question, width: usize) -> Vec<Rich> {
     section("", &question.doubts, Role::Warn, glyphs.warn);
     section("What will happen", &question.happens, Role::Text, glyphs.dot);
     lines.extend(diff(question, width));
-    let mut section = |head: &str, each: &[String]| {
-        if each.is_empty() {
-            return;
-        }
-        lines.extend([Rich::new(), Rich::of(Role::Accent, head)]);
-        for words in each {
-            lines.extend(
-                wrap(words, width.saturating_sub(2)).into_iter().map(|p| Rich::of(Role::Muted, format!("  {p}"))),
-            );
-        }
-    };
-    section("The same without this screen", &question.kubectl);
+    if !question.kubectl.is_empty() {
+        lines.extend([Rich::new(), Rich::of(Role::Accent, "The same without this screen")]);
+    }
+    for command in &question.kubectl {
+        let told = command.lines(width.saturating_sub(2)).into_iter();
+        lines.extend(told.map(|part| Rich::of(Role::Muted, format!("  {part}"))));
+    }
     lines
 }
 

@@ -5,9 +5,12 @@ use ratatui::layout::Rect;
 
 use super::words;
 use crate::{
-    domain::{text::age, world::Link},
+    domain::{
+        text::{age, truncate},
+        world::Link,
+    },
     ui::{
-        facts::{Turn, split, turn},
+        facts::{Turn, cause, split, turn},
         keymap::{Action, Context},
         model::{Model, Pane},
         rights::forbidden,
@@ -15,6 +18,9 @@ use crate::{
         widget::{Canvas, Rich},
     },
 };
+
+/// So much of a cause; the Rollout pane has all of it.
+const CAUSE: usize = 60;
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     let width = usize::from(area.width);
@@ -84,7 +90,8 @@ fn state(model: &Model, room: usize) -> Rich {
     }
     match &world.engine {
         Some(engine) => {
-            let late = engine.renewed.is_some_and(|at| model.now.duration_since(at).as_secs() > 30);
+            // Counted from when it was seen here: its own clock may be far off.
+            let late = engine.renewed.is_some() && model.now.duration_since(model.heard.1).as_secs() > 30;
             let (role, word) = if late { (Role::Warn, "engine late ") } else { (Role::Muted, "engine ") };
             // `POD/PROCESS/RUN`: where it runs is enough here.
             let place = engine.holder.split('/').next().unwrap_or_default();
@@ -171,6 +178,12 @@ fn part(model: &Model, release: &crate::api::Release, brief: bool) -> Rich {
         part = part.join(words::bar(glyphs, split.new_ready, split.new_coming, split.old, 10)).add(Role::Text, " ");
     }
     part.push(role, now.word());
+    if let Turn::Busy(Some(task)) = now
+        && let Some(environment) = task.environment.as_deref().filter(|_| task.kind == "deploy" && !brief)
+        && let Some(why) = cause(&model.facts, &model.world, &release.spec.app, environment)
+    {
+        part.push(Role::Warn, format!(" {} {}", glyphs.warn, truncate(why, CAUSE)));
+    }
     part.join(who(model, release, now))
 }
 

@@ -12,7 +12,8 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, palette: 
     let width = area.width.saturating_sub(4).min(88);
     let height = area.height.min(18);
     let area = Rect { x: area.x + (area.width - width) / 2, y: area.y, width, height };
-    let facts = Rich::of(Role::Muted, format!("{} of {}", palette.found.len(), palette.all.len()));
+    let rest = if palette.left_out > 0 { format!(", {} less alike", palette.left_out) } else { String::new() };
+    let facts = Rich::of(Role::Muted, format!("{} of {}{rest}", palette.found.len(), palette.all.len()));
     let inner = canvas.modal(area, &Rich::of(Role::Title, palette.title), &facts, &Rich::new(), Role::Focus);
     let body = Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner };
     super::form::field(canvas, body, 0, Rich::of(Role::Key, ": "), &palette.input, Role::Text, true);

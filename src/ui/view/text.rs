@@ -2,7 +2,7 @@
 
 use ratatui::layout::Rect;
 
-use super::{footer, task, trace, words};
+use super::{footer, task, trace, values, words};
 use crate::{
     api::Served,
     domain::{
@@ -64,6 +64,8 @@ pub(crate) fn lines(model: &Model, text: &Text) -> Vec<Rich> {
         Source::Notices => notices(model),
         Source::Probe(_, results) => probe(model, results),
         Source::Task(release, task) => task_lines(model, release, task),
+        Source::Template(app, template) => values::template(model, app, template),
+        Source::Variables(app, environment) => values::variables(model, app, environment),
         Source::Chain(chain) => trace::detail(model, chain),
         Source::Events(own) => events(model, own),
         Source::Logs(_) | Source::Yaml(_) => {

@@ -92,15 +92,18 @@ pub(super) fn served(glyphs: &Glyphs, served: Option<Served>) -> (Role, &'static
 /// The last part of an image's reference: what tells versions apart.
 pub(super) fn tag(image: &str) -> &str {
     let last = image.rsplit('/').next().unwrap_or(image);
-    match last.split_once('@') {
-        Some((_, digest)) => digest.get(..digest.len().min(15)).unwrap_or(digest),
-        None => last.rsplit_once(':').map_or(last, |(_, tag)| tag),
+    let (name, digest) = last.split_once('@').map_or((last, None), |(name, digest)| (name, Some(digest)));
+    match (name.rsplit_once(':'), digest) {
+        (Some((_, tag)), _) => tag,
+        (None, Some(digest)) => digest.get(..digest.len().min(15)).unwrap_or(digest),
+        (None, None) => name,
     }
 }
 
 /// The name and tag of an image, without its registry.
 pub(super) fn image(image: &str) -> &str {
-    image.rsplit('/').next().unwrap_or(image)
+    let last = image.rsplit('/').next().unwrap_or(image);
+    last.split_once('@').map_or(last, |(name, _)| if name.contains(':') { name } else { last })
 }
 
 /// So many pods of each version as signs: exact while they fit, in proportion beyond.

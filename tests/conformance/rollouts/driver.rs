@@ -10,11 +10,10 @@ use futures::{StreamExt, TryStreamExt};
 use graylane::{
     api::{Amount, FIELD_MANAGER, label},
     domain::{
-        batches::{Goal, Move, Undo, batches, next, undo},
-        observe::{DeploymentSeen, deployment as seen},
+        batches::{Goal, Move, Records, Undo, batches, next, undo},
+        observe::{DeploymentSeen, ReadyWatch, deployment as seen},
     },
 };
-use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
     core::v1::Pod,
@@ -37,6 +36,8 @@ pub struct Rollout {
     wanted: Deployment,
     batches: Vec<Amount>,
     seen: Arc<Mutex<Seen>>,
+    began: Instant,
+    ready: Mutex<ReadyWatch>,
     watch: Option<JoinHandle<()>>,
 }
 
@@ -106,7 +107,17 @@ impl Rollout {
                 into.lock().unwrap().add(state);
             }
         });
-        Self { at: at.clone(), replicas, strategy, wanted, batches: vec![], seen, watch: Some(watch) }
+        Self {
+            at: at.clone(),
+            replicas,
+            strategy,
+            wanted,
+            batches: vec![],
+            seen,
+            began: Instant::now(),
+            ready: Mutex::default(),
+            watch: Some(watch),
+        }
     }
 
     pub async fn release(&mut self, version: &str, plan: &[&str]) {
@@ -126,7 +137,8 @@ impl Rollout {
         let live = self.live().await;
         let sets = self.at.api::<ReplicaSet>().list(&all).await.unwrap().items;
         let pods = self.at.api::<Pod>().list(&all).await.unwrap().items;
-        seen(&live, sets.iter(), pods.iter())
+        let lasted = |pod: &Pod| self.ready.lock().unwrap().lasted(pod, self.began.elapsed());
+        seen(&live, sets.iter(), pods.iter(), &lasted)
     }
 
     fn next(&self, seen: &DeploymentSeen, upto: usize) -> Move {
@@ -142,7 +154,7 @@ impl Rollout {
                 upto,
                 hold: false,
                 surge: None,
-                now: Timestamp::now(),
+                records: Records::default(),
             },
         )
     }
@@ -189,7 +201,7 @@ impl Rollout {
     pub async fn undo(&mut self) -> usize {
         let (started, mut patches) = (Instant::now(), 0);
         loop {
-            match undo(&self.look().await, UID, Timestamp::now()) {
+            match undo(&self.look().await, UID, &Records::default()) {
                 Undo::Patch(patch) => patches += usize::from(self.patch(&patch).await),
                 Undo::Wait(why, _) => {
                     assert!(started.elapsed() < LIMIT, "{why}");

@@ -148,7 +148,11 @@ impl Rig {
     pub async fn to_mid_batch(&self) -> String {
         let name = self.start("production", "a:v2").await;
         self.phase(&name, "gate", TaskPhase::Waiting).await;
-        self.wish(&name, ReleaseWish::Decide { task: "gate".into(), attempt: 1, decision: Decision::Pass }).await;
+        self.wish(
+            &name,
+            ReleaseWish::Decide { task: "gate".into(), attempt: 1, decision: Decision::Pass, digest: None },
+        )
+        .await;
         self.phase(&name, "go", TaskPhase::Waiting).await;
         self.wish(&name, ReleaseWish::Allow { task: "go".into(), batch: 1 }).await;
         self.phase(&name, "deploy-prod", TaskPhase::Waiting).await;

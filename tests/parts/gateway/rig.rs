@@ -15,7 +15,7 @@ use graylane::{
     domain::{
         hop::Hop,
         lanes,
-        routes::{Inputs, LaneVersion, plan},
+        routes::{Inputs, LaneVersion, entry_routes, plan},
     },
     gateway::{Applied, Gateway, HopSink, Limits, Objects},
 };
@@ -44,13 +44,18 @@ pub async fn send(to: SocketAddr, request: &str) -> Answer {
     read_answer(&mut stream).await
 }
 
-/// Reads an answer with a content-length, a chunked one, or one that ends with the connection.
-pub async fn read_answer(stream: &mut TcpStream) -> Answer {
+/// The head of an answer, in small letters.
+pub async fn read_head(stream: &mut TcpStream) -> String {
     let mut head = vec![];
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.unwrap_or_else(|e| panic!("{e} after {:?}", String::from_utf8_lossy(&head))));
     }
-    let head = String::from_utf8(head).unwrap().to_lowercase();
+    String::from_utf8(head).unwrap().to_lowercase()
+}
+
+/// Reads an answer with a content-length, a chunked one, or one that ends with the connection.
+pub async fn read_answer(stream: &mut TcpStream) -> Answer {
+    let head = read_head(stream).await;
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     let length =
         head.lines().find_map(|l| l.strip_prefix("content-length: ")).map(|n| n.trim().parse::<usize>().unwrap());
@@ -231,6 +236,11 @@ impl Rig {
         panic!("only {:?}", self.hops.lock().unwrap());
     }
 
+    /// Keeps none of the hops that have come.
+    pub fn forget_hops(&self) {
+        self.hops.lock().unwrap().clear();
+    }
+
     /// A Service of these pods with their tags, on an address of its own.
     pub fn service(&mut self, name: &str, pods: &[(&Upstream, Option<&str>)]) -> SocketAddr {
         let address = free();
@@ -293,6 +303,13 @@ impl Rig {
         }
     }
 
+    /// Sets an annotation of a Service.
+    pub fn annotate(&mut self, name: &str, key: &str, value: &str) {
+        let of = |s: &&mut Arc<k8s_openapi::api::core::v1::Service>| s.metadata.name.as_deref() == Some(name);
+        let service = Arc::make_mut(self.objects.services.iter_mut().find(of).unwrap());
+        service.metadata.annotations.get_or_insert_default().insert(key.into(), value.into());
+    }
+
     /// As if a Service had not been seen.
     pub fn forget(&mut self, name: &str) {
         self.objects.services.retain(|s| s.metadata.name.as_deref() != Some(name));
@@ -307,6 +324,22 @@ impl Rig {
         let n = self.objects.routes.len();
         let meta = json!({"name": format!("route-{n}"), "namespace": "ns"});
         self.objects.routes.push(object(json!({"metadata": meta, "spec": spec})));
+    }
+
+    /// Nothing but this group and its lanes, at this entry.
+    pub fn entry_of(&mut self, entry: SocketAddr, group: &LaneGroup, lanes: &[Lane]) {
+        let objects = &mut self.objects;
+        objects.classes = vec![object(json!({
+            "metadata": {"name": "pocket"}, "spec": {"controllerName": "graylane.dev/lane-gateway"},
+        }))];
+        let listener = json!({"name": "http", "port": entry.port(), "protocol": "HTTP"});
+        objects.gateways = vec![object(json!({
+            "metadata": {"name": "edge", "namespace": "ns"},
+            "spec": {"gatewayClassName": "pocket", "listeners": [listener], "addresses": [{"value": entry.ip()}]},
+        }))];
+        objects.routes = entry_routes(group, lanes, &|_, _| false).into_iter().map(Arc::new).collect();
+        objects.groups = vec![Arc::new(group.clone())];
+        objects.lanes = lanes.iter().cloned().map(Arc::new).collect();
     }
 
     /// The group `demo` with a lane `gray`, entry `/A` to the first app, and the routes that the engine would

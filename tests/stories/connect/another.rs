@@ -161,7 +161,7 @@ spec:
     there.patch("a-prod", &PatchParams::default(), &Patch::Merge(latched)).await.unwrap();
     let (out, told) = run(&["rescue"]).await;
     let way = "graylane rescue far/demo/a-prod --kind deployment --finish";
-    assert!(out.contains(way) && out.contains("kubectl --context 'far' -n demo patch"), "{out}{told}");
+    assert!(out.contains(way) && out.contains("kubectl --context far -n demo patch"), "{out}{told}");
     let (out, told) = run(&["rescue", "far/demo/a-prod", "--finish"]).await;
     assert!(out.contains("goes on to its end"), "{out}{told}");
     assert_eq!(run(&["rescue"]).await.0, "no workload is half-way\n");

@@ -27,6 +27,17 @@ impl Authority {
         (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
     }
 
+    /// Of a server that asks nobody for a certificate.
+    pub fn acceptor_for_all(&self) -> tokio_rustls::TlsAcceptor {
+        use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (certificate, key) = self.sign("127.0.0.1", 2200, true);
+        let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key);
+        Arc::new(config.unwrap()).into()
+    }
+
     pub fn acceptor(&self) -> tokio_rustls::TlsAcceptor {
         use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
         let _ = rustls::crypto::ring::default_provider().install_default();

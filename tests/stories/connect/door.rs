@@ -20,6 +20,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use super::authority::Authority;
+
 type Body = UnsyncBoxBody<bytes::Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
 /// What is done with a request.
@@ -53,18 +55,17 @@ pub struct Door {
     script: Arc<Mutex<Script>>,
     server: ApiServer,
     address: std::net::SocketAddr,
-    scheme: &'static str,
-    tls: Option<TlsAcceptor>,
+    tls: TlsAcceptor,
     listening: Mutex<CancellationToken>,
 }
 
 impl Door {
     pub async fn open() -> Self {
-        Self::with(None).await
+        Self::with(Authority::new().acceptor_for_all()).await
     }
 
     /// Before a pocket with our definitions.
-    pub async fn with(tls: Option<TlsAcceptor>) -> Self {
+    pub async fn with(tls: TlsAcceptor) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir().unwrap();
         let server = ApiServer::open(&dir.path().join("state")).unwrap();
@@ -75,16 +76,7 @@ impl Door {
         namespaces.create(&kube::api::PostParams::default(), &namespace).await.unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let door = Self {
-            dir,
-            behind,
-            script: Arc::default(),
-            server,
-            address,
-            scheme: if tls.is_some() { "https" } else { "http" },
-            tls,
-            listening: Mutex::default(),
-        };
+        let door = Self { dir, behind, script: Arc::default(), server, address, tls, listening: Mutex::default() };
         door.listen(listener);
         door
     }
@@ -101,13 +93,11 @@ impl Door {
                 let end = script.lock().unwrap().connections.clone();
                 tokio::spawn(async move {
                     let talk = async move {
-                        match tls {
-                            None => talk(stream, server, script).await,
-                            Some(tls) => {
-                                if let Ok(stream) = tls.accept(stream).await {
-                                    talk(stream, server, script).await;
-                                }
-                            }
+                        if script.lock().unwrap().slammed {
+                            return;
+                        }
+                        if let Ok(stream) = tls.accept(stream).await {
+                            talk(stream, server, script).await;
                         }
                     };
                     end.run_until_cancelled(talk).await;
@@ -155,12 +145,14 @@ impl Door {
     }
 
     pub fn server(&self) -> String {
-        format!("{}://{}", self.scheme, self.address)
+        format!("https://{}", self.address)
     }
 
-    /// Writes a kubeconfig whose one context has that name; `user` as YAML. Answers the file.
+    /// Writes a kubeconfig whose one context has that name; `user` as YAML. Answers the file. A `cluster` that says
+    /// nothing takes the door for what it is: credentials go only over TLS.
     pub fn kubeconfig(&self, context: &str, cluster: &str, user: &str) -> PathBuf {
         let file = self.dir.path().join(format!("{context}.yaml"));
+        let cluster = if cluster.is_empty() { ", insecure-skip-tls-verify: true" } else { cluster };
         write_kubeconfig(&file, context, &self.server(), cluster, user);
         file
     }

@@ -52,10 +52,13 @@ impl Flapping {
         let (times, stop) = (Arc::<AtomicU32>::default(), CancellationToken::new());
         let count = Arc::clone(&times);
         tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
+            // Ever less often: the slowest machine gets through between two of them at last.
+            let mut pause = Duration::from_millis(400);
             loop {
                 cut();
                 count.fetch_add(1, Ordering::SeqCst);
-                tokio::time::sleep(Duration::from_millis(400)).await;
+                tokio::time::sleep(pause).await;
+                pause = pause.mul_f64(1.25);
             }
         }));
         Self { times, _ends: stop.drop_guard() }
@@ -163,7 +166,12 @@ async fn grant(admin: &Client) {
     let wide = serde_json::from_value(binding("ClusterRoleBinding", names::VIEWER, "engine")).unwrap();
     Api::<ClusterRoleBinding>::all(admin.clone()).create(&PostParams::default(), &wide).await.unwrap();
     let bindings: Api<RoleBinding> = Api::namespaced(admin.clone(), HOME);
-    for (role, user) in [(names::ENGINE, "engine"), (names::OPERATOR, "operator"), (names::VIEWER, "operator")] {
+    for (role, user) in [
+        (names::ENGINE, "engine"),
+        (names::IMPERSONATOR, "engine"),
+        (names::OPERATOR, "operator"),
+        (names::VIEWER, "operator"),
+    ] {
         let binding = serde_json::from_value(binding("RoleBinding", role, user)).unwrap();
         bindings.create(&PostParams::default(), &binding).await.unwrap();
     }
@@ -191,7 +199,7 @@ async fn a_rollout_goes_on_while_a_real_control_plane_falls_and_comes_back() {
     let admin = plane.client("admin").await;
     let home = serde_json::from_value(json!({"metadata": {"name": HOME}})).unwrap();
     Api::<Namespace>::all(admin.clone()).create(&PostParams::default(), &home).await.unwrap();
-    install::apply(&admin, &Wanted { namespace: HOME.into(), engine: None }, false).await.unwrap();
+    install::apply(&admin, &Wanted { namespace: HOME.into(), ..Wanted::default() }, false).await.unwrap();
     grant(&admin).await;
     let accounts: Api<ServiceAccount> = Api::namespaced(admin.clone(), HOME);
     eventually("the default account", async || accounts.get_opt("default").await.unwrap()).await;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use graylane::{
-    cluster::install,
+    cluster::install::{self, ENGINES, Engine, Wanted},
     demo::{images, seed},
     pocket::{kubelet, network::Network},
 };
@@ -20,8 +20,8 @@ use k8s_openapi::{
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
-    Api, Client,
-    api::{Patch, PatchParams, PostParams},
+    Api, Client, ResourceExt,
+    api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams},
     runtime::{conditions::is_crd_established, wait::await_condition},
 };
 use serde_json::{Value, json};
@@ -36,6 +36,8 @@ use crate::{
     },
 };
 
+/// The account that `install` makes for the engine of `demo`.
+const ENGINE: &str = "system:serviceaccount:graylane-system:graylane-engine-demo";
 const POD_NETWORK: [u8; 2] = [10, 99];
 /// Said to the one that is started in there.
 const INSIDE: &str = "GRAYLANE_TEST_INSIDE";
@@ -82,6 +84,11 @@ async fn inside(program: &Path) {
     std::fs::copy(plane.kubeconfig("admin"), state.join("kubeconfig")).unwrap();
     images::create_missing(&state).unwrap();
     namespaces(&client).await;
+    // The engine has the rights that `install` gives it, and no others; its pods are this process's child.
+    let engine = Engine { image: "none".into(), replicas: 0, namespace: ENGINES.into() };
+    let deploy_to = vec!["demo-test".into(), "demo-pre".into()];
+    let wanted = Wanted { namespace: seed::NAMESPACE.into(), deploy_to, engine: Some(engine) };
+    rights(&client, &wanted).await;
 
     let network = Network::within(POD_NETWORK);
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
@@ -96,7 +103,10 @@ async fn inside(program: &Path) {
     let (entry, between) = (free().port(), free().port());
     apply_workspace(&state, entry, between).await;
     let log = std::fs::File::create(state.join("engine.log")).unwrap();
-    let engine = command(&state).arg("engine").stdout(Stdio::null()).stderr(log).spawn().unwrap();
+    let its = dir.path().join("engine");
+    std::fs::create_dir(&its).unwrap();
+    std::fs::copy(plane.certificate_user(ENGINE, "engines", 60 * LIMIT), its.join("kubeconfig")).unwrap();
+    let engine = command(&its).args(["engine", "--no-install"]).stdout(Stdio::null()).stderr(log).spawn().unwrap();
     let mut gateway = run_traefik(program, &state, Some(network.node().to_string()), entry, between).await;
     let seeded = tokio::time::timeout(2 * LIMIT, seed::seed(&client, |_| {})).await;
     let told = || std::fs::read_to_string(state.join("engine.log")).unwrap_or_default();
@@ -150,6 +160,22 @@ async fn definitions(client: &Client) {
 }
 
 /// Those of the workspace; their pods get no token, for which they had to have a volume that only a container has.
+/// What `install` brings, but for its policies: the demo's first releases are requested by nobody who is a user here.
+async fn rights(client: &Client, wanted: &Wanted) {
+    let kinds = ["ClusterRole", "ClusterRoleBinding", "Namespace", "RoleBinding", "ServiceAccount"];
+    for object in install::objects(wanted).into_iter().filter(|o| kinds.iter().any(|k| o["kind"] == *k)) {
+        let object: DynamicObject = serde_json::from_value(object).unwrap();
+        let gvk = GroupVersionKind::try_from(object.types.clone().unwrap()).unwrap();
+        let resource = ApiResource::from_gvk(&gvk);
+        let api: Api<DynamicObject> = match object.namespace() {
+            Some(namespace) => Api::namespaced_with(client.clone(), &namespace, &resource),
+            None => Api::all_with(client.clone(), &resource),
+        };
+        let params = PatchParams::apply("graylane").force();
+        api.patch(&object.name_any(), &params, &Patch::Apply(&object)).await.unwrap();
+    }
+}
+
 async fn namespaces(client: &Client) {
     for name in ["demo", "demo-test", "demo-pre"] {
         let namespace = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();

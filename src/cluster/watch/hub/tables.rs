@@ -8,8 +8,11 @@ use super::super::{
     table::Table,
 };
 use crate::{
-    api::{App, Approval, Lane, LaneGroup, Release},
-    domain::world::{Engine, Event, Key, Pod, Route, Workload},
+    api::{App, AppTemplate, Approval, Lane, LaneGroup, Release, VariableGroup},
+    domain::{
+        revision::Revision,
+        world::{Engine, Event, Key, Pod, Route, Workload},
+    },
 };
 
 /// Events that a world holds.
@@ -18,7 +21,10 @@ const EVENTS: usize = 500;
 #[derive(Default)]
 pub(super) struct Tables {
     pub(super) apps: Table<String, Arc<App>>,
+    pub(super) templates: Table<String, Arc<AppTemplate>>,
+    pub(super) variables: Table<String, Arc<VariableGroup>>,
     pub(super) releases: Table<String, Arc<Release>>,
+    pub(super) revisions: Table<String, Arc<Revision>>,
     pub(super) approvals: Table<String, Arc<Approval>>,
     pub(super) groups: Table<String, Arc<LaneGroup>>,
     pub(super) lanes: Table<String, Arc<Lane>>,
@@ -35,7 +41,10 @@ impl Tables {
         let ns = &id.place();
         match id.kind {
             Kind::App => self.apps.begin(ns),
+            Kind::Template => self.templates.begin(ns),
+            Kind::Variables => self.variables.begin(ns),
             Kind::Release => self.releases.begin(ns),
+            Kind::Revision => self.revisions.begin(ns),
             Kind::Approval => self.approvals.begin(ns),
             Kind::Group => self.groups.begin(ns),
             Kind::Lane => self.lanes.begin(ns),
@@ -51,7 +60,10 @@ impl Tables {
     pub(super) fn listed(&mut self, ns: &str, key: Key, row: Row) {
         match row {
             Row::App(row) => self.apps.listed(ns, key.name, row),
+            Row::Template(row) => self.templates.listed(ns, key.name, row),
+            Row::Variables(row) => self.variables.listed(ns, key.name, row),
             Row::Release(row) => self.releases.listed(ns, key.name, row),
+            Row::Revision(row) => self.revisions.listed(ns, key.name, row),
             Row::Approval(row) => self.approvals.listed(ns, key.name, row),
             Row::Group(row) => self.groups.listed(ns, key.name, row),
             Row::Lane(row) => self.lanes.listed(ns, key.name, row),
@@ -70,7 +82,10 @@ impl Tables {
         let of = |key: &Key| key.namespace == ns;
         match id.kind {
             Kind::App => self.apps.ready(ns, |_| true),
+            Kind::Template => self.templates.ready(ns, |_| true),
+            Kind::Variables => self.variables.ready(ns, |_| true),
             Kind::Release => self.releases.ready(ns, |_| true),
+            Kind::Revision => self.revisions.ready(ns, |_| true),
             Kind::Approval => self.approvals.ready(ns, |_| true),
             Kind::Group => self.groups.ready(ns, |_| true),
             Kind::Lane => self.lanes.ready(ns, |_| true),
@@ -86,7 +101,10 @@ impl Tables {
     pub(super) fn set(&mut self, key: Key, row: Row) -> bool {
         match row {
             Row::App(row) => self.apps.set(key.name, row),
+            Row::Template(row) => self.templates.set(key.name, row),
+            Row::Variables(row) => self.variables.set(key.name, row),
             Row::Release(row) => self.releases.set(key.name, row),
+            Row::Revision(row) => self.revisions.set(key.name, row),
             Row::Approval(row) => self.approvals.set(key.name, row),
             Row::Group(row) => self.groups.set(key.name, row),
             Row::Lane(row) => self.lanes.set(key.name, row),
@@ -102,7 +120,10 @@ impl Tables {
     pub(super) fn gone(&mut self, kind: Kind, key: &Key) -> bool {
         match kind {
             Kind::App => self.apps.gone(&key.name),
+            Kind::Template => self.templates.gone(&key.name),
+            Kind::Variables => self.variables.gone(&key.name),
             Kind::Release => self.releases.gone(&key.name),
+            Kind::Revision => self.revisions.gone(&key.name),
             Kind::Approval => self.approvals.gone(&key.name),
             Kind::Group => self.groups.gone(&key.name),
             Kind::Lane => self.lanes.gone(&key.name),

@@ -1,6 +1,7 @@
 //! Objects as an API server keeps them, and pods as the kubelet tells of them: of either kind of workload the same.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 /// What a manifest becomes.
@@ -32,6 +33,13 @@ pub(in crate::domain::batches) fn merge(live: &mut Value, patch: &Value) -> Resu
 pub(in crate::domain::batches) fn bump(live: &mut Value) {
     let version: u64 = live["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
     live["metadata"]["resourceVersion"] = (version + 1).to_string().into();
+}
+
+/// For how long a pod has been Ready, by a watch that has seen it all.
+pub(in crate::domain::batches) fn lasted(pod: &Pod, now: i64) -> SignedDuration {
+    let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    let since = conditions.filter_map(|c| c.last_transition_time.as_ref()).map(|t| t.0.as_second()).next();
+    SignedDuration::from_secs(now - since.unwrap_or(now))
 }
 
 /// A pod's status: since when it is Ready, and why not.

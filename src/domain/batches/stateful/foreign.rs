@@ -35,9 +35,20 @@ pub(super) fn hand(seen: &StatefulSeen, latch: &Latch<Written, Own>, manifest: &
     if strategy["type"] != "RollingUpdate" {
         return told("updateStrategy.type", &strategy["type"], &json!("RollingUpdate"));
     }
-    let (have, want) = (&strategy["rollingUpdate"]["partition"], json!(latch.written.partition));
-    let have = if have.is_null() { &json!(0) } else { have };
-    (*have != want).then(|| told("updateStrategy.rollingUpdate.partition", have, &want))?
+    let wanted = latch.after.stopping_at(latch.written.partition);
+    // What an API server puts where nothing is said.
+    for (field, default) in [("partition", 0), ("maxUnavailable", 1)] {
+        let of = |strategy: &Value| match &strategy["rollingUpdate"][field] {
+            Value::Null => json!(default),
+            told => told.clone(),
+        };
+        let (have, want) = (of(&strategy), of(&wanted));
+        if have != want {
+            return told(&format!("updateStrategy.rollingUpdate.{field}"), &have, &want);
+        }
+    }
+    let (have, want) = (Own::of(live).min_ready(), latch.after.min_ready());
+    (have != want).then(|| told("minReadySeconds", &have.into(), &want.into()))?
 }
 
 /// What a manifest asks for that a StatefulSet cannot become, all of it.

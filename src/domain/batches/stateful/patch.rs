@@ -8,6 +8,7 @@ use super::{
         goal::Goal,
         latch::{By, Latch, Mode, Previous},
         patch::{Edit, asked},
+        records::InHand,
         template,
     },
     own::{Own, Written},
@@ -62,12 +63,17 @@ pub(super) fn step(
 /// A new attempt takes over: the approved template, and where it stops.
 pub(super) fn take_over(
     live: &StatefulSet,
-    latch: &Latch<Written, Own>,
+    hand: &InHand<Written, Own>,
     goal: &Goal<StatefulSet>,
     written: Written,
 ) -> Option<Value> {
-    let latch = latch.taken_over(goal.attempt, written);
+    let mut latch = hand.latch.taken_over(goal.attempt, written);
     let wanted = template::of_stateful(goal.manifest);
+    // What another hand has made again has settings of its own.
+    if hand.made_again && Own::of(live).partition() != hand.latch.written.partition {
+        let own = Own::of(live);
+        latch.made_again((own.overlaid(goal.manifest), own), template::of_stateful(live), &wanted);
+    }
     Edit::of(live).manifest(goal.manifest, &TAKEN).spec("template", Some(wanted)).stateful_latch(&latch).patch()
 }
 
@@ -93,6 +99,11 @@ pub(super) fn revert_down_to(
     let by = before.by.clone().unwrap_or_else(|| By { release_uid: release_uid.into(), ..By::default() });
     let told = Previous { by: Some(by), ..before.clone() };
     Edit::of(live).stateful_own(&own).reverted(before).ended(&told).patch()
+}
+
+/// A partition that no rollout needs any more comes off: the user's own settings, the template as it stands.
+pub(super) fn free(live: &StatefulSet, own: &Own) -> Option<Value> {
+    Edit::of(live).stateful_own(own).annotation(label::LATCH, None).patch()
 }
 
 /// The manifest's words besides the template, where nothing is to be rolled.

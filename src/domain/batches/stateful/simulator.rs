@@ -41,6 +41,11 @@ impl Sim {
         Self { live, pods: vec![], now, broken: vec![], replaced: 0, revisions: vec![], ids: 0 }
     }
 
+    /// What another one of the same name left behind when it was deleted alone: pods, and the versions they are of.
+    pub(crate) fn adopt(&mut self, left: Self) {
+        (self.pods, self.revisions, self.ids) = (left.pods, left.revisions, left.ids);
+    }
+
     pub(crate) fn typed(&self) -> StatefulSet {
         serde_json::from_value(self.live.clone()).unwrap()
     }
@@ -74,12 +79,12 @@ impl Sim {
 
     pub(crate) fn seen(&self) -> StatefulSeen {
         let pods: Vec<Pod> = self.pods.iter().map(|p| self.pod_object(p)).collect();
-        observe::stateful(&self.typed(), &pods)
+        observe::stateful(&self.typed(), &pods, &|pod| object::lasted(pod, self.now))
     }
 
     fn pod_object(&self, pod: &SimPod) -> Pod {
         let mut object = json!({
-            "metadata": {"name": format!("s-{}", pod.place), "uid": format!("pod-{}", pod.id),
+            "metadata": {"name": format!("{}-{}", self.live["metadata"]["name"].as_str().unwrap(), pod.place), "uid": format!("pod-{}", pod.id),
                 "resourceVersion": pod.version.to_string(), "labels": {REVISION: pod.revision},
                 "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "s", "controller": true,
                     "uid": self.live["metadata"]["uid"]}]},
@@ -218,8 +223,7 @@ impl Sim {
             while self.ready_up(0) {}
             self.now += 1;
             still = if before == state(self) { still + 1 } else { 0 };
-            // Longer than any minReadySeconds here.
-            if still > 21 {
+            if still > 1 + self.live["spec"]["minReadySeconds"].as_u64().unwrap_or(0) {
                 return;
             }
         }

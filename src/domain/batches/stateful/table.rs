@@ -1,6 +1,6 @@
 //! The places of a StatefulSet above a partition: what is replaced, what is not yet, and what stands in the way.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use super::{super::goal::waiting, own::Own};
 use crate::domain::observe::{Place, PodSeen, StatefulSeen};
@@ -37,8 +37,8 @@ impl<'a> Table<'a> {
     }
 
     /// All from there on are new, and Ready for long enough.
-    pub(super) fn is_new(&self, min_ready: u32, now: Timestamp) -> bool {
-        let ready = |p: &Place| matches!(p, Place::New(pod) if pod.ready_for(min_ready, now));
+    pub(super) fn is_new(&self, min_ready: u32) -> bool {
+        let ready = |p: &Place| matches!(p, Place::New(pod) if pod.ready_for(min_ready));
         self.places.iter().skip(self.from).all(ready)
     }
 
@@ -59,24 +59,24 @@ impl<'a> Table<'a> {
 
 impl StatefulSeen {
     /// Every place has its pod, Ready for long enough, and those that the user wants new are.
-    pub(super) fn settled(&self, own: &Own, now: Timestamp) -> Result<(), (String, Option<SignedDuration>)> {
+    pub(super) fn settled(&self, own: &Own) -> Result<(), (String, Option<SignedDuration>)> {
         let (min_ready, all) = (own.min_ready(), self.replicas());
-        let ready = self.new.ready(min_ready, now) + self.old.ready(min_ready, now);
+        let ready = self.new.ready(min_ready).saturating_add(self.old.ready(min_ready));
         let open = Table::of(self, own.partition()).is_open();
         if self.observed() && self.beyond == 0 && ready >= all && !open {
             return Ok(());
         }
-        Err(self.waiting(all.saturating_sub(own.partition()), min_ready, now))
+        Err(self.waiting(all.saturating_sub(own.partition()), min_ready))
     }
 
     /// What is waited for until so many are new, in words, and when that could change by itself.
-    pub(super) fn waiting(&self, want: u32, min_ready: u32, now: Timestamp) -> (String, Option<SignedDuration>) {
+    pub(super) fn waiting(&self, want: u32, min_ready: u32) -> (String, Option<SignedDuration>) {
         if !self.observed() {
             return ("waiting for the StatefulSet controller".into(), None);
         }
-        let new = self.new.ready(min_ready, now);
+        let new = self.new.ready(min_ready);
         let lame = self.new.laggard().is_none().then(|| self.old.laggard()).flatten();
-        let mut words = waiting(&self.new, want, min_ready, now);
+        let mut words = waiting(&self.new, want, min_ready);
         if let Some(pod) = lame.filter(|_| new >= want.min(self.new.active())) {
             words += &format!(", waiting for {}", pod.name);
             words.extend(pod.trouble.iter().map(|t| format!(": {t}")));
@@ -85,6 +85,6 @@ impl StatefulSeen {
             words += &format!(", {} beyond the replicas to go", self.beyond);
         }
         let sides = [&self.new, &self.old];
-        (words, sides.iter().filter_map(|s| s.next_ready(min_ready, now)).min())
+        (words, sides.iter().filter_map(|s| s.next_ready(min_ready)).min())
     }
 }

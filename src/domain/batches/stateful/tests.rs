@@ -1,11 +1,10 @@
 //! Against the simulated controller: exact counts at every hold, never two pods missing by our doing.
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
     super::{
-        Undo, batches,
+        Records, Undo, Ways, batches,
         tests::{UID, amounts},
     },
     simulator::Sim,
@@ -14,6 +13,7 @@ use super::{
 use crate::api::{Amount, label};
 
 mod any_order;
+mod extremes;
 mod hands;
 mod partition;
 
@@ -71,12 +71,8 @@ impl Run {
             upto: self.upto,
             hold: self.hold,
             surge: None,
-            now: self.now(),
+            records: Records::default(),
         }
-    }
-
-    fn now(&self) -> Timestamp {
-        Timestamp::from_second(self.sim.now).unwrap()
     }
 
     fn look(&self) -> Move {
@@ -127,7 +123,7 @@ impl Run {
     fn undo(&mut self) -> (u32, u32) {
         let (mut patches, mut deleted) = (0, 0);
         for _ in 0..300 {
-            match undo(&self.sim.seen(), UID, self.now()) {
+            match undo(&self.sim.seen(), UID, &Records::default()) {
                 Undo::Patch(patch) => {
                     patches += 1;
                     self.sim.patch(&patch).unwrap();
@@ -142,7 +138,7 @@ impl Run {
             }
             self.sim.settle();
         }
-        panic!("never back: {:?}", undo(&self.sim.seen(), UID, self.now()));
+        panic!("never back: {:?}", undo(&self.sim.seen(), UID, &Records::default()));
     }
 
     /// Which places are new: `ooon`.
@@ -189,7 +185,7 @@ fn a_version_that_never_comes_up_costs_one_pod_and_is_deleted_on_the_way_back() 
             && why.contains("CrashLoopBackOff")));
         assert_eq!((run.places().as_str(), run.sim.ready()), ("ooon", 3));
         // The template alone brings it not back.
-        let Undo::Patch(patch) = undo(&run.sim.seen(), UID, run.now()) else { panic!() };
+        let Undo::Patch(patch) = undo(&run.sim.seen(), UID, &Records::default()) else { panic!() };
         run.sim.patch(&patch).unwrap();
         run.sim.settle();
         assert_eq!(run.places(), "ooon");
@@ -273,10 +269,10 @@ fn rescue_finishes_or_aborts_without_the_release() {
     for (all, finishes) in [("nnnnnn", true), ("oooooo", false)] {
         let mut run = Run::new(6, &["50%"], json!({}));
         assert_eq!(run.run(), Move::Held);
-        let (finish, abort) = rescue(&run.sim.seen().live).unwrap().unwrap();
+        let Ways { finish, abort, .. } = rescue(&run.sim.seen(), &Records::default()).unwrap().unwrap();
         run.sim.patch(if finishes { &finish } else { &abort }).unwrap();
         run.sim.settle();
         assert_eq!(run.places(), all);
-        assert_eq!(rescue(&run.sim.seen().live), Ok(None));
+        assert_eq!(rescue(&run.sim.seen(), &Records::default()), Ok(None));
     }
 }

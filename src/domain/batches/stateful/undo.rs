@@ -4,8 +4,6 @@
 //! (pods in parallel it replaces at once, unless it counts how many are unavailable).
 //! Such a pod of the version that is not wanted any more has to go first (Kubernetes calls it a forced rollback).
 
-use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::ResourceExt;
 use serde_json::Value;
 
@@ -13,9 +11,11 @@ use super::{
     super::{
         goal::settling,
         latch::{Latch, Previous},
+        records::{Records, has_ended},
         template,
-        undo::Undo,
+        undo::{Undo, Ways},
     },
+    left::{is_nobodys, is_on, nobodys, shows},
     own::{Own, Written},
     patch,
     table::Table,
@@ -26,9 +26,13 @@ use crate::{
 };
 
 /// One look on the way back of a release.
-pub fn undo(seen: &StatefulSeen, release_uid: &str, now: Timestamp) -> Undo {
+pub fn undo(seen: &StatefulSeen, release_uid: &str, records: &Records) -> Undo {
     let live = &seen.live;
-    let before = Previous::before::<Written>(&live.metadata, release_uid);
+    let shows = |latch: &Latch<Written, Own>| shows(live, latch);
+    let before = Previous::before::<Written>(&live.metadata, release_uid, records, shows, |latch| is_on(live, latch));
+    if before.is_none() && records.made_again(&live.metadata) {
+        return Undo::Done;
+    }
     let (patch, last) = before.map_or((None, false), |before| back(seen, &before, release_uid));
     if let Some(patch) = patch.clone().filter(|_| !last) {
         return Undo::Patch(patch);
@@ -39,7 +43,7 @@ pub fn undo(seen: &StatefulSeen, release_uid: &str, now: Timestamp) -> Undo {
             settling(pod, "is not ready and holds up the way back: it is deleted"),
         );
     }
-    match (seen.settled(&Own::of(live), now), patch) {
+    match (seen.settled(&Own::of(live)), patch) {
         (Ok(()), Some(patch)) => Undo::Patch(patch),
         (Ok(()), None) => Undo::Done,
         (Err((why, again)), _) => Undo::Wait(why, again),
@@ -67,9 +71,20 @@ pub fn in_the_way(seen: &StatefulSeen) -> Option<&PodSeen> {
     Table::of(seen, from).in_the_way(|_| true).filter(|_| seen.observed())
 }
 
-/// For a StatefulSet found half-way: the one patch that finishes it, and the one that aborts it.
-pub fn rescue(live: &StatefulSet) -> Result<Option<(Value, Value)>, String> {
-    let Some(latch) = Latch::<Written, Own>::of(&live.metadata)? else { return Ok(None) };
+/// For a StatefulSet found half-way: the one patch that finishes it, and the one that aborts it. `Err` where nothing tells
+/// what either would be.
+pub fn rescue(seen: &StatefulSeen, records: &Records) -> Result<Option<Ways>, String> {
+    let live = &seen.live;
+    let known = records.latch::<Written, Own>().filter(|l| !has_ended(&live.metadata, l));
+    let (latch, note) = match (Latch::<Written, Own>::of(&live.metadata), known) {
+        (Ok(Some(latch)), _) => (latch, None),
+        (_, Some(known)) if is_on(live, &known) => {
+            (known, Some("another hand took its annotation away: what it kept is from the release's own record"))
+        }
+        (Err(why), _) => return Err(why),
+        (Ok(None), _) if is_nobodys(seen) => return Err(nobodys(live)),
+        (Ok(None), _) => return Ok(None),
+    };
     let at = Own::of(live).partition();
     let went_back = template::same(&template::of_stateful(live), &latch.before.template);
     // One patch cannot wait: the pods come back, and the user's own partition stands in what stays told.
@@ -78,5 +93,6 @@ pub fn rescue(live: &StatefulSet) -> Result<Option<(Value, Value)>, String> {
     } else {
         patch::revert(live, &latch.before)
     };
-    Ok(patch::finalize(live, &latch).zip(abort))
+    let patches = patch::finalize(live, &latch).zip(abort);
+    Ok(patches.map(|(finish, abort)| Ways { of: latch.mark(), finish, abort, note }))
 }

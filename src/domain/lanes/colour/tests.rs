@@ -76,7 +76,7 @@ fn gateway(rules: &[Vec<Coloured>], request: &RequestParts) -> Option<Tag> {
 
 fn request(method: &str, path: &str, query: &str, headers: &[(&str, &str)]) -> RequestParts {
     let headers = headers.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    RequestParts { method: method.into(), path: path.into(), query: query.into(), headers, trace: String::new() }
+    RequestParts { method: method.into(), path: path.into(), query: query.into(), headers, ..RequestParts::default() }
 }
 
 #[test]

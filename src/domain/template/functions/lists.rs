@@ -1,54 +1,73 @@
 //! Lists and maps.
 
-use super::{Function, one, string, takes, text, two};
-use gotmpl::Value as Go;
+use super::super::format::MAX_TEXT;
+use super::super::value::{Dict, Items, List, Value};
+use super::Function;
+use super::Type::{Any, Int, Map, Text};
+use super::{bounded, int, text, to_text, too_long};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::rc::Rc;
 
-pub(super) const FUNCTIONS: &[(&str, Function)] = &[
-    ("list", |args| Ok(Go::List(args.into()))),
-    ("first", |args| items(one(args, "first LIST")?).map(|l| l.first().cloned().unwrap_or(Go::Nil))),
-    ("last", |args| items(one(args, "last LIST")?).map(|l| l.last().cloned().unwrap_or(Go::Nil))),
-    ("has", |args| {
-        let (item, list) = two(args, "has ITEM LIST")?;
-        Ok(Go::Bool(items(list)?.iter().any(|i| text(i) == text(item))))
+pub(super) const FUNCTIONS: &[Function] = &[
+    Function::new("list X …", &[], |args| Value::list(args.to_vec())).more(Any),
+    Function::new("first LIST", &[Any], |args| Ok(items(&args[0])?.items.first().cloned().unwrap_or(Value::Nil))),
+    Function::new("last LIST", &[Any], |args| Ok(items(&args[0])?.items.last().cloned().unwrap_or(Value::Nil))),
+    Function::new("has ITEM LIST", &[Any, Any], |args| {
+        Ok(Value::Bool(!matches!(args[1], Value::Nil) && items(&args[1])?.items.contains(&args[0])))
     }),
-    ("join", |args| {
-        let (separator, list) = two(args, "join SEPARATOR LIST")?;
-        Ok(string(items(list)?.iter().map(text).collect::<Vec<_>>().join(&text(separator))))
+    Function::new("until COUNT", &[Int], |args| {
+        let count = int(args, 0);
+        let numbers: Box<dyn Iterator<Item = i64>> =
+            if count < 0 { Box::new((count + 1..=0).rev()) } else { Box::new(0..count) };
+        // One more than a list can hold is enough to be refused.
+        Value::list_of(Items::Ints, numbers.take(1_000_001).map(Value::Int).collect())
     }),
-    ("dict", |args| {
-        if args.len() % 2 == 1 {
-            return Err(takes("dict KEY VALUE …"));
+    Function::new("join SEPARATOR LIST", &[Text, Any], |args| {
+        let parts: Vec<String> = match &args[1] {
+            Value::Nil => Vec::new(),
+            Value::List(list) => list.items.iter().filter(|v| !matches!(v, Value::Nil)).map(to_text).collect(),
+            other => vec![to_text(other)],
+        };
+        let (separator, shown) = (text(args, 0), parts.iter().map(String::len).sum::<usize>());
+        // What each of the two costs says nothing of both together.
+        if separator.len().saturating_mul(parts.len()) > 16 * MAX_TEXT || shown > 16 * MAX_TEXT {
+            return Err(too_long());
         }
-        let map: BTreeMap<Arc<str>, Go> =
-            args.chunks(2).map(|pair| (text(&pair[0]).as_str().into(), pair[1].clone())).collect();
-        Ok(Go::Map(Arc::new(map)))
+        bounded(parts.join(separator))
     }),
-    ("get", |args| {
-        let (map, key) = two(args, "get MAP KEY")?;
-        Ok(fields(map)?.get(text(key).as_str()).cloned().unwrap_or_else(|| string("")))
+    Function::new("dict KEY VALUE …", &[], |args| {
+        if args.len() % 2 == 1 {
+            return Err("each key needs a value; it is used as `dict KEY VALUE …`".into());
+        }
+        Value::map(args.chunks(2).map(|pair| (to_text(&pair[0]).into(), pair[1].clone())).collect())
+    })
+    .more(Any),
+    Function::new("get MAP KEY", &[Map, Text], |args| {
+        Ok(entries(args, 0).and_then(|m| m.get(text(args, 1))).cloned().unwrap_or_else(|| Value::text("")))
     }),
-    ("hasKey", |args| {
-        let (map, key) = two(args, "hasKey MAP KEY")?;
-        Ok(Go::Bool(fields(map)?.contains_key(text(key).as_str())))
+    Function::new("hasKey MAP KEY", &[Map, Text], |args| {
+        Ok(Value::Bool(entries(args, 0).is_some_and(|m| m.contains_key(text(args, 1)))))
     }),
-    ("keys", |args| {
-        let map = fields(one(args, "keys MAP")?)?;
-        Ok(Go::List(map.keys().map(string).collect()))
-    }),
+    Function::new("keys MAP …", &[], |args| {
+        let all = (0..args.len()).filter_map(|i| entries(args, i));
+        Value::list_of(Items::Texts, all.flat_map(BTreeMap::keys).map(|k| Value::Text(k.clone())).collect())
+    })
+    .more(Map),
 ];
 
-fn items(value: &Go) -> Result<&[Go], String> {
+fn items(value: &Value) -> Result<&List, String> {
     match value {
-        Go::List(items) => Ok(items),
-        other => Err(format!("it needs a list, this is {}", other.type_name())),
+        Value::List(list) => Ok(list),
+        other => Err(format!("it needs a list, this is {}", other.article())),
     }
 }
 
-fn fields(value: &Go) -> Result<&BTreeMap<Arc<str>, Go>, String> {
-    match value {
-        Go::Map(map) => Ok(map),
-        other => Err(format!("it needs a map, this is {}", other.type_name())),
+fn entries(args: &[Value], i: usize) -> Option<&BTreeMap<Rc<str>, Value>> {
+    match args.get(i) {
+        Some(Value::Map(map)) => {
+            let Dict { entries, .. } = &**map;
+            Some(entries)
+        }
+        _ => None,
     }
 }

@@ -1,29 +1,58 @@
 //! Whole numbers.
 
-use super::{Function, one, takes, two, whole};
-use gotmpl::Value as Go;
+use super::super::value::Value;
+use super::Function;
+use super::Type::Any;
+use super::to_text;
+use crate::domain::numbers::parse_signed;
 
-pub(super) const FUNCTIONS: &[(&str, Function)] = &[
-    ("int", |args| one(args, "int X").and_then(whole).map(Go::Int)),
-    ("int64", |args| one(args, "int64 X").and_then(whole).map(Go::Int)),
-    ("add", |args| fold(args, "add N …", i64::checked_add)),
-    ("mul", |args| fold(args, "mul N …", i64::checked_mul)),
-    ("max", |args| fold(args, "max N …", |a, b| Some(a.max(b)))),
-    ("min", |args| fold(args, "min N …", |a, b| Some(a.min(b)))),
-    ("sub", |args| pair(args, "sub N M", i64::checked_sub)),
-    ("div", |args| pair(args, "div N M", i64::checked_div)),
-    ("mod", |args| pair(args, "mod N M", i64::checked_rem)),
+pub(super) const FUNCTIONS: &[Function] = &[
+    Function::new("int X", &[Any], |args| cut(&args[0]).map(Value::Int)),
+    Function::new("int64 X", &[Any], |args| cut(&args[0]).map(Value::Int64)),
+    Function::new("add N …", &[], |args| fold(0, args, i64::checked_add)).more(Any),
+    Function::new("mul N …", &[Any], |args| fold(1, args, i64::checked_mul)).more(Any),
+    Function::new("max N …", &[Any], |args| fold(i64::MIN, args, |a, b| Some(a.max(b)))).more(Any),
+    Function::new("min N …", &[Any], |args| fold(i64::MAX, args, |a, b| Some(a.min(b)))).more(Any),
+    Function::new("sub N M", &[Any, Any], |args| pair(args, i64::checked_sub)),
+    Function::new("div N M", &[Any, Any], |args| pair(args, i64::checked_div)),
+    Function::new("mod N M", &[Any, Any], |args| pair(args, i64::checked_rem)),
 ];
 
-fn fold(args: &[Go], usage: &str, f: fn(i64, i64) -> Option<i64>) -> Result<Go, String> {
-    let mut numbers = args.iter().map(whole);
-    let first = numbers.next().ok_or_else(|| takes(usage))??;
-    numbers.try_fold(first, |a, b| f(a, b?).ok_or_else(out_of_range)).map(Go::Int)
+/// A whole number, also written as text: as Go writes one, with `0x` and a leading 0 for octal.
+fn whole(value: &Value) -> Result<i64, String> {
+    let number = match value {
+        Value::Text(text) => parse_signed(without_zeros(text.trim())),
+        Value::Float(f) if f.fract() == 0.0 && f.abs() < 9e15 => Some(*f as i64),
+        other => other.as_int(),
+    };
+    number.ok_or_else(|| match value {
+        Value::Text(text) => format!("{text:?} is no whole number"),
+        other => format!("{} is no whole number", to_text(other)),
+    })
 }
 
-fn pair(args: &[Go], usage: &str, f: fn(i64, i64) -> Option<i64>) -> Result<Go, String> {
-    let (a, b) = two(args, usage)?;
-    f(whole(a)?, whole(b)?).map(Go::Int).ok_or_else(out_of_range)
+/// As [`whole`]; what stands behind the point is left out.
+fn cut(value: &Value) -> Result<i64, String> {
+    match value {
+        Value::Float(f) if f.is_finite() && f.abs() < 9e18 => Ok(f.trunc() as i64),
+        other => whole(other),
+    }
+}
+
+/// `3.00` is a whole number too.
+fn without_zeros(text: &str) -> &str {
+    match text.split_once('.') {
+        Some((whole, zeros)) if !zeros.is_empty() && zeros.bytes().all(|b| b == b'0') => whole,
+        _ => text,
+    }
+}
+
+fn fold(start: i64, args: &[Value], f: fn(i64, i64) -> Option<i64>) -> Result<Value, String> {
+    args.iter().try_fold(start, |a, b| f(a, whole(b)?).ok_or_else(out_of_range)).map(Value::Int64)
+}
+
+fn pair(args: &[Value], f: fn(i64, i64) -> Option<i64>) -> Result<Value, String> {
+    f(whole(&args[0])?, whole(&args[1])?).map(Value::Int64).ok_or_else(out_of_range)
 }
 
 fn out_of_range() -> String {

@@ -1,121 +1,125 @@
 //! Texts.
 
-use super::{Function, one, string, takes, text, two, whole};
+use super::super::characters::{is_word, lower, upper};
+use super::super::format::{MAX_TEXT, quoted};
+use super::super::value::{Items, Value};
+use super::Function;
+use super::Type::{Any, Int, Text};
+use super::{bounded, int, text, to_text, too_long};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use gotmpl::Value as Go;
 use sha2::{Digest, Sha256};
+use std::collections::HashSet;
 
-/// A manifest has no use for a longer text; `repeat` and `indent` must not eat the memory.
-const MAX: usize = 1 << 20;
-
-pub(super) const FUNCTIONS: &[(&str, Function)] = &[
-    ("quote", |args| Ok(string(args.iter().map(quote).collect::<Vec<_>>().join(" ")))),
-    ("squote", |args| {
-        Ok(string(args.iter().map(|v| format!("'{}'", text(v).replace('\'', "''"))).collect::<Vec<_>>().join(" ")))
+pub(super) const FUNCTIONS: &[Function] = &[
+    Function::new("quote X …", &[], |args| each(args, |v| quoted(&to_text(v), false))).more(Any),
+    Function::new("squote X …", &[], |args| each(args, |v| format!("'{}'", to_text(v).replace('\'', "''")))).more(Any),
+    Function::new("cat X …", &[], |args| each(args, to_text)).more(Any),
+    Function::new("upper TEXT", &[Text], |args| bounded(text(args, 0).chars().map(upper).collect())),
+    Function::new("lower TEXT", &[Text], |args| bounded(text(args, 0).chars().map(lower).collect())),
+    Function::new("title TEXT", &[Text], |args| bounded(title(text(args, 0)))),
+    Function::new("trim TEXT", &[Text], |args| Ok(Value::text(text(args, 0).trim()))),
+    Function::new("nospace TEXT", &[Text], |args| {
+        Ok(Value::text(text(args, 0).split_whitespace().collect::<String>()))
     }),
-    ("upper", |args| one(args, "upper TEXT").map(|v| string(text(v).to_uppercase()))),
-    ("lower", |args| one(args, "lower TEXT").map(|v| string(text(v).to_lowercase()))),
-    ("title", |args| one(args, "title TEXT").map(|v| string(title(&text(v))))),
-    ("trim", |args| one(args, "trim TEXT").map(|v| string(text(v).trim()))),
-    ("nospace", |args| one(args, "nospace TEXT").map(|v| string(text(v).split_whitespace().collect::<String>()))),
-    ("trimAll", |args| {
-        let (set, of) = two(args, "trimAll CHARACTERS TEXT")?;
-        let set = text(set);
-        Ok(string(text(of).trim_matches(|c| set.contains(c))))
+    Function::new("trimAll CHARACTERS TEXT", &[Text, Text], |args| {
+        let characters: HashSet<char> = text(args, 0).chars().collect();
+        Ok(Value::text(text(args, 1).trim_matches(|c| characters.contains(&c))))
     }),
-    ("trimPrefix", |args| {
-        let (prefix, of) = two(args, "trimPrefix PREFIX TEXT")?;
-        let of = text(of);
-        Ok(string(of.strip_prefix(&text(prefix)).unwrap_or(&of)))
+    Function::new("trimPrefix PREFIX TEXT", &[Text, Text], |args| {
+        let of = text(args, 1);
+        Ok(Value::text(of.strip_prefix(text(args, 0)).unwrap_or(of)))
     }),
-    ("trimSuffix", |args| {
-        let (suffix, of) = two(args, "trimSuffix SUFFIX TEXT")?;
-        let of = text(of);
-        Ok(string(of.strip_suffix(&text(suffix)).unwrap_or(&of)))
+    Function::new("trimSuffix SUFFIX TEXT", &[Text, Text], |args| {
+        let of = text(args, 1);
+        Ok(Value::text(of.strip_suffix(text(args, 0)).unwrap_or(of)))
     }),
-    ("hasPrefix", |args| {
-        two(args, "hasPrefix PREFIX TEXT").map(|(prefix, of)| Go::Bool(text(of).starts_with(&text(prefix))))
+    Function::new("hasPrefix PREFIX TEXT", &[Text, Text], |args| {
+        Ok(Value::Bool(text(args, 1).starts_with(text(args, 0))))
     }),
-    ("hasSuffix", |args| {
-        two(args, "hasSuffix SUFFIX TEXT").map(|(suffix, of)| Go::Bool(text(of).ends_with(&text(suffix))))
+    Function::new("hasSuffix SUFFIX TEXT", &[Text, Text], |args| {
+        Ok(Value::Bool(text(args, 1).ends_with(text(args, 0))))
     }),
-    ("contains", |args| two(args, "contains PART TEXT").map(|(part, of)| Go::Bool(text(of).contains(&text(part))))),
-    ("replace", |args| match args {
-        [old, new, of] => bounded(text(of).replace(&text(old), &text(new))),
-        _ => Err(takes("replace OLD NEW TEXT")),
+    Function::new("contains PART TEXT", &[Text, Text], |args| Ok(Value::Bool(text(args, 1).contains(text(args, 0))))),
+    Function::new("replace OLD NEW TEXT", &[Text, Text, Text], |args| {
+        let (old, new, of) = (text(args, 0), text(args, 1), text(args, 2));
+        let places = if old.is_empty() { of.len() + 1 } else { of.len() / old.len() };
+        if places.saturating_mul(new.len()) > 16 * MAX_TEXT { Err(too_long()) } else { bounded(of.replace(old, new)) }
     }),
-    ("repeat", |args| {
-        let (times, of) = two(args, "repeat TIMES TEXT")?;
-        let (times, of) = (usize::try_from(whole(times)?.max(0)).unwrap_or(MAX), text(of));
-        if of.len().saturating_mul(times) > MAX {
-            Err("that text would be too long".into())
-        } else {
-            Ok(string(of.repeat(times)))
-        }
+    Function::new("repeat TIMES TEXT", &[Int, Text], |args| {
+        let times = usize::try_from(int(args, 0)).map_err(|_| "it cannot be repeated less than never")?;
+        let of = text(args, 1);
+        if of.len().saturating_mul(times) > MAX_TEXT { Err(too_long()) } else { Ok(Value::text(of.repeat(times))) }
     }),
-    ("trunc", |args| {
-        let (length, of) = two(args, "trunc LENGTH TEXT")?;
-        let (length, of) = (whole(length)?, text(of));
-        let keep = usize::try_from(length.unsigned_abs()).unwrap_or(usize::MAX);
-        let all = of.chars().count();
-        Ok(string(match length {
-            0.. => of.chars().take(keep).collect::<String>(),
-            _ => of.chars().skip(all.saturating_sub(keep)).collect(),
-        }))
+    Function::new("trunc LENGTH TEXT", &[Int, Text], |args| Ok(Value::text(trunc(int(args, 0), text(args, 1))))),
+    Function::new("indent COLUMNS TEXT", &[Int, Text], |args| indent("", int(args, 0), text(args, 1))),
+    Function::new("nindent COLUMNS TEXT", &[Int, Text], |args| indent("\n", int(args, 0), text(args, 1))),
+    Function::new("b64enc TEXT", &[Text], |args| bounded(BASE64_STANDARD.encode(text(args, 0)))),
+    Function::new("b64dec TEXT", &[Text], |args| {
+        // Long ones are wrapped over lines.
+        let bytes = BASE64_STANDARD.decode(text(args, 0).replace(['\r', '\n'], "")).map_err(|e| e.to_string())?;
+        String::from_utf8(bytes).map(Value::text).map_err(|_| "what is inside is no text".into())
     }),
-    ("indent", |args| two(args, "indent COLUMNS TEXT").and_then(|(n, of)| indent(n, &text(of)))),
-    ("nindent", |args| two(args, "nindent COLUMNS TEXT").and_then(|(n, of)| indent(n, &format!("\n{}", text(of))))),
-    ("b64enc", |args| one(args, "b64enc TEXT").map(|v| string(BASE64_STANDARD.encode(text(v))))),
-    ("b64dec", |args| {
-        let bytes = BASE64_STANDARD.decode(text(one(args, "b64dec TEXT")?).trim()).map_err(|e| e.to_string())?;
-        String::from_utf8(bytes).map(string).map_err(|_| "what is inside is no text".into())
+    Function::new("sha256sum TEXT", &[Text], |args| {
+        let digest = Sha256::digest(text(args, 0));
+        Ok(Value::text(digest.iter().map(|b| format!("{b:02x}")).collect::<String>()))
     }),
-    ("sha256sum", |args| {
-        let digest = Sha256::digest(text(one(args, "sha256sum TEXT")?));
-        Ok(string(digest.iter().map(|b| format!("{b:02x}")).collect::<String>()))
+    Function::new("splitList SEPARATOR TEXT", &[Text, Text], |args| {
+        let (separator, of) = (text(args, 0), text(args, 1));
+        let parts = match separator {
+            "" => of.chars().map(|c| Value::text(c.to_string())).collect(),
+            separator => of.split(separator).map(Value::text).collect(),
+        };
+        Value::list_of(Items::Texts, parts)
     }),
-    ("splitList", |args| {
-        let (separator, of) = two(args, "splitList SEPARATOR TEXT")?;
-        Ok(Go::List(text(of).split(&text(separator)).map(string).collect()))
-    }),
-    ("cat", |args| Ok(string(args.iter().map(text).collect::<Vec<_>>().join(" ")))),
 ];
 
-/// In double quotes, as JSON and YAML read them; nothing stays nothing.
-fn quote(value: &Go) -> String {
-    match value {
-        Go::Nil => String::new(),
-        value => serde_json::Value::from(text(value)).to_string(),
-    }
+/// Those that are something, with a space between.
+fn each(args: &[Value], shown: impl Fn(&Value) -> String) -> Result<Value, String> {
+    let all: Vec<String> = args.iter().filter(|v| !matches!(v, Value::Nil)).map(shown).collect();
+    bounded(all.join(" "))
 }
 
+/// A capital at the start of each word.
 fn title(text: &str) -> String {
     let mut start = true;
-    text.chars()
-        .flat_map(|c| {
-            let capital = start && c.is_alphabetic();
-            start = !c.is_alphanumeric();
-            if capital { c.to_uppercase().collect::<Vec<_>>() } else { vec![c] }
-        })
-        .collect()
+    let capital = |c: char| {
+        let here = start;
+        start = if c.is_ascii() { !is_word(c) } else { !is_word(c) && c.is_whitespace() };
+        if here { title_case(c) } else { c }
+    };
+    text.chars().map(capital).collect()
 }
 
-/// Every line but an added first one.
-fn indent(columns: &Go, text: &str) -> Result<Go, String> {
-    let columns = usize::try_from(whole(columns)?).map_err(|_| "columns cannot be negative")?;
+/// The letters that have a third case of their own.
+fn title_case(c: char) -> char {
+    match c {
+        'Ǆ'..='ǆ' => 'ǅ',
+        'Ǉ'..='ǉ' => 'ǈ',
+        'Ǌ'..='ǌ' => 'ǋ',
+        'Ǳ'..='ǳ' => 'ǲ',
+        c => upper(c),
+    }
+}
+
+/// So many bytes, from the end where the number is negative; no character is cut in two.
+fn trunc(length: i64, text: &str) -> &str {
+    let keep = usize::try_from(length.unsigned_abs()).unwrap_or(usize::MAX);
+    if keep >= text.len() {
+        text
+    } else if length >= 0 {
+        &text[..text.floor_char_boundary(keep)]
+    } else {
+        &text[text.ceil_char_boundary(text.len() - keep)..]
+    }
+}
+
+fn indent(before: &str, columns: i64, text: &str) -> Result<Value, String> {
+    let columns = usize::try_from(columns).map_err(|_| "columns cannot be negative")?;
     let lines = text.matches('\n').count() + 1;
-    if columns.saturating_mul(lines) > MAX {
-        return Err("that text would be too long".into());
+    if columns.saturating_mul(lines) > MAX_TEXT {
+        return Err(too_long());
     }
     let fill = " ".repeat(columns);
-    let (first, text) = match text.strip_prefix('\n') {
-        Some(rest) => ("\n", rest),
-        None => ("", text),
-    };
-    Ok(string(format!("{first}{fill}{}", text.replace('\n', &format!("\n{fill}")))))
-}
-
-fn bounded(text: String) -> Result<Go, String> {
-    if text.len() > MAX { Err("that text would be too long".into()) } else { Ok(string(text)) }
+    bounded(format!("{before}{fill}{}", text.replace('\n', &format!("\n{fill}"))))
 }

@@ -1,4 +1,4 @@
-//! What the engine lets pass and Go, or good sense, would not.
+//! Errors that say where and what to do, and what Go lets pass and good sense would not (the README has a table of it).
 
 use super::super::{Context, placeholders, render};
 use super::{context, ok, shown, wrong};
@@ -152,6 +152,69 @@ fn other_mistakes_have_a_place_too() {
     assert!(shown("a\u{1}").contains("control character"));
     assert!(shown("{{ printf \"%c\" 1 }}").contains("control character"));
     assert!(shown("{{ range 200000 }}{{ end }}").contains("more than"));
+}
+
+#[test]
+fn names_that_nobody_knows_are_errors_also_where_nothing_runs() {
+    assert_eq!(
+        shown("{{ $replicas := 1 }}{{ $repilcas = 3 }}ok"),
+        "t:1:24: the variable `$repilcas` is not declared; did you mean `$replicas`?"
+    );
+    assert_eq!(
+        shown("{{ if false }}{{ $nope }}{{ end }}ok"),
+        "t:1:18: the variable `$nope` is not declared; declare it with `:=` where it is to be known"
+    );
+    assert_eq!(
+        shown("{{ if false }}{{ $nope = 1 }}{{ end }}ok"),
+        "t:1:18: the variable `$nope` is not declared; write `:=` to declare it"
+    );
+    assert_eq!(wrong("{{ $a }}{{ $b }}{{ foo }}{{ template `x` }}{{ .Values.missing }}").len(), 5, "all at once");
+    assert_eq!(wrong("{{ 08 }}{{ print 1 }}{{ \"\\d\" }}{{ (1 }}{{ `a }}").len(), 4, "what cannot be read too");
+    assert!(placeholders("t", "{{ if false }}{{ $nope }}{{ end }}").is_err(), "also where nothing is rendered");
+}
+
+#[test]
+fn nothing_is_no_text() {
+    assert_eq!(
+        shown("{{ .Values.nothing | upper }}"),
+        "t:1:22: `upper` needs a text here, and this is nothing; it is used as `upper TEXT`; give it a value, or write \
+         `default …`"
+    );
+    assert_eq!(
+        shown("{{ b64enc .Values.port }}"),
+        "t:1:11: `b64enc` needs a text here, and this is a number; it is used as `b64enc TEXT`; write `toString` before it"
+    );
+}
+
+#[test]
+fn better_than_go_and_sprig_on_purpose() {
+    for (source, text) in [
+        // Sprig tells whole numbers of two kinds apart; Helm users learn it the hard way.
+        ("{{ repeat (add 1 2) \"x\" }} {{ has 3 (list (add 1 2)) }} {{ trunc (int64 2) \"abc\" }}", "xxx true ab"),
+        ("{{ squote \"it's\" }}", "'it''s'"),
+        ("{{ trunc 3 \"灰度\" }}|{{ trunc -4 \"灰度\" }}|{{ trunc 4 \"灰度\" }}", "灰|度|灰"),
+        ("{{ keys (dict \"b\" 1 \"a\" 2) (dict \"c\" 1) | join \",\" }}", "a,b,c"),
+        ("{{ slice (list 1 2 3) 1 2 | toJson }} {{ slice \"abc\" 1 }}", "[2] bc"),
+        ("{{ get .Values.nothing \"x\" }}{{ hasKey .Values.nothing \"x\" }}", "false"),
+        ("{{ toYaml (dict \"<<\" 1) }}", "\"<<\": 1"),
+    ] {
+        assert_eq!(ok(source), text, "{source}");
+    }
+    for source in [
+        "{{ int \"x\" }}",
+        "{{ add 1.5 1 }}",
+        "{{ add nil 1 }}",
+        "{{ mul 9223372036854775807 2 }}",
+        "{{ dict \"a\" }}",
+        "{{ b64dec \"/w==\" }}",
+        "{{ \"\\xff\" }}",
+        "{{ slice \"é\" 0 1 }}",
+        "{{ printf \"%p\" (list 1) }}",
+        "{{ 1i }}",
+        "{{ 1+2i }}",
+    ] {
+        assert_eq!(wrong(source).len(), 1, "{source}");
+    }
 }
 
 #[test]

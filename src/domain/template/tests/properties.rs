@@ -13,37 +13,44 @@ fn template() -> impl Strategy<Value = String> {
             "{{ with .Values.labels }}", "{{ define \"x\" }}", "{{ template \"x\" . }}", "{{ block \"b\" . }}", "{{ break }}",
             "{{ .Values.port }}", "{{ .Values.nothing }}", "{{ .name }}", "{{ $x := 1 }}", "{{ $x }}", "{{ $ }}", "{{ . }}",
             "{{ .Values.a | default 1 }}", "{{ index .Values.hosts 0 }}", "{{ printf \"%d\" .Values.port }}", "{{/* c */}}",
+            "{{- /* c */ -}}", "{{ $x = .Values.hosts }}", "{{ range $i, $x := .Values }}", "{{ else if .x }}", "{{ continue }}",
+            "{{ printf \"%[2]*.3v|%q\" .Values.hosts 7 }}", "{{ with $x := 1.5 }}", "{{ slice \"é\" 0 1 }}", "{{ trunc 1 \"é\" }}",
             "{{ list 1 (dict \"a\" nil) | toYaml | nindent 2 }}", "{{ ifeq.a\"b\" }}", "{{ html nil }}", "{{ index .Values \"x\" }}",
         ]).prop_map(str::to_owned),
         1 => "[ -~\\n]{0,8}",
         1 => "[.$|()\"`'{}=:a-c0-9 -]{0,8}".prop_map(|inside| format!("{{{{ {inside} }}}}")),
+        1 => ("[%#+0 .*\\[\\]1-9-]{0,6}", any::<char>(), "[a-z0-9 .\"]{0,6}")
+            .prop_map(|(flags, verb, arg)| format!("{{{{ printf `%{flags}{verb}` {arg} 1 2.5 }}}}")),
         1 => any::<char>().prop_map(String::from),
     ];
     prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
-
-    #[test]
-    fn any_text_renders_or_says_where_it_is_wrong(source in template()) {
-        let lines = source.matches('\n').count() + 1;
-        match render("t", &source, &context()) {
-            Ok(text) => {
-                prop_assert!(!text.contains("<no value>"));
-                prop_assert!(!text.contains(|c| matches!(c, '\u{0}'..='\u{3}')), "a marker is left: {:?}", text);
-            }
-            Err(errors) => {
-                prop_assert!(!errors.is_empty());
-                for e in errors {
-                    prop_assert!((1..=lines).contains(&e.line) && e.column >= 1, "{}", e);
+#[test]
+fn any_text_renders_or_says_where_it_is_wrong() {
+    crate::fuzz::any("templates", 500, 1, &template(), |sources| {
+        for source in sources {
+            let lines = source.matches('\n').count() + 1;
+            match render("t", &source, &context()) {
+                Ok(text) => {
+                    let odd = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
+                    prop_assert!(!text.contains("<no value>") && !text.contains(odd), "{:?}", text);
+                }
+                Err(errors) => {
+                    prop_assert!(!errors.is_empty());
+                    for e in errors {
+                        prop_assert!((1..=lines).contains(&e.line) && e.column >= 1, "{}", e);
+                    }
                 }
             }
+            let _ = manifests("t", &source, &context());
+            let _ = placeholders("t", &source);
         }
-        let _ = manifests("t", &source, &context());
-        let _ = placeholders("t", &source);
-    }
+        Ok(())
+    });
+}
 
+proptest! {
     #[test]
     fn text_without_actions_renders_itself(source in "[ -z|~\n灰度]{0,60}") {
         prop_assert_eq!(render("t", &source, &context()), Ok(source));

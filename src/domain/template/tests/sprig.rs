@@ -57,8 +57,8 @@ fn complaints_have_a_place_and_say_how() {
         ("{{ b64dec \"***\" }}", "t:1:4: `b64dec`: "),
         ("{{ fail \"not for prod\" }}", "t:1:4: `fail`: not for prod"),
         ("{{ repeat 99999999999 \"x\" }}", "t:1:4: `repeat`: that text would be too long"),
-        ("{{ 99999999999 | indent 2 | nindent 9999999999 }}", "t:1:29: `nindent`: that text would be too long"),
-        ("{{ first 3 }}", "t:1:4: `first`: it needs a list, this is int"),
+        ("{{ \"x\" | indent 2 | nindent 9999999999 }}", "t:1:21: `nindent`: that text would be too long"),
+        ("{{ first 3 }}", "t:1:4: `first`: it needs a list, this is a number"),
     ] {
         let error = shown(source);
         assert!(error.starts_with(says), "{error}");

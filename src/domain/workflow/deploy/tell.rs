@@ -11,6 +11,7 @@ use crate::{
             environment::{seen, set, told, unseen},
             objects::key,
             run::{Flow, Run},
+            timers::Lasting,
         },
     },
 };
@@ -26,7 +27,9 @@ pub(super) fn note_batches(run: &mut Run, index: usize, told: &Batches, hold: bo
     let sum = |i: usize| targets.iter().fold(0, |sum: u32, t| sum.saturating_add(t[i]));
     let list = &mut run.status.tasks[index].batches;
     let begun = list.iter().any(|b| b.started_at.is_some());
-    if !begun {
+    // Of another size before any was done: what an earlier rollout had left was taken off first.
+    let other = list.len() != amounts.len() && list.iter().all(|b| b.phase != BatchPhase::Done);
+    if !begun || other {
         *list = (0..amounts.len()).map(|_| BatchStatus::default()).collect();
     }
     // All latches are off and the plan is not known any more: what was told stays.
@@ -80,9 +83,10 @@ pub(super) fn tell(deploy: &Deploy, run: &mut Run, waits: Vec<String>, acting: b
     }
     let mut words = trouble.unwrap_or_else(|| waits.join("; "));
     if let Some(i) = current {
-        let since = task.batches[i].started_at.clone();
+        let begun = task.batches[i].started_at.is_some();
         let most = i64::from(deploy.environment.rollout.timeout_seconds);
-        if let Some(spent) = run.spent(since.as_deref()) {
+        if begun {
+            let spent = run.spent(deploy.index, Lasting::Batch(i));
             if spent >= most {
                 return Err(format!("batch {} of {n} is not done within {most} s: {words}", i + 1));
             }
@@ -116,7 +120,14 @@ pub(super) fn note_inventory(deploy: &Deploy, run: &mut Run, state: EnvironmentS
             inventory.push(item.clone());
         }
     }
-    let mut status = EnvironmentStatus { state, message: None, release: Some(run.name().into()), inventory, ..before };
+    let mut status = EnvironmentStatus {
+        state,
+        message: None,
+        release: Some(run.name().into()),
+        inventory,
+        service_account_name: deploy.environment.service_account_name.clone(),
+        ..before
+    };
     if state == EnvironmentState::Running {
         status.images.clone_from(&task.new_images);
         status.version.clone_from(&task.new_version);

@@ -3,11 +3,16 @@
 use jiff::SignedDuration;
 use serde_json::Value;
 
-use super::{Deploy, marked, tell};
+use super::{
+    Deploy,
+    gone::{self, Gone},
+    marked, tell,
+};
 use crate::{
-    api::{Amount, BatchPhase, InventoryItem, PausePolicy},
+    api::{Amount, InventoryItem, PausePolicy},
     domain::{
-        batches::{self, Goal, Manifest, Move, Progress, WorkloadSeen, is_rolled},
+        account::Account,
+        batches::{self, Goal, Manifest, Move, Progress, Records, is_rolled},
         workflow::{Step, objects::key, run::Run},
     },
 };
@@ -23,7 +28,7 @@ pub(super) struct Looked {
 /// One workload: what names it, the object as it is created, and what is wanted of it.
 pub(super) struct Rolled {
     pub(super) item: InventoryItem,
-    object: Value,
+    pub(super) object: Value,
     pub(super) manifest: Manifest,
 }
 
@@ -44,20 +49,28 @@ pub(super) fn look(deploy: &Deploy, run: &mut Run, hold: bool) -> Result<Looked,
         all.push(Rolled { item: key(&object), manifest: Manifest::of(&object)?, object });
     }
     let rollout = &deploy.environment.rollout;
-    let amounts = frozen(run, &all).unwrap_or_else(|| {
+    for Rolled { item, .. } in &all {
+        if let Some(seen) = run.workload(item) {
+            run.keep_as_seen(deploy.index, item, seen);
+        }
+    }
+    let amounts = frozen(run, deploy.index, &all).unwrap_or_else(|| {
         let size = |r: &Rolled| Some(r.manifest.size(Some(run.workload(&r.item)?)));
         batches::batches(&rollout.batches, &all.iter().filter_map(size).collect::<Vec<_>>())
     });
     let task = run.status.tasks[deploy.index].clone();
     let may = run.spec().control.allow.get(&task.name).copied().unwrap_or(0) as usize;
-    let allowed = match rollout.pause {
-        PausePolicy::Never => amounts.len(),
-        PausePolicy::First if may >= 2 => amounts.len(),
-        PausePolicy::First => 1,
-        PausePolicy::Every => may.max(1),
-    }
-    .min(amounts.len());
-    let (release, release_uid, now) = (run.name(), run.uid(), run.o.now);
+    let allowed_of = |all: usize| {
+        match rollout.pause {
+            PausePolicy::Never => all,
+            PausePolicy::First if may >= 2 => all,
+            PausePolicy::First => 1,
+            PausePolicy::Every => may.max(1),
+        }
+        .min(all)
+    };
+    let allowed = allowed_of(amounts.len());
+    let (release, release_uid) = (run.name(), run.uid());
     let plan = Goal {
         manifest: &(),
         release,
@@ -68,52 +81,74 @@ pub(super) fn look(deploy: &Deploy, run: &mut Run, hold: bool) -> Result<Looked,
         upto: 0,
         hold,
         surge: rollout.max_surge,
-        now,
+        records: Records::default(),
     };
-    let progress: Vec<Progress> = all.iter().map(|r| plan.of(&r.manifest).progress(run.workload(&r.item))).collect();
+    let progress = |r: &Rolled| {
+        let known = run.known(deploy.index, &r.item);
+        Goal { records: known.records(), ..plan.of(&r.manifest) }.progress(run.workload(&r.item))
+    };
+    let progress: Vec<Progress> = all.iter().map(progress).collect();
     let done = progress.iter().map(|p| p.done).min().unwrap_or(amounts.len());
     let upto = (done + 1).min(allowed);
     let mut looked = Looked { waits: vec![], stops: vec![], acting: upto > done, all_done: true };
-    let was_done = task.batches.iter().any(|b| b.phase == BatchPhase::Done);
     let mut again: Option<SignedDuration> = None;
     let mut steps = vec![];
-    for Rolled { item, object, manifest } in &all {
+    let mut begins_anew = false;
+    for rolled in &all {
+        let Rolled { item, object, manifest } = rolled;
         let InventoryItem { kind, name, .. } = item;
         let told = |why: String| if all.len() == 1 { why } else { format!("{name}: {why}") };
         let seen = run.workload(item);
         if run.o.objects.get(item).is_some_and(|o| o.terminating) {
+            if let Some(why) = gone::going(run, deploy.index, rolled, seen) {
+                looked.stops.push(format!("{kind} {name}: {why}"));
+            }
             looked.waits.push(told(format!("waits for the old {kind} {name} to be gone")));
             looked.all_done = false;
             continue;
         }
-        let ours = seen.and_then(WorkloadSeen::mark).is_some_and(|m| m.release_uid == run.uid());
-        let begins_anew = was_done && done == 0 && seen.is_some() && !ours;
-        let is_new = seen.is_some_and(|s| manifest.is_template_of(s));
-        let next = match (Goal { upto, ..plan.of(manifest) }).next(seen) {
-            Move::Patch(..) if begins_anew && !is_new => {
-                Move::Stop("the latch was taken off by somebody else: its batches are no longer known".into())
-            }
-            next => next,
-        };
+        let by = Account::of(deploy.environment, item);
+        let known = run.known(deploy.index, item);
+        let next = (Goal { upto, records: known.records(), ..plan.of(manifest) }).next(seen);
         looked.all_done &= next == Move::Done;
         match next {
-            Move::Create => {
-                looked.waits.push(told(format!("makes {kind} {name}")));
-                steps.push(Step::Apply { object: object.clone(), force: false });
-            }
+            Move::Create => match gone::look(deploy, run, rolled, &|all| allowed_of(all) == all) {
+                Gone::Make => {
+                    looked.waits.push(told(format!("makes {kind} {name}")));
+                    steps.push(Step::Apply { object: object.clone(), seen: None, force: false, by });
+                }
+                Gone::Again(step) => {
+                    begins_anew = true;
+                    looked.waits.push(told(format!("makes {kind} {name} again, with its old version")));
+                    steps.push(*step);
+                }
+                Gone::Stop(why) => looked.stops.push(format!("{kind} {name}: {why}")),
+            },
             Move::Patch(patch, why) => {
+                run.keep_as_written(deploy.index, item, seen, &patch);
                 looked.waits.push(told(why.into()));
-                steps.push(Step::Patch { workload: item.clone(), patch, why });
+                steps.push(Step::Patch { workload: item.clone(), patch, why, by });
+            }
+            Move::Restore(patch, latch) => {
+                begins_anew = true;
+                run.keep_as_restored(deploy.index, item, latch);
+                looked.waits.push(told(format!("brings {kind} {name} back with its old version")));
+                let why = "back with its old version: nothing of it ran any more";
+                steps.push(Step::Patch { workload: item.clone(), patch, why, by });
             }
             Move::Delete(pod, why) => {
                 looked.waits.push(told(why.clone()));
-                steps.push(Step::delete_pod(item, *pod, why));
+                steps.push(Step::delete_pod(item, *pod, why, by));
             }
             Move::Wait(why, look) => {
                 looked.waits.push(told(why));
                 again = again.into_iter().chain(look).min();
             }
             Move::Stop(why) => looked.stops.push(format!("{kind} {name}: {why}")),
+            Move::Held if seen.is_none() => {
+                let gone = gone::held(run, deploy.index, item);
+                looked.stops.extend(gone.map(|why| format!("{kind} {name}: {why}")));
+            }
             Move::Held | Move::Done => {}
         }
     }
@@ -124,11 +159,15 @@ pub(super) fn look(deploy: &Deploy, run: &mut Run, hold: bool) -> Result<Looked,
     again.into_iter().for_each(|a| run.look_in(a));
     let batches = Batches { all: &all, amounts: &amounts, progress, done, upto };
     tell::note_batches(run, deploy.index, &batches, hold);
+    if begins_anew {
+        // What is to be reached is known when it is there again.
+        run.status.tasks[deploy.index].batches.clear();
+    }
     Ok(looked)
 }
 
 /// The batches of a rollout under way.
-fn frozen(run: &Run, all: &[Rolled]) -> Option<Vec<Amount>> {
-    let mark = |r: &Rolled| run.workload(&r.item)?.mark().filter(|m| m.release_uid == run.uid());
+fn frozen(run: &Run, index: usize, all: &[Rolled]) -> Option<Vec<Amount>> {
+    let mark = |r: &Rolled| run.workload(&r.item)?.mark_of(run.uid(), &run.known(index, &r.item).records());
     all.iter().find_map(mark).map(|m| m.batches)
 }

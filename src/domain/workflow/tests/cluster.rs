@@ -1,38 +1,61 @@
 //! A cluster for tests: objects, Deployments with their controllers, lane routes, and a look that can be stale
 //! or cut off anywhere.
 
-use std::collections::BTreeMap;
+use std::{cell::RefCell, collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use super::super::*;
 use crate::{
-    api::{AppStatus, ApprovalSpec, Control, EnvironmentState, label},
-    domain::batches::simulator::Sim,
+    api::{App, AppStatus, ApprovalSpec, Control, EnvironmentState, label},
+    domain::{
+        account::DEPLOYER,
+        batches::{is_rolled, simulator::Sim, stateful::simulator::Sim as StatefulSim},
+        revision::Revision,
+        variables::Values,
+        world::place,
+    },
 };
 
 pub const PROD: &str = "a-prod";
 pub const GRAY: &str = "a-gray";
+/// Whoever deploys to gray.
+const GRAYS: &str = "deploys-gray";
 
 pub struct Cluster {
     pub app: App,
     pub release: Release,
+    pub groups: BTreeMap<String, VariableGroup>,
     pub others: Vec<Release>,
     pub approvals: Vec<Approval>,
     pub objects: BTreeMap<InventoryItem, ObjectSeen>,
+    /// What other Apps' inventories hold and bears no mark.
+    pub claims: BTreeMap<InventoryItem, Owner>,
     /// Contexts that cannot be looked at.
     pub away: BTreeMap<String, String>,
     /// Objects that the server refuses to show, and its words.
     pub unseen: BTreeMap<InventoryItem, String>,
     pub sims: BTreeMap<Name, Sim>,
+    /// StatefulSets.
+    pub sets: BTreeMap<Name, StatefulSim>,
+    /// What a Deployment, or a StatefulSet, leaves that is deleted alone: whoever is made again takes it.
+    pub orphans: BTreeMap<Name, Sim>,
+    pub orphans_of_sets: BTreeMap<Name, StatefulSim>,
+    pub records: BTreeMap<InventoryItem, RolloutRecord>,
     pub jobs: BTreeMap<String, JobSeen>,
     pub probes: Option<ProbesSeen>,
     pub routes: RoutesSeen,
     pub trouble: Option<Trouble>,
-    /// Since when the engine looks, and now.
-    pub since: i64,
+    /// The time on the wall, and on the engine's own watch.
     pub now: i64,
+    pub clock: u64,
+    /// What the engine has seen begin; another engine has seen nothing.
+    pub timers: RefCell<Timers>,
+    pub rendered: Rendered,
+    /// Of what releases have begun with.
+    pub revisions: RefCell<BTreeMap<String, Arc<Revision>>>,
     pub broken: Vec<String>,
     pub made: Vec<String>,
     ids: u32,
@@ -53,7 +76,7 @@ pub fn app(tasks: Value) -> App {
         "images": {"backend": {"repository": "reg/a"}},
         "manifests": [{"name": "a.yaml", "template": template()}],
         "environments": [
-            {"name": "gray", "lane": "gray", "namespace": "demo", "values": {"replicas": 1}, "rollout": {"drainSeconds": 3}},
+            {"name": "gray", "lane": "gray", "namespace": "demo", "serviceAccountName": GRAYS, "values": {"replicas": 1}, "rollout": {"drainSeconds": 3}},
             {"name": "prod", "namespace": "demo", "values": {"replicas": 4}, "rollout": {"batches": [1, "50%", "100%"]}},
         ],
         "workflow": {"stages": [{"name": "production", "tasks": tasks}]},
@@ -85,34 +108,56 @@ pub fn release(name: &str, image: &str) -> Release {
 impl Cluster {
     /// Production runs v1; nothing is gray.
     pub fn new(tasks: Value) -> Self {
+        Self::of(app(tasks))
+    }
+
+    /// The same, and production is a StatefulSet.
+    pub fn with_stateful(tasks: Value) -> Self {
+        let mut app = app(tasks);
+        let template = &mut app.spec.manifests[0].template;
+        let kind = "kind: {{ if eq .AppStack.envName \"prod\" }}StatefulSet{{ else }}Deployment{{ end }}";
+        *template = template.replace("kind: Deployment", kind);
+        Self::of(app)
+    }
+
+    fn of(app: App) -> Self {
         let mut cluster = Self {
-            app: app(tasks),
+            app,
             release: release("a-7", "v2"),
+            groups: BTreeMap::new(),
             others: vec![],
             approvals: vec![],
             objects: BTreeMap::new(),
+            claims: BTreeMap::new(),
             away: BTreeMap::new(),
             unseen: BTreeMap::new(),
             sims: BTreeMap::new(),
+            sets: BTreeMap::new(),
+            orphans: BTreeMap::new(),
+            orphans_of_sets: BTreeMap::new(),
+            records: BTreeMap::new(),
             jobs: BTreeMap::new(),
             probes: None,
             routes: RoutesSeen::default(),
             trouble: None,
-            since: 1_767_225_600,
             now: 1_767_225_600,
+            clock: 0,
+            timers: RefCell::default(),
+            rendered: Rendered::default(),
+            revisions: RefCell::default(),
             broken: vec![],
             made: vec![],
             ids: 0,
         };
         let images = BTreeMap::from([("backend".to_owned(), "v1".to_owned())]);
         let environment = cluster.app.spec.environment("prod").unwrap().clone();
-        let objects = rendered(&cluster.app, &environment, &images).unwrap();
+        let objects = rendered(&cluster.app, &environment, &Values::new(), &images).unwrap();
         let mut inventory = vec![];
         for object in &objects {
             cluster.apply(object);
             inventory.push(InventoryItem { uid: cluster.objects[&key(object)].uid.clone(), ..key(object) });
         }
-        cluster.sims.values_mut().for_each(Sim::settle);
+        cluster.settle_sims();
         let status = EnvironmentStatus {
             state: EnvironmentState::Running,
             version: Some("20250101000000-001".into()),
@@ -127,18 +172,29 @@ impl Cluster {
 
     pub fn look(&self) -> Decision {
         let seen = |sim: &Sim| (key(&sim.live), WorkloadSeen::Deployment(Box::new(sim.seen())));
-        let workloads = self.sims.values().map(seen).collect();
-        let pods = ["gray", "prod"]
-            .map(|e| (e.to_owned(), self.sims.get(&name(&format!("a-{e}"))).map_or(0, |s| s.pods.len() as u32)));
+        let of_set = |sim: &StatefulSim| (key(&sim.live), WorkloadSeen::StatefulSet(Box::new(sim.seen())));
+        let workloads = self.sims.values().map(seen).chain(self.sets.values().map(of_set)).collect();
+        let pods = ["gray", "prod"].map(|e| {
+            let name = name(&format!("a-{e}"));
+            let of_set = self.sets.get(&name).map_or(0, |s| s.pods.len());
+            (e.to_owned(), (self.sims.get(&name).map_or(0, |s| s.pods.len()) + of_set) as u32)
+        });
         let mut objects = self.objects.clone();
         objects.retain(|item, _| !self.unseen.contains_key(item));
+        let (clock, now) = (Duration::from_secs(self.clock), Timestamp::from_second(self.now).unwrap());
+        let mut timers = self.timers.borrow_mut();
+        timers.follow(&self.status(), clock, now);
+        let app = self.frozen();
         let decision = decide(&Observed {
             release: &self.release,
-            app: Some(&self.app),
+            app: app.as_ref().map_err(String::as_str),
+            groups: &self.groups,
             others: &self.others.iter().collect::<Vec<_>>(),
             approvals: &self.approvals.iter().collect::<Vec<_>>(),
             objects: &objects,
+            claims: &self.claims,
             workloads: &workloads,
+            records: &self.records,
             pods: &BTreeMap::from(pods),
             routes: &self.routes,
             away: &self.away,
@@ -146,15 +202,40 @@ impl Cluster {
             jobs: &self.jobs,
             probes: self.probes.as_ref(),
             trouble: self.trouble.as_ref(),
-            since: Timestamp::from_second(self.since).unwrap(),
-            now: Timestamp::from_second(self.now).unwrap(),
+            timers: &timers,
+            rendered: &self.rendered,
+            clock,
+            now,
         });
+        timers.follow(&decision.status, clock, now);
+        if let (Ok(app), Some(name)) = (&app, &decision.status.revision) {
+            self.revisions.borrow_mut().entry(name.clone()).or_insert_with(|| Arc::clone(app.revision()));
+        }
         let rolled_at_once = decision.steps.iter().find(|step| match step {
             Step::Apply { object, .. } => object["kind"] == "Deployment" && self.objects.contains_key(&key(object)),
             _ => false,
         });
         assert_eq!(rolled_at_once, None, "a Deployment that exists is patched, not applied");
+        for step in &decision.steps {
+            let (item, by) = match step {
+                Step::Apply { object, by, .. } => (key(object), by),
+                Step::Patch { workload: item, by, .. } | Step::DeletePod { pod: item, by, .. } => (item.clone(), by),
+                Step::Delete { item, by } => (item.clone(), by),
+                _ => continue,
+            };
+            let name = if item.name.starts_with(GRAY) { GRAYS } else { DEPLOYER };
+            let (context, namespace) = place(&item.namespace);
+            let is = (by.context.as_deref(), by.namespace.as_str(), by.name.as_str());
+            assert_eq!(is, (context, namespace, name), "as whom: {step:?}");
+        }
         decision
+    }
+
+    /// The App as this release has it.
+    pub fn frozen(&self) -> Result<FrozenApp, String> {
+        let Some(name) = self.status().revision else { return Ok(FrozenApp::beginning(&self.app)) };
+        let known = self.revisions.borrow().get(&name).cloned();
+        known.map(|revision| FrozenApp::of(&self.app, &revision)).ok_or_else(|| format!("{name} is gone"))
     }
 
     /// Takes a decision's first `most` actions: the status is one, each step another.
@@ -177,23 +258,37 @@ impl Cluster {
             Step::Apply { object, .. } => self.apply(object),
             Step::Patch { workload, patch, .. } => {
                 let name = (workload.namespace.clone(), workload.name.clone());
-                let sim = self.sims.get_mut(&name).expect("patched what is not there");
-                if sim.patch(patch).is_ok() {
-                    let applied = sim.live["metadata"]["annotations"][label::APPLIED].as_str().map(str::to_owned);
-                    let item = key(&sim.live);
-                    self.objects.get_mut(&item).unwrap().applied = applied;
+                let (done, live) = if workload.kind == "StatefulSet" {
+                    let sim = self.sets.get_mut(&name).expect("patched what is not there");
+                    (sim.patch(patch), &sim.live)
+                } else {
+                    let sim = self.sims.get_mut(&name).expect("patched what is not there");
+                    (sim.patch(patch), &sim.live)
+                };
+                if done.is_ok() {
+                    let applied = live["metadata"]["annotations"][label::APPLIED].as_str().map(str::to_owned);
+                    self.objects.get_mut(&key(live)).unwrap().applied = applied;
                 }
             }
-            Step::Delete(item) => {
+            Step::Delete { item, .. } => {
                 let found = InventoryItem { uid: String::new(), ..item.clone() };
                 if self.objects.get(&found).is_some_and(|o| o.uid == item.uid) {
                     self.objects.remove(&found);
-                    self.sims
-                        .remove(&(item.namespace.clone(), item.name.clone()))
-                        .filter(|_| item.kind == "Deployment");
+                    let name = (item.namespace.clone(), item.name.clone());
+                    match item.kind.as_str() {
+                        "Deployment" => drop(self.sims.remove(&name)),
+                        "StatefulSet" => drop(self.sets.remove(&name)),
+                        _ => {}
+                    }
                 }
             }
-            Step::DeletePod { .. } => panic!("a Deployment's pods are its controllers'"),
+            Step::DeletePod { pod, version, .. } => {
+                assert!(!self.sets.is_empty(), "a Deployment's pods are its controllers'");
+                // A stale one is refused.
+                for sim in self.sets.values_mut() {
+                    let _ = sim.delete(&pod.uid, version);
+                }
+            }
             Step::CreateJob(job) => {
                 let name = job["metadata"]["name"].as_str().unwrap().to_owned();
                 self.made.push(format!("Job {name}"));
@@ -212,7 +307,7 @@ impl Cluster {
         let labelled = |k: &str| object["metadata"]["labels"][k].as_str().unwrap().to_owned();
         self.ids += 1;
         let new = !self.objects.contains_key(&item);
-        if item.kind == "Deployment" && !new {
+        if is_rolled(&item) && !new {
             // It is created, not applied: the server refuses what an overtaken thought wants.
             return;
         }
@@ -223,12 +318,55 @@ impl Cluster {
         }
         seen.applied = told(label::APPLIED);
         seen.created_by = told(label::CREATED_BY);
-        seen.owner = Some((labelled(label::APP), labelled(label::ENVIRONMENT)));
-        if item.kind == "Deployment" {
-            let mut sim = Sim::create(object, &seen.uid, self.now);
-            sim.broken.clone_from(&self.broken);
-            self.sims.insert((item.namespace, item.name), sim);
+        seen.marks.app = Some(labelled(label::APP));
+        seen.marks.environment = Some(labelled(label::ENVIRONMENT));
+        seen.marks.by_us = true;
+        let name = (item.namespace, item.name);
+        match item.kind.as_str() {
+            "Deployment" => {
+                let mut sim = Sim::create(object, &seen.uid, self.now);
+                sim.broken.clone_from(&self.broken);
+                self.orphans.remove(&name).into_iter().for_each(|left| sim.adopt(left));
+                self.sims.insert(name, sim);
+            }
+            "StatefulSet" => {
+                let mut sim = StatefulSim::create(object, &seen.uid, self.now);
+                sim.broken.clone_from(&self.broken);
+                self.orphans_of_sets.remove(&name).into_iter().for_each(|left| sim.adopt(left));
+                self.sets.insert(name, sim);
+            }
+            _ => {}
         }
+    }
+
+    /// Every controller and kubelet does what there is to do.
+    pub fn settle_sims(&mut self) {
+        self.sims.values_mut().for_each(Sim::settle);
+        self.sets.values_mut().for_each(StatefulSim::settle);
+    }
+
+    /// Another hand deletes what production runs on.
+    pub fn delete_prod(&mut self) -> Option<Sim> {
+        let sim = self.sims.remove(&name(PROD))?;
+        self.objects.remove(&key(&sim.live));
+        Some(sim)
+    }
+
+    /// The same of a StatefulSet.
+    pub fn delete_set(&mut self) -> Option<StatefulSim> {
+        let sim = self.sets.remove(&name(PROD))?;
+        self.objects.remove(&key(&sim.live));
+        Some(sim)
+    }
+
+    /// Another hand makes it again: from a file, or as somebody has saved it.
+    pub fn make_prod(&mut self, object: &Value) {
+        let mut object = object.clone();
+        for field in ["uid", "resourceVersion", "generation"] {
+            object["metadata"].as_object_mut().unwrap().shift_remove(field);
+        }
+        object.as_object_mut().unwrap().shift_remove("status");
+        self.apply(&object);
     }
 
     /// The lane reconciler looks once: routes are there while the lane may be open and somebody serves it.
@@ -258,14 +396,16 @@ impl Cluster {
 
     pub fn approve(&mut self, task: &str, by: &str, decision: crate::api::Decision) {
         let spec = ApprovalSpec {
-            release: "a-7".into(),
-            release_uid: "uid-a-7".into(),
+            release: self.release.name_any(),
+            release_uid: self.release.uid().unwrap(),
             task: task.into(),
             attempt: self.status().tasks.iter().find(|t| t.name == task).map_or(1, |t| t.attempt),
             decision,
             approver: by.into(),
             comment: None,
-            images: self.status().images,
+            images: crate::domain::workflow::bound_images(&self.status()),
+            revision: self.status().revision,
+            digest: self.status().tasks.iter().find(|t| t.name == task).and_then(|t| t.digest.clone()),
         };
         self.approvals.push(Approval::new(&format!("{task}-{by}"), spec));
     }
@@ -277,7 +417,7 @@ impl Cluster {
             let decision = self.look();
             self.take(&decision, usize::MAX);
             self.tick();
-            self.sims.values_mut().for_each(Sim::settle);
+            self.settle_sims();
             self.route();
             let now =
                 (self.release.status.clone(), self.app.status.clone(), decision.steps.is_empty(), self.routes.clone());
@@ -291,9 +431,15 @@ impl Cluster {
     }
 
     pub fn tick(&mut self) {
-        self.now += 1;
-        let now = self.now;
-        self.sims.values_mut().for_each(|s| s.now = s.now.max(now));
+        self.pass(1);
+    }
+
+    /// So many seconds go by.
+    pub fn pass(&mut self, seconds: u64) {
+        self.now += seconds.cast_signed();
+        self.clock += seconds;
+        self.sims.values_mut().for_each(|s| s.now += seconds.cast_signed());
+        self.sets.values_mut().for_each(|s| s.now += seconds.cast_signed());
     }
 
     pub fn environment(&self, name: &str) -> EnvironmentStatus {
@@ -305,7 +451,7 @@ impl Cluster {
         let noted = |item: &InventoryItem, environment: &str| {
             self.environment(environment).inventory.iter().any(|i| i.kind == item.kind && i.name == item.name)
         };
-        let ours = |seen: &ObjectSeen| seen.owner.as_ref().map(|(_, environment)| environment.clone());
+        let ours = |seen: &ObjectSeen| seen.marks.environment.clone();
         let all = self.objects.iter().filter(|(item, seen)| ours(seen).is_some_and(|e| !noted(item, &e)));
         all.map(|(item, _)| item).collect()
     }

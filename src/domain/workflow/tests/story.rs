@@ -1,7 +1,9 @@
 //! The story straight, and its ways back.
 
 use super::{super::*, cluster::*};
-use crate::api::{ApprovalSpec, BatchPhase, Decision::Pass, EnvironmentState, ReleasePhase, TaskPhase};
+use crate::api::{
+    ApprovalSpec, BatchPhase, Decision::Pass, EnvironmentState, HistoryEntry, ReleasePhase, TaskPhase, Wish,
+};
 
 fn at_batch_one() -> Cluster {
     let mut c = Cluster::new(production());
@@ -14,7 +16,7 @@ fn at_batch_one() -> Cluster {
 
 #[test]
 fn an_approval_counts_for_its_release_attempt_task_and_images_only() {
-    let others: [fn(&mut ApprovalSpec); 7] = [
+    let others: [fn(&mut ApprovalSpec); 11] = [
         |a| drop(a.images.insert("backend".into(), "another".into())),
         |a| a.images.clear(),
         |a| drop(a.images.insert("more".into(), "v2".into())),
@@ -22,6 +24,10 @@ fn an_approval_counts_for_its_release_attempt_task_and_images_only() {
         |a| a.task = "go".into(),
         |a| a.release = "a-8".into(),
         |a| a.release_uid = "an earlier namesake".into(),
+        |a| a.digest = None,
+        |a| a.digest = Some(format!("sha256:{}", "0".repeat(64))),
+        |a| a.revision = None,
+        |a| a.revision = Some("a-0".into()),
     ];
     for (n, other) in others.into_iter().enumerate() {
         let mut c = Cluster::new(production());
@@ -91,7 +97,8 @@ fn a_first_look_that_fails_makes_nothing_that_stands_in_no_inventory() {
     let mut c = Cluster::new(production());
     let foreign = serde_json::json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": GRAY, "namespace": "demo"},
         "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "x"}}, "template": {"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "c", "image": "x"}]}}}});
-    c.objects.insert(key(&foreign), ObjectSeen { uid: "foreign".into(), ..ObjectSeen::default() });
+    let marks = Marks { app: Some("a".into()), environment: Some("gray".into()), ..Marks::default() };
+    c.objects.insert(key(&foreign), ObjectSeen { uid: "foreign".into(), marks, ..ObjectSeen::default() });
     c.sims.insert(name(GRAY), crate::domain::batches::simulator::Sim::create(&foreign, "foreign", c.now));
     c.settle();
     c.approve("gate", "me", Pass);
@@ -99,7 +106,7 @@ fn a_first_look_that_fails_makes_nothing_that_stands_in_no_inventory() {
     let task = c.task("deploy-gray");
     assert!(task.phase == TaskPhase::Failed && task.message.as_ref().unwrap().contains("selector"), "{task:#?}");
     assert_eq!(c.environment("gray").state, EnvironmentState::Error);
-    assert!(c.unnoted().is_empty() && c.made.is_empty(), "{:?}", c.made);
+    assert!(c.unnoted().len() == 1 && c.made.is_empty(), "nothing but what was there: {:?}", c.made);
     // Once it can, it makes all of it.
     c.objects.remove(&key(&foreign));
     c.sims.remove(&name(GRAY));
@@ -116,8 +123,6 @@ fn an_abort_leaves_what_is_half_way_in_another_release_and_says_so() {
     c.release = release("a-8", "v3");
     c.settle();
     c.approve("gate", "me", Pass);
-    let approval = &mut c.approvals.last_mut().unwrap().spec;
-    (approval.release, approval.release_uid) = ("a-8".into(), "uid-a-8".into());
     c.control().allow.insert("go".into(), 1);
     c.settle();
     let task = c.task("deploy-prod");
@@ -156,6 +161,40 @@ fn an_abort_closes_the_lane_first_and_leaves_nothing_behind() {
     let prod = c.environment("prod");
     assert_eq!((prod.state, prod.images["backend"].as_str()), (EnvironmentState::Running, "v1"));
     assert!(c.status().tasks.iter().all(|t| t.phase == TaskPhase::Aborted || t.phase.is_passed()));
+}
+
+/// The wall clock of the engine is set, again and again, and the stamps that it finds are those of other clocks.
+#[test]
+fn a_clock_that_is_set_freezes_nothing_and_lets_nothing_through_early() {
+    for step in [-90_000, 90_000, -20, 20] {
+        for abort in [false, true] {
+            let mut c = at_batch_one();
+            if abort {
+                c.control().abort = true;
+            } else {
+                c.control().allow.insert("deploy-prod".into(), 2);
+            }
+            let (mut closed, mut cleaned) = (None, None);
+            for _ in 0..120 {
+                let decision = c.look();
+                let deletes = |s: &Step| matches!(s, Step::Delete { item: i, .. } if i.name.starts_with(GRAY));
+                if decision.steps.iter().any(deletes) {
+                    cleaned = cleaned.or(Some(c.clock));
+                }
+                c.take(&decision, usize::MAX);
+                c.now += step;
+                c.tick();
+                c.sims.values_mut().for_each(crate::domain::batches::simulator::Sim::settle);
+                c.route();
+                if c.routes.backends.is_empty() {
+                    closed = closed.or(Some(c.clock));
+                }
+            }
+            let (phase, pods) = if abort { (ReleasePhase::Aborted, (0, 4)) } else { (ReleasePhase::Succeeded, (4, 0)) };
+            assert_eq!((c.status().phase, c.prod(), c.has_gray()), (phase, pods, false), "{step}: {:#?}", c.status());
+            assert!(cleaned.unwrap() >= closed.unwrap() + 3, "{step}: drained from {closed:?} to {cleaned:?}");
+        }
+    }
 }
 
 #[test]
@@ -233,6 +272,8 @@ fn a_gray_version_that_was_there_before_comes_back() {
         decision: Pass,
         approver: "me".into(),
         images: c.status().images,
+        revision: c.status().revision,
+        digest: c.task("gate").digest,
         ..Default::default()
     };
     c.approvals.push(Approval::new("x", spec));
@@ -257,7 +298,7 @@ fn a_version_that_never_comes_up_fails_holds_and_can_be_retried_or_taken_back() 
     c.control().allow.insert("deploy-prod".into(), 3);
     c.settle();
     // The pods of batch 2 never come.
-    c.now += 700;
+    c.pass(700);
     c.settle();
     let task = c.task("deploy-prod");
     assert_eq!((c.status().phase, task.phase), (ReleasePhase::Failed, TaskPhase::Failed));
@@ -325,6 +366,76 @@ fn a_teardown_is_a_release_of_its_own() {
     assert_eq!(c.status().phase, ReleasePhase::Succeeded, "{:#?}", c.status());
     assert_eq!(c.environment("gray").state, EnvironmentState::Cleaned);
     assert!(c.objects.contains_key(&conf) && !c.sims.contains_key(&name(GRAY)));
+}
+
+#[test]
+fn what_an_environment_left_behind_is_torn_down_by_its_inventory() {
+    let mut c = at_batch_one();
+    c.control().allow.insert("deploy-prod".into(), 2);
+    c.control().skip.push("clean".into());
+    c.settle();
+    c.app.spec.environments.retain(|e| e.name != "gray");
+    let mut release = release("a-8", "v3");
+    release.spec.stage.clear();
+    release.spec.images.clear();
+    release.spec.teardown = Some(crate::api::CleanUpTask { environment: "gray".into(), remove_environment: false });
+    c.release = release;
+    assert!(c.has_gray() && c.app.left_behind("gray").is_some());
+    c.settle();
+    assert_eq!(c.status().phase, ReleasePhase::Succeeded, "{:#?}", c.status());
+    assert_eq!(c.environment("gray").state, EnvironmentState::Cleaned);
+    assert!(!c.has_gray() && !c.sims.contains_key(&name(GRAY)));
+    // What never was, or is gone already, is not.
+    for (environment, says) in [("nowhere", "no environment \"nowhere\""), ("gray", "no environment \"gray\"")] {
+        let mut release = super::cluster::release("a-9", "v3");
+        release.spec.stage.clear();
+        release.spec.teardown =
+            Some(crate::api::CleanUpTask { environment: environment.into(), remove_environment: false });
+        c.release = release;
+        c.settle();
+        let told = c.task("teardown").message.unwrap_or_default();
+        assert!(c.status().phase == ReleasePhase::Failed && told.contains(says), "{environment}: {told}");
+    }
+}
+
+/// A wish has the time of its person's own clock, which may be anything.
+#[test]
+fn a_wish_is_told_once_whatever_its_clock_says() {
+    for at in ["1970-01-01T00:00:00Z", "2999-01-01T00:00:00Z", "yesterday"] {
+        let mut c = at_batch_one();
+        let wish = |action: &str| Wish { by: "ann".into(), action: action.into(), at: at.into(), comment: None };
+        let told = |c: &Cluster, action: &str| c.status().history.iter().filter(|h| h.action == action).count();
+        c.control().last = Some(wish("pause"));
+        c.settle();
+        assert_eq!(told(&c, "pause"), 1, "{at}");
+        // Pushed out of a history that is full, it is no news; another one is.
+        let filler = HistoryEntry { at: "2026-01-01T00:00:00Z".into(), ..HistoryEntry::default() };
+        c.release.status.as_mut().unwrap().history = vec![filler; 200];
+        c.settle();
+        assert_eq!(told(&c, "pause"), 0, "{at}");
+        c.control().last = Some(wish("resume"));
+        c.settle();
+        assert_eq!((told(&c, "pause"), told(&c, "resume")), (0, 1), "{at}");
+    }
+}
+
+#[test]
+fn what_is_to_be_approved_is_rendered_once_while_people_think() {
+    let mut c = Cluster::new(production());
+    c.settle();
+    assert_eq!((c.task("gate").phase, c.rendered.times()), (TaskPhase::Waiting, 1));
+    c.pass(3600);
+    c.app.status.as_mut().unwrap().summary = "another".into();
+    c.approve("gate", "me", Pass);
+    c.approvals[0].spec.images.clear();
+    c.settle();
+    assert_eq!((c.task("gate").phase, c.rendered.times()), (TaskPhase::Waiting, 1));
+    // Of something else it is.
+    c.release.status.as_mut().unwrap().images.insert("backend".into(), "v9".into());
+    let before = c.task("gate").digest;
+    let decision = c.look();
+    let gate = decision.status.tasks.iter().find(|t| t.name == "gate").unwrap();
+    assert!(c.rendered.times() == 2 && gate.digest != before, "{gate:?}");
 }
 
 /// While a lane leads nowhere, its promise is the baseline: probes that agree with that would prove nothing.

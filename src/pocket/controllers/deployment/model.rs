@@ -15,8 +15,15 @@ pub const MAX: &str = "deployment.kubernetes.io/max-replicas";
 pub const NOT_COPIED: [&str; 5] =
     ["kubectl.kubernetes.io/last-applied-configuration", REVISION, REVISION_HISTORY, DESIRED, MAX];
 
+/// Numbers of pods beyond this are this: sums of many of them stay numbers.
+const MOST: i32 = 1 << 20;
+
+fn bounded(n: i32) -> i32 {
+    n.clamp(0, MOST)
+}
+
 pub fn replicas(d: &Deployment) -> i32 {
-    d.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1)
+    bounded(d.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1))
 }
 
 pub fn min_ready(d: &Deployment) -> i32 {
@@ -39,12 +46,12 @@ pub fn progress_deadline(d: &Deployment) -> Option<i32> {
 
 fn scaled(value: &IntOrString, total: i32, up: bool) -> i32 {
     match value {
-        IntOrString::Int(n) => *n,
+        IntOrString::Int(n) => bounded(*n),
         IntOrString::String(text) => {
             let percent: i64 = text.trim_end_matches('%').trim().parse().unwrap_or(0);
-            let product = percent * i64::from(total);
+            let product = percent.clamp(0, i64::from(MOST)) * i64::from(total);
             let result = if up { (product + 99).div_euclid(100) } else { product.div_euclid(100) };
-            i32::try_from(result).unwrap_or(i32::MAX)
+            bounded(i32::try_from(result).unwrap_or(MOST))
         }
     }
 }
@@ -160,7 +167,7 @@ pub fn annotation<'a>(rs: &'a ReplicaSet, key: &str) -> Option<&'a str> {
 }
 
 pub fn number(rs: &ReplicaSet, key: &str) -> Option<i32> {
-    annotation(rs, key)?.parse().ok()
+    annotation(rs, key)?.parse().ok().map(bounded)
 }
 
 pub fn revision(rs: &ReplicaSet) -> i64 {
@@ -168,20 +175,20 @@ pub fn revision(rs: &ReplicaSet) -> i64 {
 }
 
 pub fn rs_replicas(rs: &ReplicaSet) -> i32 {
-    rs.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1)
+    bounded(rs.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1))
 }
 
 pub fn rs_available(rs: &ReplicaSet) -> i32 {
-    rs.status.as_ref().and_then(|s| s.available_replicas).unwrap_or(0)
+    bounded(rs.status.as_ref().and_then(|s| s.available_replicas).unwrap_or(0))
 }
 
 pub fn rs_ready(rs: &ReplicaSet) -> i32 {
-    rs.status.as_ref().and_then(|s| s.ready_replicas).unwrap_or(0)
+    bounded(rs.status.as_ref().and_then(|s| s.ready_replicas).unwrap_or(0))
 }
 
 /// Pods that exist, as the ReplicaSet controller last counted them.
 pub fn rs_actual(rs: &ReplicaSet) -> i32 {
-    rs.status.as_ref().map_or(0, |s| s.replicas)
+    bounded(rs.status.as_ref().map_or(0, |s| s.replicas))
 }
 
 /// Oldest first; revisions and names settle what seconds cannot.

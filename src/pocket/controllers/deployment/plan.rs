@@ -197,7 +197,7 @@ pub(super) fn name(rs: &ReplicaSet) -> String {
 }
 
 fn next_revision(work: &Work) -> i64 {
-    work.old.iter().map(revision).max().unwrap_or(0) + 1
+    work.old.iter().map(revision).max().unwrap_or(0).saturating_add(1)
 }
 
 /// Copy annotations, revision and minReadySeconds to the new set, where it exists.

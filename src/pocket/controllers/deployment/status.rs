@@ -115,7 +115,7 @@ pub(super) fn complete(d: &Deployment, status: &DeploymentStatus) -> bool {
 }
 
 fn progressing(before: &DeploymentStatus, now: &DeploymentStatus) -> bool {
-    let old = |s: &DeploymentStatus| s.replicas.unwrap_or(0) - s.updated_replicas.unwrap_or(0);
+    let old = |s: &DeploymentStatus| s.replicas.unwrap_or(0).saturating_sub(s.updated_replicas.unwrap_or(0));
     now.updated_replicas > before.updated_replicas
         || old(now) < old(before)
         || now.ready_replicas > before.ready_replicas

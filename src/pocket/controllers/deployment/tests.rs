@@ -266,3 +266,34 @@ proptest! {
         prop_assert_eq!(replicas(&sim.d), n);
     }
 }
+
+proptest! {
+    /// Whatever numbers a Deployment, its ReplicaSets and their annotations have, none overflows.
+    #[test]
+    fn no_number_overflows(
+        want in prop::sample::select(vec![-1, 0, 1, i32::MAX]), recreate: bool, paused: bool,
+        fences in prop::collection::vec(prop::sample::select(vec![
+            json!(0), json!(1), json!(i32::MAX), json!("100%"), json!("2147483647%"), json!("9223372036854775807%"),
+        ]), 2),
+        sets in prop::collection::vec((prop::sample::select(vec![-1, 0, 1, i32::MAX]), 0..3_usize), 0..5),
+        annotation in prop::sample::select(vec!["0", "-1", "2147483647", "9223372036854775807", "x"]),
+        seconds in prop::sample::select(vec![0, 1, i32::MAX]),
+    ) {
+        let mut sim = Sim::new(want, "v1");
+        let rolling = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": fences[0], "maxUnavailable": fences[1]}});
+        let strategy = if recreate { json!({"type": "Recreate"}) } else { rolling };
+        sim.patch(json!({"strategy": strategy, "paused": paused, "minReadySeconds": seconds,
+            "progressDeadlineSeconds": seconds, "revisionHistoryLimit": seconds}));
+        let set = |(i, (n, image)): (usize, &(i32, usize))| serde_json::from_value(json!({
+            "metadata": {"name": format!("d-{i}"), "namespace": "ns", "uid": format!("s{i}"), "annotations": {
+                REVISION: annotation, super::model::DESIRED: annotation, super::model::MAX: annotation}},
+            "spec": {"replicas": n, "selector": {"matchLabels": {"app": "a"}}, "template": Sim::template(&format!("v{image}"))},
+            "status": {"replicas": n, "readyReplicas": n, "availableReplicas": n},
+        })).unwrap();
+        let sets: Vec<_> = sets.iter().enumerate().map(set).collect();
+        super::plan::plan(&super::plan::Input {
+            deployment: &sim.d, sets: &sets, pods: &std::collections::BTreeMap::default(),
+            now: jiff::Timestamp::from_second(sim.now).unwrap(),
+        });
+    }
+}

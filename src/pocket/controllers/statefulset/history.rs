@@ -106,7 +106,7 @@ pub(super) fn pair(set: &StatefulSet, known: &[ControllerRevision], update: &Con
 
 /// `known` is sorted.
 pub(super) fn next(set: &StatefulSet, known: &[ControllerRevision], collisions: i32) -> Step {
-    let number = known.last().map_or(1, |last| last.revision + 1);
+    let number = known.last().map_or(1, |last| last.revision.saturating_add(1));
     let wanted = new(set, number, collisions);
     let Some(last) = known.last() else {
         return Step::Create(Box::new(wanted));

@@ -14,7 +14,8 @@ pub(super) const POD_INDEX: &str = "apps.kubernetes.io/pod-index";
 pub(super) const REVISION: &str = "controller-revision-hash";
 
 pub(super) fn replicas(set: &StatefulSet) -> i32 {
-    set.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1)
+    // There is a place for each.
+    set.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1).clamp(0, 1 << 20)
 }
 
 /// The first ordinal.

@@ -59,7 +59,7 @@ pub(super) fn plan(input: &Input) -> Plan {
         Look { input, ordered: model::ordered(set), places: vec![None; count], condemned: vec![], actions: vec![] };
     for pod in input.pods {
         let Some(ordinal) = model::ordinal(set, pod) else { continue };
-        let at = usize::try_from(ordinal - model::start(set)).ok();
+        let at = usize::try_from(ordinal.saturating_sub(model::start(set))).ok();
         match at.and_then(|at| look.places.get_mut(at)) {
             Some(place) => *place = Some(pod),
             None => look.condemned.push(pod),

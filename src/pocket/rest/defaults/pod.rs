@@ -12,6 +12,12 @@ pub(super) fn spec(spec: &mut Value) {
     absent(spec, "terminationGracePeriodSeconds", 30);
     absent(spec, "dnsPolicy", "ClusterFirst");
     absent(spec, "securityContext", json!({}));
+    // The old name of the field follows the new one.
+    for (from, to) in [("serviceAccountName", "serviceAccount"), ("serviceAccount", "serviceAccountName")] {
+        if let Some(name) = spec.get(from).filter(|n| n.as_str().is_some_and(|n| !n.is_empty())).cloned() {
+            spec[to] = name;
+        }
+    }
     absent(spec, "schedulerName", "default-scheduler");
     for field in ["containers", "initContainers"] {
         for container in items(spec, field) {
@@ -53,11 +59,18 @@ fn container(container: &mut Value) {
             }
         }
     }
-    // A limit without a request is the request too.
-    let limits = container["resources"].get("limits").cloned().unwrap_or_default();
-    for (name, limit) in limits.as_object().into_iter().flatten() {
-        absent(&mut container["resources"], "requests", json!({}));
-        absent(&mut container["resources"]["requests"], name, limit.clone());
+}
+
+/// Of a pod itself, not of a template: a limit without a request is the request too.
+pub(super) fn request_limits(spec: &mut Value) {
+    for field in ["containers", "initContainers"] {
+        for container in items(spec, field) {
+            let limits = container["resources"].get("limits").cloned().unwrap_or_default();
+            for (name, limit) in limits.as_object().into_iter().flatten() {
+                absent(&mut container["resources"], "requests", json!({}));
+                absent(&mut container["resources"]["requests"], name, limit.clone());
+            }
+        }
     }
 }
 
@@ -94,6 +107,16 @@ fn volume(volume: &mut Value) {
     if fields.len() == 1 && fields.contains_key("name") {
         volume["emptyDir"] = json!({});
     }
+    for source in items_of(volume) {
+        if let Some(reference) = source.get_mut("fieldRef") {
+            absent(reference, "apiVersion", "v1");
+        }
+    }
+    for source in volume.get_mut("projected").map(|p| items(p, "sources")).unwrap_or_default() {
+        if let Some(token) = source.get_mut("serviceAccountToken") {
+            absent(token, "expirationSeconds", 3600);
+        }
+    }
     for source in ["secret", "configMap", "downwardAPI", "projected"] {
         if let Some(source) = volume.get_mut(source) {
             absent(source, "defaultMode", 0o644);
@@ -102,6 +125,23 @@ fn volume(volume: &mut Value) {
     if let Some(path) = volume.get_mut("hostPath") {
         absent(path, "type", "");
     }
+}
+
+/// The files of the downward API, of its own volume and of projected ones.
+fn items_of(volume: &mut Value) -> Vec<&mut Value> {
+    let Some(fields) = volume.as_object_mut() else { return Vec::new() };
+    let mut files = Vec::new();
+    for (kind, source) in fields {
+        match kind.as_str() {
+            "downwardAPI" => files.extend(items(source, "items")),
+            "projected" => {
+                let projections = items(source, "sources").iter_mut().filter_map(|s| s.get_mut("downwardAPI"));
+                files.extend(projections.flat_map(|d| items(d, "items")));
+            }
+            _ => {}
+        }
+    }
+    files
 }
 
 /// No tag, or `latest`, and no digest.

@@ -65,40 +65,6 @@ fn the_types_of_their_own() {
 }
 
 #[test]
-fn the_place_of_a_wrong_type_is_found() {
-    let place = |spec: Value| mistyped(&json!({"metadata": {"name": "x"}, "spec": spec}), "apps/v1.Deployment");
-    let template = |container: Value| json!({"template": {"spec": {"containers": [{}, container]}}});
-    assert_eq!(place(json!({"replicas": 2, "strategy": null})), None);
-    for (spec, path) in [
-        (json!({"replicas": "two"}), "spec.replicas"),
-        (json!({"selector": {"matchLabels": {"app": 1}}}), "spec.selector.matchLabels.app"),
-        (template(json!({"args": "x"})), "spec.template.spec.containers[1].args"),
-        (
-            template(json!({"ports": [{"containerPort": 80}, {"containerPort": "x"}]})),
-            "spec.template.spec.containers[1].ports[1].containerPort",
-        ),
-        (template(json!({"livenessProbe": {"httpGet": 1}})), "spec.template.spec.containers[1].livenessProbe.httpGet"),
-    ] {
-        assert_eq!(place(spec).as_deref(), Some(path));
-    }
-}
-
-#[test]
-fn every_message_named_is_there() {
-    for (message, fields) in MESSAGES.iter() {
-        for field in fields.values() {
-            if let Kind::Message(name) = field.kind {
-                assert!(MESSAGES.contains_key(name), "{message}.{}: {name}", field.name);
-            }
-        }
-    }
-    for row in super::super::registry::builtin::ALL.iter().filter(|b| b.kind != "CustomResourceDefinition") {
-        let name = message_of(row.group, row.version, row.kind);
-        assert!(MESSAGES.contains_key(&name), "{name}");
-    }
-}
-
-#[test]
 fn refusals() {
     assert_eq!(object(b"{}"), Err(Error::Magic));
     let told = object(&body("autoscaling/v2", "HorizontalPodAutoscaler", &[])).unwrap_err().to_string();

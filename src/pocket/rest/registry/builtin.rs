@@ -36,6 +36,8 @@ pub struct Builtin {
     pub selectable_fields: &'static [&'static str],
     pub verbs: &'static [&'static str],
     pub storage: &'static str,
+    /// What Kubernetes warns everybody of who uses it; "" for nothing.
+    pub deprecation: &'static str,
     /// Reads the object as its typed self and writes it back: what the type does not know is gone.
     pub typed: fn(Value) -> Result<Value, serde_json::Error>,
 }
@@ -59,6 +61,7 @@ const PLAIN: Builtin = Builtin {
     selectable_fields: &[],
     verbs: ALL_VERBS,
     storage: "",
+    deprecation: "",
     typed: typed::<Value>,
 };
 
@@ -80,6 +83,7 @@ pub static ALL: &[Builtin] = &[
         kind: "Endpoints",
         short_names: &["ep"],
         storage: "endpoints",
+        deprecation: "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
         typed: typed::<Endpoints>,
         ..PLAIN
     },
@@ -342,6 +346,7 @@ impl Builtin {
             selectable_fields: owned(self.selectable_fields),
             storage: self.storage.into(),
             lists: ListKeys::builtin(self.group, self.kind),
+            deprecation: Some(self.deprecation).filter(|d| !d.is_empty()).map(str::to_owned),
             definition: Definition::Builtin(self),
         }
     }

@@ -1,11 +1,13 @@
 //! Resources from CustomResourceDefinitions: one for each served version.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use crate::pocket::patch::ListKeys;
 use crate::pocket::rest::schema::Rules;
 
-use super::{ALL_VERBS, Definition, Resource, ScalePaths};
+use super::{ALL_VERBS, Definition, Resource, ScalePaths, versions::compare_versions};
 
 /// What a definition says of one version.
 #[derive(Debug)]
@@ -13,8 +15,21 @@ pub struct CustomVersion {
     /// The structural schema.
     pub schema: Value,
     pub(in crate::pocket::rest) rules: Rules,
+    /// The version that objects are stored in.
+    pub stored: Arc<StoredVersion>,
+    /// The definition was changed since it was made: what is stored may be older than its schema.
+    pub changed: bool,
     /// `additionalPrinterColumns`.
     pub columns: Vec<Value>,
+}
+
+/// The one version with `storage: true`.
+#[derive(Debug, Default)]
+pub struct StoredVersion {
+    /// `GROUP/VERSION`
+    pub api_version: String,
+    /// Its structural schema.
+    pub schema: Value,
 }
 
 /// The resources a definition adds: none until its names are accepted.
@@ -30,8 +45,14 @@ pub fn resources(definition: &Value) -> Vec<Resource> {
     if group.is_empty() || plural.is_empty() || kind.is_empty() {
         return Vec::new();
     }
-    let versions = spec["versions"].as_array().map(Vec::as_slice);
-    let served = versions.unwrap_or_default().iter().filter(|v| v["served"] == true);
+    let versions = spec["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let stored = versions.iter().find(|v| v["storage"] == true).map(|version| StoredVersion {
+        api_version: format!("{group}/{}", text(&version["name"])),
+        schema: version["schema"]["openAPIV3Schema"].clone(),
+    });
+    let stored = Arc::new(stored.unwrap_or_default());
+    let changed = definition["metadata"]["generation"].as_i64() != Some(1);
+    let served = versions.iter().filter(|v| v["served"] == true);
     served
         .map(|version| {
             let subresources = &version["subresources"];
@@ -70,7 +91,10 @@ pub fn resources(definition: &Value) -> Vec<Resource> {
                 storage: format!("{plural}.{group}").into(),
                 lists: ListKeys::from_schema(&version["schema"]["openAPIV3Schema"])
                     .status_subresource(subresources["status"].is_object()),
+                deprecation: deprecation(&group, &kind, version, versions),
                 definition: Definition::Custom(Box::new(CustomVersion {
+                    stored: Arc::clone(&stored),
+                    changed,
                     rules: Rules::default(),
                     schema: version["schema"]["openAPIV3Schema"].clone(),
                     columns: version["additionalPrinterColumns"].as_array().cloned().unwrap_or_default(),
@@ -78,4 +102,20 @@ pub fn resources(definition: &Value) -> Vec<Resource> {
             }
         })
         .collect()
+}
+
+/// What Kubernetes warns of where a version is marked as deprecated: its own words, or which newer one to use.
+fn deprecation(group: &str, kind: &str, version: &Value, all: &[Value]) -> Option<String> {
+    if version["deprecated"] != true {
+        return None;
+    }
+    if let Some(own) = version["deprecationWarning"].as_str() {
+        return Some(own.to_owned());
+    }
+    let name = |v: &Value| v["name"].as_str().unwrap_or_default().to_owned();
+    let old = name(version);
+    let newer = all.iter().filter(|v| v["served"] == true && v["deprecated"] != true).map(name);
+    let newer = newer.filter(|n| compare_versions(n, &old).is_lt()).min_by(|a, b| compare_versions(a, b));
+    let instead = newer.map(|n| format!("; use {group}/{n} {kind}")).unwrap_or_default();
+    Some(format!("{group}/{old} {kind} is deprecated{instead}"))
 }

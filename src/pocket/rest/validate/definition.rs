@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::super::error::FieldError;
+use super::super::{error::FieldError, schema};
 use super::array;
 
 pub(super) fn check(object: &Value, problems: &mut Vec<FieldError>) {
@@ -33,14 +33,21 @@ pub(super) fn check(object: &Value, problems: &mut Vec<FieldError>) {
         let words = "must have exactly one version marked as storage version";
         problems.push(FieldError::invalid("spec.versions", &spec["versions"], words));
     }
-    for (at, version) in versions.iter().enumerate() {
-        let schema = &version["schema"]["openAPIV3Schema"];
-        let path = format!("spec.versions[{at}].schema.openAPIV3Schema");
+    let schemas: Vec<&Value> = versions.iter().map(|v| &v["schema"]["openAPIV3Schema"]).collect();
+    // As Kubernetes names it inside: versions that agree have one schema.
+    let agree = schemas.windows(2).all(|two| two[0] == two[1]);
+    for (at, schema) in schemas.into_iter().enumerate().take(if agree { 1 } else { usize::MAX }) {
+        let path = match agree {
+            true => "spec.validation.openAPIV3Schema".to_owned(),
+            false => format!("spec.versions[{at}].schema.openAPIV3Schema"),
+        };
         if !schema.is_object() {
             problems.push(FieldError::required(path, "schemas are required"));
         } else if schema["type"] != "object" {
             let words = "must be object at the root";
             problems.push(FieldError::invalid(format!("{path}.type"), &schema["type"], words));
+        } else {
+            schema::check_rules(schema, &path, problems);
         }
     }
 }

@@ -1,14 +1,21 @@
 //! Pods and pod templates.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::error::FieldError;
-use super::super::meta::{NameRule, check_name};
-use super::array;
+use super::rules::{Problems, dns_label, each, label_value, one_of, qualified_name, subdomain, text};
+use super::{affinity, array, container, network, resources, security, volume};
 
 pub(super) fn check(pod: &Value, old: Option<&Value>, problems: &mut Vec<FieldError>) {
     match old {
-        None => spec(&pod["spec"], "spec", problems),
+        None => {
+            spec(&pod["spec"], "spec", true, problems);
+            let containers = array(&pod["spec"]["ephemeralContainers"]);
+            if !containers.is_empty() {
+                let words = "cannot be set on create";
+                problems.push(FieldError::forbidden("spec.ephemeralContainers", words));
+            }
+        }
         Some(old) if frozen(&old["spec"], &pod["spec"]) != old["spec"] => {
             problems.push(FieldError::forbidden("spec", "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"));
         }
@@ -41,74 +48,262 @@ fn frozen(old: &Value, new: &Value) -> Value {
     spec
 }
 
-pub(super) fn spec(spec: &Value, path: &str, problems: &mut Vec<FieldError>) {
-    if array(&spec["containers"]).is_empty() {
-        problems.push(FieldError::required(format!("{path}.containers"), ""));
+/// The template of a workload.
+pub(super) fn template(template: &Value, path: &str, problems: &mut Problems) {
+    let metadata = &template["metadata"];
+    labels(&metadata["labels"], &format!("{path}.labels"), problems);
+    annotations(&metadata["annotations"], &format!("{path}.annotations"), problems);
+    spec(&template["spec"], &format!("{path}.spec"), false, problems);
+    if !array(&template["spec"]["ephemeralContainers"]).is_empty() {
+        let words = "ephemeral containers not allowed in pod template";
+        problems.push(FieldError::forbidden(format!("{path}.spec.ephemeralContainers"), words));
     }
-    let policy = &spec["restartPolicy"];
-    if policy.as_str().is_some_and(|p| !["Always", "OnFailure", "Never"].contains(&p)) {
-        let known = ["Always", "OnFailure", "Never"];
-        problems.push(FieldError::not_supported(format!("{path}.restartPolicy"), policy, &known));
+}
+
+pub(super) fn labels(labels: &Value, path: &str, problems: &mut Problems) {
+    for (key, value) in labels.as_object().into_iter().flatten() {
+        each(path, &key.as_str().into(), qualified_name(key), problems);
+        each(path, value, label_value(text(value)), problems);
     }
-    let volumes: Vec<&str> = array(&spec["volumes"]).iter().filter_map(|v| v["name"].as_str()).collect();
-    let mut names = Vec::new();
-    for field in ["initContainers", "containers"] {
-        for (at, container) in array(&spec[field]).iter().enumerate() {
-            let path = format!("{path}.{field}[{at}]");
-            self::container(container, &path, &volumes, problems);
-            let name = &container["name"];
-            if names.contains(&name) {
-                problems.push(FieldError::duplicate(format!("{path}.name"), name));
-            }
+}
+
+fn annotations(annotations: &Value, path: &str, problems: &mut Problems) {
+    let mut size = 0;
+    for (key, value) in annotations.as_object().into_iter().flatten() {
+        each(path, &key.as_str().into(), qualified_name(&key.to_lowercase()), problems);
+        size += key.len() + text(value).len();
+    }
+    if size > 256 << 10 {
+        problems.push(FieldError::too_long(path, 256 << 10));
+    }
+}
+
+/// `is_pod`: it's a pod's own, not a template's.
+fn spec(spec: &Value, path: &str, is_pod: bool, problems: &mut Problems) {
+    let volumes = volume::check(array(&spec["volumes"]), &format!("{path}.volumes"), problems);
+    let claimed =
+        array(&spec["volumes"]).iter().filter(|v| v["persistentVolumeClaim"].is_object() || v["ephemeral"].is_object());
+    let claimed: Vec<&str> = claimed.map(|v| text(&v["name"])).filter(|name| volumes.contains(name)).collect();
+    let claims = resource_claims(array(&spec["resourceClaims"]), &format!("{path}.resourceClaims"), problems);
+    let pod = container::Pod {
+        volumes,
+        claimed,
+        grace: &spec["terminationGracePeriodSeconds"],
+        restarts: &spec["restartPolicy"],
+        own_users: spec["hostUsers"] == false,
+        claims,
+    };
+    containers(spec, path, &pod, problems);
+    init_containers(spec, path, &pod, problems);
+    host_network(spec, path, is_pod, problems);
+    one_of(&spec["restartPolicy"], &["Always", "OnFailure", "Never"], format!("{path}.restartPolicy"), problems);
+    let known = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
+    one_of(&spec["dnsPolicy"], &known, format!("{path}.dnsPolicy"), problems);
+    labels(&spec["nodeSelector"], &format!("{path}.nodeSelector"), problems);
+    security::of_pod(spec, path, problems);
+    affinity::check(&spec["affinity"], &format!("{path}.affinity"), problems);
+    network::dns(spec, path, problems);
+    gates(spec, path, problems);
+    let constraints = array(&spec["topologySpreadConstraints"]);
+    affinity::spread(constraints, &format!("{path}.topologySpreadConstraints"), problems);
+    for (field, shown) in [("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")] {
+        if pod.own_users && spec[field] == true {
+            problems.push(FieldError::forbidden(format!("{path}.{shown}"), "when `hostUsers` is false"));
+        }
+    }
+    for field in ["serviceAccountName", "nodeName"] {
+        if !text(&spec[field]).is_empty() {
+            subdomain(&spec[field], &format!("{path}.{field}"), problems);
+        }
+    }
+    let deadline = &spec["activeDeadlineSeconds"];
+    if deadline.as_i64().is_some_and(|n| !(1..=i64::from(i32::MAX)).contains(&n)) {
+        let words = "must be between 1 and 2147483647, inclusive";
+        problems.push(FieldError::invalid(format!("{path}.activeDeadlineSeconds"), deadline, words));
+    }
+    for field in ["hostname", "subdomain"] {
+        if !text(&spec[field]).is_empty() {
+            dns_label(&spec[field], &format!("{path}.{field}"), problems);
+        }
+    }
+    tolerations(array(&spec["tolerations"]), &format!("{path}.tolerations"), problems);
+    network::host_aliases(array(&spec["hostAliases"]), &format!("{path}.hostAliases"), problems);
+    for field in ["priorityClassName", "runtimeClassName"] {
+        if !text(&spec[field]).is_empty() {
+            subdomain(&spec[field], &format!("{path}.{field}"), problems);
+        }
+    }
+    let preemption = &spec["preemptionPolicy"];
+    one_of(preemption, &["PreemptLowerPriority", "Never"], format!("{path}.preemptionPolicy"), problems);
+    let overhead = json!({"limits": spec["overhead"]});
+    resources::requirements(&overhead, &format!("{path}.overhead"), problems);
+    if spec["os"].is_object() {
+        match text(&spec["os"]["name"]) {
+            "" => problems.push(FieldError::required(format!("{path}.os.name"), "")),
+            _ => one_of(&spec["os"]["name"], &["linux", "windows"], format!("{path}.os"), problems),
+        }
+    }
+}
+
+/// Answers with their names.
+fn resource_claims<'a>(claims: &'a [Value], path: &str, problems: &mut Problems) -> Vec<&'a str> {
+    let mut names: Vec<&str> = Vec::new();
+    for (at, claim) in claims.iter().enumerate() {
+        let (name, path) = (text(&claim["name"]), format!("{path}[{at}]"));
+        if name.is_empty() {
+            problems.push(FieldError::required(format!("{path}.name"), ""));
+        } else if names.contains(&name) {
+            problems.push(FieldError::duplicate(format!("{path}.name"), &name.into()));
+        } else {
+            dns_label(&claim["name"], &format!("{path}.name"), problems);
             names.push(name);
         }
+        let (given, template) = (&claim["resourceClaimName"], &claim["resourceClaimTemplateName"]);
+        let words = match (given.is_null(), template.is_null()) {
+            (false, false) => {
+                Some("at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified")
+            }
+            (true, true) => Some("must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"),
+            _ => None,
+        };
+        if let Some(words) = words {
+            // Kubernetes shows its own form of it.
+            let shown = json!({"Name": name, "ResourceClaimName": given, "ResourceClaimTemplateName": template});
+            problems.push(FieldError::invalid(path.clone(), &shown, words));
+        }
+        for field in ["resourceClaimName", "resourceClaimTemplateName"] {
+            if !claim[field].is_null() {
+                subdomain(&claim[field], &format!("{path}.{field}"), problems);
+            }
+        }
     }
+    names
 }
 
-fn container(container: &Value, path: &str, volumes: &[&str], problems: &mut Vec<FieldError>) {
-    match container["name"].as_str().unwrap_or_default() {
-        "" => problems.push(FieldError::required(format!("{path}.name"), "")),
-        name => problems.extend(check_name(&format!("{path}.name"), name, NameRule::Label)),
+/// On the machine's own network a container's port is the machine's.
+fn host_network(spec: &Value, path: &str, is_pod: bool, problems: &mut Problems) {
+    if spec["hostNetwork"] != true {
+        return;
     }
-    if container["image"].as_str().unwrap_or_default().is_empty() {
-        problems.push(FieldError::required(format!("{path}.image"), ""));
-    }
-    let mut names = Vec::new();
-    for (at, port) in array(&container["ports"]).iter().enumerate() {
-        let path = format!("{path}.ports[{at}]");
-        match port["containerPort"].as_i64() {
-            None | Some(0) => problems.push(FieldError::required(format!("{path}.containerPort"), "")),
-            Some(_) => self::port(&port["containerPort"], &format!("{path}.containerPort"), problems),
-        }
-        if port["name"].is_string() && names.contains(&&port["name"]) {
-            problems.push(FieldError::duplicate(format!("{path}.name"), &port["name"]));
-        }
-        names.push(&port["name"]);
-    }
-    for (at, variable) in array(&container["env"]).iter().enumerate() {
-        if variable["name"].as_str().unwrap_or_default().is_empty() {
-            problems.push(FieldError::required(format!("{path}.env[{at}].name"), ""));
-        }
-    }
-    for (at, mount) in array(&container["volumeMounts"]).iter().enumerate() {
-        let path = format!("{path}.volumeMounts[{at}]");
-        if mount["mountPath"].as_str().unwrap_or_default().is_empty() {
-            problems.push(FieldError::required(format!("{path}.mountPath"), ""));
-        }
-        if !volumes.contains(&mount["name"].as_str().unwrap_or_default()) {
-            problems.push(FieldError::not_found(format!("{path}.name"), &mount["name"]));
-        }
-    }
-    for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
-        let handlers = ["httpGet", "tcpSocket", "exec", "grpc"];
-        if container[probe].is_object() && !handlers.iter().any(|h| container[probe][h].is_object()) {
-            problems.push(FieldError::required(format!("{path}.{probe}"), "must specify a handler type"));
+    for (n, container) in array(&spec["containers"]).iter().enumerate() {
+        for (at, port) in array(&container["ports"]).iter().enumerate() {
+            let (host, own) = (port["hostPort"].as_i64().unwrap_or(0), port["containerPort"].as_i64().unwrap_or(0));
+            if (is_pod || host != 0) && host != own {
+                let path = format!("{path}.containers[{n}].ports[{at}].hostPort");
+                let words = "must match `containerPort` when `hostNetwork` is true";
+                problems.push(FieldError::invalid(path, &host.into(), words));
+            }
         }
     }
 }
 
-pub(super) fn port(port: &Value, path: &str, problems: &mut Vec<FieldError>) {
-    if !port.as_i64().is_some_and(|n| (1..=65535).contains(&n)) {
-        problems.push(FieldError::invalid(path, port, "must be between 1 and 65535, inclusive"));
+fn gates(spec: &Value, path: &str, problems: &mut Problems) {
+    for (at, gate) in array(&spec["readinessGates"]).iter().enumerate() {
+        let kind = text(&gate["conditionType"]);
+        each(&format!("{path}.readinessGates[{at}].conditionType"), &kind.into(), qualified_name(kind), problems);
+    }
+    let mut names: Vec<&str> = Vec::new();
+    for (at, gate) in array(&spec["schedulingGates"]).iter().enumerate() {
+        let (name, path) = (text(&gate["name"]), format!("{path}.schedulingGates[{at}]"));
+        each(&path, &name.into(), qualified_name(name), problems);
+        if names.contains(&name) {
+            problems.push(FieldError::duplicate(path, &name.into()));
+        }
+        names.push(name);
+    }
+}
+
+fn containers(spec: &Value, path: &str, pod: &container::Pod<'_>, problems: &mut Problems) {
+    let path = format!("{path}.containers");
+    let containers = array(&spec["containers"]);
+    if containers.is_empty() {
+        return problems.push(FieldError::required(path, ""));
+    }
+    let mut names: Vec<&str> = Vec::new();
+    for (at, one) in containers.iter().enumerate() {
+        let path = format!("{path}[{at}]");
+        container::common(one, &path, pod, problems);
+        let name = text(&one["name"]);
+        if names.contains(&name) {
+            problems.push(FieldError::duplicate(format!("{path}.name"), &one["name"]));
+        }
+        names.push(name);
+        container::handlers(one, &path, pod, problems);
+        let known = ["Always", "Never", "OnFailure"];
+        if one["restartPolicy"].as_str().is_some_and(|p| !known.contains(&p)) {
+            problems.push(FieldError::not_supported(format!("{path}.restartPolicy"), &one["restartPolicy"], &known));
+        }
+    }
+    container::host_ports(containers, &path, problems);
+}
+
+fn init_containers(spec: &Value, path: &str, pod: &container::Pod<'_>, problems: &mut Problems) {
+    let path = format!("{path}.initContainers");
+    let mut names: Vec<&str> = array(&spec["containers"]).iter().map(|c| text(&c["name"])).collect();
+    for (at, one) in array(&spec["initContainers"]).iter().enumerate() {
+        let own = format!("{path}[{at}]");
+        container::common(one, &own, pod, problems);
+        let name = text(&one["name"]);
+        if names.contains(&name) {
+            problems.push(FieldError::duplicate(format!("{own}.name"), &one["name"]));
+        } else if !name.is_empty() {
+            names.push(name);
+        }
+        container::host_ports(std::slice::from_ref(one), &path, problems);
+        if one["restartPolicy"] == "Always" {
+            container::handlers(one, &own, pod, problems);
+            continue;
+        }
+        for field in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
+            if one[field].is_object() {
+                let words = "may not be set for init containers without restartPolicy=Always";
+                problems.push(FieldError::forbidden(format!("{own}.{field}"), words));
+            }
+        }
+    }
+}
+
+fn tolerations(tolerations: &[Value], path: &str, problems: &mut Problems) {
+    for (at, toleration) in tolerations.iter().enumerate() {
+        let path = format!("{path}[{at}]");
+        let (key, operator, value) =
+            (text(&toleration["key"]), text(&toleration["operator"]), text(&toleration["value"]));
+        let shown = Value::from;
+        if !key.is_empty() {
+            each(&format!("{path}.key"), &shown(key), qualified_name(key), problems);
+        } else if operator != "Exists" {
+            let words = "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
+            problems.push(FieldError::invalid(format!("{path}.operator"), &shown(operator), words));
+        }
+        let effect = text(&toleration["effect"]);
+        if !toleration["tolerationSeconds"].is_null() && effect != "NoExecute" {
+            let words = "effect must be 'NoExecute' when `tolerationSeconds` is set";
+            problems.push(FieldError::invalid(format!("{path}.effect"), &shown(effect), words));
+        }
+        let path_of_operator = format!("{path}.operator");
+        match operator {
+            "" | "Equal" => {
+                let wrong = label_value(value).join(";");
+                if !wrong.is_empty() {
+                    problems.push(FieldError::invalid(path_of_operator, &shown(value), wrong));
+                }
+            }
+            "Exists" if !value.is_empty() => {
+                let words = "value must be empty when `operator` is 'Exists'";
+                problems.push(FieldError::invalid(path_of_operator, &shown(value), words));
+            }
+            "Exists" => {}
+            _ => {
+                let known: &[&str] = match operator {
+                    "Lt" | "Gt" => &["Equal", "Exists", "Lt", "Gt"],
+                    _ => &["Equal", "Exists"],
+                };
+                problems.push(FieldError::not_supported(path_of_operator, &shown(operator), known));
+            }
+        }
+        if !effect.is_empty() {
+            let known = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
+            one_of(&toleration["effect"], &known, format!("{path}.effect"), problems);
+        }
     }
 }

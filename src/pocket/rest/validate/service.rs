@@ -1,36 +1,193 @@
-//! Services. Their addresses are another module's.
+//! Services. Their addresses and node ports are another module's.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::error::FieldError;
-use super::{array, pod};
+use super::rules::{
+    Problems, dns_label, each, one_of, port_number, port_number_or_name, protocol, qualified_name, required, subdomain,
+    text,
+};
+use super::{array, network, pod};
 
 const TYPES: [&str; 4] = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
 
-pub(super) fn check(object: &Value, _old: Option<&Value>, problems: &mut Vec<FieldError>) {
+pub(super) fn check(object: &Value, problems: &mut Problems) {
     let spec = &object["spec"];
-    let kind = spec["type"].as_str().unwrap_or_default();
-    if !TYPES.contains(&kind) {
-        problems.push(FieldError::not_supported("spec.type", &spec["type"], &TYPES));
-    }
+    let kind = text(&spec["type"]);
     let ports = array(&spec["ports"]);
-    if ports.is_empty() && kind != "ExternalName" && spec["clusterIP"] != "None" {
+    let headless = spec["clusterIP"] == "None";
+    if ports.is_empty() && kind != "ExternalName" && !headless {
         problems.push(FieldError::required("spec.ports", ""));
     }
-    if kind == "ExternalName" && spec["externalName"].as_str().unwrap_or_default().is_empty() {
-        problems.push(FieldError::required("spec.externalName", ""));
+    match kind {
+        "LoadBalancer" | "NodePort" if headless => {
+            let words = format!("may not be set to 'None' for {kind} services");
+            problems.push(FieldError::invalid("spec.clusterIPs[0]", &spec["clusterIP"], words));
+        }
+        "ExternalName" => {
+            if !text(&spec["clusterIP"]).is_empty() {
+                problems.push(FieldError::forbidden("spec.clusterIPs", "may not be set for ExternalName services"));
+            }
+            let name = text(&spec["externalName"]);
+            match name.strip_suffix('.').unwrap_or(name) {
+                "" => problems.push(FieldError::required("spec.externalName", "")),
+                name => subdomain(&name.into(), "spec.externalName", problems),
+            }
+        }
+        _ => {}
     }
+    let address = text(&spec["clusterIP"]);
+    if !matches!(address, "" | "None") && kind != "ExternalName" && address.parse::<std::net::IpAddr>().is_err() {
+        let words = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+        problems.push(FieldError::invalid("spec.clusterIPs[0]", &spec["clusterIP"], words));
+    }
+    self::ports(ports, problems);
+    pod::labels(&spec["selector"], "spec.selector", problems);
+    affinity(spec, problems);
+    match kind {
+        "" => problems.push(FieldError::required("spec.type", "")),
+        _ => one_of(&spec["type"], &TYPES, "spec.type", problems),
+    }
+    uniqueness(kind, ports, problems);
+    outside(spec, problems);
+    traffic(spec, kind, problems);
+    families(spec, problems);
+}
+
+/// Where it may be reached from elsewhere.
+fn outside(spec: &Value, problems: &mut Problems) {
+    for (at, address) in array(&spec["externalIPs"]).iter().enumerate() {
+        let path = format!("spec.externalIPs[{at}]");
+        if let Some(found) = network::ip(address, &path, problems) {
+            network::reachable(found, address, &path, false, problems);
+        }
+    }
+}
+
+fn families(spec: &Value, problems: &mut Problems) {
+    let known = ["IPv4", "IPv6"];
+    let families = array(&spec["ipFamilies"]);
+    for (at, family) in families.iter().enumerate() {
+        let path = format!("spec.ipFamilies[{at}]");
+        if !known.contains(&text(family)) {
+            problems.push(FieldError::not_supported(path, family, &known));
+        } else if families[..at].contains(family) {
+            problems.push(FieldError::duplicate(path, family));
+        }
+    }
+    let policies = ["PreferDualStack", "RequireDualStack", "SingleStack"];
+    one_of(&spec["ipFamilyPolicy"], &policies, "spec.ipFamilyPolicy", problems);
+    let all = &spec["clusterIPs"];
+    if let (Some(first), false) = (array(all).first(), text(&spec["clusterIP"]).is_empty())
+        && *first != spec["clusterIP"]
+    {
+        problems.push(FieldError::invalid("spec.clusterIPs", all, "first value must match `clusterIP`"));
+    }
+}
+
+fn ports(ports: &[Value], problems: &mut Problems) {
+    let mut names: Vec<&str> = Vec::new();
     for (at, port) in ports.iter().enumerate() {
         let path = format!("spec.ports[{at}]");
-        pod::port(&port["port"], &format!("{path}.port"), problems);
-        if port["targetPort"].is_number() {
-            pod::port(&port["targetPort"], &format!("{path}.targetPort"), problems);
+        let name = text(&port["name"]);
+        if !name.is_empty() {
+            dns_label(&port["name"], &format!("{path}.name"), problems);
+            if names.contains(&name) {
+                problems.push(FieldError::duplicate(format!("{path}.name"), &port["name"]));
+            }
+            names.push(name);
+        } else if ports.len() > 1 {
+            required(&port["name"], format!("{path}.name"), problems);
         }
-        let name = &port["name"];
-        if ports.len() > 1 && name.as_str().unwrap_or_default().is_empty() {
-            problems.push(FieldError::required(format!("{path}.name"), ""));
-        } else if name.is_string() && ports[..at].iter().any(|other| other["name"] == *name) {
-            problems.push(FieldError::duplicate(format!("{path}.name"), name));
+        port_number(&port["port"], &format!("{path}.port"), problems);
+        protocol(&port["protocol"], format!("{path}.protocol"), problems);
+        port_number_or_name(&port["targetPort"], &format!("{path}.targetPort"), problems);
+        if let Some(name) = port["appProtocol"].as_str() {
+            each(&format!("{path}.appProtocol"), &port["appProtocol"], qualified_name(name), problems);
         }
+    }
+}
+
+fn affinity(spec: &Value, problems: &mut Problems) {
+    one_of(&spec["sessionAffinity"], &["ClientIP", "None"], "spec.sessionAffinity", problems);
+    let config = &spec["sessionAffinityConfig"];
+    match text(&spec["sessionAffinity"]) {
+        "None" if config.is_object() => {
+            let words = "must not be set when session affinity is None";
+            problems.push(FieldError::forbidden("spec.sessionAffinityConfig", words));
+        }
+        "ClientIP" => {
+            let path = "spec.sessionAffinityConfig.clientIP.timeoutSeconds";
+            let seconds = &config["clientIP"]["timeoutSeconds"];
+            if seconds.as_i64().is_some_and(|n| !(1..=86400).contains(&n)) {
+                problems.push(FieldError::invalid(path, seconds, "must be greater than 0 and less than 86400"));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn uniqueness(kind: &str, ports: &[Value], problems: &mut Problems) {
+    let node_port = |port: &Value| port["nodePort"].as_i64().unwrap_or(0);
+    for (at, port) in ports.iter().enumerate() {
+        if kind == "ClusterIP" && node_port(port) != 0 {
+            let words = "may not be used when `type` is 'ClusterIP'";
+            problems.push(FieldError::forbidden(format!("spec.ports[{at}].nodePort"), words));
+        }
+    }
+    for (at, port) in ports.iter().enumerate() {
+        let same = |other: &Value| other["protocol"] == port["protocol"] && other["port"] == port["port"];
+        if ports[..at].iter().any(same) {
+            // Kubernetes shows its own form of the key.
+            let key = json!({
+                "Name": "", "Protocol": port["protocol"], "AppProtocol": null, "Port": port["port"],
+                "TargetPort": 0, "NodePort": 0,
+            });
+            problems.push(FieldError::duplicate(format!("spec.ports[{at}]"), &key));
+        }
+    }
+}
+
+fn traffic(spec: &Value, kind: &str, problems: &mut Problems) {
+    let outside = &spec["externalTrafficPolicy"];
+    let accessible =
+        matches!(kind, "NodePort" | "LoadBalancer") || (kind == "ClusterIP" && !array(&spec["externalIPs"]).is_empty());
+    if accessible {
+        one_of(outside, &["Cluster", "Local"], "spec.externalTrafficPolicy", problems);
+    } else if !text(outside).is_empty() {
+        let words = "may only be set for externally-accessible services";
+        problems.push(FieldError::invalid("spec.externalTrafficPolicy", outside, words));
+    }
+    let inside = &spec["internalTrafficPolicy"];
+    if inside.as_str().is_some_and(|p| !matches!(p, "Cluster" | "Local")) {
+        problems.push(FieldError::not_supported("spec.internalTrafficPolicy", inside, &["Cluster", "Local"]));
+    }
+    let ranges = !array(&spec["loadBalancerSourceRanges"]).is_empty();
+    if ranges && kind != "LoadBalancer" {
+        let words = "may only be used when `type` is 'LoadBalancer'";
+        problems.push(FieldError::forbidden("spec.LoadBalancerSourceRanges", words));
+    } else {
+        for (at, range) in array(&spec["loadBalancerSourceRanges"]).iter().enumerate() {
+            network::range(&text(range).trim().into(), &format!("spec.LoadBalancerSourceRanges[{at}]"), problems);
+        }
+    }
+    let health = &spec["healthCheckNodePort"];
+    if health.as_i64().is_some_and(|n| n != 0) && (kind != "LoadBalancer" || *outside != "Local") {
+        let words = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
+        problems.push(FieldError::invalid("spec.healthCheckNodePort", health, words));
+    }
+    let class = &spec["loadBalancerClass"];
+    if !class.is_null() {
+        if kind == "LoadBalancer" {
+            each("spec.loadBalancerClass", class, qualified_name(text(class)), problems);
+        } else {
+            let words = "may only be used when `type` is 'LoadBalancer'";
+            problems.push(FieldError::forbidden("spec.loadBalancerClass", words));
+        }
+    }
+    let known = ["PreferClose", "PreferSameZone", "PreferSameNode"];
+    let distribution = &spec["trafficDistribution"];
+    if distribution.as_str().is_some_and(|d| !known.contains(&d)) {
+        problems.push(FieldError::not_supported("spec.trafficDistribution", distribution, &known));
     }
 }

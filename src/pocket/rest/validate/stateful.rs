@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::super::error::FieldError;
 use super::super::meta::{NameRule, check_name};
-use super::{IMMUTABLE, not_negative, workload};
+use super::rules::{IMMUTABLE, not_negative};
+use super::workload;
 
 /// The fields of a spec that may change, as the refusal names them.
 const CHANGEABLE: [&str; 7] = [
@@ -40,10 +41,6 @@ pub(super) fn set(object: &Value, old: Option<&Value>, problems: &mut Vec<FieldE
         problems.extend(check_name("spec.serviceName", service, NameRule::Label));
     }
     workload::template(object, "statefulset", problems);
-    if !spec["template"]["spec"]["activeDeadlineSeconds"].is_null() {
-        let words = "activeDeadlineSeconds in StatefulSet is not Supported";
-        problems.push(FieldError::forbidden("spec.template.spec.activeDeadlineSeconds", words));
-    }
     match old {
         None if !super::array(&spec["volumeClaimTemplates"]).is_empty() => {
             let words = "pocket serves no PersistentVolumeClaims: use a volume of the pod template";

@@ -1,9 +1,10 @@
-//! Deployments, ReplicaSets, Jobs.
+//! Deployments and ReplicaSets, and what all workloads have: a selector and the template it has to choose.
 
 use serde_json::Value;
 
 use super::super::error::FieldError;
-use super::{IMMUTABLE, not_negative, pod};
+use super::pod;
+use super::rules::{IMMUTABLE, NOT_NEGATIVE, label_selector, not_negative};
 
 pub(super) fn deployment(object: &Value, old: Option<&Value>, problems: &mut Vec<FieldError>) {
     replicated(object, old, "deployment", problems);
@@ -41,7 +42,7 @@ fn rolling(rolling: &Value, problems: &mut Vec<FieldError>) {
         match (value.as_i64(), value.as_str()) {
             (Some(n), _) => {
                 if n < 0 {
-                    problems.push(FieldError::invalid(path, value, super::NOT_NEGATIVE));
+                    problems.push(FieldError::invalid(path, value, NOT_NEGATIVE));
                 }
                 n
             }
@@ -91,23 +92,41 @@ pub(super) fn template(object: &Value, kind: &str, problems: &mut Vec<FieldError
         Value::Array(list) => list.is_empty(),
         _ => true,
     };
-    if is_empty("matchLabels") && is_empty("matchExpressions") {
+    if selector.is_null() {
+        problems.push(FieldError::required("spec.selector", ""));
+        unmatched(template, problems);
+    } else if is_empty("matchLabels") && is_empty("matchExpressions") {
         let words = format!("empty selector is invalid for {kind}");
         problems.push(FieldError::invalid("spec.selector", selector, words));
-    } else if !selects(selector, &template["metadata"]["labels"]) {
-        let words = "`selector` does not match template `labels`";
-        let labels = &template["metadata"]["labels"];
-        problems.push(FieldError::invalid("spec.template.metadata.labels", labels, words));
+    } else {
+        let before = problems.len();
+        label_selector(selector, "spec.selector", problems);
+        if problems.len() > before {
+            problems.push(FieldError::invalid("spec.selector", selector, "invalid label selector"));
+        } else if !selects(selector, &template["metadata"]["labels"]) {
+            unmatched(template, problems);
+        }
     }
-    pod::spec(&template["spec"], "spec.template.spec", problems);
+    pod::template(template, "spec.template", problems);
     let policy = &template["spec"]["restartPolicy"];
     if policy.as_str().is_some_and(|p| p != "Always") {
         problems.push(FieldError::not_supported("spec.template.spec.restartPolicy", policy, &["Always"]));
     }
+    if !template["spec"]["activeDeadlineSeconds"].is_null() {
+        // Of a Deployment Kubernetes says ReplicaSet too.
+        let kind = if kind == "statefulset" { "StatefulSet" } else { "ReplicaSet" };
+        let words = format!("activeDeadlineSeconds in {kind} is not Supported");
+        problems.push(FieldError::forbidden("spec.template.spec.activeDeadlineSeconds", words));
+    }
+}
+
+pub(super) fn unmatched(template: &Value, problems: &mut Vec<FieldError>) {
+    let words = "`selector` does not match template `labels`";
+    problems.push(FieldError::invalid("spec.template.metadata.labels", &template["metadata"]["labels"], words));
 }
 
 /// Whether a label selector matches labels.
-fn selects(selector: &Value, labels: &Value) -> bool {
+pub(super) fn selects(selector: &Value, labels: &Value) -> bool {
     let equal = selector["matchLabels"].as_object().into_iter().flatten().all(|(k, v)| labels.get(k) == Some(v));
     equal
         && super::array(&selector["matchExpressions"]).iter().all(|e| {
@@ -121,27 +140,4 @@ fn selects(selector: &Value, labels: &Value) -> bool {
                 _ => false,
             }
         })
-}
-
-pub(super) fn job(object: &Value, old: Option<&Value>, problems: &mut Vec<FieldError>) {
-    for field in ["spec.parallelism", "spec.completions", "spec.backoffLimit", "spec.ttlSecondsAfterFinished"] {
-        not_negative(object, field, problems);
-    }
-    let template = &object["spec"]["template"];
-    pod::spec(&template["spec"], "spec.template.spec", problems);
-    match template["spec"]["restartPolicy"].as_str() {
-        Some("OnFailure" | "Never") => {}
-        None => {
-            let words = "valid values: \"OnFailure\", \"Never\"";
-            problems.push(FieldError::required("spec.template.spec.restartPolicy", words));
-        }
-        Some(_) => {
-            let (policy, known) = (&template["spec"]["restartPolicy"], ["OnFailure", "Never"]);
-            problems.push(FieldError::not_supported("spec.template.spec.restartPolicy", policy, &known));
-        }
-    }
-    // Only the template's spec: labels of a template may come from a controller.
-    if old.is_some_and(|old| old["spec"]["template"]["spec"] != template["spec"]) {
-        problems.push(FieldError::invalid("spec.template", template, IMMUTABLE));
-    }
 }

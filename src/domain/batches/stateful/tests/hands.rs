@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{
-    super::{super::WorkloadSeen, Goal, Move, in_the_way, next, undo},
+    super::{
+        super::{Records, WorkloadSeen},
+        Goal, Move, in_the_way, next, undo,
+    },
     Run, UID, Undo, manifest, typed,
 };
 
@@ -57,7 +60,7 @@ fn what_cannot_be_rolled_is_refused_in_words_beforehand() {
     huge.sim.live["spec"]["replicas"] = json!(i32::MAX);
     stopped(&huge, &["2147483647 replicas"]);
     assert_eq!((huge.progress().done, huge.progress().replicas), (0, i32::MAX as u32));
-    assert!(matches!(undo(&huge.sim.seen(), UID, huge.now()), Undo::Wait(..)));
+    assert!(matches!(undo(&huge.sim.seen(), UID, &Records::default()), Undo::Wait(..)));
     let on_delete = json!({"updateStrategy": {"type": "OnDelete"}});
     stopped(&Run::new(3, &["1"], on_delete), &["OnDelete", "Set RollingUpdate", "delete its pods"]);
     let run = |change: Value| {
@@ -86,7 +89,7 @@ fn what_cannot_be_rolled_is_refused_in_words_beforehand() {
     lame.fail(0);
     let seen = WorkloadSeen::StatefulSet(Box::new(lame.seen()));
     assert!(in_the_way(&lame.seen()).is_some());
-    assert_eq!(seen.undo("other", goal.now), Undo::Done, "nothing of its own to undo");
-    assert!(matches!(seen.undo(UID, goal.now), Undo::Patch(_)));
+    assert_eq!(seen.undo("other", &Records::default()), Undo::Done, "nothing of its own to undo");
+    assert!(matches!(seen.undo(UID, &Records::default()), Undo::Patch(_)));
     assert_eq!(next(None, &goal), Move::Create);
 }

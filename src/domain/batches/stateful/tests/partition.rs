@@ -6,7 +6,10 @@ use super::{
     super::{Move, Own, rescue},
     Run, amounts, manifest, typed,
 };
-use crate::api::label;
+use crate::{
+    api::label,
+    domain::batches::{Records, Ways},
+};
 
 #[test]
 fn the_users_own_partition_is_never_passed_and_all_is_what_it_leaves() {
@@ -87,7 +90,7 @@ fn pods_below_the_users_own_partition_come_back_before_it_does() {
             run.run();
         }
         assert_eq!((run.look(), run.places().as_str()), (ends, places));
-        if let Some((_, abort)) = rescue(&run.sim.seen().live).unwrap() {
+        if let Some(Ways { abort, .. }) = rescue(&run.sim.seen(), &Records::default()).unwrap() {
             let sim = run.sim.clone();
             run.sim.patch(&abort).unwrap();
             run.sim.settle();

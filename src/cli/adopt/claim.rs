@@ -1,0 +1,199 @@
+//! Whose the objects are that somebody wants to adopt; and one that is nobody's, for an App that is there.
+
+use color_eyre::eyre::{Result, bail};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::ResourceExt;
+
+use super::{AdoptArgs, images_of, sure, written};
+use crate::{
+    api::App,
+    cli::{
+        get, output,
+        session::{Session, told, usage},
+        variables,
+    },
+    cluster::owner as live,
+    domain::{
+        adopt::Found,
+        owner::{self, Marks, Owner, Whose, named},
+        variables::shared,
+        workflow::{key, named_by, rendered},
+        world,
+    },
+};
+
+/// `svc/web`: the kind in small letters, and the name.
+pub(super) fn kind_and_name(text: &str) -> Result<(String, &str)> {
+    let (kind, name) = text.split_once('/').unwrap_or(("deployment", text));
+    let kind = kind.split('.').next().unwrap_or_default().to_lowercase();
+    if kind.is_empty() || name.is_empty() || name.contains('/') {
+        return Err(usage(format!("{text}: write KIND/NAME, as in deployment/web")));
+    }
+    let whole = match kind.as_str() {
+        "deploy" => "deployment",
+        "sts" => "statefulset",
+        "ds" => "daemonset",
+        "svc" => "service",
+        "cm" => "configmap",
+        "sa" => "serviceaccount",
+        "pvc" => "persistentvolumeclaim",
+        "ing" => "ingress",
+        "ingresses" => "ingress",
+        "hpa" => "horizontalpodautoscaler",
+        "pdb" => "poddisruptionbudget",
+        "networkpolicies" | "netpol" => "networkpolicy",
+        kind => kind,
+    };
+    let one = whole.strip_suffix('s').filter(|one| !one.ends_with('s')).unwrap_or(whole);
+    Ok((one.to_owned(), name))
+}
+
+/// Refuses what another has: an object has one owner.
+pub(super) async fn check(session: &Session, found: &Found, me: &Owner) -> Result<()> {
+    let apps: Vec<App> = get::list_if_installed(session).await?;
+    let mut problems = vec![];
+    for object in std::iter::once(&found.deployment).chain(&found.service) {
+        let meta: ObjectMeta = serde_json::from_value(object["metadata"].clone())?;
+        let mut item = key(object);
+        // A typed object does not say what it is.
+        if std::ptr::eq(object, &found.deployment) {
+            (item.api_version, item.kind) = ("apps/v1".into(), "Deployment".into());
+        } else {
+            (item.api_version, item.kind) = ("v1".into(), "Service".into());
+        }
+        let marks = Marks::of(&meta);
+        let noted = owner::noted(&apps, &item, meta.uid.as_deref().unwrap_or_default());
+        match owner::whose(&marks, me, noted.as_ref()) {
+            Whose::Ours | Whose::Nobodys => {}
+            Whose::Theirs(other) => problems.push(format!(
+                "{} belongs to {}, and an object has one owner: adopt this one with a Service of its own (--service), or \
+                 take it out of that App first",
+                named(&item),
+                other.words(Some(&session.namespace))
+            )),
+            Whose::Made(maker) => {
+                problems.push(format!("{} is made by {maker}, which would undo what graylane writes", named(&item)));
+            }
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { bail!("nothing was written\n{}", problems.join("\n")) }
+}
+
+/// Adopts one object that an App renders and that is nobody's, or an environment's that the App has no longer.
+pub(super) async fn one(session: &Session, args: &AdoptArgs, app: &App, kind: &str, name: &str) -> Result<()> {
+    let environment = get::environment(app, &args.environment)?;
+    let groups = variables::groups(session).await?;
+    let group_of = |name: &str| groups.get(name);
+    let is_named = |i: &crate::api::InventoryItem| i.kind.to_lowercase() == kind && i.name == name;
+    let app_name = app.name_any();
+    let Some(item) = named_by(app, environment, group_of).into_iter().find(is_named) else {
+        bail!(
+            "App {app_name} is there already and makes no {kind} {name} in {}: --app names another one, --add-gray adds a \
+             gray version to it",
+            args.environment
+        );
+    };
+    let me = Owner::of(app, &args.environment);
+    let (context, _) = world::place(&item.namespace);
+    let client = session.clusters.of(context);
+    let what = named(&item);
+    let found = live::marks(client.clone(), &item).await.map_err(told(format!("reading {what}")))?;
+    let Some((marks, found)) = found else { bail!("{what} is not there: the next release makes it") };
+    let apps: Vec<App> = get::list(session).await?;
+    let noted = owner::noted(&apps, &item, &found.uid().unwrap_or_default());
+    let mut former = None;
+    match owner::whose(&marks, &me, noted.as_ref()) {
+        Whose::Nobodys => {}
+        Whose::Theirs(owner) if owner.is_former(&me, app) => former = Some(owner),
+        Whose::Ours => bail!(
+            "App {app_name} is there already, and {what} is its own: --add-gray adds a gray version to it, --app names \
+             another one"
+        ),
+        whose => bail!("{}", owner::refusal(&item, &whose, &marks, &me).unwrap_or_default()),
+    }
+    let mut text = String::new();
+    if session.clusters.canonical(context).is_none() {
+        let shared = shared(&app_name, &app.spec, environment, group_of).unwrap_or_default();
+        let objects = rendered(app, environment, &shared, &images_of(app, &args.environment)).unwrap_or_default();
+        if let Some(object) = objects.iter().find(|o| owner::is_same(&key(o), &item)) {
+            let change = written::change(session, object).await?;
+            text.push_str(&format!("The next release would change:\n  {}\n", change.replace('\n', "\n  ")));
+        }
+    }
+    text.push_str(&format!("Adopting labels {what} as {}; no pod restarts.\n", me.words(Some(&session.namespace))));
+    output::print(&text)?;
+    if args.print {
+        return Ok(());
+    }
+    if !sure(args, &format!("Adopt {what}?"))? {
+        bail!("nothing was written");
+    }
+    live::adopt(client, &item, &me, former.as_ref()).await?;
+    output::print(&format!("{what} adopted by {}\n", me.words(Some(&session.namespace))))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{api::label, cli::session::tests::on_pocket};
+
+    /// Two Deployments behind one Service: whose the Service is decides who may be adopted with it.
+    #[tokio::test]
+    async fn what_another_app_has_is_not_adopted_a_second_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let session = on_pocket(dir.path()).await;
+        let me = Owner { home: Some("demo".into()), app: "reviews-v2".into(), environment: "prod".into() };
+        let meta = |name: &str, labels: Value, more: Value| {
+            let mut meta = json!({"name": name, "namespace": "demo", "uid": name, "labels": labels});
+            json_patch::merge(&mut meta, &more);
+            json!({"metadata": meta})
+        };
+        let ours = |app: &str| json!({label::APP: app, label::ENVIRONMENT: "prod"});
+        let made = json!({"ownerReferences": [{"apiVersion": "v1", "kind": "Operator", "name": "o", "uid": "o", "controller": true}]});
+        let plain = || meta("reviews", json!({}), json!({}));
+        for (deployment, service, want) in [
+            (plain(), Some(plain()), None),
+            (plain(), None, None),
+            (meta("r", ours("reviews-v2"), json!({})), Some(plain()), None),
+            (
+                plain(),
+                Some(meta("reviews", ours("reviews-v1"), json!({}))),
+                Some("Service demo/reviews belongs to environment prod of app reviews-v1"),
+            ),
+            (
+                meta("r", ours("b"), json!({})),
+                Some(plain()),
+                Some("Deployment demo/r belongs to environment prod of app b"),
+            ),
+            (plain(), Some(meta("reviews", json!({label::LANE_GROUP: "g"}), json!({}))), Some("made by lane group g")),
+            (plain(), Some(meta("reviews", json!({}), made)), Some("made by Operator o")),
+        ] {
+            let found = Found { deployment, service, ..Found::default() };
+            let told = check(&session, &found, &me).await.err().map(|e| e.to_string()).unwrap_or_default();
+            assert!(want.map_or(told.is_empty(), |w| told.contains(w)), "{want:?}: {told}");
+        }
+    }
+
+    #[test]
+    fn kinds_are_named_as_kubectl_names_them() {
+        let of = |text: &str| kind_and_name(text).map(|(kind, name)| format!("{kind} {name}")).ok();
+        for (text, want) in [
+            ("web", "deployment web"),
+            ("deployment/web", "deployment web"),
+            ("deployments/web", "deployment web"),
+            ("deployment.apps/web", "deployment web"),
+            ("deploy/web", "deployment web"),
+            ("Service/web", "service web"),
+            ("svc/web", "service web"),
+            ("cm/web", "configmap web"),
+            ("ingress/web", "ingress web"),
+            ("ingresses/web", "ingress web"),
+            ("statefulsets/web", "statefulset web"),
+        ] {
+            assert_eq!(of(text).as_deref(), Some(want), "{text}");
+        }
+        assert!(["", "/", "a/", "/b", "a/b/c"].iter().all(|text| of(text).is_none()));
+    }
+}

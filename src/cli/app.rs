@@ -1,0 +1,31 @@
+//! `app create NAME… --template T` makes Apps; `app diff NAME` shows how one has left its template.
+
+mod create;
+mod diff;
+
+use clap::{Args, Subcommand};
+use color_eyre::eyre::Result;
+
+use super::{Global, session};
+
+#[derive(Debug, Args)]
+pub struct AppArgs {
+    #[command(subcommand)]
+    command: AppCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum AppCommand {
+    /// Make Apps from a template; all are checked before the first is made
+    Create(create::CreateArgs),
+    /// Show how an App has left its template; exit code 0 only when it has not
+    Diff(diff::DiffArgs),
+}
+
+pub(super) async fn run(global: &Global, args: AppArgs) -> Result<()> {
+    let session = session::open(global).await?;
+    match args.command {
+        AppCommand::Create(args) => create::run(&session, args).await,
+        AppCommand::Diff(args) => diff::run(&session, args).await,
+    }
+}

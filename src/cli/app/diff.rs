@@ -1,0 +1,58 @@
+//! `app diff NAME [--template T]`.
+
+use clap::Args;
+use color_eyre::eyre::{Result, bail, eyre};
+use serde_json::json;
+
+use crate::{
+    api::{App, AppTemplate},
+    cli::{
+        adopt::diff,
+        get,
+        output::{self, Format},
+        session::{Session, usage},
+    },
+    domain::apps::{self, Comparison},
+};
+
+#[derive(Debug, Args)]
+pub(super) struct DiffArgs {
+    /// The App
+    name: String,
+    /// The AppTemplate to compare with [default: the one it was made from]
+    #[arg(long, short, value_name = "NAME")]
+    template: Option<String>,
+    /// How to print it: table is a diff, json and yaml list each place
+    #[arg(long, short, default_value = "table")]
+    output: Format,
+}
+
+pub(super) async fn run(session: &Session, args: DiffArgs) -> Result<()> {
+    let app: App = get::one(session, &args.name).await?;
+    let Some(name) = args.template.as_deref().or_else(|| apps::origin(&app)) else {
+        return Err(usage(format!("app {} was made from no template: name one with --template", args.name)));
+    };
+    let template: AppTemplate = get::one(session, name).await?;
+    let Comparison { template: wanted, app: found, changes } =
+        apps::compare(&template, &app, &apps::recorded(&app, name)).map_err(|why| eyre!(why))?;
+    let text = match args.output {
+        Format::Json | Format::Yaml => {
+            let told = json!({"app": args.name, "template": name, "same": changes.is_empty(), "changes": changes});
+            output::data(&told, args.output)?
+        }
+        Format::Name => changes.iter().map(|c| c.path.clone() + "\n").collect(),
+        Format::Table | Format::Wide if changes.is_empty() => {
+            format!("app {} is as template {name} makes it\n", args.name)
+        }
+        Format::Table | Format::Wide => {
+            let (old, new) = (output::data(&wanted, Format::Yaml)?, output::data(&found, Format::Yaml)?);
+            format!("--- template {name}\n+++ app {}\n{}", args.name, diff(&old, &new))
+        }
+    };
+    output::print(&text)?;
+    match changes.len() {
+        0 => Ok(()),
+        1 => bail!("app {} differs from template {name} in 1 place", args.name),
+        n => bail!("app {} differs from template {name} in {n} places", args.name),
+    }
+}

@@ -1,0 +1,136 @@
+//! A cluster's address as client-go takes it: a URL, or `host:port`, which is http.
+
+use http::Uri;
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+
+/// What Go's `url.URL` writes in its escaped form, in a path.
+const PATH: &AsciiSet =
+    &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
+
+/// Where requests go.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Address {
+    pub(super) uri: Uri,
+    /// From the URL; it goes before every other credential.
+    pub(super) login: Option<(String, String)>,
+}
+
+impl Address {
+    pub(super) fn is_secure(&self) -> bool {
+        self.uri.scheme_str() == Some("https")
+    }
+}
+
+/// Reads what stands at `server`. Errors repeat nothing of it: there may be a password in it.
+pub(super) fn parse(text: &str) -> Result<Address, String> {
+    let url = split(text)?;
+    let (scheme, rest) = match url {
+        Some(found) => found,
+        // Anything else is taken for a host.
+        None => ("http".to_owned(), text),
+    };
+    if scheme != "http" && scheme != "https" {
+        return Err(format!("the scheme {scheme}:// is neither http:// nor https://"));
+    }
+    let (authority, path) = cut(rest);
+    if url_is_missing(text) && !matches!(path, "" | "/") {
+        return Err("this is neither a URL nor host:port".into());
+    }
+    let (login, host) = login_of(authority);
+    let host = host_of(host, None)?;
+    let path = utf8_percent_encode(path, PATH);
+    let uri = format!("{scheme}://{host}{path}").parse().map_err(|e: http::uri::InvalidUri| e.to_string())?;
+    Ok(Address { uri, login })
+}
+
+/// What to show of an address.
+pub(super) fn shown(text: &str) -> String {
+    match parse(text) {
+        Ok(address) => address.uri.to_string().trim_end_matches('/').to_owned(),
+        Err(_) => text.rsplit_once('@').map_or(text, |(_, host)| host).to_owned(),
+    }
+}
+
+/// A proxy: its scheme is one of `schemes`. The login stays in the URI, for kube reads it there.
+pub(super) fn parse_proxy(text: &str, schemes: &[&str]) -> Result<Uri, String> {
+    let among = || format!("a proxy's address begins with one of {}", schemes.join(", "));
+    let (scheme, rest) = split(text)?.ok_or_else(among)?;
+    if !schemes.contains(&scheme.as_str()) {
+        return Err(among());
+    }
+    let (authority, _) = cut(rest);
+    let (login, host) = match authority.rsplit_once('@') {
+        Some((login, host)) => (Some(login), host),
+        None => (None, authority),
+    };
+    // In Go both leave the names to the proxy.
+    let scheme = scheme.replace("socks5h", "socks5");
+    if scheme == "socks5" && login.is_some() {
+        let (user, password) = login_of(authority).0.unwrap_or_default();
+        // RFC 1929 has one byte for each length.
+        if user.is_empty() || user.len() > 255 || password.len() > 255 {
+            return Err("a user name for a socks5 proxy has 1 to 255 bytes, its password at most 255".into());
+        }
+    }
+    let host = host_of(host, (scheme == "socks5").then_some(1080))?;
+    let login = login.map(|l| format!("{l}@")).unwrap_or_default();
+    format!("{scheme}://{login}{host}").parse().map_err(|e: http::uri::InvalidUri| e.to_string())
+}
+
+/// The scheme in small letters, and what is behind `://`; none when there is no scheme or no host.
+fn split(text: &str) -> Result<Option<(String, &str)>, String> {
+    if text.chars().any(char::is_control) {
+        return Err("there is a control character in the address, perhaps a line break".into());
+    }
+    let Some((scheme, rest)) = text.split_once("://") else { return Ok(None) };
+    let mut letters = scheme.chars();
+    let plain = letters.next().is_some_and(|c| c.is_ascii_alphabetic())
+        && letters.all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
+    Ok((plain && !cut(rest).0.is_empty()).then(|| (scheme.to_ascii_lowercase(), rest)))
+}
+
+fn url_is_missing(text: &str) -> bool {
+    matches!(split(text), Ok(None))
+}
+
+/// Authority and path; what is behind `?` or `#` goes.
+fn cut(rest: &str) -> (&str, &str) {
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    rest.find('/').map_or((rest, ""), |at| rest.split_at(at))
+}
+
+fn login_of(authority: &str) -> (Option<(String, String)>, &str) {
+    let Some((login, host)) = authority.rsplit_once('@') else { return (None, authority) };
+    let (user, password) = login.split_once(':').unwrap_or((login, ""));
+    let plain = |t: &str| percent_decode_str(t).decode_utf8_lossy().into_owned();
+    (Some((plain(user), plain(password))), host)
+}
+
+/// User name and password in a proxy's address.
+pub(super) fn login_in(proxy: &Uri) -> Option<(String, String)> {
+    login_of(proxy.authority()?.as_str()).0
+}
+
+/// A host with a port that can be one.
+fn host_of(text: &str, default: Option<u16>) -> Result<String, String> {
+    let (host, port) = match text.rfind(':') {
+        Some(at) if !text[at..].contains(']') => (&text[..at], &text[at + 1..]),
+        _ => (text, ""),
+    };
+    let number: Option<u16> = match port {
+        "" => default,
+        digits if digits.bytes().all(|b| b.is_ascii_digit()) => {
+            Some(digits.parse().map_err(|_| "its port is above 65535".to_owned())?)
+        }
+        _ => return Err("its port is no number".into()),
+    };
+    // Go takes no host for this machine.
+    let host = if host.is_empty() { "localhost" } else { host };
+    if host.contains(char::is_whitespace) {
+        return Err("there is white space in its host".into());
+    }
+    if host.contains(':') && !host.starts_with('[') {
+        return Err("an IPv6 address stands in brackets".into());
+    }
+    Ok(number.map_or_else(|| host.to_owned(), |n| format!("{host}:{n}")))
+}

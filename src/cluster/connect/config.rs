@@ -1,0 +1,128 @@
+//! One context of the files as a configuration that can be dialled, by client-go's rules (`clientcmd.ClientConfig`,
+//! `transport.TLSConfigFor`). Whatever would make the client panic, or fail without a place, is found here.
+//!
+//! On purpose unlike kubectl: a file without a server or a context is refused (kubectl tries `localhost:8080`), nobody is
+//! asked for a password, and a login plugin that insists on a terminal is refused, for it would draw over the screen.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+
+use super::{
+    ConnectError, address, credentials, environment,
+    kubeconfig::{Cluster, Exec, Kubeconfig, User},
+    pem,
+};
+
+/// Proxies that may stand in the file; the environment may name more.
+const PROXIES: [&str; 3] = ["http", "https", "socks5"];
+
+/// A configuration, and the login plugin to be asked before it is used.
+pub(in crate::cluster) struct Prepared {
+    pub(in crate::cluster) config: kube::Config,
+    pub(in crate::cluster) login: Option<Login>,
+}
+
+/// A login plugin, and what it is told of the cluster.
+pub(in crate::cluster) struct Login {
+    pub(in crate::cluster) exec: Exec,
+    pub(in crate::cluster) cluster: Option<Value>,
+}
+
+/// The configuration of one context (none: the current one).
+pub(super) fn prepare(
+    kubeconfig: &Kubeconfig,
+    context: Option<&str>,
+    env: impl Fn(&str) -> Option<String>,
+) -> Result<Prepared, ConnectError> {
+    let name = context.unwrap_or(&kubeconfig.current);
+    let wrong = |place: String, why: String| ConnectError::Kubeconfig { place, why };
+    let here = || format!("context {name}");
+    let entry = kubeconfig.contexts.get(name).ok_or_else(|| wrong(here(), "there is no such context".into()))?;
+    let missing = || wrong(here(), format!("there is no cluster {:?}", entry.cluster));
+    let cluster = kubeconfig.clusters.get(&entry.cluster).ok_or_else(missing)?;
+    // Whom the file does not know asks as nobody, as with kubectl.
+    let nobody = User::default();
+    let user = kubeconfig.users.get(&entry.user).unwrap_or(&nobody);
+    let Server { mut config, authority, login } =
+        server(cluster, env).map_err(|why| wrong(format!("cluster {}", entry.cluster), why))?;
+    let secure = config.cluster_url.scheme_str() == Some("https");
+    let found = credentials::read(user, secure, login).map_err(|why| wrong(format!("user {}", entry.user), why))?;
+    (config.auth_info, config.headers) = (found.auth, found.headers);
+    if !entry.namespace.is_empty() {
+        config.default_namespace.clone_from(&entry.namespace);
+    }
+    let login = found.exec.map(|exec: Exec| Login {
+        cluster: exec.provide_cluster_info.then(|| told_to_plugin(cluster, authority.as_deref())),
+        exec,
+    });
+    Ok(Prepared { config, login })
+}
+
+struct Server {
+    config: kube::Config,
+    /// PEM.
+    authority: Option<Vec<u8>>,
+    /// From the address.
+    login: Option<(String, String)>,
+}
+
+fn server(cluster: &Cluster, env: impl Fn(&str) -> Option<String>) -> Result<Server, String> {
+    if cluster.server.is_empty() {
+        return Err("there is no server: `server` is the address of its API, as in https://HOST:6443".into());
+    }
+    let address = address::parse(&cluster.server).map_err(|why| format!("server: {why}"))?;
+    let secure = address.is_secure();
+    let mut config = kube::Config::new(address.uri);
+    config.disable_compression = cluster.disable_compression;
+    config.proxy_url = if cluster.proxy_url.is_empty() {
+        environment::proxy_for(&config.cluster_url, env)?
+    } else {
+        Some(address::parse_proxy(&cluster.proxy_url, &PROXIES).map_err(|why| format!("proxy-url: {why}"))?)
+    };
+    let given =
+        pem::load("certificate-authority", &cluster.certificate_authority_data, &cluster.certificate_authority)?;
+    // An empty file means the system's own, as no file does.
+    let authority = given.filter(|pem| !pem.is_empty());
+    if secure {
+        let named = !cluster.certificate_authority.is_empty() || authority.is_some();
+        if cluster.insecure_skip_tls_verify && named {
+            return Err("insecure-skip-tls-verify and a certificate-authority exclude each other".into());
+        }
+        config.root_cert = authority.as_deref().map(pem::authorities).transpose()?;
+        config.accept_invalid_certs = cluster.insecure_skip_tls_verify;
+        if !cluster.tls_server_name.is_empty() {
+            rustls::pki_types::ServerName::try_from(cluster.tls_server_name.as_str())
+                .map_err(|_| "tls-server-name: this is no host name".to_owned())?;
+            config.tls_server_name = Some(cluster.tls_server_name.clone());
+        }
+    }
+    if !secure || cluster.insecure_skip_tls_verify {
+        // Nothing is verified: the system's own authorities need not be there.
+        config.root_cert = Some(vec![]);
+    }
+    Ok(Server { config, authority, login: address.login })
+}
+
+/// `clientauthentication.Cluster`.
+fn told_to_plugin(cluster: &Cluster, authority: Option<&[u8]>) -> Value {
+    let mut told = json!({"server": cluster.server});
+    if !cluster.tls_server_name.is_empty() {
+        told["tls-server-name"] = json!(cluster.tls_server_name);
+    }
+    if cluster.insecure_skip_tls_verify {
+        told["insecure-skip-tls-verify"] = json!(true);
+    }
+    if let Some(pem) = authority {
+        told["certificate-authority-data"] = json!(STANDARD.encode(pem));
+    }
+    if !cluster.proxy_url.is_empty() {
+        told["proxy-url"] = json!(cluster.proxy_url);
+    }
+    if cluster.disable_compression {
+        told["disable-compression"] = json!(true);
+    }
+    if let Some(config) = cluster.plugin_config() {
+        told["config"] = config.clone();
+    }
+    told
+}

@@ -1,0 +1,215 @@
+//! A client of a configuration. `kube` knows all ways to a server but two: a SOCKS5 proxy that wants a user name, and a
+//! server in clear behind an HTTP proxy, which is asked for the whole URL as Go asks it: for a tunnel to such a server,
+//! as `kube` wants it, most proxies have no leave.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use futures::{TryFutureExt, future::MapOk};
+use http::{HeaderValue, Uri, header::PROXY_AUTHORIZATION};
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::{
+    client::legacy::{
+        Client as HttpClient,
+        connect::{Connect, Connected, Connection, HttpConnector, proxy::SocksV5},
+    },
+    rt::TokioExecutor,
+};
+use kube::{
+    Client, Config,
+    client::{Body, ClientBuilder, ConfigExt},
+};
+use tower::{BoxError, Layer, Service, ServiceExt, util::Either};
+
+use super::address;
+
+/// # Errors
+///
+/// What the configuration has that no client can be made of.
+pub(super) fn client(mut config: Config) -> kube::Result<Client> {
+    let Some(proxy) = config.proxy_url.clone() else { return Client::try_from(config) };
+    let login = address::login_in(&proxy);
+    let mut plain = HttpConnector::new();
+    plain.enforce_http(false);
+    plain.set_connect_timeout(config.connect_timeout);
+    match (proxy.scheme_str(), login) {
+        (Some("socks5"), Some((user, password))) => {
+            let connector = SocksV5::new(proxy, plain).with_auth(user, password);
+            let connector = config.rustls_https_connector_with_connector(connector)?;
+            over(connector, config)
+        }
+        (Some("http" | "https"), login) if config.cluster_url.scheme_str() == Some("http") => {
+            if let Some((user, password)) = login {
+                let value = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
+                config.headers.extend(HeaderValue::try_from(value).ok().map(|value| (PROXY_AUTHORIZATION, value)));
+            }
+            // Nothing of the server is verified; the proxy is, by the system's authorities.
+            let tls = Config::new(proxy.clone());
+            match proxy.scheme_str() {
+                Some("https") => {
+                    let inner = tls.rustls_https_connector_with_connector(plain)?;
+                    over(ToProxy { inner, proxy }, config)
+                }
+                _ => over(ToProxy { inner: plain, proxy }, config),
+            }
+        }
+        _ => Client::try_from(config),
+    }
+}
+
+fn over<C>(connector: C, config: Config) -> kube::Result<Client>
+where
+    C: Connect + Clone + Send + Sync + 'static,
+{
+    let http: HttpClient<_, Body> = HttpClient::builder(TokioExecutor::new()).build(connector);
+    let service = config.extra_headers_layer()?.layer(http.map_err(BoxError::from));
+    let service = match config.auth_layer()? {
+        Some(auth) => Either::Left(auth.layer(service)),
+        None => Either::Right(service),
+    };
+    let service = config.base_uri_layer().layer(service);
+    Ok(ClientBuilder::new(service, config.default_namespace).build())
+}
+
+/// Connects to the proxy, wherever the request goes.
+#[derive(Clone)]
+struct ToProxy<C> {
+    inner: C,
+    proxy: Uri,
+}
+
+impl<C> Service<Uri> for ToProxy<C>
+where
+    C: Service<Uri>,
+{
+    type Response = Proxied<C::Response>;
+    type Error = C::Error;
+    type Future = MapOk<C::Future, fn(C::Response) -> Proxied<C::Response>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), C::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        self.inner.call(self.proxy.clone()).map_ok(Proxied)
+    }
+}
+
+/// A connection with a proxy: over it the whole URL is asked for.
+struct Proxied<T>(T);
+
+impl<T: Connection> Connection for Proxied<T> {
+    fn connected(&self) -> Connected {
+        self.0.connected().proxy(true)
+    }
+}
+
+impl<T: Read + Unpin> Read for Proxied<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, into)
+    }
+}
+
+impl<T: Write + Unpin> Write for Proxied<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+
+    async fn some(stream: &mut TcpStream, n: usize) -> Vec<u8> {
+        let mut bytes = vec![0; n];
+        stream.read_exact(&mut bytes).await.unwrap();
+        bytes
+    }
+
+    async fn counted(stream: &mut TcpStream) -> String {
+        let n = stream.read_u8().await.unwrap();
+        String::from_utf8(some(stream, n.into()).await).unwrap()
+    }
+
+    /// The head of a request, to which the version was answered.
+    async fn answered(stream: &mut TcpStream) -> String {
+        let mut head = vec![];
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        let version = r#"{"major": "1", "minor": "36", "gitVersion": "v1.36.2", "gitCommit": "", "gitTreeState": "",
+            "buildDate": "", "goVersion": "", "compiler": "", "platform": ""}"#;
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{version}", version.len());
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        String::from_utf8(head).unwrap()
+    }
+
+    fn config(proxy: &str) -> Config {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut config = Config::new("http://k.example:8080/k".parse().unwrap());
+        config.root_cert = Some(vec![]);
+        config.auth_info.token = Some("t".to_owned().into());
+        config.proxy_url = Some(address::parse_proxy(proxy, &["http", "socks5h"]).unwrap());
+        config
+    }
+
+    /// A proxy as RFC 1928 and 1929 have it, which is also the server; answers who came, and where to.
+    async fn proxy(listener: TcpListener) -> (String, String, String, u16) {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        assert_eq!(some(&mut stream, 2).await[0], 5);
+        assert_eq!(stream.read_u8().await.unwrap(), 2, "a user name is offered");
+        stream.write_all(&[5, 2]).await.unwrap();
+        stream.read_u8().await.unwrap();
+        let (user, password) = (counted(&mut stream).await, counted(&mut stream).await);
+        stream.write_all(&[1, 0]).await.unwrap();
+        assert_eq!(some(&mut stream, 4).await, [5, 1, 0, 3], "the name is the proxy's to look up");
+        let (host, port) = (counted(&mut stream).await, stream.read_u16().await.unwrap());
+        stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await.unwrap();
+        let head = answered(&mut stream).await;
+        assert!(head.starts_with("GET /k/version ") && head.contains("authorization: Bearer t\r\n"), "{head}");
+        (user, password, host, port)
+    }
+
+    #[tokio::test]
+    async fn a_socks5_proxy_is_told_who_asks() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("socks5h://mia:p%40ss@{}", listener.local_addr().unwrap());
+        let asked = tokio::spawn(proxy(listener));
+        let told = client(config(&url)).unwrap().apiserver_version().await.unwrap();
+        assert_eq!(told.git_version, "v1.36.2");
+        assert_eq!(asked.await.unwrap(), ("mia".into(), "p@ss".into(), "k.example".into(), 8080));
+    }
+
+    #[tokio::test]
+    async fn an_http_proxy_is_asked_for_the_url_of_a_server_in_clear() {
+        for (login, sent) in [("", None), ("mia:p%40ss@", Some("proxy-authorization: Basic bWlhOnBAc3M=\r\n"))] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{login}{}", listener.local_addr().unwrap());
+            let asked = tokio::spawn(async move { answered(&mut listener.accept().await.unwrap().0).await });
+            let told = client(config(&url)).unwrap().apiserver_version().await.unwrap();
+            assert_eq!(told.git_version, "v1.36.2");
+            let head = asked.await.unwrap();
+            assert!(head.starts_with("GET http://k.example:8080/k/version HTTP/1.1\r\n"), "{head}");
+            assert!(head.contains("host: k.example:8080\r\n"), "{head}");
+            let found = head.lines().find(|l| l.starts_with("proxy-authorization"));
+            assert_eq!(found, sent.map(str::trim_end), "{head}");
+        }
+    }
+}

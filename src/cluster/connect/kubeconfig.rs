@@ -1,0 +1,289 @@
+//! The text of a kubeconfig, decoded as client-go decodes it: the first document only, unknown fields and doubled keys
+//! pass, null is nothing, a value of the wrong type is an error, and so is base64 that is none, in whichever entry.
+//!
+//! Of several files the first that has an entry of a name wins whole; see client-go's `clientcmd.ClientConfigLoadingRules`.
+
+use std::{collections::BTreeMap, path::Path};
+
+use base64::{
+    Engine, alphabet,
+    engine::{GeneralPurpose, GeneralPurposeConfig},
+};
+use serde::{Deserialize, Deserializer, de::Error as _};
+use serde_json::Value;
+
+use crate::domain::yaml;
+
+/// Under this name a cluster keeps what its login plugin is told.
+const PLUGIN_EXTENSION: &str = "client.authentication.k8s.io/exec";
+
+/// What one file says, or several.
+#[derive(Clone, Default)]
+pub struct Kubeconfig {
+    pub(super) clusters: BTreeMap<String, Cluster>,
+    pub(super) users: BTreeMap<String, User>,
+    pub(super) contexts: BTreeMap<String, ContextEntry>,
+    /// Empty is none.
+    pub(super) current: String,
+}
+
+/// Where a cluster is, and how it proves to be that.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub(super) struct Cluster {
+    pub(super) server: String,
+    pub(super) tls_server_name: String,
+    pub(super) insecure_skip_tls_verify: bool,
+    pub(super) certificate_authority: String,
+    #[serde(deserialize_with = "base64_bytes")]
+    pub(super) certificate_authority_data: Vec<u8>,
+    pub(super) proxy_url: String,
+    pub(super) disable_compression: bool,
+    #[serde(deserialize_with = "list")]
+    pub(super) extensions: Vec<Extension>,
+}
+
+impl Cluster {
+    /// What its login plugin is told besides.
+    pub(super) fn plugin_config(&self) -> Option<&Value> {
+        self.extensions.iter().find(|e| e.name == PLUGIN_EXTENSION).map(|e| &e.extension)
+    }
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Extension {
+    name: String,
+    extension: Value,
+}
+
+/// How somebody proves who he is.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub(super) struct User {
+    pub(super) client_certificate: String,
+    #[serde(deserialize_with = "base64_bytes")]
+    pub(super) client_certificate_data: Vec<u8>,
+    pub(super) client_key: String,
+    #[serde(deserialize_with = "base64_bytes")]
+    pub(super) client_key_data: Vec<u8>,
+    pub(super) token: String,
+    #[serde(rename = "tokenFile")]
+    pub(super) token_file: String,
+    #[serde(rename = "as")]
+    pub(super) impersonate: String,
+    #[serde(rename = "as-uid")]
+    pub(super) impersonate_uid: String,
+    #[serde(rename = "as-groups", deserialize_with = "list")]
+    pub(super) impersonate_groups: Vec<String>,
+    #[serde(rename = "as-user-extra")]
+    pub(super) impersonate_extra: BTreeMap<String, Vec<String>>,
+    pub(super) username: String,
+    pub(super) password: String,
+    pub(super) auth_provider: Option<AuthProvider>,
+    pub(super) exec: Option<Exec>,
+}
+
+/// A login that client-go brings itself.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct AuthProvider {
+    pub(super) name: String,
+    pub(super) config: BTreeMap<String, String>,
+}
+
+/// A login plugin.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(in crate::cluster) struct Exec {
+    pub(in crate::cluster) api_version: String,
+    pub(in crate::cluster) command: String,
+    #[serde(deserialize_with = "list")]
+    pub(in crate::cluster) args: Vec<String>,
+    #[serde(deserialize_with = "list")]
+    pub(in crate::cluster) env: Vec<Variable>,
+    pub(in crate::cluster) install_hint: String,
+    pub(in crate::cluster) provide_cluster_info: bool,
+    pub(in crate::cluster) interactive_mode: String,
+}
+
+/// An environment variable of a login plugin.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::cluster) struct Variable {
+    pub(in crate::cluster) name: String,
+    pub(in crate::cluster) value: String,
+}
+
+/// Which user at which cluster, and where there.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ContextEntry {
+    pub(super) cluster: String,
+    pub(super) user: String,
+    pub(super) namespace: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Written {
+    #[serde(rename = "apiVersion")]
+    api_version: String,
+    kind: String,
+    #[serde(rename = "current-context")]
+    current: String,
+    #[serde(deserialize_with = "list")]
+    clusters: Vec<NamedCluster>,
+    #[serde(deserialize_with = "list")]
+    users: Vec<NamedUser>,
+    #[serde(deserialize_with = "list")]
+    contexts: Vec<NamedContext>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct NamedCluster {
+    name: String,
+    cluster: Cluster,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct NamedUser {
+    name: String,
+    user: User,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct NamedContext {
+    name: String,
+    context: ContextEntry,
+}
+
+impl Kubeconfig {
+    /// Decodes the bytes of a file that stands in `dir`. An error says where in the file, and shows no value.
+    pub(super) fn parse(bytes: &[u8], dir: &Path) -> Result<Self, String> {
+        let text = decode(bytes)?;
+        let mut value = yaml::first_document(&text)
+            .map_err(|(line, column, why)| format!("line {line}, column {column}: {}", without_values(&why)))?;
+        drop_nulls(&mut value);
+        let written: Written = match value {
+            Value::Null => Written::default(),
+            Value::Object(_) => serde_path_to_error::deserialize(value)
+                .map_err(|e| format!("{}: {}", e.path(), without_values(&e.inner().to_string())))?,
+            _ => return Err("this is no kubeconfig: a map with clusters, users and contexts".into()),
+        };
+        let unlike = |is: &str, want: &str| !is.is_empty() && is != want;
+        if unlike(&written.kind, "Config") || unlike(&written.api_version, "v1") {
+            return Err("this is no kubeconfig: its kind is Config of apiVersion v1".into());
+        }
+        let mut known = Self { current: written.current, ..Self::default() };
+        put(&mut known.clusters, "clusters", written.clusters.into_iter().map(|n| (n.name, n.cluster)))?;
+        put(&mut known.users, "users", written.users.into_iter().map(|n| (n.name, n.user)))?;
+        put(&mut known.contexts, "contexts", written.contexts.into_iter().map(|n| (n.name, n.context)))?;
+        known.resolve_paths(dir);
+        Ok(known)
+    }
+
+    /// Adds what another file says; what is known already stays.
+    pub(super) fn merge(&mut self, next: Self) {
+        fn add<T>(to: &mut BTreeMap<String, T>, from: BTreeMap<String, T>) {
+            for (name, entry) in from {
+                to.entry(name).or_insert(entry);
+            }
+        }
+        add(&mut self.clusters, next.clusters);
+        add(&mut self.users, next.users);
+        add(&mut self.contexts, next.contexts);
+        if self.current.is_empty() {
+            self.current = next.current;
+        }
+    }
+
+    fn resolve_paths(&mut self, dir: &Path) {
+        let resolve = |path: &mut String| {
+            if !path.is_empty() && Path::new(path.as_str()).is_relative() {
+                *path = dir.join(path.as_str()).display().to_string();
+            }
+        };
+        for cluster in self.clusters.values_mut() {
+            resolve(&mut cluster.certificate_authority);
+        }
+        for user in self.users.values_mut() {
+            resolve(&mut user.client_certificate);
+            resolve(&mut user.client_key);
+            resolve(&mut user.token_file);
+            // A bare name is looked for in $PATH.
+            if let Some(exec) = user.exec.as_mut().filter(|e| e.command.contains('/')) {
+                resolve(&mut exec.command);
+            }
+        }
+    }
+}
+
+/// Text in UTF-8, or in UTF-16 behind a byte order mark.
+fn decode(bytes: &[u8]) -> Result<String, String> {
+    let wide = |of: fn([u8; 2]) -> u16, rest: &[u8]| {
+        let units: Vec<u16> = rest.chunks_exact(2).map(|c| of([c[0], c[1]])).collect();
+        String::from_utf16(&units).map_err(|_| "this is no UTF-16 text".to_owned())
+    };
+    match bytes {
+        [0xFF, 0xFE, rest @ ..] => wide(u16::from_le_bytes, rest),
+        [0xFE, 0xFF, rest @ ..] => wide(u16::from_be_bytes, rest),
+        _ => match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(text.to_owned()),
+            Err(why) => {
+                let line = bytes[..why.valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
+                Err(format!("line {line}: this is no UTF-8 text"))
+            }
+        },
+    }
+}
+
+fn put<T>(to: &mut BTreeMap<String, T>, list: &str, entries: impl Iterator<Item = (String, T)>) -> Result<(), String> {
+    for (name, entry) in entries {
+        if to.contains_key(&name) {
+            return Err(format!("{list}: there are two of the name {name:?}"));
+        }
+        to.insert(name, entry);
+    }
+    Ok(())
+}
+
+/// To Go a field that is null is one that is not there.
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, v| !v.is_null());
+            map.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(all) => all.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
+}
+
+/// And an entry that is null is an empty one.
+fn list<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+    let all = Vec::<Option<T>>::deserialize(from)?;
+    Ok(all.into_iter().map(Option::unwrap_or_default).collect())
+}
+
+/// As Go's `base64.StdEncoding`: line breaks pass, white space and a missing end do not.
+fn base64_bytes<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+    const GO: GeneralPurpose =
+        GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
+    let text = String::deserialize(from)?;
+    let text: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
+    GO.decode(text).map_err(|_| D::Error::custom("this is no base64"))
+}
+
+/// A decoder's words, without what it quotes from the file: that may be a secret.
+fn without_values(words: &str) -> String {
+    let Some(quote) = words.find(['"', '`', '\'']) else { return words.to_owned() };
+    let kept = words[..quote].trim_end();
+    match words.rfind(", expected ") {
+        Some(at) if at >= quote => format!("{kept}{}", &words[at..]),
+        _ => kept.to_owned(),
+    }
+}

@@ -1,0 +1,63 @@
+//! Certificates and keys in PEM, taken as Go takes them: what is no certificate is passed over, among authorities also
+//! what cannot be read as one, as long as one is left.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use rustls::{
+    RootCertStore,
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{PemObject, SectionKind},
+    },
+};
+
+use super::credentials::read_file;
+
+/// The field's data, or what the file holds that is named instead; both is an error, as for kubectl.
+pub(super) fn load(field: &str, data: &[u8], path: &str) -> Result<Option<Vec<u8>>, String> {
+    match (data.is_empty(), path.is_empty()) {
+        (false, false) => Err(format!("both {field} and {field}-data; one of them")),
+        (false, true) => Ok(Some(data.to_owned())),
+        (true, false) => read_file(field, path).map(Some),
+        (true, true) => Ok(None),
+    }
+}
+
+/// Authorities, each in DER.
+pub(super) fn authorities(pem: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+    let usable = |der: &CertificateDer<'static>| RootCertStore::empty().add(der.clone()).is_ok();
+    let found: Vec<Vec<u8>> = certificates(pem).filter(usable).map(|der| der.to_vec()).collect();
+    if found.is_empty() { Err("certificate-authority: there is no certificate in it".into()) } else { Ok(found) }
+}
+
+/// A client's certificates and its key, each in base64 of PEM, that belong together.
+pub(in crate::cluster) fn identity(certificate: &[u8], key: &[u8]) -> Result<(String, String), String> {
+    let chain: Vec<CertificateDer<'static>> = certificates(certificate).collect();
+    if chain.is_empty() {
+        return Err("client-certificate: there is no certificate in it".into());
+    }
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| "client-key: there is no private key in it".to_owned())?;
+    let kind = match &key {
+        PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
+        PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
+        _ => "PRIVATE KEY",
+    };
+    let signing = rustls::crypto::ring::sign::any_supported_type(&key)
+        .map_err(|_| "client-key: a key of this kind cannot be used".to_owned())?;
+    rustls::sign::CertifiedKey::new(chain.clone(), signing)
+        .keys_match()
+        .map_err(|_| "client-key is not the key of client-certificate".to_owned())?;
+    let certificates: String = chain.iter().map(|der| block("CERTIFICATE", der)).collect();
+    Ok((STANDARD.encode(certificates), STANDARD.encode(block(kind, key.secret_der()))))
+}
+
+fn certificates(pem: &[u8]) -> impl Iterator<Item = CertificateDer<'static>> {
+    let sections = <(SectionKind, Vec<u8>)>::pem_slice_iter(pem);
+    sections.filter_map(|section| match section {
+        Ok((SectionKind::Certificate, der)) => Some(CertificateDer::from(der)),
+        _ => None,
+    })
+}
+
+fn block(kind: &str, der: &[u8]) -> String {
+    format!("-----BEGIN {kind}-----\n{}\n-----END {kind}-----\n", STANDARD.encode(der))
+}

@@ -1,0 +1,141 @@
+//! Asks the cluster whose the objects are that an App would write: before anything is started or saved. What cannot be
+//! asked from here is the engine's to find out, which asks again before it writes.
+
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{Patch, PatchParams},
+    core::{ApiResource, PartialObjectMeta},
+};
+use serde_json::json;
+use tokio::time::timeout;
+
+use crate::{
+    api::{App, FIELD_MANAGER, InventoryItem, label},
+    domain::{
+        owner::{self, Marks, Owner, Whose},
+        variables::GroupOf,
+        workflow::named_by,
+        world,
+    },
+};
+
+/// Whoever does not answer by then is not known; the engine asks again.
+const ANSWER: Duration = Duration::from_secs(5);
+/// So many objects are asked for at once.
+const AT_ONCE: usize = 8;
+
+/// The client of a context (none: home); none where it is not at hand.
+pub type ClientOf<'a> = &'a (dyn Fn(Option<&str>) -> Option<Client> + Sync);
+
+/// An object that an App must not write as things are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Which.
+    pub item: InventoryItem,
+    /// Who would write it.
+    pub owner: Owner,
+    /// Nobody has it, or only an environment that its App has no longer: it can be adopted.
+    pub is_free: bool,
+    /// That environment.
+    pub former: Option<Owner>,
+    /// In words.
+    pub why: String,
+}
+
+/// What an object says of whose it is; none: it is not there.
+pub async fn marks(client: Client, item: &InventoryItem) -> kube::Result<Option<(Marks, PartialObjectMeta)>> {
+    let found = api(client, item).get_metadata_opt(&item.name).await?;
+    Ok(found.map(|meta| (Marks::of(&meta.metadata), meta)))
+}
+
+/// The objects that these environments of an App would write and that are not theirs. `apps` are all that are known.
+pub async fn problems(
+    client_of: ClientOf<'_>,
+    group_of: GroupOf<'_>,
+    app: &App,
+    environments: impl Fn(&str) -> bool,
+    apps: &[App],
+) -> Vec<Problem> {
+    let mut asked = vec![];
+    for environment in app.spec.environments.iter().filter(|e| environments(&e.name)) {
+        let status = app.status.as_ref().and_then(|s| s.environments.get(&environment.name));
+        let noted = status.map(|s| s.inventory.as_slice()).unwrap_or_default();
+        for item in named_by(app, environment, group_of) {
+            // The engine has looked at what stands there with its uid.
+            if noted.iter().any(|i| !i.uid.is_empty() && owner::is_same(i, &item)) {
+                continue;
+            }
+            let Some(client) = client_of(world::place(&item.namespace).0) else { continue };
+            asked.push((client, item, Owner::of(app, &environment.name)));
+        }
+    }
+    let answers = asked.into_iter().map(|(client, item, me)| async move {
+        let (marks, found) = timeout(ANSWER, marks(client, &item)).await.ok()?.ok().flatten()?;
+        let noted = owner::noted(apps, &item, &found.uid().unwrap_or_default());
+        let whose = owner::whose(&marks, &me, noted.as_ref());
+        let why = owner::refusal(&item, &whose, &marks, &me).filter(|_| found.metadata.deletion_timestamp.is_none())?;
+        let former = match &whose {
+            Whose::Theirs(owner) if owner.is_former(&me, app) => Some(owner.clone()),
+            _ => None,
+        };
+        Some(Problem { item, owner: me, is_free: former.is_some() || whose == Whose::Nobodys, former, why })
+    });
+    let mut found: Vec<Problem> =
+        stream::iter(answers).buffered(AT_ONCE).filter_map(std::future::ready).collect().await;
+    found.dedup();
+    found
+}
+
+/// Why an object could not be adopted.
+#[derive(Debug, thiserror::Error)]
+pub enum AdoptError {
+    /// It is somebody's.
+    #[error("{0}")]
+    Owned(String),
+    /// It has gone.
+    #[error("{0} is not there any more")]
+    Gone(String),
+    /// The cluster said no.
+    #[error("{0}: {1}")]
+    Api(String, String),
+}
+
+/// Makes an object that is nobody's, or `former`'s, this environment's, by its marks; its uid. What is somebody's stays so,
+/// also when it became so a moment ago. `former` is an environment that the App has no longer ([`Owner::is_former`]).
+pub async fn adopt(
+    client: Client,
+    item: &InventoryItem,
+    me: &Owner,
+    former: Option<&Owner>,
+) -> Result<String, AdoptError> {
+    let what = owner::named(item);
+    let failed = |e: kube::Error| AdoptError::Api(what.clone(), super::error::words(&e));
+    let found = marks(client.clone(), item).await.map_err(failed)?;
+    let (marks, found) = found.ok_or_else(|| AdoptError::Gone(what.clone()))?;
+    match owner::whose(&marks, me, None) {
+        Whose::Ours | Whose::Nobodys => {}
+        Whose::Theirs(owner) if Some(&owner) == former => {}
+        whose => return Err(AdoptError::Owned(owner::refusal(item, &whose, &marks, me).unwrap_or_default())),
+    }
+    let labels = json!({label::APP: me.app, label::ENVIRONMENT: me.environment});
+    let patch = json!({"metadata": {
+        "resourceVersion": found.resource_version(),
+        "uid": found.uid(),
+        "labels": labels,
+        "annotations": {label::HOME: me.home},
+    }});
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+    let done = api(client, item).patch_metadata(&item.name, &params, &Patch::Merge(patch)).await.map_err(failed)?;
+    Ok(done.uid().unwrap_or_default())
+}
+
+fn api(client: Client, item: &InventoryItem) -> Api<kube::core::DynamicObject> {
+    let resource: ApiResource = item.resource();
+    match world::place(&item.namespace).1 {
+        "" => Api::all_with(client, &resource),
+        namespace => Api::namespaced_with(client, namespace, &resource),
+    }
+}

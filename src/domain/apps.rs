@@ -1,0 +1,60 @@
+//! Apps as a whole: what a schema cannot say of one, and making them from an AppTemplate.
+
+mod difference;
+mod make;
+mod setting;
+#[cfg(test)]
+mod tests;
+
+pub use difference::{Change, Comparison, compare};
+pub use make::{Around, make, origin, recorded};
+pub use setting::Setting;
+
+use super::template;
+use crate::api::{AppSpec, TaskKind};
+
+/// What is wrong with an App's spec that its schema cannot say: names that must be known, kinds that must be one. Each
+/// with the place within the spec.
+pub fn problems(spec: &AppSpec) -> Vec<(String, String)> {
+    let mut problems = vec![];
+    let mut tell = |path: String, why: String| problems.push((path, why));
+    for (n, manifest) in spec.manifests.iter().enumerate() {
+        if let Err(why) = template::placeholders(&manifest.name, &manifest.template) {
+            tell(format!("manifests[{n}].template"), why.to_string());
+        }
+    }
+    for (n, environment) in spec.environments.iter().enumerate() {
+        if spec.environments[..n].iter().any(|e| e.name == environment.name) {
+            tell(format!("environments[{n}].name"), format!("environment {} stands twice", environment.name));
+        }
+    }
+    for (s, stage) in spec.workflow.stages.iter().enumerate() {
+        for (t, task) in stage.tasks.iter().enumerate() {
+            let path = format!("workflow.stages[{s}].tasks[{t}]");
+            if stage.tasks[..t].iter().any(|o| o.name == task.name) {
+                tell(path.clone(), format!("task {} stands twice in stage {}", task.name, stage.name));
+            }
+            let environment = match task.kind() {
+                None => {
+                    let kinds = "build, approval, deploy, verify, proceed, cleanUp";
+                    tell(path, format!("task {} needs exactly one of {kinds}", task.name));
+                    continue;
+                }
+                Some(TaskKind::Deploy(d)) => Some(&d.environment),
+                Some(TaskKind::CleanUp(c)) => Some(&c.environment),
+                Some(TaskKind::Build(b)) => {
+                    if !spec.images.contains_key(&b.image) {
+                        let why = format!("task {} builds the unknown image {}", task.name, b.image);
+                        tell(format!("{path}.build.image"), why);
+                    }
+                    None
+                }
+                Some(_) => None,
+            };
+            if let Some(name) = environment.filter(|e| spec.environment(e).is_none()) {
+                tell(format!("{path}.environment"), format!("task {} names the unknown environment {name}", task.name));
+            }
+        }
+    }
+    problems
+}

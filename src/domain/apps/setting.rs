@@ -1,0 +1,73 @@
+//! `[APP:][ENVIRONMENT/]KEY=VALUE`: what is set when Apps are made from a template.
+
+use std::{fmt, str::FromStr};
+
+use serde_json::Value;
+
+use crate::{api::Environment, domain::yaml};
+
+/// One value of the new Apps' environments: `.Values.KEY`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Setting {
+    /// Only in this App; none: in all that are made.
+    pub app: Option<String>,
+    /// Only in this environment; none: in all.
+    pub environment: Option<String>,
+    /// `{{ .Values.KEY }}`.
+    pub key: String,
+    /// Read as YAML: `3` is a number, `"3"` a text.
+    pub value: Value,
+}
+
+impl Setting {
+    /// Whether it is said of this environment.
+    pub(super) fn is_for(&self, environment: &Environment) -> bool {
+        self.environment.as_ref().is_none_or(|name| *name == environment.name)
+    }
+}
+
+impl FromStr for Setting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = |why: &str| format!("{text}: {why}; write KEY=VALUE, ENVIRONMENT/KEY=VALUE or APP:KEY=VALUE");
+        let (left, written) = text.split_once('=').ok_or_else(|| wrong("there is no ="))?;
+        let (app, rest) = left.split_once(':').map_or((None, left), |(app, rest)| (Some(app), rest));
+        let (environment, key) = rest.split_once('/').map_or((None, rest), |(e, key)| (Some(e), key));
+        if [app, environment, Some(key)].into_iter().flatten().any(|part| part.trim() != part || part.is_empty()) {
+            return Err(wrong("a name before the = is empty or has blanks around it"));
+        }
+        let owned = |part: Option<&str>| part.map(str::to_owned);
+        let value = value(written).map_err(|why| wrong(&why))?;
+        Ok(Self { app: owned(app), environment: owned(environment), key: key.into(), value })
+    }
+}
+
+fn value(written: &str) -> Result<Value, String> {
+    let mut documents = yaml::documents("value", written).map_err(|all| {
+        let why = all.first().map(|e| e.message.clone()).unwrap_or_default();
+        format!("the value is no YAML ({why}): put a text into quotes of its own")
+    })?;
+    match (documents.pop(), documents.is_empty(), written.trim()) {
+        (Some(only), true, _) => Ok(only.value),
+        (None, _, "") => Ok(Value::String(String::new())),
+        (None, _, _) => Ok(Value::Null),
+        (Some(_), false, _) => Err("the value is several YAML documents".into()),
+    }
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(app) = &self.app {
+            write!(f, "{app}:")?;
+        }
+        if let Some(environment) = &self.environment {
+            write!(f, "{environment}/")?;
+        }
+        // JSON is YAML; a text that reads as itself needs no quotes.
+        match &self.value {
+            Value::String(text) if value(text).is_ok_and(|v| v == self.value) => write!(f, "{}={text}", self.key),
+            other => write!(f, "{}={other}", self.key),
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! A latch that is on though no annotation says whose it is: an undo takes the annotations away and leaves the settings.
+//!
+//! It is known by what it is: nobody else asks that a pod be Ready for 68 years. Which of the other fields are the
+//! latch's the server tells by their writer. What the user's own were the records know; where there is none,
+//! Kubernetes' defaults are all that can be put.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use serde_json::Value;
+
+use super::{
+    goal::{Goal, Move, patched},
+    latch::{Latch, NEVER, NO_DEADLINE, Own, Previous},
+    patch, template,
+};
+use crate::{
+    api::FIELD_MANAGER,
+    domain::observe::{DeploymentSeen, writer},
+};
+
+/// Whether the latch's own value is on.
+pub fn is_on(live: &Deployment) -> bool {
+    live.spec.as_ref().and_then(|s| s.min_ready_seconds) == Some(NEVER)
+}
+
+/// Whether a Deployment shows the rollout that is only written down of it.
+pub(super) fn shows(live: &Deployment, latch: &Latch) -> bool {
+    is_on(live) || !template::same(&latch.before.template, &template::of_deployment(live))
+}
+
+/// Whether nothing of a latch is on: its annotation alone proves nothing.
+pub(super) fn is_off(live: &Deployment, latch: &Latch) -> bool {
+    let own = Own::of(live);
+    let paused = live.spec.as_ref().and_then(|s| s.paused) == Some(true);
+    let deadline = own.progress_deadline_seconds == Some(NO_DEADLINE)
+        && latch.before.own.progress_deadline_seconds != Some(NO_DEADLINE);
+    !(is_on(live) || paused || deadline)
+}
+
+fn by_another(live: &Deployment, path: &[&str]) -> bool {
+    writer(&live.metadata, path).is_some_and(|(by, _)| by != FIELD_MANAGER)
+}
+
+/// The user's own settings: those that the latch took as they are known, the others as they stand.
+fn own_again(live: &Deployment, known: Option<&Own>) -> Own {
+    let (mut own, known) = (Own::of(live), known.cloned().unwrap_or_default());
+    if own.min_ready_seconds == Some(NEVER) {
+        own.min_ready_seconds = known.min_ready_seconds.filter(|n| *n != NEVER);
+    }
+    let deadline = ["spec", "progressDeadlineSeconds"];
+    if own.progress_deadline_seconds == Some(NO_DEADLINE) && !by_another(live, &deadline) {
+        own.progress_deadline_seconds = known.progress_deadline_seconds;
+    }
+    if !by_another(live, &["spec", "strategy", "rollingUpdate", "maxSurge"]) {
+        own.strategy = known.strategy;
+    }
+    own
+}
+
+/// The settings that the last finished rollout left, if its mark is still there: nobody has had others since.
+pub(super) fn left_by_the_last(live: &Deployment) -> Option<Own> {
+    Previous::of(&live.metadata)?.left
+}
+
+/// What was before, as far as it can be known: by a record, or else by what stands there.
+pub(super) fn before(seen: &DeploymentSeen, known: Option<&Latch>) -> Previous {
+    let live = &seen.live;
+    let last = left_by_the_last(live);
+    let own = own_again(live, known.map(|k| &k.before.own).or(last.as_ref()));
+    let as_it_is = || template::of_deployment(live);
+    let template = match known {
+        Some(known) => known.before.template.clone(),
+        // Somebody has put the template there that is wanted; else it is the one that we rolled out.
+        None if by_another(live, &["spec", "template"]) => as_it_is(),
+        None => seen.older.clone().unwrap_or_else(as_it_is),
+    };
+    let applied = known.and_then(|k| k.before.applied.clone());
+    Previous { by: None, own, template, applied, left: None }
+}
+
+/// The patch that lets go of it and leaves the template.
+pub(super) fn free(live: &Deployment, known: Option<&Latch>) -> Option<Value> {
+    let last = left_by_the_last(live);
+    patch::free(live, &own_again(live, known.map(|k| &k.before.own).or(last.as_ref())))
+}
+
+/// What a new release does about it first; none where no latch is on.
+pub(super) fn freed(seen: &DeploymentSeen, goal: &Goal) -> Option<Move> {
+    let live = &seen.live;
+    if !is_on(live) {
+        return None;
+    }
+    if goal.hold || goal.upto == 0 {
+        return Some(Move::Held);
+    }
+    let known: Option<Latch> = goal.records.latch();
+    let one_version = seen.old.wanted == 0 && seen.old.active() == 0;
+    let back = known.as_ref().is_some_and(|k| template::same(&k.before.template, &template::of_deployment(live)));
+    if !(one_version || back || by_another(live, &["spec", "template"])) {
+        return Some(Move::Stop(
+            "the latch of a rollout is on that no annotation tells of, with pods of two versions: `graylane rescue` shows \
+             both ways out of it; then retry"
+                .into(),
+        ));
+    }
+    Some(patched(free(live, known.as_ref()), "the latch of a rollout that is over comes off, your own settings back"))
+}

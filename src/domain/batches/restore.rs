@@ -1,0 +1,33 @@
+//! A workload that another hand deleted in the middle of a rollout, made again as it was before it.
+
+use serde_json::Value;
+
+use super::latch::Latch;
+use crate::api::label;
+
+/// The settings that a rollout takes, of either kind.
+const TAKEN: [&str; 4] = ["minReadySeconds", "progressDeadlineSeconds", "strategy", "updateStrategy"];
+
+/// The manifest with the old template and the user's own settings, as the record of the rollout has them; none when it has
+/// not. Who made the first one is not said of this one.
+pub fn restored(manifest: &Value, latch: &str) -> Option<Value> {
+    let latch: Latch<Value, Value> = serde_json::from_str(latch).ok()?;
+    let before = latch.before;
+    let mut object = manifest.clone();
+    let spec = object["spec"].as_object_mut()?;
+    for field in TAKEN {
+        match before.own.get(field).filter(|v| !v.is_null()) {
+            Some(value) => drop(spec.insert(field.into(), value.clone())),
+            None => drop(spec.remove(field)),
+        }
+    }
+    spec.insert("template".into(), before.template);
+    let annotations = object["metadata"]["annotations"].as_object_mut()?;
+    for key in [label::LATCH, label::PREVIOUS, label::CREATED_BY, label::APPLIED] {
+        annotations.remove(key);
+    }
+    if let Some(applied) = before.applied {
+        annotations.insert(label::APPLIED.into(), applied.into());
+    }
+    Some(object)
+}

@@ -1,0 +1,95 @@
+//! A StatefulSet whose partition is a rollout's though no annotation says so, and with no record either.
+//!
+//! A partition is a setting like any other: no value of it is nobody else's, as a Deployment's latch is. What tells is who
+//! wrote it: graylane, though no rollout that has come to its end left it, with pods of two versions on either side. Who
+//! has nothing else to go by must not take it for its user's own: the next release would stop there, and call that whole.
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use serde_json::json;
+
+use super::{
+    super::{
+        goal::{Goal, Move, patched},
+        latch::{Latch, Mark, Previous},
+        records::has_ended,
+        template,
+    },
+    own::{Own, Written},
+    patch,
+};
+use crate::{
+    api::FIELD_MANAGER,
+    domain::{
+        command_line::CommandLine,
+        observe::{StatefulSeen, writer},
+    },
+};
+
+/// Whether the settings are those of a rollout, and neither those of before nor those to come.
+pub(super) fn is_on(live: &StatefulSet, latch: &Latch<Written, Own>) -> bool {
+    let at = Own::of(live).partition();
+    at == latch.written.partition && at != latch.before.own.partition() && at != latch.after.partition()
+}
+
+/// Whether a StatefulSet shows the rollout that is only written down of it.
+pub(in crate::domain::batches) fn shows(live: &StatefulSet, latch: &Latch<Written, Own>) -> bool {
+    is_on(live, latch) || !template::same(&latch.before.template, &template::of_stateful(live))
+}
+
+fn is_by_us(live: &StatefulSet, path: &[&str]) -> bool {
+    writer(&live.metadata, path).is_some_and(|(by, _)| by == FIELD_MANAGER)
+}
+
+/// Whether its partition may be that of a rollout that it does not tell of: graylane wrote it, and no rollout left it.
+pub fn may_be_left(seen: &StatefulSeen) -> bool {
+    let (live, meta) = (&seen.live, &seen.live.metadata);
+    let at = Own::of(live).partition();
+    let left = Previous::<Own>::of(meta).map(|p| p.left.unwrap_or(p.own).partition());
+    Mark::of(meta) == Ok(None)
+        && (1..seen.replicas()).contains(&at)
+        && left != Some(at)
+        && is_by_us(live, &["spec", "updateStrategy", "rollingUpdate", "partition"])
+}
+
+/// Whether it is, as far as that can be seen without a record: pods of two versions, by our own template.
+pub(super) fn is_nobodys(seen: &StatefulSeen) -> bool {
+    let two = !seen.new.pods.is_empty() && !seen.old.pods.is_empty();
+    two && may_be_left(seen) && is_by_us(&seen.live, &["spec", "template"])
+}
+
+/// What a new release does about it first; none where nothing was left.
+pub(super) fn freed(seen: &StatefulSeen, goal: &Goal<StatefulSet>) -> Option<Move> {
+    let live = &seen.live;
+    let known = goal.records.latch::<Written, Own>();
+    let Some(known) = known.filter(|k| is_on(live, k) && !has_ended(&live.metadata, k)) else {
+        let named = Own::of(goal.manifest).update_strategy.is_some_and(|s| !s["rollingUpdate"]["partition"].is_null());
+        // A manifest that names where it is to stop says whose that is.
+        return (is_nobodys(seen) && !named && !goal.hold)
+            .then(|| Move::Stop(format!("{}; then retry", nobodys(&seen.live))));
+    };
+    if goal.hold || goal.upto == 0 {
+        return Some(Move::Held);
+    }
+    let back = template::same(&known.before.template, &template::of_stateful(live));
+    if !(back || (seen.observed() && seen.old.pods.is_empty())) {
+        return Some(Move::Stop(
+            "the partition of a rollout is on that no annotation tells of, with pods of two versions: `graylane rescue` \
+             shows both ways out of it; then retry"
+                .into(),
+        ));
+    }
+    Some(patched(patch::free(live, &known.before.own), "the partition of a rollout that is over comes off"))
+}
+
+/// What it is, and both ways out, in words.
+pub(super) fn nobodys(live: &StatefulSet) -> String {
+    let name = live.metadata.name.as_deref().unwrap_or_default();
+    let patch = json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": 0}}}});
+    format!(
+        "its partition {} is that of a rollout that no annotation and no release tells of, with pods of two versions. To \
+         finish it: `{}`. To go back: `{}`, and the same patch after it. Where it is your own, name it in the manifest",
+        Own::of(live).partition(),
+        CommandLine::kubectl("patch statefulset").arg(name).json("-p", &patch),
+        CommandLine::kubectl("rollout undo statefulset").arg(name)
+    )
+}

@@ -1,0 +1,241 @@
+//! Commands that are shown to be pasted into a POSIX shell.
+//!
+//! Names of objects, tasks and contexts are foreign text: a name must stay one argument whatever it says. Only this type
+//! puts a command together (`tests/parts/commands.rs` reads the source for others), and what cannot be quoted safely is
+//! not shown as a command at all.
+
+use std::fmt;
+
+use serde_json::Value;
+use unicode_segmentation::UnicodeSegmentation;
+
+use super::text::{Clean, width};
+
+/// Stands where a command cannot be shown. A shell takes it for a comment.
+const NOT_SHOWN: &str = "# not shown as a command: a name in it cannot be quoted safely";
+
+/// A command and its arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandLine(Option<Vec<String>>);
+
+impl CommandLine {
+    /// `graylane` with what is known of its arguments.
+    pub fn graylane(words: &'static str) -> Self {
+        Self(Some(vec!["graylane".into()])).flag(words)
+    }
+
+    /// `kubectl` with what is known of its arguments.
+    pub fn kubectl(words: &'static str) -> Self {
+        Self(Some(vec!["kubectl".into()])).flag(words)
+    }
+
+    /// Words of our own, as they are.
+    #[must_use]
+    pub fn flag(self, words: &'static str) -> Self {
+        words.split_whitespace().fold(self, |line, word| line.push(Some(word.to_owned())))
+    }
+
+    /// Foreign text as one argument.
+    #[must_use]
+    pub fn arg(self, text: impl AsRef<str>) -> Self {
+        // It would be taken for an option.
+        let word = Some(text.as_ref()).filter(|t| !t.starts_with('-')).and_then(quoted);
+        self.push(word)
+    }
+
+    /// Each as one argument.
+    #[must_use]
+    pub fn args<T: AsRef<str>>(self, texts: impl IntoIterator<Item = T>) -> Self {
+        texts.into_iter().fold(self, |line, text| line.arg(text))
+    }
+
+    /// An option, and foreign text as its value.
+    #[must_use]
+    pub fn option(self, name: &'static str, value: impl AsRef<str>) -> Self {
+        let value = value.as_ref();
+        match quoted(value) {
+            Some(word) if value.starts_with('-') => self.push(Some(format!("{name}={word}"))),
+            word => self.push(Some(name.to_owned())).push(word),
+        }
+    }
+
+    /// The same where there is a value.
+    #[must_use]
+    pub fn option_if(self, name: &'static str, value: Option<impl AsRef<str>>) -> Self {
+        match value {
+            Some(value) => self.option(name, value),
+            None => self,
+        }
+    }
+
+    /// An option with JSON as its value. JSON has a plain way to write any character.
+    #[must_use]
+    pub fn json(self, name: &'static str, value: &Value) -> Self {
+        let mut text = String::new();
+        let mut units = [0; 2];
+        for c in value.to_string().chars() {
+            match c {
+                ' '..='~' => text.push(c),
+                c => c.encode_utf16(&mut units).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}"))),
+            }
+        }
+        self.option(name, text)
+    }
+
+    /// The line, where it can be shown.
+    pub fn shown(&self) -> Option<String> {
+        self.0.as_ref().map(|words| words.join(" "))
+    }
+
+    /// The same on lines of at most so many columns, each but the last with a backslash at its end: pasted, none of them is
+    /// a command of its own.
+    pub fn lines(&self, most: usize) -> Vec<String> {
+        let Some(words) = &self.0 else { return vec![NOT_SHOWN.into()] };
+        let most = most.saturating_sub(2).max(1);
+        let (mut lines, mut line) = (vec![], String::new());
+        for word in words {
+            if !line.is_empty() && width(&line) + 1 + width(word) > most {
+                lines.push(std::mem::take(&mut line) + " \\");
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            for part in word.graphemes(true) {
+                if !line.is_empty() && width(&line) + width(part) > most {
+                    lines.push(std::mem::take(&mut line) + "\\");
+                }
+                line.push_str(part);
+            }
+        }
+        lines.push(line);
+        lines
+    }
+
+    fn push(mut self, word: Option<String>) -> Self {
+        match (&mut self.0, word) {
+            (Some(words), Some(word)) => words.push(word),
+            (words, _) => *words = None,
+        }
+        self
+    }
+}
+
+impl fmt::Display for CommandLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.shown().as_deref().unwrap_or(NOT_SHOWN))
+    }
+}
+
+/// One word of a POSIX shell; none of what would not be read as it is written: control characters, line breaks, what is
+/// invisible, what turns the reading order.
+fn quoted(text: &str) -> Option<String> {
+    if Clean::from_untrusted(text).as_str() != text {
+        return None;
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    // Some shells take `=name` for a path.
+    if !text.is_empty() && !text.starts_with('=') && text.chars().all(plain) {
+        return Some(text.to_owned());
+    }
+    Some(format!("'{}'", text.replace('\'', r"'\''")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    /// What a shell makes of a line, the first word left out.
+    fn read(line: &CommandLine) -> Vec<String> {
+        let script = line.shown().unwrap().replacen("graylane", "printf '%s\\0'", 1);
+        let out = Command::new("sh").args(["-c", &script]).output().unwrap();
+        assert!(out.status.success(), "{script}: {}", String::from_utf8_lossy(&out.stderr));
+        let text = String::from_utf8(out.stdout).unwrap();
+        text.split_terminator('\0').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn only_what_needs_quotes_has_them() {
+        for (text, shown) in [
+            ("a-7", "a-7"),
+            ("demo/web:v2@sha256:00", "demo/web:v2@sha256:00"),
+            ("k=v", "k=v"),
+            ("", "''"),
+            ("a b", "'a b'"),
+            ("=ls", "'=ls'"),
+            ("~root", "'~root'"),
+            ("a;touch PWN;", "'a;touch PWN;'"),
+            ("s';touch PWN;'", r"'s'\'';touch PWN;'\'''"),
+            ("$(id) `id` !x * # \\ é", "'$(id) `id` !x * # \\ é'"),
+        ] {
+            let line = CommandLine::graylane("retry").arg(text);
+            assert_eq!(line.shown(), Some(format!("graylane retry {shown}")));
+            assert_eq!(read(&line), ["retry", text]);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_quoted_safely_is_no_command() {
+        let hidden =
+            ["a\nb", "a\rb", "a\tb", "\u{1b}[31m", "a\u{7f}", "a\u{202e}b", "a\u{200b}b", "a\u{2028}b", "a\u{85}b"];
+        for text in hidden {
+            for line in [CommandLine::graylane("retry").arg(text), CommandLine::graylane("x").option("--task", text)] {
+                assert_eq!(line.shown(), None, "{text:?}");
+                assert_eq!(line.clone().arg("more").to_string(), NOT_SHOWN);
+            }
+        }
+        assert_eq!(CommandLine::graylane("retry").arg("--force").shown(), None);
+    }
+
+    #[test]
+    fn a_value_is_never_taken_for_an_option() {
+        let line = CommandLine::graylane("skip").arg("a-7").option("--task", "--force").option("--batch", "2");
+        assert_eq!(line.to_string(), "graylane skip a-7 --task=--force --batch 2");
+        let none: Option<&str> = None;
+        assert_eq!(
+            CommandLine::kubectl("").option_if("--context", none).flag("get pods").to_string(),
+            "kubectl get pods"
+        );
+    }
+
+    #[test]
+    fn a_wrapped_line_is_one_command() {
+        let line = CommandLine::graylane("retry")
+            .arg("reboot")
+            .option("--task", "a b c d e f g h i j k l")
+            .arg("m".repeat(30));
+        for most in 1..60 {
+            let lines = line.lines(most);
+            assert!(lines.iter().rev().skip(1).all(|l| l.ends_with('\\')), "{lines:?}");
+            assert!(most < 4 || lines.iter().all(|l| l.len() <= most), "{most}: {lines:?}");
+        }
+        assert_eq!(line.lines(30)[..2], ["graylane retry reboot --task \\", "'a b c d e f g h i j k l' \\"]);
+        assert_eq!(line.lines(usize::MAX), [line.to_string()]);
+    }
+
+    #[test]
+    fn json_holds_any_text() {
+        let value = json!({"a'b;touch PWN": "\u{1b}]52;\u{202e}é\u{1f600}\n"});
+        let read = read(&CommandLine::graylane("").json("-p", &value));
+        assert_eq!(read.len(), 2);
+        assert!(read[1].is_ascii(), "{}", read[1]);
+        assert_eq!(serde_json::from_str::<Value>(&read[1]).unwrap(), value);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn any_argument_stays_itself(texts in prop::collection::vec("[ -~é'\"$`\\\\\n]{0,12}", 1..4)) {
+            let line = CommandLine::graylane("").args(&texts);
+            if line.shown().is_some() {
+                prop_assert_eq!(read(&line), texts);
+            } else {
+                prop_assert!(texts.iter().any(|t| t.starts_with('-') || t.contains('\n')));
+            }
+        }
+    }
+}

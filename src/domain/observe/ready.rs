@@ -1,0 +1,97 @@
+//! For how long pods have been Ready, by the watcher's own clock.
+//!
+//! The condition's `lastTransitionTime` is a stamp of the node's clock, and nobody says how far that one is off ours: read
+//! against ours it lets a pod through too early, or never. Here it only tells one stretch of readiness from the next, and
+//! the stretch is counted from when it was first seen. A watcher that has just begun counts anew: that costs a wait of no
+//! more than `minReadySeconds`, and never lets anything through early.
+
+use std::{collections::HashMap, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Pod, PodCondition};
+
+/// Ready pods by uid, each with the stretch of readiness it is in.
+#[derive(Debug, Default)]
+pub struct ReadyWatch {
+    seen: HashMap<String, Stretch>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    /// The node's own stamp of its beginning.
+    stamp: Option<Timestamp>,
+    /// When it was first seen, by the watcher's clock.
+    from: Duration,
+}
+
+impl ReadyWatch {
+    /// For how long a pod has been Ready at `now`, a time on a clock that only ever goes forward.
+    pub fn lasted(&mut self, pod: &Pod, now: Duration) -> SignedDuration {
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        let Some(ready) = condition(pod) else {
+            self.seen.remove(uid);
+            return SignedDuration::ZERO;
+        };
+        let stamp = ready.last_transition_time.as_ref().map(|t| t.0);
+        let stretch = match self.seen.get(uid).filter(|s| s.stamp == stamp) {
+            Some(known) => *known,
+            None => Stretch { stamp, from: now },
+        };
+        self.seen.insert(uid.to_owned(), stretch);
+        SignedDuration::try_from(now.saturating_sub(stretch.from)).unwrap_or(SignedDuration::MAX)
+    }
+
+    /// Forgets the pods that are no more.
+    pub fn keep(&mut self, is_there: impl Fn(&str) -> bool) {
+        self.seen.retain(|uid, _| is_there(uid));
+    }
+
+    /// How many it knows.
+    pub fn len(&self) -> usize {
+        self.seen.len()
+    }
+
+    /// It knows none.
+    pub fn is_empty(&self) -> bool {
+        self.seen.is_empty()
+    }
+}
+
+/// The condition Ready, while it holds.
+pub(super) fn condition(pod: &Pod) -> Option<&PodCondition> {
+    let mut all = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    all.find(|c| c.type_ == "Ready" && c.status == "True")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(ready: bool, stamp: &str) -> Pod {
+        let status = if ready { "True" } else { "False" };
+        let condition = json!({"type": "Ready", "status": status, "lastTransitionTime": stamp});
+        serde_json::from_value(json!({"metadata": {"uid": "u"}, "status": {"conditions": [condition]}})).unwrap()
+    }
+
+    const EARLY: &str = "1970-01-01T00:00:00Z";
+    const LATE: &str = "9000-01-01T00:00:00Z";
+
+    #[test]
+    fn only_what_was_watched_counts_whatever_the_stamps_say() {
+        let at = Duration::from_secs;
+        for (first, second) in [(EARLY, LATE), (LATE, EARLY)] {
+            let mut watch = ReadyWatch::default();
+            let mut lasted = |pod: &Pod, seconds| watch.lasted(pod, at(seconds)).as_secs();
+            assert_eq!(lasted(&pod(false, first), 5), 0);
+            assert_eq!((lasted(&pod(true, first), 10), lasted(&pod(true, first), 17)), (0, 7), "{first}");
+            // It was away between two looks.
+            assert_eq!((lasted(&pod(true, second), 20), lasted(&pod(true, second), 21)), (0, 1), "{second}");
+            assert_eq!(lasted(&pod(false, second), 22), 0);
+            assert_eq!(lasted(&pod(true, second), 30), 0, "{second}");
+            watch.keep(|uid| uid != "u");
+            assert!(watch.is_empty());
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Since when things have been as they are, by the watcher's own clock.
+//!
+//! An object's stamps are of other machines' clocks, and nobody says how far these are off ours. Here they only tell one
+//! state of a thing from the next: how long it has lasted is counted from when it was first seen. A watcher that has just
+//! begun counts anew.
+
+use std::{collections::HashMap, time::Duration};
+
+/// So many are kept whatever becomes of them.
+const FEW: usize = 256;
+/// What nobody has asked for in so long is forgotten where there are more.
+const FORGOTTEN: Duration = Duration::from_mins(10);
+
+/// Things by a name of their own, each with the state it is in and when that was first seen.
+#[derive(Debug, Default)]
+pub struct FirstSeen {
+    seen: HashMap<String, Seen>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    state: String,
+    from: Duration,
+    asked: Duration,
+}
+
+impl FirstSeen {
+    /// For how long `name` has been in `state` at `now`, a time on a clock that only ever goes forward.
+    pub fn lasted(&mut self, name: &str, state: &str, now: Duration) -> Duration {
+        if self.seen.len() > FEW {
+            self.seen.retain(|_, s| now.saturating_sub(s.asked) < FORGOTTEN);
+        }
+        match self.seen.get_mut(name) {
+            Some(known) if known.state == state => {
+                known.asked = now;
+                now.saturating_sub(known.from)
+            }
+            _ => {
+                self.seen.insert(name.to_owned(), Seen { state: state.to_owned(), from: now, asked: now });
+                Duration::ZERO
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_lasts_from_when_it_was_first_seen_and_begins_anew_with_the_next() {
+        let mut seen = FirstSeen::default();
+        let mut lasted = |name: &str, state: &str, at: u64| seen.lasted(name, state, Duration::from_secs(at)).as_secs();
+        assert_eq!((lasted("a", "1", 10), lasted("a", "1", 17), lasted("b", "1", 17)), (0, 7, 0));
+        assert_eq!((lasted("a", "2", 20), lasted("a", "2", 21), lasted("b", "1", 21)), (0, 1, 4));
+        // What is not asked for any more needs no place.
+        (0..2 * FEW).for_each(|n| assert_eq!(lasted(&n.to_string(), "", 30), 0));
+        assert_eq!(lasted("c", "", 30 + FORGOTTEN.as_secs()), 0);
+        assert_eq!(seen.seen.len(), 1);
+    }
+}

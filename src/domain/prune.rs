@@ -1,0 +1,202 @@
+//! Which finished Releases go: those that the App's history no longer keeps, and that nothing needs any more.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use crate::api::{App, InventoryItem, Release, ReleaseHistory, ReleasePhase, TaskPhase};
+
+/// What is to be known beside the Releases themselves.
+pub struct Surroundings<'a> {
+    /// The App of that name, if it is there.
+    pub app_of: &'a dyn Fn(&str) -> Option<&'a App>,
+    /// Whether the workload that a record tells of (with the uid it had) still stands, as far as anybody can say.
+    pub stands: &'a dyn Fn(&InventoryItem) -> bool,
+    /// Now, by the clock that wrote when they finished.
+    pub now: Timestamp,
+}
+
+/// Reason a Release goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// So many newer ones of its stage are kept.
+    Limit(u32),
+    /// It finished longer ago than so many seconds.
+    Ttl(u32),
+}
+
+/// In words: `the 20 newest are kept`.
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Limit(limit) => write!(f, "history.limit: the {limit} newest of its stage are kept"),
+            Self::Ttl(seconds) => {
+                write!(f, "history.ttlSecondsAfterFinished: it finished more than {seconds} s ago")
+            }
+        }
+    }
+}
+
+/// What an App keeps, in words: `20 of each stage, finished within 168h`.
+pub fn describe(history: &ReleaseHistory) -> String {
+    let within = history.ttl_seconds_after_finished.map(|seconds| {
+        let time = jiff::SignedDuration::from_secs(i64::from(seconds));
+        format!(", finished within {time:#}")
+    });
+    format!("{} of each stage{}", history.limit, within.unwrap_or_default())
+}
+
+/// Whether the history of a stage is full: when its next release ends, an older one goes unless it is still needed.
+pub fn is_full<'r>(
+    all: impl IntoIterator<Item = &'r Release>,
+    app: &str,
+    stage: &str,
+    history: &ReleaseHistory,
+) -> bool {
+    let of = all.into_iter().filter(|r| r.spec.app == app && r.spec.stage == stage && is_final(r)).count();
+    u32::try_from(of).unwrap_or(u32::MAX) >= history.limit
+}
+
+/// N of a release that is called `APP-N`.
+pub fn number(app: &str, release: &str) -> Option<u64> {
+    let digits = release.strip_prefix(app)?.strip_prefix('-')?;
+    digits.parse().ok().filter(|_| digits.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// The ones to delete, the oldest first; `all` are the Releases of one namespace. What is being deleted already counts
+/// as gone.
+pub fn prune<'r>(all: &[&'r Release], around: &Surroundings) -> Vec<(&'r Release, Reason)> {
+    let mut newest_first: Vec<&Release> = all.iter().copied().filter(|r| !is_going(r)).collect();
+    newest_first.sort_by_cached_key(|r| std::cmp::Reverse(age(r)));
+    let needed = needed(&newest_first, around);
+    let mut kept: BTreeMap<HistoryKey, u32> = BTreeMap::new();
+    let mut gone = vec![];
+    for release in newest_first.into_iter().filter(|r| is_final(r)) {
+        // Nobody says what is to be kept of an App that is gone, perhaps only to be made again.
+        let Some(app) = (around.app_of)(&release.spec.app) else { continue };
+        let kept = kept.entry(history_key(release, Some(app))).or_default();
+        match over(release, &app.spec.history, *kept, around.now).filter(|_| !needed.contains(&name(release))) {
+            Some(why) => gone.push((release, why)),
+            None => *kept += 1,
+        }
+    }
+    gone.reverse();
+    gone
+}
+
+fn over(release: &Release, history: &ReleaseHistory, kept: u32, now: Timestamp) -> Option<Reason> {
+    let finished = release.status.as_ref().and_then(|s| s.finished_at.as_deref());
+    let finished: Option<Timestamp> = finished.and_then(|at| at.parse().ok());
+    let ttl = history.ttl_seconds_after_finished;
+    let expired = ttl.filter(|ttl| finished.is_some_and(|at| now.duration_since(at).as_secs() > i64::from(*ttl)));
+    expired.map(Reason::Ttl).or_else(|| (kept >= history.limit).then_some(Reason::Limit(history.limit)))
+}
+
+/// What counts together: a stage of an App, or the teardowns of one of its environments. What the App no longer has is
+/// one key, so that stages that come and go leave no more behind than one that stays.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct HistoryKey {
+    app: String,
+    stage: Option<String>,
+    torn_down: Option<String>,
+}
+
+fn history_key(release: &Release, app: Option<&App>) -> HistoryKey {
+    let spec = &release.spec;
+    let has = |a: &App| match &spec.teardown {
+        Some(teardown) => a.spec.environment(&teardown.environment).is_some(),
+        None => a.spec.stage(&spec.stage).is_some(),
+    };
+    let known = app.is_some_and(has);
+    HistoryKey {
+        app: spec.app.clone(),
+        stage: Some(spec.stage.clone()).filter(|_| known),
+        torn_down: spec.teardown.as_ref().map(|t| t.environment.clone()).filter(|_| known),
+    }
+}
+
+/// Names of the finished Releases that something still needs, whatever the history keeps.
+fn needed<'r>(newest_first: &[&'r Release], around: &Surroundings) -> BTreeSet<&'r str> {
+    let mut needed = BTreeSet::new();
+    let running = || newest_first.iter().filter(|r| !is_final(r));
+    // The releases of a window are looked at together.
+    let windows: BTreeSet<&str> = running().filter_map(|r| r.spec.window.as_deref()).collect();
+    let (mut highest, mut succeeded, mut deployed) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+    let mut records: BTreeSet<(&str, &str, &str)> = BTreeSet::new();
+    let apps: BTreeSet<&str> = newest_first.iter().map(|r| r.spec.app.as_str()).collect();
+    let told: BTreeSet<(&str, String)> = apps
+        .iter()
+        .filter_map(|name| Some((*name, (around.app_of)(name)?)))
+        .flat_map(|(name, app)| {
+            let all = app.status.iter().flat_map(|s| s.environments.values()).filter_map(|e| e.release.clone());
+            all.map(move |release| (name, release))
+        })
+        .collect();
+    for release in newest_first {
+        let (name, spec) = (name(release), &release.spec);
+        let app = (around.app_of)(&spec.app);
+        // Names are counted on from the highest one, whichever App it is of.
+        for own in owners_of_name(name).filter(|own| apps.contains(own) || (around.app_of)(own).is_some()) {
+            let number = number(own, name).unwrap_or_default();
+            let seen = highest.entry(own).or_insert((number, name));
+            *seen = (*seen).max((number, name));
+        }
+        if told.contains(&(spec.app.as_str(), name.to_owned()))
+            || spec.window.as_deref().is_some_and(|w| windows.contains(w))
+        {
+            needed.insert(name);
+        }
+        if release.status.as_ref().is_some_and(|s| s.phase == ReleasePhase::Succeeded) {
+            // The last good one of what the App still has.
+            let key = history_key(release, app);
+            let is_known = key.stage.is_some() || key.torn_down.is_some();
+            if is_known && succeeded.insert(key) {
+                needed.insert(name);
+            }
+            let tasks = release.status.iter().flat_map(|s| &s.tasks);
+            let to = tasks.filter(|t| t.kind == "deploy" && t.phase == TaskPhase::Succeeded);
+            let to = to.filter_map(|t| t.environment.as_deref());
+            for environment in to.filter(|e| app.is_some_and(|a| a.spec.environment(e).is_some())) {
+                if deployed.insert((spec.app.as_str(), environment)) {
+                    needed.insert(name);
+                }
+            }
+        }
+        // The newest record of each workload: what the engine and `rescue` read where the workload tells nothing itself.
+        for record in release.status.iter().flat_map(|s| &s.tasks).flat_map(|t| &t.rollouts) {
+            let InventoryItem { kind, namespace, name: workload, .. } = &record.workload;
+            if !records.contains(&(kind, namespace, workload)) && (around.stands)(&record.workload) {
+                records.insert((kind, namespace, workload));
+                needed.insert(name);
+            }
+        }
+    }
+    needed.extend(highest.into_values().map(|(_, name)| name));
+    needed
+}
+
+/// Every App whose releases may be called so.
+fn owners_of_name(release: &str) -> impl Iterator<Item = &str> {
+    release.rsplit_once('-').filter(|(app, _)| number(app, release).is_some()).map(|(app, _)| app).into_iter()
+}
+
+fn is_going(release: &Release) -> bool {
+    release.metadata.deletion_timestamp.is_some()
+}
+
+fn is_final(release: &Release) -> bool {
+    release.status.as_ref().is_some_and(|s| s.phase.is_final())
+}
+
+fn name(release: &Release) -> &str {
+    release.metadata.name.as_deref().unwrap_or_default()
+}
+
+/// In the order in which they were made; within one second by their numbers.
+fn age(release: &Release) -> (Option<Timestamp>, Option<u64>, String) {
+    let made = release.metadata.creation_timestamp.as_ref().map(|t| t.0);
+    (made, number(&release.spec.app, name(release)), name(release).to_owned())
+}
+
+#[cfg(test)]
+mod tests;

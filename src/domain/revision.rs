@@ -1,0 +1,255 @@
+//! What a release does is frozen when it begins: an immutable revision of its App's spec, as a ControllerRevision that
+//! the App owns. Its name ends in the digest of its data, so it cannot say anything else than what it said; releases
+//! of equal specs share one. From the revision alone a release is planned, rendered, applied, approved and cleaned up.
+//!
+//! What an App holds beside that stays live: the locks of its environments, and its status.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Deref,
+    sync::Arc,
+};
+
+use k8s_openapi::{
+    api::apps::v1::ControllerRevision,
+    apimachinery::pkg::{apis::meta::v1::ObjectMeta, runtime::RawExtension},
+};
+use kube::Resource;
+use serde_json::Value;
+
+use super::{digest::sha256, world::place};
+use crate::api::{App, AppSpec, GROUP, label};
+
+/// An App's spec as it was frozen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Revision {
+    name: String,
+    spec: AppSpec,
+}
+
+impl Revision {
+    /// Of an App as it is now.
+    pub fn of(app: &App) -> Self {
+        let spec = frozen(&app.spec);
+        Self { name: named(app.metadata.name.as_deref().unwrap_or_default(), &data(&spec)), spec }
+    }
+
+    /// As a ControllerRevision holds it.
+    ///
+    /// # Errors
+    ///
+    /// In words, when it is none of ours or is not what its name says.
+    pub fn read(object: &ControllerRevision) -> Result<Self, String> {
+        let name = object.metadata.name.clone().unwrap_or_default();
+        let of = object.metadata.labels.as_ref().and_then(|l| l.get(label::REVISION_OF)).map_or("", String::as_str);
+        let data = object.data.as_ref().map_or(Value::Null, |d| d.0.clone());
+        if of.is_empty() || named(of, &data) != name {
+            return Err(format!("ControllerRevision {name} is not what its name says: another hand made it"));
+        }
+        match serde_json::from_value(data) {
+            Ok(spec) => Ok(Self { name, spec }),
+            Err(why) => Err(format!("ControllerRevision {name} cannot be read: {why}")),
+        }
+    }
+
+    /// The object that holds it, owned by its App.
+    pub fn object(&self, app: &App) -> ControllerRevision {
+        let of = app.metadata.name.clone().unwrap_or_default();
+        ControllerRevision {
+            metadata: ObjectMeta {
+                name: Some(self.name.clone()),
+                // Not the App's own label: pods, and what their controllers keep, bear that one.
+                labels: Some(BTreeMap::from([(label::REVISION_OF.to_owned(), of)])),
+                owner_references: app.controller_owner_ref(&()).map(|owner| vec![owner]),
+                ..ObjectMeta::default()
+            },
+            data: Some(RawExtension(data(&self.spec))),
+            revision: app.metadata.generation.unwrap_or(1),
+        }
+    }
+
+    /// The object's name: the App's, and the digest of what it says.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether an App has been changed since it was frozen so; locks are no change.
+    pub fn is_changed(&self, app: &App) -> bool {
+        self.spec != frozen(&app.spec)
+    }
+}
+
+/// An App as one release has it: the spec of its revision, with the locks and the status of now.
+///
+/// Only made of a revision, or of an App at the look in which a release begins: what asks for one cannot be given an
+/// App that somebody has edited since.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FrozenApp {
+    app: App,
+    revision: Arc<Revision>,
+    /// The environments that the App still has.
+    there: BTreeSet<String>,
+}
+
+impl Deref for FrozenApp {
+    type Target = App;
+
+    fn deref(&self) -> &App {
+        &self.app
+    }
+}
+
+impl FrozenApp {
+    /// The App as a release that begins now has it.
+    pub fn beginning(app: &App) -> Self {
+        Self::of(app, &Arc::new(Revision::of(app)))
+    }
+
+    /// The App as a release of that revision has it.
+    pub fn of(app: &App, revision: &Arc<Revision>) -> Self {
+        let there = app.spec.environments.iter().map(|e| e.name.clone()).collect();
+        let mut spec = revision.spec.clone();
+        for environment in &mut spec.environments {
+            environment.lock = app.spec.environment(&environment.name).and_then(|e| e.lock.clone());
+        }
+        let app = App { metadata: app.metadata.clone(), spec, status: app.status.clone() };
+        Self { app, revision: Arc::clone(revision), there }
+    }
+
+    /// The revision that it is of.
+    pub const fn revision(&self) -> &Arc<Revision> {
+        &self.revision
+    }
+
+    /// Whether the App still has the environment.
+    pub fn still_has(&self, environment: &str) -> bool {
+        self.there.contains(environment)
+    }
+
+    /// As it is for one who calls home by no context: an environment may name it by its own.
+    #[must_use]
+    pub fn at_home(mut self, is_home: impl Fn(&str) -> bool) -> Self {
+        for environment in &mut self.app.spec.environments {
+            environment.context.take_if(|context| is_home(context));
+        }
+        let inventories =
+            self.app.status.iter_mut().flat_map(|s| s.environments.values_mut()).map(|e| &mut e.inventory);
+        for item in inventories.flatten() {
+            if place(&item.namespace).0.is_some_and(&is_home) {
+                item.namespace = place(&item.namespace).1.to_owned();
+            }
+        }
+        self
+    }
+}
+
+/// An App's spec without what stays live.
+fn frozen(spec: &AppSpec) -> AppSpec {
+    let mut spec = spec.clone();
+    spec.environments.iter_mut().for_each(|e| e.lock = None);
+    spec
+}
+
+fn data(spec: &AppSpec) -> Value {
+    serde_json::to_value(spec).unwrap_or_default()
+}
+
+/// So much of the digest stands in a revision's name.
+const DIGITS: usize = 32;
+
+fn named(app: &str, data: &Value) -> String {
+    format!("{app}-{}", &sha256(data)[..DIGITS])
+}
+
+/// A revision's name for people: the App's, and the first digits.
+pub fn short(revision: &str) -> &str {
+    let end = revision.rfind('-').map_or(revision.len(), |dash| dash + 9);
+    revision.get(..end).unwrap_or(revision)
+}
+
+/// Those of an App's revisions that no release is of any more.
+pub fn unused<'r>(revisions: &'r [ControllerRevision], named: &BTreeSet<String>) -> Vec<&'r ControllerRevision> {
+    let unnamed = |r: &&ControllerRevision| !r.metadata.name.as_ref().is_some_and(|name| named.contains(name));
+    let ours = |r: &&ControllerRevision| {
+        let mut owners = r.metadata.owner_references.iter().flatten();
+        owners.any(|o| o.kind == "App" && o.api_version.starts_with(GROUP))
+    };
+    revisions.iter().filter(ours).filter(unnamed).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::EnvironmentLock;
+
+    fn app(image: &str) -> App {
+        let spec = json!({
+            "images": {"backend": {"repository": image}},
+            "manifests": [{"name": "a.yaml", "template": "x"}],
+            "environments": [{"name": "prod", "namespace": "demo", "values": {"b": 1.5, "a": [1]}}],
+        });
+        let mut app = App::new("web", serde_json::from_value(spec).unwrap());
+        app.metadata.uid = Some("u".into());
+        app
+    }
+
+    fn object(app: &App) -> ControllerRevision {
+        Revision::of(app).object(app)
+    }
+
+    #[test]
+    fn equal_specs_share_a_revision_and_locks_make_no_other() {
+        let plain = app("web");
+        let mut locked = app("web");
+        locked.spec.environments[0].lock = Some(EnvironmentLock { by: "ann".into(), reason: "x".into() });
+        assert_eq!(object(&plain), object(&locked));
+        assert_ne!(Revision::of(&plain).name(), Revision::of(&app("evil/web")).name());
+        let read = Revision::read(&object(&locked)).unwrap();
+        assert!(!read.is_changed(&plain) && !read.is_changed(&locked) && read.is_changed(&app("evil/web")));
+        assert_eq!(short(read.name()).len(), "web-".len() + 8);
+    }
+
+    #[test]
+    fn a_frozen_app_is_its_revision_with_the_locks_and_the_status_of_now() {
+        let revision = Arc::new(Revision::of(&app("web")));
+        let mut now = app("evil/web");
+        now.spec.environments[0].lock = Some(EnvironmentLock { by: "ann".into(), reason: "x".into() });
+        now.status = Some(crate::api::AppStatus { summary: "now".into(), ..Default::default() });
+        let frozen = FrozenApp::of(&now, &revision);
+        assert_eq!(frozen.spec.images["backend"].repository, "web");
+        assert_eq!(frozen.spec.environments[0].lock.as_ref().map(|l| l.by.as_str()), Some("ann"));
+        assert_eq!(frozen.status.as_ref().unwrap().summary, "now");
+        assert!(frozen.still_has("prod"));
+        now.spec.environments.clear();
+        assert!(!FrozenApp::of(&now, &revision).still_has("prod"));
+    }
+
+    #[test]
+    fn what_is_not_as_its_name_says_is_not_taken() {
+        let right = object(&app("web"));
+        let spoilt: [fn(&mut ControllerRevision); 4] = [
+            |r| r.data = Some(RawExtension(data(&app("evil/web").spec))),
+            |r| r.metadata.name = Some("web-1".into()),
+            |r| r.metadata.labels = None,
+            |r| r.data = None,
+        ];
+        assert_eq!(Revision::read(&right), Ok(Revision::of(&app("web"))));
+        for (n, spoil) in spoilt.into_iter().enumerate() {
+            let mut wrong = right.clone();
+            spoil(&mut wrong);
+            assert!(Revision::read(&wrong).is_err_and(|why| why.contains("is not what its name says")), "case {n}");
+        }
+    }
+
+    #[test]
+    fn a_revision_goes_when_no_release_names_it_and_nobody_elses_ever_does() {
+        let (a, b, mut set) = (object(&app("a")), object(&app("b")), object(&app("c")));
+        let owner = &mut set.metadata.owner_references.as_mut().unwrap()[0];
+        (owner.kind, owner.api_version) = ("StatefulSet".into(), "apps/v1".into());
+        let all = [a.clone(), b.clone(), set];
+        let named = a.metadata.name.into_iter().collect();
+        assert_eq!(unused(&all, &named), [&b]);
+    }
+}

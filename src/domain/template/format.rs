@@ -1,0 +1,221 @@
+//! Go's `fmt`: how values print, and `printf` with every verb and flag, also its words for what does not fit.
+
+mod float;
+mod quote;
+mod verb;
+
+pub(super) use float::shortest_decimal;
+pub(super) use quote::quoted;
+
+use super::value::Value;
+use verb::{Flags, Printer};
+
+/// A manifest has no use for a longer text.
+pub(super) const MAX_TEXT: usize = 1 << 20;
+/// Go's own limit of widths and precisions.
+const MAX_NUMBER: usize = 1_000_000;
+
+/// `fmt.Sprint`: a space between two values of which neither is a text.
+pub(super) fn print(values: &[Value]) -> String {
+    let mut printer = Printer::default();
+    let mut was_text = true;
+    for value in values {
+        let is_text = matches!(value, Value::Text(_));
+        if !was_text && !is_text {
+            printer.out.push(' ');
+        }
+        printer.value(value, 'v');
+        was_text = is_text;
+    }
+    printer.out
+}
+
+/// `fmt.Sprintln`.
+pub(super) fn println(values: &[Value]) -> String {
+    let each: Vec<String> = values.iter().map(|v| print(std::slice::from_ref(v))).collect();
+    each.join(" ") + "\n"
+}
+
+/// `fmt.Sprintf`.
+pub(super) fn printf(format: &str, args: &[Value]) -> Result<String, String> {
+    let mut run = Printf { format, at: 0, args, arg: 0, reordered: false, good: true, printer: Printer::default() };
+    run.all()?;
+    Ok(run.printer.out)
+}
+
+struct Printf<'a> {
+    format: &'a str,
+    at: usize,
+    args: &'a [Value],
+    arg: usize,
+    /// An argument was chosen by its number: then none is too many.
+    reordered: bool,
+    /// The number of an argument was one.
+    good: bool,
+    printer: Printer,
+}
+
+impl Printf<'_> {
+    fn all(&mut self) -> Result<(), String> {
+        while self.at < self.format.len() {
+            let rest = &self.format[self.at..];
+            let text = &rest[..rest.find('%').unwrap_or(rest.len())];
+            self.printer.out.push_str(text);
+            self.at += text.len();
+            if self.at < self.format.len() {
+                self.at += 1;
+                self.good = true;
+                self.directive()?;
+            }
+            if self.printer.out.len() > MAX_TEXT {
+                return Err("that text would be too long".into());
+            }
+        }
+        if !self.reordered && self.arg < self.args.len() {
+            self.printer.flags = Flags::default();
+            self.printer.out.push_str("%!(EXTRA ");
+            for (i, arg) in self.args[self.arg..].iter().enumerate() {
+                self.printer.out.push_str(if i > 0 { ", " } else { "" });
+                self.printer.typed(arg);
+            }
+            self.printer.out.push(')');
+        }
+        Ok(())
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.format.as_bytes().get(self.at).copied()
+    }
+
+    fn directive(&mut self) -> Result<(), String> {
+        self.printer.flags = Flags::default();
+        while let Some(c @ (b'#' | b'0' | b'+' | b'-' | b' ')) = self.peek() {
+            let flags = &mut self.printer.flags;
+            match c {
+                b'#' => flags.sharp = true,
+                b'0' => flags.zero = true,
+                b'+' => flags.plus = true,
+                b'-' => flags.minus = true,
+                _ => flags.space = true,
+            }
+            self.at += 1;
+        }
+        let mut after_index = self.argument_number();
+        if self.peek() == Some(b'*') {
+            self.at += 1;
+            match self.number_of_argument() {
+                Some(width) => {
+                    self.printer.flags.width = usize::try_from(width.unsigned_abs()).ok();
+                    if width < 0 {
+                        self.printer.flags.minus = true;
+                        self.printer.flags.zero = false;
+                    }
+                }
+                None => self.printer.out.push_str("%!(BADWIDTH)"),
+            }
+            after_index = false;
+        } else {
+            self.printer.flags.width = self.number();
+            if after_index && self.printer.flags.width.is_some() {
+                self.good = false;
+            }
+        }
+        if self.peek() == Some(b'.') && self.at + 1 < self.format.len() {
+            self.at += 1;
+            if after_index {
+                self.good = false;
+            }
+            after_index = self.argument_number();
+            if self.peek() == Some(b'*') {
+                self.at += 1;
+                match self.number_of_argument() {
+                    Some(precision) if precision >= 0 => {
+                        self.printer.flags.precision = usize::try_from(precision).ok();
+                    }
+                    _ => self.printer.out.push_str("%!(BADPREC)"),
+                }
+                after_index = false;
+            } else {
+                self.printer.flags.precision = Some(self.number().unwrap_or(0));
+            }
+        }
+        if !after_index {
+            self.argument_number();
+        }
+        let Some(verb) = self.format.get(self.at..).and_then(|rest| rest.chars().next()) else {
+            self.printer.out.push_str("%!(NOVERB)");
+            return Ok(());
+        };
+        self.at += verb.len_utf8();
+        match self.args.get(self.arg) {
+            _ if verb == '%' => self.printer.out.push('%'),
+            _ if !self.good => self.printer.out.push_str(&format!("%!{verb}(BADINDEX)")),
+            None => self.printer.out.push_str(&format!("%!{verb}(MISSING)")),
+            Some(Value::List(_) | Value::Map(_)) if verb == 'p' => {
+                return Err("`%p` prints an address, and a manifest must render the same each time".into());
+            }
+            Some(arg) => {
+                if matches!(verb, 'v' | 'w') {
+                    let flags = &mut self.printer.flags;
+                    flags.sharp_v = std::mem::take(&mut flags.sharp);
+                    // `%+v` tells names of fields, which no value here has.
+                    flags.plus = false;
+                }
+                self.printer.argument(arg, verb);
+                self.arg += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Digits; nothing, and to the end of the format, when they are too many.
+    fn number(&mut self) -> Option<usize> {
+        let mut number = None;
+        while let Some(digit @ b'0'..=b'9') = self.peek() {
+            let before = number.unwrap_or(0);
+            if before > MAX_NUMBER {
+                self.at = self.format.len();
+                return None;
+            }
+            number = Some(before * 10 + usize::from(digit - b'0'));
+            self.at += 1;
+        }
+        number
+    }
+
+    /// `[N]`, if it stands here.
+    fn argument_number(&mut self) -> bool {
+        if self.peek() != Some(b'[') {
+            return false;
+        }
+        self.reordered = true;
+        let rest = &self.format[self.at..];
+        // Shorter ones are no index to Go, and only the bracket is passed over.
+        let inside = if rest.len() < 3 { None } else { rest[1..].find(']').map(|end| &rest[1..1 + end]) };
+        let Some(inside) = inside else {
+            self.good = false;
+            self.at += 1;
+            return false;
+        };
+        self.at += inside.len() + 2;
+        let digits = !inside.is_empty() && inside.bytes().all(|b| b.is_ascii_digit()) && inside.len() <= 8;
+        let number = digits.then(|| inside.parse::<usize>().ok()).flatten().filter(|n| *n <= MAX_NUMBER * 10);
+        match number.and_then(|n| n.checked_sub(1)) {
+            Some(index) if index < self.args.len() => {
+                self.arg = index;
+                true
+            }
+            _ => {
+                self.good = false;
+                number.is_some()
+            }
+        }
+    }
+
+    /// A whole number for `*`.
+    fn number_of_argument(&mut self) -> Option<i64> {
+        let arg = self.args.get(self.arg)?;
+        self.arg += 1;
+        arg.as_int().filter(|n| n.unsigned_abs() <= MAX_NUMBER as u64)
+    }
+}

@@ -1,0 +1,89 @@
+//! Go's own functions, but comparisons and escapes.
+
+use super::super::format;
+use super::super::value::Value;
+use super::Type::{Any, Text};
+use super::{Call, Function, bounded, text};
+
+pub(super) const FUNCTIONS: &[Function] = &[
+    Function { usage: "and X …", params: &[Any], rest: Some(Any), call: Call::And },
+    Function { usage: "or X …", params: &[Any], rest: Some(Any), call: Call::Or },
+    Function::new("not X", &[Any], |args| Ok(Value::Bool(!args[0].is_true()))),
+    Function::new("len X", &[Any], |args| {
+        let length = match &args[0] {
+            Value::Text(text) => text.len(),
+            Value::List(list) => list.items.len(),
+            Value::Map(map) => map.entries.len(),
+            other => return Err(format!("{} has no length", other.article())),
+        };
+        Ok(Value::Int(i64::try_from(length).unwrap_or(i64::MAX)))
+    }),
+    Function::new("index X KEY …", &[Any], |args| {
+        if matches!(args[0], Value::Nil) {
+            return Err("it is nothing, and has no keys".into());
+        }
+        args[1..].iter().try_fold(args[0].clone(), |value, key| index(&value, key))
+    })
+    .more(Any),
+    Function::new("slice X [FROM [TO]]", &[Any], slice).more(Any),
+    Function::new("print X …", &[], |args| bounded(format::print(args))).more(Any),
+    Function::new("println X …", &[], |args| bounded(format::println(args))).more(Any),
+    Function::new("printf FORMAT X …", &[Text], |args| {
+        format::printf(text(args, 0), args.get(1..).unwrap_or_default()).map(Value::text)
+    })
+    .more(Any),
+];
+
+fn index(value: &Value, key: &Value) -> Result<Value, String> {
+    match (value, key) {
+        (Value::Map(map), Value::Text(key)) => Ok(map.entries.get(key).cloned().unwrap_or(Value::Nil)),
+        (Value::Map(_), key) => Err(format!("a map's key is a text, and this is {}", key.article())),
+        (Value::List(list), key) => {
+            let found = position(key, list.items.len())?;
+            list.items.get(found).cloned().ok_or_else(|| out_of_range(key))
+        }
+        (Value::Text(text), key) => {
+            let found = position(key, text.len())?;
+            text.as_bytes().get(found).map(|b| Value::Byte(*b)).ok_or_else(|| out_of_range(key))
+        }
+        (other, _) => Err(format!("{} has no items", other.article())),
+    }
+}
+
+/// A place of an item, or the one behind the last.
+fn position(key: &Value, length: usize) -> Result<usize, String> {
+    let number = key.as_int().ok_or_else(|| format!("a place is a whole number, and this is {}", key.article()))?;
+    usize::try_from(number).ok().filter(|n| *n <= length).ok_or_else(|| out_of_range(key))
+}
+
+fn out_of_range(key: &Value) -> String {
+    format!("there is no item {}", super::to_text(key))
+}
+
+fn slice(args: &[Value]) -> Result<Value, String> {
+    let length = match &args[0] {
+        Value::Text(text) => text.len(),
+        Value::List(list) => list.items.len(),
+        Value::Nil => return Err("it is nothing, and has no items".into()),
+        other => return Err(format!("{} has no items", other.article())),
+    };
+    let mut places = [0, length, length];
+    let most = if matches!(args[0], Value::Text(_)) { 2 } else { 3 };
+    if args.len() - 1 > most {
+        return Err("too many places".into());
+    }
+    for (place, key) in places.iter_mut().zip(&args[1..]) {
+        *place = position(key, length)?;
+    }
+    let [from, to, capacity] = places;
+    if from > to || to > capacity {
+        return Err(format!("the places {from}, {to} are the wrong way round"));
+    }
+    match &args[0] {
+        Value::Text(text) => {
+            text.get(from..to).map(Value::text).ok_or_else(|| "this would cut a character in two".into())
+        }
+        Value::List(list) => Value::list_of(list.kind, list.items[from..to].to_vec()),
+        _ => Ok(Value::Nil),
+    }
+}

@@ -1,0 +1,65 @@
+//! Go's comparisons: numbers with numbers of their kind, texts with texts; and nothing with anything.
+
+use super::super::value::Value;
+use super::Function;
+use super::Type::Any;
+use std::cmp::Ordering;
+
+pub(super) const FUNCTIONS: &[Function] = &[
+    Function::new("eq X Y …", &[Any], |args| {
+        if args.len() < 2 {
+            return Err("something to compare with is missing".into());
+        }
+        for other in &args[1..] {
+            if equal(&args[0], other)? {
+                return Ok(Value::Bool(true));
+            }
+        }
+        Ok(Value::Bool(false))
+    })
+    .more(Any),
+    Function::new("ne X Y", &[Any, Any], |args| Ok(Value::Bool(!equal(&args[0], &args[1])?))),
+    Function::new("lt X Y", &[Any, Any], |args| less(&args[0], &args[1]).map(Value::Bool)),
+    Function::new("le X Y", &[Any, Any], |args| less_or_equal(&args[0], &args[1]).map(Value::Bool)),
+    Function::new("gt X Y", &[Any, Any], |args| Ok(Value::Bool(!less_or_equal(&args[0], &args[1])?))),
+    Function::new("ge X Y", &[Any, Any], |args| Ok(Value::Bool(!less(&args[0], &args[1])?))),
+];
+
+fn equal(a: &Value, b: &Value) -> Result<bool, String> {
+    match (a, b) {
+        (Value::Nil, b) | (b, Value::Nil) => Ok(matches!(b, Value::Nil)),
+        (Value::Bool(a), Value::Bool(b)) => Ok(a == b),
+        (Value::Float(a), Value::Float(b)) => Ok(a == b),
+        (Value::Text(a), Value::Text(b)) => Ok(a == b),
+        (Value::List(_) | Value::Map(_), Value::List(_) | Value::Map(_)) => {
+            Err(format!("{} cannot be compared", a.article()))
+        }
+        (a, b) => integers(a, b).map(Ordering::is_eq).ok_or_else(|| incompatible(a, b)),
+    }
+}
+
+fn less(a: &Value, b: &Value) -> Result<bool, String> {
+    match (a, b) {
+        (Value::Float(a), Value::Float(b)) => Ok(a < b),
+        (Value::Text(a), Value::Text(b)) => Ok(a < b),
+        (a, b) => integers(a, b).map(Ordering::is_lt).ok_or_else(|| incompatible(a, b)),
+    }
+}
+
+fn less_or_equal(a: &Value, b: &Value) -> Result<bool, String> {
+    Ok(less(a, b)? || equal(a, b)?)
+}
+
+fn integers(a: &Value, b: &Value) -> Option<Ordering> {
+    let wide = |v: &Value| match v {
+        Value::Uint(u) => Some(i128::from(*u)),
+        other => other.as_int().map(i128::from),
+    };
+    Some(wide(a)?.cmp(&wide(b)?))
+}
+
+fn incompatible(a: &Value, b: &Value) -> String {
+    let number = |v: &Value| matches!(v, Value::Float(_)) || v.as_int().is_some();
+    let what = format!("{} and {} cannot be compared", a.type_name(), b.type_name());
+    if number(a) && number(b) { what + "; write the one as the other: 1.0 for 1, or `int` before it" } else { what }
+}

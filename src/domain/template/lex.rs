@@ -1,0 +1,343 @@
+//! The tokens of a template, by Go's rules: white space is space, tab, carriage return and line feed and nothing else,
+//! words end only where Go lets them end, a comment stands alone in its action.
+//!
+//! What cannot be read ends its action: the token [`Kind::Bad`] says why, and text goes on behind the next `}}`.
+
+use super::characters::is_word;
+
+const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    /// `{{`, also with its trim marker.
+    Open,
+    Close,
+    Space,
+    Identifier,
+    Keyword,
+    /// `.`
+    Dot,
+    /// `.name`
+    Field,
+    /// `$` or `$name`
+    Variable,
+    Bool,
+    Number,
+    Character,
+    /// In double quotes.
+    Text2,
+    /// In back quotes.
+    Raw,
+    Declare,
+    Assign,
+    Pipe,
+    LeftParen,
+    RightParen,
+    Comma,
+    /// Any other character.
+    Other,
+    Bad(&'static str),
+    End,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Token<'s> {
+    pub kind: Kind,
+    pub at: usize,
+    pub text: &'s str,
+}
+
+pub(super) const KEYWORDS: [&str; 11] =
+    ["block", "break", "continue", "define", "else", "end", "if", "nil", "range", "template", "with"];
+
+/// Every token up to the end of the source.
+pub(super) fn tokens(source: &str) -> Vec<Token<'_>> {
+    let mut lexer = Lexer { source, at: 0, parens: 0, out: Vec::with_capacity(source.len() / 8) };
+    while lexer.text() {}
+    lexer.push(Kind::End, source.len());
+    lexer.out
+}
+
+struct Lexer<'s> {
+    source: &'s str,
+    at: usize,
+    parens: usize,
+    out: Vec<Token<'s>>,
+}
+
+impl<'s> Lexer<'s> {
+    fn rest(&self) -> &'s str {
+        &self.source[self.at..]
+    }
+
+    fn peek(&self) -> Option<char> {
+        self.rest().chars().next()
+    }
+
+    /// A token from `start` to here.
+    fn push(&mut self, kind: Kind, start: usize) {
+        self.out.push(Token { kind, at: start, text: &self.source[start..self.at] });
+    }
+
+    /// Text up to the next action, and that action; false at the end.
+    fn text(&mut self) -> bool {
+        let rest = self.rest();
+        let Some(length) = rest.find("{{") else {
+            let start = self.at;
+            self.at = self.source.len();
+            if start < self.at {
+                self.push(Kind::Text, start);
+            }
+            return false;
+        };
+        let open = self.at + length;
+        let marker = has_left_marker(&self.source[open + 2..]);
+        let text = if marker { rest[..length].trim_end_matches(SPACE) } else { &rest[..length] };
+        if !text.is_empty() {
+            self.out.push(Token { kind: Kind::Text, at: self.at, text });
+        }
+        self.at = open + 2 + if marker { 2 } else { 0 };
+        if self.rest().starts_with("/*") {
+            return self.comment(open);
+        }
+        self.out.push(Token { kind: Kind::Open, at: open, text: "{{" });
+        self.parens = 0;
+        self.action(open)
+    }
+
+    fn comment(&mut self, open: usize) -> bool {
+        self.at += 2;
+        let Some(length) = self.rest().find("*/") else {
+            return self.bad(open, open, "");
+        };
+        self.at += length + 2;
+        if !self.close() {
+            let from = self.at;
+            return self.bad(open, from, "a comment stands alone between `{{/*` and `*/}}`");
+        }
+        true
+    }
+
+    /// Over `}}`, or ` -}}` and the white space behind it, if that is what comes.
+    fn close(&mut self) -> bool {
+        let rest = self.rest();
+        if let Some(behind) = trimmed_close(rest) {
+            self.at = self.source.len() - behind.trim_start_matches(SPACE).len();
+            true
+        } else if rest.starts_with("}}") {
+            self.at += 2;
+            true
+        } else {
+            false
+        }
+    }
+
+    /// Notes what is wrong, and goes behind the action that began at `open`; an action without end is told as such.
+    fn bad(&mut self, open: usize, from: usize, why: &'static str) -> bool {
+        match end_of_action(&self.source[from..]).filter(|_| !why.is_empty()) {
+            Some(length) => {
+                self.out.push(Token { kind: Kind::Bad(why), at: from, text: &self.source[from..from + length] });
+                self.at = from + length + 2;
+                true
+            }
+            None => {
+                self.at = self.source.len();
+                self.push(Kind::Bad(""), open);
+                false
+            }
+        }
+    }
+
+    /// The tokens of one action; false when it does not end.
+    fn action(&mut self, open: usize) -> bool {
+        loop {
+            let start = self.at;
+            if self.rest().starts_with("}}") || trimmed_close(self.rest()).is_some() {
+                if self.parens > 0 {
+                    return self.bad(open, start, "a `(` is not closed");
+                }
+                self.close();
+                self.out.push(Token { kind: Kind::Close, at: start, text: "}}" });
+                return true;
+            }
+            let Some(c) = self.peek() else { return self.bad(open, start, "") };
+            self.at += c.len_utf8();
+            let kind = match c {
+                c if SPACE.contains(&c) => self.space(),
+                '=' => Ok(Kind::Assign),
+                ':' if self.peek() == Some('=') => {
+                    self.at += 1;
+                    Ok(Kind::Declare)
+                }
+                ':' => Err("`:=` is expected"),
+                '|' => Ok(Kind::Pipe),
+                ',' => Ok(Kind::Comma),
+                '"' => self.quoted('"', Kind::Text2, "a text in quotes is not closed on its line"),
+                '\'' => self.quoted('\'', Kind::Character, "a character in quotes is not closed"),
+                '`' => match self.rest().find('`') {
+                    Some(length) => {
+                        self.at += length + 1;
+                        Ok(Kind::Raw)
+                    }
+                    None => Err("a text in back quotes is not closed"),
+                },
+                '$' => self.name(Kind::Variable, Kind::Variable),
+                '.' if !self.peek().is_some_and(|c| c.is_ascii_digit()) => self.name(Kind::Dot, Kind::Field),
+                '.' | '+' | '-' | '0'..='9' => {
+                    self.at = start;
+                    self.number()
+                }
+                c if is_word(c) => self.word(start),
+                '(' => {
+                    self.parens += 1;
+                    Ok(Kind::LeftParen)
+                }
+                ')' if self.parens == 0 => Err("this `)` closes nothing"),
+                ')' => {
+                    self.parens -= 1;
+                    Ok(Kind::RightParen)
+                }
+                c if c.is_ascii_graphic() => Ok(Kind::Other),
+                _ => Err("no character for an action"),
+            };
+            match kind {
+                Ok(kind) => self.push(kind, start),
+                Err(why) => return self.bad(open, start, why),
+            }
+        }
+    }
+
+    /// White space, but the one that belongs to ` -}}`.
+    fn space(&mut self) -> Result<Kind, &'static str> {
+        let rest = self.rest();
+        self.at += rest.len() - rest.trim_start_matches(SPACE).len();
+        // The space before the marker is one byte.
+        if trimmed_close(&self.source[self.at - 1..]).is_some() {
+            self.at -= 1;
+        }
+        Ok(Kind::Space)
+    }
+
+    fn quoted(&mut self, quote: char, kind: Kind, why: &'static str) -> Result<Kind, &'static str> {
+        let mut chars = self.rest().char_indices();
+        while let Some((i, c)) = chars.next() {
+            match c {
+                '\\' if chars.next().is_none_or(|(_, c)| c == '\n') => return Err(why),
+                '\n' => return Err(why),
+                c if c == quote => {
+                    self.at += i + 1;
+                    return Ok(kind);
+                }
+                _ => {}
+            }
+        }
+        Err(why)
+    }
+
+    /// What follows `.` or `$`: nothing, or a name.
+    fn name(&mut self, alone: Kind, named: Kind) -> Result<Kind, &'static str> {
+        if self.at_terminator() {
+            return Ok(alone);
+        }
+        self.skip_word();
+        if self.at_terminator() { Ok(named) } else { Err("a character that no name holds") }
+    }
+
+    fn skip_word(&mut self) {
+        let rest = self.rest();
+        self.at += rest.find(|c| !is_word(c)).unwrap_or(rest.len());
+    }
+
+    fn word(&mut self, start: usize) -> Result<Kind, &'static str> {
+        self.skip_word();
+        if !self.at_terminator() {
+            return Err("a space is missing here, or this is no name");
+        }
+        Ok(match &self.source[start..self.at] {
+            word if KEYWORDS.contains(&word) => Kind::Keyword,
+            "true" | "false" => Kind::Bool,
+            _ => Kind::Identifier,
+        })
+    }
+
+    fn at_terminator(&self) -> bool {
+        match self.peek() {
+            None => true,
+            Some(c) => SPACE.contains(&c) || ".,|:)(".contains(c) || self.rest().starts_with("}}"),
+        }
+    }
+
+    fn number(&mut self) -> Result<Kind, &'static str> {
+        self.accept("+-");
+        let digits = if self.accept("0") {
+            match self.peek() {
+                Some('x' | 'X') => "0123456789abcdefABCDEF_",
+                Some('o' | 'O') => "01234567_",
+                Some('b' | 'B') => "01_",
+                _ => "0123456789_",
+            }
+        } else {
+            "0123456789_"
+        };
+        if digits.len() != 11 {
+            self.at += 1;
+        }
+        self.accept_all(digits);
+        if self.accept(".") {
+            self.accept_all(digits);
+        }
+        let exponent = match digits.len() {
+            11 => self.accept("eE"),
+            23 => self.accept("pP"),
+            _ => false,
+        };
+        if exponent {
+            self.accept("+-");
+            self.accept_all("0123456789_");
+        }
+        if self.accept("i") || matches!(self.peek(), Some('+' | '-')) {
+            return Err("no number; complex ones are of no use in a manifest");
+        }
+        if self.peek().is_some_and(is_word) { Err("no number") } else { Ok(Kind::Number) }
+    }
+
+    fn accept(&mut self, any: &str) -> bool {
+        let yes = self.peek().is_some_and(|c| any.contains(c));
+        self.at += usize::from(yes);
+        yes
+    }
+
+    fn accept_all(&mut self, any: &str) {
+        while self.accept(any) {}
+    }
+}
+
+fn has_left_marker(action: &str) -> bool {
+    action.strip_prefix('-').is_some_and(|rest| rest.starts_with(SPACE))
+}
+
+/// What stands behind a ` -}}` that comes first.
+fn trimmed_close(rest: &str) -> Option<&str> {
+    rest.strip_prefix(SPACE)?.strip_prefix("-}}")
+}
+
+/// Where `}}` is, outside quotes.
+pub(super) fn end_of_action(body: &str) -> Option<usize> {
+    let mut quote = None;
+    let mut chars = body.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match (quote, c) {
+            (None, '}') if body[at..].starts_with("}}") => return Some(at),
+            (None, '"' | '\'' | '`') => quote = Some(c),
+            // A quote that its line does not close ends there.
+            (Some('"' | '\''), '\n') => quote = None,
+            (Some('"' | '\''), '\\') => {
+                chars.next();
+            }
+            (Some(open), c) if open == c => quote = None,
+            _ => {}
+        }
+    }
+    None
+}

@@ -1,0 +1,446 @@
+//! Tokens to a tree, by Go's grammar. A mistake ends its action, not the parsing: all are told at once. Variables, functions
+//! and named templates that are not there are mistakes also in branches that would not run.
+
+mod pipeline;
+
+use super::glued;
+use super::lex::{self, Kind, Token};
+use super::literal;
+use super::tree::{Branch, List, Node, Parsed, Pipe};
+use super::{Problem, functions};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+pub(super) const BLOCKS: [&str; 5] = ["if", "with", "range", "define", "block"];
+
+/// Blocks within blocks, an `else if` counted as one, and parentheses within parentheses: each goes down the stack.
+const MAX_DEPTH: usize = 40;
+/// A template larger than any object a cluster would take.
+const MAX_SOURCE: usize = 2 << 20;
+
+pub(super) fn parse(source: &str) -> Result<Parsed<'_>, Vec<Problem>> {
+    if source.len() > MAX_SOURCE {
+        return Err(vec![Problem::new(0, format!("the template is larger than {MAX_SOURCE} bytes"))]);
+    }
+    let control = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
+    if let Some(at) = source.find(control) {
+        return Err(vec![Problem::new(at, "a control character: YAML allows none")]);
+    }
+    let mut parser = Parser::new(source);
+    match parser.document() {
+        Ok(main) if parser.problems.is_empty() => Ok(Parsed { main, named: parser.named, problems: parser.unknown }),
+        Ok(_) => {
+            parser.problems.append(&mut parser.unknown);
+            Err(parser.problems)
+        }
+        Err(TooDeep(at)) => Err(vec![
+            Problem::new(at, format!("this nests in a depth of more than {MAX_DEPTH}"))
+                .help("say it flatter, or with a named template"),
+        ]),
+    }
+}
+
+/// The parsing ends here.
+struct TooDeep(usize);
+
+/// What ended a list of nodes.
+enum Ending {
+    End,
+    /// At this byte; `else if` and `else with` have their second word still to come.
+    Else(usize),
+    Source,
+}
+
+struct Parser<'s> {
+    source: &'s str,
+    tokens: Vec<Token<'s>>,
+    next: usize,
+    vars: Vec<&'s str>,
+    ranges: usize,
+    depth: usize,
+    depth_of_parens: usize,
+    named: BTreeMap<Rc<str>, List<'s>>,
+    /// What is no template.
+    problems: Vec<Problem>,
+    /// Names that nobody knows.
+    unknown: Vec<Problem>,
+}
+
+impl<'s> Parser<'s> {
+    fn new(source: &'s str) -> Self {
+        let tokens = lex::tokens(source);
+        Parser {
+            source,
+            tokens,
+            next: 0,
+            vars: vec!["$"],
+            ranges: 0,
+            depth: 0,
+            depth_of_parens: 0,
+            named: BTreeMap::new(),
+            problems: Vec::new(),
+            unknown: Vec::new(),
+        }
+    }
+
+    fn peek(&self) -> Token<'s> {
+        self.tokens[self.next.min(self.tokens.len() - 1)]
+    }
+
+    fn take(&mut self) -> Token<'s> {
+        let token = self.peek();
+        self.next += 1;
+        token
+    }
+
+    fn skip_space(&mut self) {
+        while self.peek().kind == Kind::Space {
+            self.next += 1;
+        }
+    }
+
+    fn peek_word(&mut self) -> Token<'s> {
+        self.skip_space();
+        self.peek()
+    }
+
+    fn take_word(&mut self) -> Token<'s> {
+        self.skip_space();
+        self.take()
+    }
+
+    fn note(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
+    /// To the end of the action.
+    fn skip_action(&mut self) {
+        while !matches!(self.peek().kind, Kind::Close | Kind::Bad(_) | Kind::End | Kind::Text | Kind::Open) {
+            self.next += 1;
+        }
+        if matches!(self.peek().kind, Kind::Close | Kind::Bad(_)) {
+            self.next += 1;
+        }
+    }
+
+    fn document(&mut self) -> Result<List<'s>, TooDeep> {
+        let mut main = Vec::new();
+        loop {
+            match self.list(&mut main, true)? {
+                Ending::Source => break,
+                Ending::End | Ending::Else(_) => {}
+            }
+        }
+        let known: BTreeSet<Rc<str>> = self.named.keys().cloned().collect();
+        let mut unknown = Vec::new();
+        self.named.values().chain([&main]).for_each(|list| undefined(list, &known, &mut unknown));
+        self.unknown.append(&mut unknown);
+        Ok(main)
+    }
+
+    /// Nodes up to an `end`, an `else` or the end of the source. At the top there is nothing to end.
+    fn list(&mut self, out: &mut List<'s>, top: bool) -> Result<Ending, TooDeep> {
+        loop {
+            let token = self.take();
+            match token.kind {
+                Kind::Text => out.push(Node::Text { at: token.at, text: token.text }),
+                Kind::Open => {
+                    if let Some(ending) = self.action(token.at, out, top)? {
+                        return Ok(ending);
+                    }
+                }
+                Kind::Bad(why) => self.note(bad(token.at, why)),
+                Kind::End => return Ok(Ending::Source),
+                // An action is always read to its end.
+                _ => {}
+            }
+        }
+    }
+
+    fn action(&mut self, open: usize, out: &mut List<'s>, top: bool) -> Result<Option<Ending>, TooDeep> {
+        let first = self.peek_word();
+        if first.kind == Kind::Keyword && first.text != "nil" {
+            self.next += 1;
+            return self.keyword(first, open, out, top);
+        }
+        if first.kind == Kind::Identifier && functions::find(first.text).is_none() {
+            if matches!(first.text, "endif" | "endrange" | "endwith") {
+                let what = format!("there is no `{}`", first.text);
+                self.note(Problem::new(open, what).help("every block ends with `{{ end }}`"));
+                self.skip_action();
+                return Ok((!top).then_some(Ending::End));
+            }
+            if let Some((keyword, problem)) = self.glued(open) {
+                self.note(problem);
+                self.skip_action();
+                return match keyword {
+                    "define" | "block" => self.definition(Rc::from(""), open, keyword).map(|()| None),
+                    "" | "template" | "elseif" => Ok(None),
+                    _ => self.branch(keyword, open, Pipe::default()).map(|_| None),
+                };
+            }
+        }
+        if let Some(pipe) = self.whole_pipeline(open, "an action")? {
+            out.push(Node::Action(pipe));
+        }
+        Ok(None)
+    }
+
+    fn keyword(
+        &mut self,
+        word: Token<'s>,
+        open: usize,
+        out: &mut List<'s>,
+        top: bool,
+    ) -> Result<Option<Ending>, TooDeep> {
+        match word.text {
+            "end" => {
+                self.close(open, "`end`");
+                if top {
+                    self.note(Problem::new(open, "this `end` closes nothing").help("remove it, or open its block"));
+                }
+                return Ok((!top).then_some(Ending::End));
+            }
+            "else" => {
+                if top {
+                    self.stray_else(open);
+                    self.skip_action();
+                    return Ok(None);
+                }
+                return Ok(Some(Ending::Else(open)));
+            }
+            "break" | "continue" => {
+                self.close(open, word.text);
+                if self.ranges == 0 {
+                    self.note(Problem::new(open, format!("`{}` outside a `range`", word.text)));
+                }
+                out.push(if word.text == "break" { Node::Break } else { Node::Continue });
+            }
+            "template" => {
+                if let Some(name) = self.template_name(open) {
+                    let at = self.peek_word();
+                    let pipe = if at.kind == Kind::Close {
+                        self.next += 1;
+                        None
+                    } else {
+                        self.whole_pipeline(open, "`template`")?
+                    };
+                    out.push(Node::Template { at: word.at, name, pipe });
+                }
+            }
+            "define" => {
+                if !top {
+                    let problem = Problem::new(open, "a `define` inside another block");
+                    self.note(problem.help("move it to the top level"));
+                }
+                let name = self.template_name(open);
+                if name.is_some() {
+                    self.close(open, "`define`");
+                }
+                self.definition(name.unwrap_or_default(), word.at, "define")?;
+            }
+            "block" => {
+                let name = self.template_name(open);
+                let pipe = match name {
+                    Some(_) => self.whole_pipeline(open, "`block`")?,
+                    None => None,
+                };
+                self.definition(name.clone().unwrap_or_default(), word.at, "block")?;
+                out.extend(name.map(|name| Node::Template { at: word.at, name, pipe }));
+            }
+            keyword => {
+                let scope = self.vars.len();
+                let pipe = self.whole_pipeline(open, keyword)?.unwrap_or_default();
+                let branch = self.branch(keyword, open, pipe)?;
+                self.vars.truncate(scope);
+                out.push(match keyword {
+                    "if" => Node::If(branch),
+                    "with" => Node::With(branch),
+                    _ => Node::Range(branch),
+                });
+            }
+        }
+        Ok(None)
+    }
+
+    fn enter(&mut self, at: usize) -> Result<(), TooDeep> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH { Err(TooDeep(at)) } else { Ok(()) }
+    }
+
+    /// What follows the opening action of `if`, `with` or `range`.
+    fn branch(&mut self, keyword: &str, open: usize, pipe: Pipe<'s>) -> Result<Branch<'s>, TooDeep> {
+        self.enter(open)?;
+        let scope = self.vars.len();
+        let mut branch = Branch { at: open, pipe, body: Vec::new(), otherwise: Vec::new() };
+        let loops = usize::from(keyword == "range");
+        self.ranges += loops;
+        let mut ending = self.list(&mut branch.body, false)?;
+        self.ranges -= loops;
+        let mut has_else = false;
+        loop {
+            match ending {
+                Ending::End => break,
+                Ending::Source => {
+                    let what = format!("this `{keyword}` is never closed");
+                    self.note(Problem::new(open, what).help("add `{{ end }}` where it should end"));
+                    break;
+                }
+                Ending::Else(at) => {
+                    let word = self.peek_word();
+                    if has_else {
+                        self.note(Problem::new(at, format!("this `{keyword}` has an `else` already")));
+                    }
+                    if word.kind == Kind::Keyword && word.text == keyword && keyword != "range" {
+                        self.next += 1;
+                        // One `end` closes both.
+                        self.keyword(word, at, &mut branch.otherwise, false)?;
+                        break;
+                    }
+                    self.close(at, "`else`");
+                    has_else = true;
+                    ending = self.list(&mut branch.otherwise, false)?;
+                }
+            }
+        }
+        self.vars.truncate(scope);
+        self.depth -= 1;
+        Ok(branch)
+    }
+
+    /// What follows the opening action of `define` or `block`.
+    fn definition(&mut self, name: Rc<str>, at: usize, keyword: &str) -> Result<(), TooDeep> {
+        self.enter(at)?;
+        let outer = (std::mem::replace(&mut self.vars, vec!["$"]), std::mem::take(&mut self.ranges));
+        let mut body = Vec::new();
+        loop {
+            match self.list(&mut body, false)? {
+                Ending::End => break,
+                Ending::Source => {
+                    let open = self.source[..at].rfind("{{").unwrap_or(at);
+                    let what = format!("this `{keyword}` is never closed");
+                    self.note(Problem::new(open, what).help("add `{{ end }}` where it should end"));
+                    break;
+                }
+                Ending::Else(at) => {
+                    self.stray_else(at);
+                    self.skip_action();
+                }
+            }
+        }
+        (self.vars, self.ranges) = outer;
+        self.depth -= 1;
+        // Of two definitions the empty one gives way.
+        match self.named.get(&name) {
+            Some(before) if !is_empty(before) => {
+                if !is_empty(&body) && !name.is_empty() {
+                    self.note(Problem::new(at, format!("the template {:?} is defined twice", &*name)));
+                }
+            }
+            _ => {
+                self.named.insert(name, body);
+            }
+        }
+        Ok(())
+    }
+
+    fn stray_else(&mut self, at: usize) {
+        self.note(Problem::new(at, "this `else` belongs to no `if`, `with` or `range`"));
+    }
+
+    /// The end of an action that has nothing more to say.
+    fn close(&mut self, open: usize, what: &str) {
+        let token = self.take_word();
+        match token.kind {
+            Kind::Close => return,
+            Kind::Bad(why) => {
+                self.next -= 1;
+                self.note(bad(token.at, why));
+            }
+            _ => {
+                let problem = Problem::new(token.at, format!("{what} stands alone, and here follows `{}`", token.text));
+                self.next -= 1;
+                let problem = self.glued(open).map_or(problem, |(_, problem)| problem);
+                self.note(problem);
+            }
+        }
+        self.skip_action();
+    }
+
+    fn template_name(&mut self, open: usize) -> Option<Rc<str>> {
+        let token = self.take_word();
+        let name = match token.kind {
+            Kind::Text2 | Kind::Raw => literal::unquote(token.text).map_err(|why| Problem::new(token.at, why)),
+            Kind::Bad(why) => Err(bad(token.at, why)),
+            _ => Err(Problem::new(token.at, "a template's name stands in quotes")),
+        };
+        match name {
+            Ok(name) => Some(name.into()),
+            Err(problem) => {
+                self.next -= 1;
+                let problem = self.glued(open).map_or(problem, |(_, problem)| problem);
+                self.note(problem);
+                self.skip_action();
+                None
+            }
+        }
+    }
+
+    /// A pipeline up to the action's end; nothing where it is wrong, which is noted.
+    fn whole_pipeline(&mut self, open: usize, context: &str) -> Result<Option<Pipe<'s>>, TooDeep> {
+        match self.pipeline(context, Kind::Close) {
+            Ok(pipe) => Ok(Some(pipe)),
+            Err(pipeline::Stop::TooDeep(at)) => Err(TooDeep(at)),
+            Err(pipeline::Stop::Problem(problem)) => {
+                let problem = self.glued(open).map_or(problem, |(_, problem)| problem);
+                self.note(problem);
+                self.next -= 1;
+                self.skip_action();
+                Ok(None)
+            }
+        }
+    }
+
+    /// What an action should be whose words have run together.
+    fn glued(&self, open: usize) -> Option<(&'static str, Problem)> {
+        let body = self.source[open..].strip_prefix("{{")?;
+        let inside = &body[..lex::end_of_action(body)?];
+        let inside = inside.strip_prefix("- ").unwrap_or(inside);
+        let inside = inside.strip_suffix(" -").unwrap_or(inside).trim();
+        let (keyword, meant) = glued::intended(inside)?;
+        let problem = Problem::new(open, format!("`{inside}` has lost its spaces"));
+        Some((keyword, problem.help(format!("did you mean `{meant}`?"))))
+    }
+}
+
+fn bad(at: usize, why: &str) -> Problem {
+    match why {
+        "" => Problem::new(at, "this `{{` is never closed").help("add `}}`"),
+        why => Problem::new(at, format!("this is no Go template: {why}")),
+    }
+}
+
+/// Go's idea of a template that says nothing.
+fn is_empty(list: &List<'_>) -> bool {
+    list.iter().all(|node| matches!(node, Node::Text { text, .. } if text.trim().is_empty()))
+}
+
+fn undefined(list: &List<'_>, known: &BTreeSet<Rc<str>>, problems: &mut Vec<Problem>) {
+    for node in list {
+        match node {
+            Node::Template { at, name, .. } if !known.contains(name) => {
+                let near = functions::nearest(name, known.iter().map(|k| &**k));
+                let problem = Problem::new(*at, format!("no template {:?} is defined", &**name));
+                problems.push(match near {
+                    Some(near) => problem.help(format!("did you mean {near:?}?")),
+                    None => problem.help("add it: `{{ define \"…\" }} … {{ end }}`"),
+                });
+            }
+            Node::If(branch) | Node::With(branch) | Node::Range(branch) => {
+                undefined(&branch.body, known, problems);
+                undefined(&branch.otherwise, known, problems);
+            }
+            _ => {}
+        }
+    }
+}

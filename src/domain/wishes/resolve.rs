@@ -1,0 +1,155 @@
+//! What a verb means for a release as it stands. Without a task the one that waits (or failed) is meant; when several do,
+//! they are named and nothing is done.
+
+use super::{as_wished, by};
+use crate::{
+    api::{BatchPhase, Decision, Release, ReleaseStatus, TaskPhase, TaskStatus},
+    domain::intent::ReleaseWish,
+};
+
+/// What can be said of a release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Yes to an approval task.
+    Approve,
+    /// No to one.
+    Refuse,
+    /// Let a batch (none: the next), or a task that waits, go on.
+    Proceed(Option<u32>),
+    /// Hold.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Roll back and end.
+    Abort,
+    /// Try a failed task again; take fields that another manager has.
+    Retry(bool),
+    /// Go past a task that failed or waits.
+    Skip,
+}
+
+/// What a verb means for a release as it stands and as is wished of it; `task` is the one that was named.
+pub fn resolve(release: &Release, verb: Verb, task: Option<&str>) -> Result<ReleaseWish, Unresolved> {
+    let status = as_wished(release);
+    let tasks = &status.tasks;
+    let pick = |what: &'static str, fits: &dyn Fn(&TaskStatus) -> bool| {
+        let found: Vec<&TaskStatus> = match task {
+            Some(name) => tasks.iter().filter(|t| t.name == *name).collect(),
+            None => tasks.iter().filter(|t| fits(t)).collect(),
+        };
+        match found.as_slice() {
+            [one] => Ok((*one).clone()),
+            [] => Err(none(release, &status, task.map_or_else(|| what.to_owned(), |t| format!("{t:?}")))),
+            many => Err(Unresolved::Several(many.iter().map(|t| t.name.clone()).collect())),
+        }
+    };
+    // Pause, resume and abort are about the whole release; a task that is named must at least be one of its tasks.
+    let named = || match task {
+        Some(name) if tasks.iter().all(|t| t.name != *name) => Err(none(release, &status, format!("{name:?}"))),
+        _ => Ok(()),
+    };
+    let waits = |t: &TaskStatus| t.phase == TaskPhase::Waiting;
+    let decide = |decision| {
+        pick("that waits for an approval", &|t| waits(t) && t.kind == "approval").map(|t| ReleaseWish::Decide {
+            task: t.name,
+            attempt: t.attempt,
+            decision,
+            digest: None,
+        })
+    };
+    match verb {
+        Verb::Approve => decide(Decision::Pass),
+        Verb::Refuse => decide(Decision::Refuse),
+        Verb::Proceed(batch) => {
+            let task =
+                pick("that waits to be let through", &|t| waits(t) && matches!(t.kind.as_str(), "proceed" | "deploy"))?;
+            let next = || task.batches.iter().find(|b| b.phase != BatchPhase::Done).map_or(1, |b| b.number);
+            Ok(ReleaseWish::Allow { batch: batch.unwrap_or_else(next), task: task.name })
+        }
+        Verb::Retry(force) => {
+            let task = pick("that failed", &|t| t.phase == TaskPhase::Failed)?;
+            Ok(ReleaseWish::Retry { task: task.name, force })
+        }
+        Verb::Skip => {
+            let stands = |t: &TaskStatus| matches!(t.phase, TaskPhase::Waiting | TaskPhase::Failed | TaskPhase::Paused);
+            Ok(ReleaseWish::Skip { task: pick("that failed or waits", &stands)?.name })
+        }
+        Verb::Pause => named().map(|()| ReleaseWish::Pause),
+        Verb::Resume => named().map(|()| ReleaseWish::Resume),
+        Verb::Abort => named().map(|()| ReleaseWish::Abort),
+    }
+}
+
+fn none(release: &Release, status: &ReleaseStatus, wanted: String) -> Unresolved {
+    let stands = if status.tasks.is_empty() {
+        "no engine has looked at it yet".into()
+    } else {
+        let tasks: Vec<String> = status.tasks.iter().map(|t| format!("{} {:?}", t.name, t.phase)).collect();
+        // Where the engine has not followed yet: by whose wish it stands so.
+        let told = release.status.as_ref();
+        let news = told.filter(|told| *told != status).map(|_| by(release)).unwrap_or_default();
+        format!("it is {:?}{news}: {}", status.phase, tasks.join(", "))
+    };
+    Unresolved::None { release: release.metadata.name.clone().unwrap_or_default(), wanted, stands }
+}
+
+/// Why a verb means nothing, or too much.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unresolved {
+    /// Nothing fits.
+    #[error("release {release} has no task {wanted}; {stands}")]
+    None {
+        /// Its name.
+        release: String,
+        /// What was looked for.
+        wanted: String,
+        /// How it stands.
+        stands: String,
+    },
+    /// Too much fits.
+    #[error("several tasks are meant: {}; name one with --task", .0.join(", "))]
+    Several(Vec<String>),
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn release(tasks: Value) -> Release {
+        let object = json!({"apiVersion": "graylane.dev/v1alpha1", "kind": "Release", "metadata": {"name": "r"},
+            "spec": {"app": "a", "stage": "s"}, "status": {"phase": "Waiting", "tasks": tasks}});
+        serde_json::from_value(object).unwrap()
+    }
+
+    #[test]
+    fn without_a_task_the_one_that_waits_is_meant() {
+        let one = release(json!([
+            {"name": "build", "kind": "build", "phase": "Succeeded"},
+            {"name": "gate", "kind": "approval", "phase": "Waiting", "attempt": 2},
+            {"name": "prod", "kind": "deploy", "phase": "Waiting", "batches": [
+                {"number": 1, "target": 1, "phase": "Done"}, {"number": 2, "target": 2, "phase": "Pending"}]}]));
+        let decided = resolve(&one, Verb::Refuse, None).unwrap();
+        let wanted = ReleaseWish::Decide { task: "gate".into(), attempt: 2, decision: Decision::Refuse, digest: None };
+        assert_eq!(decided, wanted);
+        let next = resolve(&one, Verb::Proceed(None), None).unwrap();
+        assert_eq!(next, ReleaseWish::Allow { task: "prod".into(), batch: 2 });
+        let far = resolve(&one, Verb::Proceed(Some(3)), None).unwrap();
+        assert_eq!(far, ReleaseWish::Allow { task: "prod".into(), batch: 3 });
+        let several = resolve(&one, Verb::Skip, None).unwrap_err();
+        assert_eq!(several, Unresolved::Several(vec!["gate".into(), "prod".into()]));
+        let named = resolve(&one, Verb::Skip, Some("gate")).unwrap();
+        assert_eq!(named, ReleaseWish::Skip { task: "gate".into() });
+    }
+
+    #[test]
+    fn nothing_that_fits_tells_how_the_release_stands() {
+        let done = release(json!([{"name": "build", "kind": "build", "phase": "Succeeded"}]));
+        let told = resolve(&done, Verb::Approve, None).unwrap_err().to_string();
+        assert_eq!(told, "release r has no task that waits for an approval; it is Waiting: build Succeeded");
+        let told = resolve(&done, Verb::Pause, Some("nil")).unwrap_err().to_string();
+        assert!(told.starts_with("release r has no task \"nil\""), "{told}");
+        assert_eq!(resolve(&done, Verb::Pause, None), Ok(ReleaseWish::Pause));
+    }
+}

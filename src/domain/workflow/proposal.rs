@@ -1,0 +1,225 @@
+//! What an approval lets through: the objects of the deploys after it, rendered as they would be applied, and one digest
+//! of all of them.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use serde_json::{Value, json};
+
+use super::objects::rendered;
+use crate::{
+    api::{App, EnvironmentState, Release, ReleasePhase, ReleaseSpec, ReleaseStatus, TaskPhase, TaskStatus, label},
+    domain::{
+        digest::sha256,
+        revision::{FrozenApp, Revision},
+        yaml,
+    },
+};
+
+/// What the deploys of a release would apply.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Proposal {
+    /// Environments in the order of their deploys, each with its objects in the order of applying.
+    pub environments: Vec<(String, Vec<Value>)>,
+    /// `sha256:…` of all of that.
+    pub digest: String,
+}
+
+/// What a release lets through after a task (none: all that it deploys).
+///
+/// # Errors
+///
+/// Whatever keeps one of its deploys from being rendered, each with its place.
+pub fn proposal(
+    app: &FrozenApp,
+    spec: &ReleaseSpec,
+    status: &ReleaseStatus,
+    after: Option<&str>,
+) -> Result<Proposal, Vec<String>> {
+    Inputs::of(app, spec, status, after).render(app)
+}
+
+/// All that a proposal is made of.
+#[derive(Clone, Debug, PartialEq)]
+struct Inputs {
+    /// Its name tells what the revision says.
+    revision: String,
+    app: String,
+    /// In the order of their deploys.
+    environments: Vec<String>,
+    images: BTreeMap<String, String>,
+    variables: BTreeMap<String, BTreeMap<String, Value>>,
+}
+
+impl Inputs {
+    fn of(app: &FrozenApp, spec: &ReleaseSpec, status: &ReleaseStatus, after: Option<&str>) -> Self {
+        let from = after.and_then(|name| status.tasks.iter().position(|t| t.name == name)).map_or(0, |at| at + 1);
+        let mut environments: Vec<String> = vec![];
+        for name in status.tasks[from..].iter().filter(|t| t.kind == "deploy").filter_map(|t| t.environment.as_ref()) {
+            if !environments.contains(name) {
+                environments.push(name.clone());
+            }
+        }
+        Self {
+            revision: app.revision().name().to_owned(),
+            app: spec.app.clone(),
+            environments,
+            images: to_be(app, spec, status),
+            variables: status.variables.clone(),
+        }
+    }
+
+    fn render(&self, app: &FrozenApp) -> Result<Proposal, Vec<String>> {
+        let (mut environments, mut problems) = (Vec::<(String, Vec<Value>)>::new(), vec![]);
+        for name in &self.environments {
+            let Some(environment) = app.spec.environment(name) else {
+                problems.push(format!("app {} has no environment {name:?}", self.app));
+                continue;
+            };
+            let shared = self.variables.get(name).cloned().unwrap_or_default();
+            match rendered(app, environment, &shared, &self.images) {
+                Ok(objects) => environments.push((name.clone(), objects)),
+                Err(all) => problems.extend(all.iter().map(|why| format!("environment {name}: {why}"))),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let all = environments.iter().map(|(name, objects)| json!({"environment": name, "objects": objects}));
+        let digest = format!("sha256:{}", sha256(&Value::Array(all.collect())));
+        Ok(Proposal { environments, digest })
+    }
+}
+
+/// Or what keeps it from being rendered.
+type Digest = Result<String, Vec<String>>;
+
+/// The digest of what one release lets through, as it was last rendered. It is asked for at each look while people think,
+/// and rendered anew only when something that it is made of has changed.
+#[derive(Debug, Default)]
+pub struct Rendered {
+    last: Mutex<Option<(Inputs, Digest)>>,
+    times: AtomicUsize,
+}
+
+impl Rendered {
+    pub(super) fn digest(
+        &self,
+        app: &FrozenApp,
+        spec: &ReleaseSpec,
+        status: &ReleaseStatus,
+        after: Option<&str>,
+    ) -> Digest {
+        let inputs = Inputs::of(app, spec, status, after);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, digest)) = last.as_ref().filter(|(of, _)| *of == inputs) {
+            return digest.clone();
+        }
+        self.times.fetch_add(1, Relaxed);
+        let digest = inputs.render(app).map(|proposal| proposal.digest);
+        *last = Some((inputs, digest.clone()));
+        digest
+    }
+
+    /// How often that was.
+    pub fn times(&self) -> usize {
+        self.times.load(Relaxed)
+    }
+}
+
+/// The images of a release; of one that is still to be built what is known of its name.
+fn to_be(app: &FrozenApp, spec: &ReleaseSpec, status: &ReleaseStatus) -> BTreeMap<String, String> {
+    let mut images = status.images.clone();
+    let tasks = app.spec.stage(&spec.stage).into_iter().flat_map(|s| &s.tasks);
+    for build in tasks.filter_map(|t| t.build.as_ref()) {
+        if let Some(source) = app.spec.images.get(&build.image) {
+            images.entry(build.image.clone()).or_insert_with(|| format!("{}:{}", source.repository, build.tag));
+        }
+    }
+    images
+}
+
+/// Images that are built after a task: an approval of it knows nothing of them but the name they will have.
+pub fn built_after<'a>(app: &'a FrozenApp, spec: &ReleaseSpec, status: &ReleaseStatus, task: &str) -> Vec<&'a str> {
+    let tasks = app.spec.stage(&spec.stage).into_iter().flat_map(|s| &s.tasks);
+    let after = tasks.skip_while(|t| t.name != task).filter_map(|t| t.build.as_ref());
+    after.map(|b| &*b.image).filter(|image| !status.images.contains_key(*image)).collect()
+}
+
+/// The images that an approval is bound to: digests where they are known, else references.
+pub fn bound_images(status: &ReleaseStatus) -> BTreeMap<String, String> {
+    if status.digests.is_empty() { status.images.clone() } else { status.digests.clone() }
+}
+
+/// What a proposal changes in one environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The environment.
+    pub environment: String,
+    /// The objects of the release that what runs there is of, as YAML; none where that is not known.
+    pub before: Option<String>,
+    /// The objects to be applied, as YAML.
+    pub after: String,
+}
+
+/// What a proposal changes of what runs: of what the last release that was carried out there has applied. `releases` are
+/// those of the App.
+pub fn changes<'r>(
+    app: &App,
+    proposal: &Proposal,
+    releases: impl Iterator<Item = &'r Release> + Clone,
+    revision_of: impl Fn(&str) -> Option<Arc<Revision>>,
+) -> Vec<Change> {
+    let change = |(environment, objects): &(String, Vec<Value>)| Change {
+        environment: environment.clone(),
+        before: running(app, environment, releases.clone(), &revision_of).map(|objects| yaml(&objects)),
+        after: yaml(objects),
+    };
+    proposal.environments.iter().map(change).collect()
+}
+
+fn running<'r>(
+    app: &App,
+    environment: &str,
+    releases: impl Iterator<Item = &'r Release>,
+    revision_of: impl Fn(&str) -> Option<Arc<Revision>>,
+) -> Option<Vec<Value>> {
+    let told = app.status.as_ref().and_then(|s| s.environments.get(environment));
+    let state = told.map(|s| s.state).unwrap_or_default();
+    if matches!(state, EnvironmentState::New | EnvironmentState::Cleaned) {
+        return Some(vec![]);
+    }
+    let deployed = releases.filter_map(|release| {
+        let status = release.status.as_ref()?;
+        let is = |t: &&TaskStatus| {
+            t.kind == "deploy" && t.environment.as_deref() == Some(environment) && t.phase == TaskPhase::Succeeded
+        };
+        let task = status.tasks.iter().rev().find(is)?;
+        let went_back = matches!(status.phase, ReleasePhase::Aborting | ReleasePhase::Aborted);
+        (!went_back).then_some((task.finished_at.as_deref(), status, task))
+    });
+    let (_, status, task) = deployed.max_by_key(|(at, ..)| *at)?;
+    let frozen = FrozenApp::of(app, &revision_of(status.revision.as_deref()?)?);
+    let shared = status.variables.get(environment).cloned().unwrap_or_default();
+    rendered(&frozen, frozen.spec.environment(environment)?, &shared, &task.new_images).ok()
+}
+
+/// Without the digests, which tell people nothing.
+fn yaml(objects: &[Value]) -> String {
+    let text = |object: &Value| {
+        let mut object = object.clone();
+        if let Some(annotations) = object.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
+            annotations.shift_remove(label::APPLIED);
+            if annotations.is_empty() {
+                object["metadata"].as_object_mut().map(|m| m.shift_remove("annotations"));
+            }
+        }
+        format!("---\n{}", yaml::text(&object))
+    };
+    objects.iter().map(text).collect()
+}

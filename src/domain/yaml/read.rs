@@ -1,0 +1,314 @@
+//! One YAML document to the JSON that kubectl would send for it.
+
+use super::scalar::{Scalar, resolve, shortest};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use granit_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
+use serde_json::{Map, Number, Value};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+
+/// Lists and maps within each other, fewer than what reads JSON allows.
+const MAX_DEPTH: usize = 100;
+/// Values in a document, those that aliases repeat counted each time.
+const MAX_NODES: usize = 500_000;
+/// The prefix of YAML's own tags.
+const CORE: &str = "tag:yaml.org,2002:";
+
+/// What is wrong, and where: line and column from 1.
+#[derive(Debug)]
+pub(super) struct Wrong {
+    pub line: usize,
+    pub column: usize,
+    pub message: String,
+}
+
+impl Wrong {
+    fn new(span: Span, message: impl Into<String>) -> Wrong {
+        Wrong { line: span.start.line(), column: span.start.col() + 1, message: message.into() }
+    }
+}
+
+/// A document as it is written: with every key that stands there twice.
+#[derive(Clone, Debug, PartialEq)]
+enum Node {
+    /// Text, number, truth or nothing.
+    Leaf(Value),
+    List(Vec<Node>),
+    Map(Vec<Entry>),
+}
+
+/// A key and its value.
+#[derive(Clone, Debug, PartialEq)]
+struct Entry {
+    key: String,
+    value: Node,
+    /// Line and column of the key, from 1.
+    at: (usize, usize),
+    /// Only `<<` brought it.
+    merged: bool,
+}
+
+impl Node {
+    /// How many values it is, with all in it.
+    fn size(&self) -> usize {
+        match self {
+            Node::Leaf(_) => 1,
+            Node::List(items) => items.iter().map(Node::size).sum::<usize>() + 1,
+            Node::Map(entries) => entries.iter().map(|e| e.value.size()).sum::<usize>() + 1,
+        }
+    }
+
+    /// Of what stands there twice the last one counts; `twice` gets the places of the others.
+    fn value(self, twice: &mut Vec<Doubled>) -> Value {
+        match self {
+            Node::Leaf(value) => value,
+            Node::List(items) => items.into_iter().map(|node| node.value(twice)).collect(),
+            Node::Map(entries) => {
+                let mut map = Map::with_capacity(entries.len());
+                for Entry { key, value, at: (line, column), .. } in entries {
+                    let value = value.value(twice);
+                    if map.contains_key(&key) {
+                        twice.push(Doubled { line, column, key: key.clone() });
+                    }
+                    map.insert(key, value);
+                }
+                Value::Object(map)
+            }
+        }
+    }
+}
+
+/// A key that a map has already, and where it stands: line and column from 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubled {
+    pub line: usize,
+    pub column: usize,
+    pub key: String,
+}
+
+/// A document, and the keys that stand twice in one map.
+pub(super) fn read(text: &str) -> Result<(Value, Vec<Doubled>), Wrong> {
+    let mut twice = Vec::new();
+    let value = node(text)?.value(&mut twice);
+    Ok((value, twice))
+}
+
+fn node(text: &str) -> Result<Node, Wrong> {
+    let mut reader = Reader {
+        parser: Parser::new_from_str(text),
+        anchors: BTreeMap::new(),
+        last: Span::default(),
+        nodes: 0,
+        depth: 0,
+    };
+    let mut found = None;
+    loop {
+        let (event, span) = reader.next()?;
+        match event {
+            Event::StreamEnd => return Ok(found.unwrap_or(Node::Leaf(Value::Null))),
+            Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
+            _ if found.is_some() => return Err(Wrong::new(span, "a second document begins here without `---`")),
+            event => found = Some(reader.node(event, span)?),
+        }
+    }
+}
+
+struct Reader<'t> {
+    parser: Parser<'t, StrInput<'t>>,
+    anchors: BTreeMap<usize, Node>,
+    last: Span,
+    nodes: usize,
+    depth: usize,
+}
+
+type Tagged<'a> = Option<Cow<'a, Tag>>;
+
+impl<'t> Reader<'t> {
+    fn next(&mut self) -> Result<(Event<'t>, Span), Wrong> {
+        loop {
+            match self.parser.next_event() {
+                Some(Ok((Event::Comment(..), _))) => {}
+                Some(Ok((event, span))) => {
+                    self.last = span;
+                    return Ok((event, span));
+                }
+                Some(Err(error)) => {
+                    let (line, column) = (error.marker().line(), error.marker().col() + 1);
+                    return Err(Wrong { line, column, message: error.info() });
+                }
+                None => return Ok((Event::StreamEnd, self.last)),
+            }
+        }
+    }
+
+    fn count(&mut self, span: Span, nodes: usize) -> Result<(), Wrong> {
+        self.nodes = self.nodes.saturating_add(nodes);
+        if self.nodes > MAX_NODES {
+            return Err(Wrong::new(span, format!("the document holds more than {MAX_NODES} values")));
+        }
+        Ok(())
+    }
+
+    fn node(&mut self, event: Event<'t>, span: Span) -> Result<Node, Wrong> {
+        self.count(span, 1)?;
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return Err(Wrong::new(span, format!("lists and maps nest in a depth of more than {MAX_DEPTH}")));
+        }
+        let (value, anchor) = match event {
+            Event::Scalar(text, style, anchor, tag) => (Node::Leaf(scalar(&text, style, tag, span)?), anchor),
+            Event::SequenceStart(_, anchor, _) => (self.list()?, anchor),
+            Event::MappingStart(_, anchor, _) => (self.map()?, anchor),
+            Event::Alias(anchor) => {
+                let Some(value) = self.anchors.get(&anchor).cloned() else {
+                    return Err(Wrong::new(span, "this alias stands within what it names"));
+                };
+                self.count(span, value.size())?;
+                (value, 0)
+            }
+            _ => return Err(Wrong::new(span, "a value is expected here")),
+        };
+        if anchor > 0 {
+            self.anchors.insert(anchor, value.clone());
+        }
+        self.depth -= 1;
+        Ok(value)
+    }
+
+    fn list(&mut self) -> Result<Node, Wrong> {
+        let mut items = Vec::new();
+        loop {
+            match self.next()? {
+                (Event::SequenceEnd, _) => return Ok(Node::List(items)),
+                (event, span) => items.push(self.node(event, span)?),
+            }
+        }
+    }
+
+    fn map(&mut self) -> Result<Node, Wrong> {
+        let mut map = Entries::default();
+        loop {
+            let (event, at) = self.next()?;
+            if matches!(event, Event::MappingEnd) {
+                return Ok(Node::Map(map.all));
+            }
+            let merges = matches!(&event, Event::Scalar(text, ScalarStyle::Plain, _, None) if text == "<<");
+            let key = if merges { String::new() } else { self.key(event, at)? };
+            let (event, span) = self.next()?;
+            let value = self.node(event, span)?;
+            if merges {
+                map.merge(value, span)?;
+            } else {
+                map.add(Entry { key, value, at: (at.start.line(), at.start.col() + 1), merged: false });
+            }
+        }
+    }
+
+    /// JSON's keys are texts: numbers and booleans become what they would be written as.
+    fn key(&mut self, event: Event<'t>, span: Span) -> Result<String, Wrong> {
+        if let Event::Scalar(text, ScalarStyle::Plain, 0, None) = &event
+            && let Scalar::Float(number) = resolve(text)
+        {
+            return Ok(float_key(number as f32));
+        }
+        match self.node(event, span)? {
+            Node::Leaf(Value::String(text)) => Ok(text),
+            Node::Leaf(Value::Bool(b)) => Ok(b.to_string()),
+            Node::Leaf(Value::Number(number)) => Ok(number.to_string()),
+            Node::Leaf(Value::Null) => Err(Wrong::new(span, "a key that is nothing; write it in quotes")),
+            _ => Err(Wrong::new(span, "a list or a map cannot be a key")),
+        }
+    }
+}
+
+/// With the digits of 32 bits, as kubectl has it.
+fn float_key(number: f32) -> String {
+    match number {
+        n if n.is_nan() => ".nan".into(),
+        f32::INFINITY => ".inf".into(),
+        f32::NEG_INFINITY => "-.inf".into(),
+        n => shortest(&format!("{n:e}"), n.to_string()),
+    }
+}
+
+/// The entries of a map in the making.
+#[derive(Default)]
+struct Entries {
+    all: Vec<Entry>,
+    /// Where a key stands last.
+    places: HashMap<String, usize>,
+}
+
+impl Entries {
+    /// What `<<` brings gives way to what is written, and takes its place; what is written twice stands twice.
+    fn add(&mut self, entry: Entry) {
+        match self.places.get(&entry.key).map(|at| &mut self.all[*at]) {
+            Some(there) if there.merged || entry.merged => {
+                let merged = there.merged && entry.merged;
+                *there = Entry { merged, ..entry };
+            }
+            _ => {
+                self.places.insert(entry.key.clone(), self.all.len());
+                self.all.push(entry);
+            }
+        }
+    }
+
+    /// The keys of a map, or of several: the first one wins among them.
+    fn merge(&mut self, node: Node, span: Span) -> Result<(), Wrong> {
+        match node {
+            Node::Map(entries) => {
+                entries.into_iter().for_each(|entry| self.add(Entry { merged: true, ..entry }));
+                Ok(())
+            }
+            Node::List(maps) if maps.iter().all(|n| matches!(n, Node::Map(_))) => {
+                maps.into_iter().rev().try_for_each(|map| self.merge(map, span))
+            }
+            _ => Err(Wrong::new(span, "`<<` merges a map, or a list of maps")),
+        }
+    }
+}
+
+fn scalar(text: &str, style: ScalarStyle, tag: Tagged<'_>, span: Span) -> Result<Value, Wrong> {
+    let tag = tag.map(|tag| format!("{}{}", tag.handle(), tag.suffix()));
+    let wanted = tag.as_deref().and_then(|tag| tag.strip_prefix(CORE));
+    let is = match (&tag, wanted) {
+        (None, _) if style != ScalarStyle::Plain => Scalar::Text,
+        (None, _) | (_, Some("bool" | "int" | "float" | "null" | "timestamp")) => resolve(text),
+        (_, Some("binary")) => {
+            let bytes = BASE64_STANDARD.decode(text.replace(['\n', '\r', ' '], "")).ok();
+            let inside = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+            let wrong = || Wrong::new(span, "`!!binary` holds no text in base64");
+            return inside.map(Value::String).ok_or_else(wrong);
+        }
+        _ => Scalar::Text,
+    };
+    let fits = match (wanted, is) {
+        (Some("bool"), is) => matches!(is, Scalar::Bool(_)),
+        (Some("int"), is) => matches!(is, Scalar::Int(_) | Scalar::Uint(_)),
+        (Some("float"), is) => matches!(is, Scalar::Float(_) | Scalar::Int(_)),
+        (Some("null"), is) => is == Scalar::Null,
+        (Some("timestamp"), is) => is == Scalar::Timestamp,
+        _ => true,
+    };
+    if !fits {
+        return Err(Wrong::new(span, format!("`{text}` is no !!{}", wanted.unwrap_or_default())));
+    }
+    Ok(match is {
+        Scalar::Null => Value::Null,
+        Scalar::Bool(b) => Value::Bool(b),
+        Scalar::Int(i) => Value::from(i),
+        Scalar::Uint(u) => Value::from(u),
+        Scalar::Float(f) => float(f).ok_or_else(|| Wrong::new(span, format!("JSON has no number like {text}")))?,
+        Scalar::Timestamp | Scalar::Text => Value::from(text),
+    })
+}
+
+/// A whole number is one however it is written: 1e3 arrives as 1000.
+fn float(number: f64) -> Option<Value> {
+    if number.fract() == 0.0 && number.abs() < 9.2e18 {
+        return Some(Value::from(number as i64));
+    }
+    Number::from_f64(number).map(Value::Number)
+}

@@ -1,0 +1,148 @@
+//! What a plain scalar is: the rules of go-yaml 2, by which kubectl reads manifests. Those are YAML 1.1's, less the numbers in
+//! base 60 and with what Go's number parser knows beside.
+
+use crate::domain::numbers::{parse_float, parse_signed, parse_unsigned};
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Scalar {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Uint(u64),
+    Float(f64),
+    /// Read as text, and to be written in quotes.
+    Timestamp,
+    Text,
+}
+
+pub(super) fn resolve(plain: &str) -> Scalar {
+    match plain {
+        "" | "~" | "null" | "Null" | "NULL" => return Scalar::Null,
+        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => return Scalar::Bool(true),
+        "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => {
+            return Scalar::Bool(false);
+        }
+        ".nan" | ".NaN" | ".NAN" => return Scalar::Float(f64::NAN),
+        ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => return Scalar::Float(f64::INFINITY),
+        "-.inf" | "-.Inf" | "-.INF" => return Scalar::Float(f64::NEG_INFINITY),
+        _ => {}
+    }
+    match plain.as_bytes()[0] {
+        b'.' => parse_float(plain).map_or(Scalar::Text, Scalar::Float),
+        b'+' | b'-' | b'0'..=b'9' => number(plain),
+        _ => Scalar::Text,
+    }
+}
+
+fn number(text: &str) -> Scalar {
+    if is_timestamp(text) {
+        return Scalar::Timestamp;
+    }
+    let plain = text.replace('_', "");
+    if let Some(number) = parse_signed(&plain) {
+        Scalar::Int(number)
+    } else if let Some(number) = parse_unsigned(&plain) {
+        Scalar::Uint(number)
+    } else if let Some(number) = Some(&plain).filter(|p| is_decimal(p)).and_then(|p| parse_float(p)) {
+        // One that is too large for a float stays text: a digest like 123e4567 is no number.
+        Scalar::Float(number)
+    } else {
+        // Behind this prefix go-yaml takes a sign, too.
+        plain.strip_prefix("0b").and_then(|bits| i64::from_str_radix(bits, 2).ok()).map_or(Scalar::Text, Scalar::Int)
+    }
+}
+
+/// `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`
+fn is_decimal(text: &str) -> bool {
+    let digits = |t: &str| t.bytes().all(|b| b.is_ascii_digit());
+    let text = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.strip_prefix(['-', '+']).unwrap_or(exponent)),
+        None => (text, "0"),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let some = !whole.is_empty() || !fraction.is_empty();
+    some && digits(whole) && digits(fraction) && !exponent.is_empty() && digits(exponent)
+}
+
+/// A date, or a date and a time, of YAML 1.1.
+pub(super) fn is_timestamp(text: &str) -> bool {
+    let (date, time) = match text.find(['T', 't', ' ']) {
+        Some(at) => (&text[..at], Some((&text[at..at + 1], &text[at + 1..]))),
+        None => (text, None),
+    };
+    let mut parts = date.split('-');
+    let (Some(year), Some(month), Some(day), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+        return false;
+    };
+    let date = year.len() == 4
+        && part(year, 4, 9999).is_some_and(|year| {
+            part(month, 2, 12).is_some_and(|month| {
+                let days = match month {
+                    4 | 6 | 9 | 11 => 30,
+                    2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+                    2 => 28,
+                    _ => 31,
+                };
+                month > 0 && part(day, 2, days).is_some_and(|day| day > 0)
+            })
+        });
+    date && match time {
+        None => true,
+        Some((" ", time)) => is_time(time),
+        Some((_, time)) => match time.strip_suffix('Z') {
+            Some(time) => is_time(time),
+            None => time.rfind(['+', '-']).is_some_and(|at| {
+                let zone = &time[at + 1..];
+                let (hours, minutes) = zone.split_once(':').unwrap_or((zone, ""));
+                let zone = hours.len() == 2 && minutes.len() == 2 && part(hours, 2, 24).is_some();
+                zone && part(minutes, 2, 59).is_some() && is_time(&time[..at])
+            }),
+        },
+    }
+}
+
+fn is_time(text: &str) -> bool {
+    let mut parts = text.splitn(3, ':');
+    let (Some(hours), Some(minutes), Some(seconds)) = (parts.next(), parts.next(), parts.next()) else { return false };
+    let (seconds, fraction) = seconds.split_once(['.', ',']).unwrap_or((seconds, "0"));
+    part(hours, 2, 23).is_some()
+        && part(minutes, 2, 59).is_some()
+        && part(seconds, 2, 59).is_some()
+        && !fraction.is_empty()
+        && fraction.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// A number of at most so many digits.
+fn part(text: &str, digits: usize, most: u32) -> Option<u32> {
+    let plain = !text.is_empty() && text.len() <= digits && text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|n| plain && *n <= most)
+}
+
+/// A number in base 60, which other parsers would take for one.
+pub(super) fn is_base_60(text: &str) -> bool {
+    let text = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let mut parts = text.split(':');
+    let first = parts.next().unwrap_or_default();
+    let digits = |t: &str| t.bytes().all(|b| b.is_ascii_digit() || b == b'_');
+    let mut rest: Vec<&str> = parts.collect();
+    let Some(last) = rest.pop() else { return false };
+    let (last, fraction) = last.split_once('.').unwrap_or((last, ""));
+    let sixty = |t: &str| part(t, 2, 59).is_some();
+    first.starts_with(|c: char| c.is_ascii_digit())
+        && digits(first)
+        && rest.into_iter().all(sixty)
+        && sixty(last)
+        && digits(fraction)
+}
+
+/// Of a number's two forms the one that Go prints: the one with an exponent where it is very large or small.
+pub(super) fn shortest(scientific: &str, plain: String) -> String {
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if (-4..6).contains(&exponent) {
+        return plain;
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{mantissa}e{sign}{:02}", exponent.abs())
+}

@@ -1,0 +1,284 @@
+//! YAML as go-yaml 2 writes it, and so Helm's `toYaml` and kubectl's `-o yaml`: what would be read as something else stands
+//! in quotes, several lines as a block that keeps its end.
+
+use super::scalar::{Scalar, is_base_60, resolve, shortest};
+use serde_json::Value;
+use std::cmp::Ordering;
+
+/// With a line break at its end.
+pub fn text(value: &Value) -> String {
+    let mut writer = Writer { out: String::new() };
+    writer.root(value);
+    writer.out
+}
+
+struct Writer {
+    out: String,
+}
+
+impl Writer {
+    fn root(&mut self, value: &Value) {
+        match value {
+            Value::Array(items) if !items.is_empty() => self.list(items, 0),
+            Value::Object(map) if !map.is_empty() => self.map(map, 0),
+            other => self.line(other, 2),
+        }
+    }
+
+    fn indent(&mut self, columns: usize) {
+        if !self.out.is_empty() && !self.out.ends_with('\n') {
+            self.out.push('\n');
+        }
+        self.out.extend(std::iter::repeat_n(' ', columns));
+    }
+
+    /// Each item on a line; the first one where we are.
+    fn list(&mut self, items: &[Value], columns: usize) {
+        for (i, item) in items.iter().enumerate() {
+            if i > 0 {
+                self.indent(columns);
+            }
+            self.out.push_str("- ");
+            match item {
+                Value::Array(items) if !items.is_empty() => self.list(items, columns + 2),
+                Value::Object(map) if !map.is_empty() => self.map(map, columns + 2),
+                other => self.line(other, columns + 2),
+            }
+        }
+    }
+
+    fn map(&mut self, map: &serde_json::Map<String, Value>, columns: usize) {
+        let mut entries: Vec<(&String, &Value)> = map.iter().collect();
+        entries.sort_by(|a, b| natural(a.0, b.0));
+        for (i, (key, value)) in entries.into_iter().enumerate() {
+            if i > 0 {
+                self.indent(columns);
+            }
+            self.key(key);
+            self.out.push(':');
+            match value {
+                // A list stands as deep as its key.
+                Value::Array(items) if !items.is_empty() => {
+                    self.indent(columns);
+                    self.list(items, columns);
+                }
+                Value::Object(map) if !map.is_empty() => {
+                    self.indent(columns + 2);
+                    self.map(map, columns + 2);
+                }
+                other => {
+                    self.out.push(' ');
+                    self.line(other, columns + 2);
+                }
+            }
+        }
+    }
+
+    fn line(&mut self, value: &Value, columns: usize) {
+        self.scalar(value, columns);
+        if !self.out.ends_with('\n') {
+            self.out.push('\n');
+        }
+    }
+
+    fn key(&mut self, key: &str) {
+        // Elsewhere it merges a map.
+        let style = if key == "<<" { Style::Double } else { style(key) };
+        Flow { out: &mut self.out, columns: None }.write(key, style);
+    }
+
+    fn scalar(&mut self, value: &Value, columns: usize) {
+        match value {
+            Value::String(text) => match style(text) {
+                Style::Block => self.block(text, columns),
+                style => Flow { out: &mut self.out, columns: Some(columns) }.write(text, style),
+            },
+            Value::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
+                Some(float) => self.out.push_str(&self::number(float)),
+                None => self.out.push_str(&number.to_string()),
+            },
+            other => self.out.push_str(&other.to_string()),
+        }
+    }
+
+    fn block(&mut self, text: &str, columns: usize) {
+        self.out.push('|');
+        if text.starts_with([' ', '\n']) {
+            self.out.push('2');
+        }
+        let body = text.strip_suffix('\n');
+        let keeps = body.is_some_and(|body| body.is_empty() || body.ends_with('\n'));
+        self.out.push_str(match body {
+            None => "-",
+            Some(_) if keeps => "+",
+            Some(_) => "",
+        });
+        for line in text.split_inclusive('\n') {
+            if !self.out.ends_with('\n') {
+                self.out.push('\n');
+            }
+            if line != "\n" {
+                self.out.extend(std::iter::repeat_n(' ', columns));
+            }
+            self.out.push_str(line);
+        }
+    }
+}
+
+/// As few digits as tell it apart: with an exponent where it is broken or beyond whole numbers, and very large or small.
+fn number(number: f64) -> String {
+    if number.fract() == 0.0 && number.abs() < 1.8e19 {
+        return (number + 0.0).to_string();
+    }
+    shortest(&format!("{number:e}"), number.to_string())
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Style {
+    Plain,
+    Single,
+    Double,
+    Block,
+}
+
+fn style(text: &str) -> Style {
+    let blank = |c: char| matches!(c, ' ' | '\t');
+    let special = text.contains(|c| c != '\n' && !is_printable(c));
+    if text.contains('\n') {
+        let space_before_break = text.contains(" \n");
+        return if special || space_before_break || text.ends_with(' ') { Style::Double } else { Style::Block };
+    }
+    if resolve(text) != Scalar::Text || is_base_60(text) || special {
+        return Style::Double;
+    }
+    let indicator = text.starts_with("---")
+        || text.starts_with("...")
+        || text.starts_with([' ', '-', '?', ':'])
+            && match text.as_bytes() {
+                [b' ', ..] => true,
+                [_] => true,
+                [_, next, ..] => blank(char::from(*next)),
+                [] => true,
+            };
+    let first = text.starts_with(['#', ',', '[', ']', '{', '}', '&', '*', '!', '|', '>', '\'', '"', '%', '@', '`']);
+    let inside = text.contains(": ") || text.contains(":\t") || text.ends_with(':') || text.contains(" #");
+    if indicator || first || inside || text.ends_with(' ') { Style::Single } else { Style::Plain }
+}
+
+/// go-yaml's idea of what can stand as it is.
+fn is_printable(c: char) -> bool {
+    matches!(c, ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}')
+        && !matches!(c, '\u{feff}' | '\u{2028}' | '\u{2029}')
+}
+
+/// A space behind this column may become a line break.
+const WIDTH: usize = 80;
+
+/// A scalar in one of the flow styles.
+struct Flow<'a> {
+    out: &'a mut String,
+    /// How deep the lines after the first stand; a key has only one line.
+    columns: Option<usize>,
+}
+
+impl Flow<'_> {
+    fn write(&mut self, text: &str, style: Style) {
+        let quote = match style {
+            Style::Plain => "",
+            Style::Single => "'",
+            Style::Double | Style::Block => "\"",
+        };
+        self.out.push_str(quote);
+        let mut chars = text.chars().peekable();
+        let (mut first, mut after_space) = (true, false);
+        while let Some(c) = chars.next() {
+            let next = chars.peek().copied();
+            if c == ' '
+                && !first
+                && !after_space
+                && next.is_some_and(|n| n != ' ' || style == Style::Double)
+                && self.wraps()
+            {
+                if next == Some(' ') {
+                    self.out.push('\\');
+                }
+            } else {
+                match style {
+                    Style::Double | Style::Block => escape(self.out, c),
+                    Style::Single if c == '\'' => self.out.push_str("''"),
+                    _ => self.out.push(c),
+                }
+            }
+            (first, after_space) = (false, c == ' ');
+        }
+        self.out.push_str(quote);
+    }
+
+    /// Begins a new line, if this one is long.
+    fn wraps(&mut self) -> bool {
+        let start = self.out.rfind('\n').map_or(0, |at| at + 1);
+        match self.columns {
+            Some(columns) if self.out[start..].chars().count() > WIDTH => {
+                self.out.push('\n');
+                self.out.extend(std::iter::repeat_n(' ', columns));
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+fn escape(out: &mut String, c: char) {
+    let short = match c {
+        '\0' => '0',
+        '\u{7}' => 'a',
+        '\u{8}' => 'b',
+        '\t' => 't',
+        '\n' => 'n',
+        '\u{b}' => 'v',
+        '\u{c}' => 'f',
+        '\r' => 'r',
+        '\u{1b}' => 'e',
+        '"' | '\\' => c,
+        '\u{85}' => 'N',
+        '\u{2028}' => 'L',
+        '\u{2029}' => 'P',
+        c if is_printable(c) => return out.push(c),
+        c => {
+            let code = u32::from(c);
+            return out.push_str(&match code {
+                0..=0xff => format!("\\x{code:02X}"),
+                0x100..=0xffff => format!("\\u{code:04X}"),
+                _ => format!("\\U{code:08X}"),
+            });
+        }
+    };
+    out.push('\\');
+    out.push(short);
+}
+
+/// Keys in the order that people expect: letters after all else, numbers in them by their value.
+fn natural(a: &str, b: &str) -> Ordering {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let Some(i) = (0..a.len().min(b.len())).find(|i| a[*i] != b[*i]) else { return a.len().cmp(&b.len()) };
+    match (a[i].is_alphabetic(), b[i].is_alphabetic()) {
+        (true, true) => return a[i].cmp(&b[i]),
+        (true, false) => return Ordering::Greater,
+        (false, true) => return Ordering::Less,
+        (false, false) => {}
+    }
+    let mut start = 0;
+    if a[i] == '0' || b[i] == '0' {
+        // Within a number that has begun, a zero is a digit like any other.
+        let digits = a[..i].iter().rev().take_while(|c| c.is_ascii_digit());
+        start = u64::from(digits.into_iter().any(|c| *c != '0'));
+    }
+    let number = |text: &[char]| {
+        let digits = text[i..].iter().take_while(|c| c.is_ascii_digit());
+        let value = digits
+            .clone()
+            .fold(start, |n: u64, c| n.saturating_mul(10).saturating_add(u64::from(c.to_digit(10).unwrap_or(0))));
+        (value, digits.count())
+    };
+    number(&a).cmp(&number(&b)).then(a[i].cmp(&b[i]))
+}

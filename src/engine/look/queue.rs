@@ -1,0 +1,129 @@
+//! What waits to be looked at. One thing is never looked at twice at the same time: what comes meanwhile is a look more,
+//! after that one. Who waits longest comes first.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::engine::wake::Key;
+
+/// What is looked at by itself.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Job {
+    /// Pods that ran before their App.
+    Adopted,
+    /// A lane group.
+    Group(String),
+    /// The releases of an App, one after the other: they share environments.
+    App(String),
+    /// Finished releases that no App keeps any more.
+    Prune,
+}
+
+/// What a job is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Load {
+    /// Of an App: the uids of its releases.
+    pub(super) releases: BTreeSet<String>,
+    /// Of pods: what has changed.
+    pub(super) changed: BTreeSet<Key>,
+}
+
+#[derive(Default)]
+pub(super) struct Queue {
+    order: VecDeque<Job>,
+    waiting: BTreeMap<Job, Load>,
+    busy: BTreeSet<Job>,
+}
+
+impl Queue {
+    /// Also this, soon.
+    pub(super) fn add(&mut self, job: Job, load: Load) {
+        if !self.waiting.contains_key(&job) {
+            self.order.push_back(job.clone());
+        }
+        let all = self.waiting.entry(job).or_default();
+        all.releases.extend(load.releases);
+        all.changed.extend(load.changed);
+    }
+
+    /// The next one that is not under way.
+    pub(super) fn take(&mut self) -> Option<(Job, Load)> {
+        let at = self.order.iter().position(|job| !self.busy.contains(job))?;
+        let job = self.order.remove(at)?;
+        let load = self.waiting.remove(&job).unwrap_or_default();
+        self.busy.insert(job.clone());
+        Some((job, load))
+    }
+
+    /// It is not under way any more.
+    pub(super) fn done(&mut self, job: &Job) {
+        self.busy.remove(job);
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.order.is_empty() && self.busy.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn app(name: u8) -> Job {
+        Job::App(format!("a{name}"))
+    }
+
+    proptest! {
+        /// Whatever comes and ends in whatever order: nothing is under way twice, and nothing is lost or waits for ever.
+        #[test]
+        fn every_change_is_looked_at_after_it_came(script in prop::collection::vec((0u8..3, 0u8..5, 0u32..50), 0..200)) {
+            let mut queue = Queue::default();
+            let mut busy: Vec<Job> = vec![];
+            let mut asked: BTreeSet<(Job, String)> = BTreeSet::new();
+            let take = |queue: &mut Queue, busy: &mut Vec<Job>, asked: &mut BTreeSet<(Job, String)>| {
+                let Some((job, load)) = queue.take() else { return false };
+                assert!(!busy.contains(&job), "twice at the same time");
+                for uid in load.releases {
+                    assert!(asked.remove(&(job.clone(), uid)), "nobody asked");
+                }
+                busy.push(job);
+                true
+            };
+            for (what, name, uid) in script {
+                match what {
+                    0 => {
+                        let releases = [uid.to_string()].into();
+                        asked.insert((app(name), uid.to_string()));
+                        queue.add(app(name), Load { releases, ..Load::default() });
+                    }
+                    1 => drop(take(&mut queue, &mut busy, &mut asked)),
+                    _ => if let Some(job) = busy.pop() { queue.done(&job) },
+                }
+            }
+            for job in busy.drain(..) {
+                queue.done(&job);
+            }
+            while take(&mut queue, &mut busy, &mut asked) {}
+            prop_assert!(asked.is_empty(), "{asked:?}");
+            busy.iter().for_each(|job| queue.done(job));
+            prop_assert!(queue.is_idle());
+        }
+    }
+
+    #[test]
+    fn who_waits_longest_comes_first_and_nobody_waits_for_one_that_is_under_way() {
+        let mut queue = Queue::default();
+        for name in [1, 2, 1, 3] {
+            queue.add(app(name), Load::default());
+        }
+        assert_eq!(queue.take().map(|t| t.0), Some(app(1)));
+        queue.add(app(1), Load::default());
+        assert_eq!(
+            [queue.take(), queue.take(), queue.take()].map(|t| t.map(|t| t.0)),
+            [Some(app(2)), Some(app(3)), None]
+        );
+        queue.done(&app(1));
+        assert_eq!(queue.take().map(|t| t.0), Some(app(1)));
+    }
+}

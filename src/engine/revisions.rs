@@ -1,0 +1,108 @@
+//! The revisions of Apps that releases are of: asked for once, for they never change; made before a release names one,
+//! and taken away when none does any more.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, ListParams, PostParams, Preconditions},
+};
+
+use super::Options;
+use crate::{
+    api::{FIELD_MANAGER, Release, label},
+    cluster::{error, revision},
+    domain::revision::{FrozenApp, Revision, unused},
+};
+
+/// So many are remembered; then all are forgotten, and asked for again.
+const MOST: usize = 256;
+
+/// Those that were asked for, by name.
+#[derive(Default)]
+pub(super) struct Revisions(Mutex<HashMap<String, Arc<Revision>>>);
+
+impl Revisions {
+    /// The revision of that name; or why there is none, in words.
+    pub(super) async fn get(&self, options: &Options, name: &str) -> kube::Result<Result<Arc<Revision>, String>> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        if let Some(known) = known {
+            return Ok(Ok(known));
+        }
+        let found = revision::read(&options.client, &options.namespace, name).await?;
+        Ok(found.map(|found| {
+            let found = Arc::new(found);
+            self.remember(&found);
+            found
+        }))
+    }
+
+    fn remember(&self, revision: &Arc<Revision>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MOST {
+            known.clear();
+        }
+        known.insert(revision.name().to_owned(), Arc::clone(revision));
+    }
+
+    /// Makes the revision of an App, and takes away those of the App that none of these releases is of. Of one App only
+    /// one look at a time does so.
+    pub(super) async fn keep(&self, options: &Options, app: &FrozenApp, releases: &[Arc<Release>]) -> kube::Result<()> {
+        let revision = app.revision();
+        self.make(options, app, &revision.object(app)).await?;
+        self.remember(revision);
+        let mut named: BTreeSet<String> = releases.iter().filter_map(|r| r.status.as_ref()?.revision.clone()).collect();
+        named.insert(revision.name().to_owned());
+        // What is left lying about hurts nobody, and is found the next time.
+        if let Err(why) = prune(options, app, &named).await {
+            tracing::warn!(app = app.name_any(), "old revisions: {}", error::words(&why));
+        }
+        Ok(())
+    }
+
+    async fn make(&self, options: &Options, app: &FrozenApp, object: &ControllerRevision) -> kube::Result<()> {
+        let api = api(options);
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+        match api.create(&params, object).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            done => return done.map(drop),
+        }
+        let Some(there) = api.get_opt(&object.name_any()).await? else {
+            return api.create(&params, object).await.map(drop);
+        };
+        let is_its = there.owner_references().iter().any(|o| Some(&o.uid) == app.metadata.uid.as_ref());
+        if is_its && Revision::read(&there).is_ok() {
+            return Ok(());
+        }
+        // A deleted namesake's, which goes with it; or another hand's.
+        delete(&api, &there).await?;
+        api.create(&params, object).await.map(drop)
+    }
+}
+
+async fn prune(options: &Options, app: &FrozenApp, named: &BTreeSet<String>) -> kube::Result<()> {
+    let api = api(options);
+    let own = ListParams::default().labels(&format!("{}={}", label::REVISION_OF, app.name_any()));
+    let there = api.list(&own).await?.items;
+    for old in unused(&there, named) {
+        delete(&api, old).await?;
+    }
+    Ok(())
+}
+
+async fn delete(api: &Api<ControllerRevision>, object: &ControllerRevision) -> kube::Result<()> {
+    let preconditions = Some(Preconditions { uid: object.uid(), resource_version: None });
+    let params = DeleteParams { preconditions, ..DeleteParams::background() };
+    match api.delete(&object.name_any(), &params).await {
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+        done => done.map(drop),
+    }
+}
+
+fn api(options: &Options) -> Api<ControllerRevision> {
+    Api::namespaced(options.client.clone(), &options.namespace)
+}

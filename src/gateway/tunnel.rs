@@ -1,0 +1,173 @@
+//! Connections that only carry bytes: switched ones (WebSockets). Who is silent for long is gone; a peer that vanished
+//! without a word is found by TCP's keepalive.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    os::fd::AsFd,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use rustix::net::sockopt;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, sleep},
+};
+
+use super::limits::duration;
+use crate::api::label;
+
+/// A connection on which nothing came for this long is asked whether anybody is there,
+const ALIVE_AFTER: Duration = Duration::from_secs(60);
+/// again after this,
+const ALIVE_EACH: Duration = Duration::from_secs(15);
+/// and so many times.
+const ALIVE_TRIES: u32 = 4;
+
+/// Finds peers that are gone without a word. Sockets that a listener accepts inherit it.
+pub(super) fn keep_alive(socket: impl AsFd) -> io::Result<()> {
+    let socket = socket.as_fd();
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, ALIVE_AFTER)?;
+    sockopt::set_tcp_keepintvl(socket, ALIVE_EACH)?;
+    Ok(sockopt::set_tcp_keepcnt(socket, ALIVE_TRIES)?)
+}
+
+/// How long a tunnel of a Gateway or Service may be silent, by its annotation: none where it says nothing, no limit
+/// for `0s`. In words what is no duration.
+pub(super) fn idle_of(annotations: &BTreeMap<String, String>) -> Result<Option<Option<Duration>>, String> {
+    let Some(text) = annotations.get(label::TUNNEL_IDLE) else { return Ok(None) };
+    let wrong = || format!("annotation {}: {text:?} is no duration such as 1h or 30m", label::TUNNEL_IDLE);
+    duration(text).map(Some).ok_or_else(wrong)
+}
+
+/// How a tunnel ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// By one of the two.
+    ByThem,
+    /// Nothing came for too long.
+    Silent,
+}
+
+/// Carries bytes both ways until both sides have ended, one breaks off, or nothing comes from either for `idle`.
+pub(super) async fn join<A, B>(caller: A, mut backend: B, idle: Option<Duration>) -> Ended
+where
+    A: AsyncRead + AsyncWrite + Unpin,
+    B: AsyncRead + AsyncWrite + Unpin,
+{
+    let last = Arc::new(Mutex::new(Instant::now()));
+    // All that flows is read from the caller or written to it.
+    let mut caller = Heard { stream: caller, last: last.clone() };
+    let silence = async {
+        let Some(idle) = idle else { return std::future::pending().await };
+        loop {
+            let silent = last.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
+            match idle.checked_sub(silent).filter(|left| !left.is_zero()) {
+                Some(left) => sleep(left).await,
+                None => return,
+            }
+        }
+    };
+    tokio::select! {
+        _ = tokio::io::copy_bidirectional(&mut caller, &mut backend) => Ended::ByThem,
+        () = silence => Ended::Silent,
+    }
+}
+
+/// A stream that knows when something was last read from it or written to it.
+struct Heard<S> {
+    stream: S,
+    last: Arc<Mutex<Instant>>,
+}
+
+impl<S> Heard<S> {
+    fn heard(&self) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.stream).poll_read(cx, into);
+        if read.is_ready() {
+            self.heard();
+        }
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        if written.is_ready() {
+            self.heard();
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    const IDLE: Duration = Duration::from_secs(3600);
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_ends_a_tunnel_and_a_word_from_either_side_keeps_it() {
+        let ((mut client, caller), (mut pod, backend)) = (duplex(16), duplex(16));
+        let begun = Instant::now();
+        let tunnel = tokio::spawn(async move { (join(caller, backend, Some(IDLE)).await, begun.elapsed()) });
+        for from_client in [true, false, true] {
+            sleep(IDLE - Duration::from_secs(1)).await;
+            let (from, to) = if from_client { (&mut client, &mut pod) } else { (&mut pod, &mut client) };
+            from.write_all(b"x").await.unwrap();
+            assert_eq!(to.read_u8().await.unwrap(), b'x');
+        }
+        let (ended, after) = tunnel.await.unwrap();
+        assert_eq!(ended, Ended::Silent);
+        assert!((4 * IDLE - Duration::from_secs(4)..4 * IDLE).contains(&after), "{after:?}");
+        assert!(client.read_u8().await.is_err() && pod.read_u8().await.is_err(), "both ends are closed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_limit_only_they_end_it() {
+        let ((client, caller), (pod, backend)) = (duplex(16), duplex(16));
+        let tunnel = tokio::spawn(join(caller, backend, None));
+        sleep(100 * IDLE).await;
+        assert!(!tunnel.is_finished());
+        drop((client, pod));
+        assert_eq!(tunnel.await.unwrap(), Ended::ByThem);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_of_a_tunnel_is_no_tunnel_for_ever() {
+        let ((mut client, caller), (mut pod, backend)) = (duplex(16), duplex(16));
+        let tunnel = tokio::spawn(join(caller, backend, Some(IDLE)));
+        client.shutdown().await.unwrap();
+        assert!(pod.read_u8().await.is_err(), "the end goes through");
+        assert_eq!(tunnel.await.unwrap(), Ended::Silent);
+    }
+
+    #[test]
+    fn an_annotation_says_how_long() {
+        let of = |text: &str| idle_of(&BTreeMap::from([(label::TUNNEL_IDLE.to_owned(), text.to_owned())]));
+        assert_eq!(idle_of(&BTreeMap::new()), Ok(None));
+        assert_eq!(of("30m"), Ok(Some(Some(Duration::from_secs(1800)))));
+        assert_eq!(of("0s"), Ok(Some(None)));
+        assert!(of("soon").unwrap_err().contains("\"soon\" is no duration"));
+    }
+}

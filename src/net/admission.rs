@@ -1,0 +1,190 @@
+//! Who is let in: so many connections in all, and so many from one source, so that nobody can take the file
+//! descriptors that others, and this program itself, need.
+//!
+//! A source is an address. On the loopback anybody can have any address: there it is the user, once an address has its
+//! share or half of all places are taken. This program's own user is bounded by the whole only.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Semaphore;
+
+use super::sockets::Peers;
+
+/// More than this is of no use.
+const MOST: usize = 4096;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Source {
+    Address(IpAddr),
+    User(u32),
+}
+
+#[derive(Debug, Default)]
+struct Count {
+    all: usize,
+    each: HashMap<Source, usize>,
+}
+
+/// The bounds of one kind of listener; clones share the count.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    all: usize,
+    each: usize,
+    own: u32,
+    count: Arc<Mutex<Count>>,
+    peers: Arc<Peers>,
+    waiting: Arc<Semaphore>,
+}
+
+/// A place; dropped, it is free again.
+#[derive(Debug)]
+pub struct Place {
+    admission: Admission,
+    source: Source,
+}
+
+impl Admission {
+    /// For that part of the descriptors that this process may have, when each connection takes `descriptors`. Of
+    /// these a source gets a quarter.
+    pub fn share(part: f64, descriptors: usize) -> Self {
+        let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let files = files.and_then(|n| u32::try_from(n).ok()).unwrap_or(u32::MAX);
+        let all = (f64::from(files) * part) as usize / descriptors.max(1);
+        Self::new(all.clamp(16, MOST))
+    }
+
+    fn new(all: usize) -> Self {
+        let own = rustix::process::geteuid().as_raw();
+        let waiting = Arc::new(Semaphore::new(all));
+        Self { all, each: (all / 4).max(1), own, count: Arc::default(), peers: Arc::default(), waiting }
+    }
+
+    /// A place for a connection, if there is one. Where the user must be looked up it takes a moment, in which no more
+    /// connections wait than have places.
+    pub async fn enter(&self, peer: SocketAddr, here: SocketAddr) -> Option<Place> {
+        let address = Source::Address(peer.ip());
+        let (SocketAddr::V4(peer), SocketAddr::V4(here)) = (peer, here) else { return self.take(address) };
+        if !peer.ip().is_loopback() {
+            return self.take(address);
+        }
+        // A user is looked up in a long table: only where it matters.
+        let calm = self.count.lock().unwrap_or_else(PoisonError::into_inner).all < self.all / 2;
+        if let Some(place) = calm.then(|| self.take(address)).flatten() {
+            return Some(place);
+        }
+        let _waits = self.waiting.try_acquire().ok()?;
+        let user = self.peers.user_of(peer, here).await;
+        self.take(user.map_or(address, Source::User))
+    }
+
+    fn take(&self, source: Source) -> Option<Place> {
+        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        let each = count.each.get(&source).copied().unwrap_or(0);
+        let bound = if source == Source::User(self.own) { self.all } else { self.each };
+        if count.all >= self.all || each >= bound {
+            return None;
+        }
+        count.all += 1;
+        *count.each.entry(source).or_default() += 1;
+        drop(count);
+        Some(Place { admission: self.clone(), source })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut count = self.admission.count.lock().unwrap_or_else(PoisonError::into_inner);
+        count.all -= 1;
+        if let Some(each) = count.each.get_mut(&self.source) {
+            *each -= 1;
+            if *each == 0 {
+                count.each.remove(&self.source);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn strangers_get_a_quarter_each_and_the_own_user_the_rest() {
+        let admission = Admission { own: 1000, ..Admission::new(40) };
+        let all = |source: Source| std::iter::from_fn(|| admission.take(source)).collect::<Vec<_>>();
+        let stranger = all(Source::User(1001));
+        assert_eq!(stranger.len(), 10);
+        assert_eq!(all(Source::Address([10, 0, 0, 1].into())).len(), 10, "and gives them back at once");
+        let own = all(Source::User(1000));
+        assert_eq!(own.len(), 30);
+        assert!(admission.take(Source::User(1002)).is_none(), "full");
+        drop(stranger);
+        assert!(admission.take(Source::User(1002)).is_some());
+    }
+
+    #[tokio::test]
+    async fn many_addresses_of_the_loopback_do_not_make_many_sources() {
+        let admission = Admission { own: u32::MAX, ..Admission::new(16) };
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let here = listener.local_addr().unwrap();
+        let clients: Vec<_> = (1..=16)
+            .map(|n| {
+                let socket =
+                    rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None);
+                let socket = socket.unwrap();
+                rustix::net::bind(&socket, &SocketAddr::from(([127, 0, 1, n], 0))).unwrap();
+                rustix::net::connect(&socket, &here).unwrap();
+                std::net::TcpStream::from(socket)
+            })
+            .collect();
+        let places = enter(&admission, &clients, here).await;
+        // Half of all, and then a quarter: for others a quarter is left.
+        assert_eq!(places.len(), 12);
+    }
+
+    async fn enter(admission: &Admission, clients: &[std::net::TcpStream], here: SocketAddr) -> Vec<Place> {
+        let mut places = vec![];
+        for client in clients {
+            places.extend(admission.enter(client.local_addr().unwrap(), here).await);
+        }
+        places
+    }
+
+    #[tokio::test]
+    async fn on_the_loopback_it_is_the_user_that_counts() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let here = listener.local_addr().unwrap();
+        let admission = Admission::new(8);
+        let clients: Vec<_> = (0..8).map(|_| std::net::TcpStream::connect(here).unwrap()).collect();
+        let places = enter(&admission, &clients, here).await;
+        // Two by the address, while it was calm; all others by the user, who is this one.
+        assert_eq!(places.len(), 8);
+        let own = rustix::process::geteuid().as_raw();
+        assert_eq!(places.iter().filter(|p| p.source == Source::User(own)).count(), 6);
+    }
+
+    proptest! {
+        #[test]
+        fn never_more_than_the_bounds_and_nothing_is_lost(steps in prop::collection::vec((0..4u32, any::<bool>()), 0..200)) {
+            let admission = Admission { own: 0, ..Admission::new(16) };
+            let mut held: Vec<Place> = vec![];
+            for (user, enters) in steps {
+                if enters {
+                    held.extend(admission.take(Source::User(user)));
+                } else if !held.is_empty() {
+                    held.remove(user as usize % held.len());
+                }
+                prop_assert!(held.len() <= 16);
+                for user in 1..4 {
+                    prop_assert!(held.iter().filter(|p| p.source == Source::User(user)).count() <= 4);
+                }
+            }
+            held.clear();
+            let count = admission.count.lock().unwrap();
+            prop_assert!(count.all == 0 && count.each.is_empty());
+        }
+    }
+}

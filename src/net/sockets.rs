@@ -1,0 +1,280 @@
+//! The TCP sockets of this machine, by `/proc/net`: which user owns what listens, and who is at the other end.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The tables of IPv4 and IPv6; not there where `/proc` is not.
+const TABLES: [&str; 2] = ["/proc/net/tcp", "/proc/net/tcp6"];
+
+/// One socket. Addresses are those of IPv4; an IPv6 socket that takes IPv4 too is seen as that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Socket {
+    pub local: SocketAddrV4,
+    pub remote: SocketAddrV4,
+    pub listens: bool,
+    /// The user who made it.
+    pub user: u32,
+    pub inode: u64,
+}
+
+/// All of this network namespace.
+fn all() -> Vec<Socket> {
+    let read = |table: &&str| fs::read_to_string(table).unwrap_or_default();
+    TABLES.iter().map(read).flat_map(|text| text.lines().filter_map(parse).collect::<Vec<_>>()).collect()
+}
+
+/// All that listen in this network namespace.
+///
+/// The kernel writes them before all other sockets. Reading ends there: for the others it walks through a table of
+/// hundreds of thousands of places, at every look.
+pub fn listening() -> Vec<Socket> {
+    TABLES
+        .iter()
+        .filter_map(|table| fs::File::open(table).ok())
+        .flat_map(|f| read_listening(BufReader::new(f)))
+        .collect()
+}
+
+fn read_listening(table: impl BufRead) -> Vec<Socket> {
+    // What is no IPv4 socket is passed over, also among those that listen.
+    let lines = table.lines().map_while(Result::ok).skip(1).take_while(|line| listens(line));
+    lines.filter_map(|line| parse(&line)).collect()
+}
+
+/// What takes connections to an address: what listens there itself, or else what listens on its port everywhere.
+pub fn listeners(at: SocketAddrV4) -> Vec<Socket> {
+    listeners_among(&listening(), at)
+}
+
+fn listeners_among(all: &[Socket], at: SocketAddrV4) -> Vec<Socket> {
+    let on = |ip: Ipv4Addr| -> Vec<Socket> {
+        let wanted = SocketAddrV4::new(ip, at.port());
+        all.iter().filter(|s| s.listens && s.local == wanted).copied().collect()
+    };
+    let own = on(*at.ip());
+    if own.is_empty() { on(Ipv4Addr::UNSPECIFIED) } else { own }
+}
+
+/// The ends of all connections that a process still holds. A closed one may stand in the table for a while longer, as
+/// nobody's.
+pub fn held() -> HashSet<(SocketAddrV4, SocketAddrV4)> {
+    all().into_iter().filter(|s| !s.listens && s.inode != 0).map(|s| (s.local, s.remote)).collect()
+}
+
+/// Users at the other end of connections of this machine with itself.
+///
+/// Looking through the table takes the kernel ten milliseconds and more, and who opens a thousand connections, or closes
+/// them at once, must not make us look a thousand times: one look answers for all connections that stood then, and whoever
+/// comes later waits for the next, of which there are only so many.
+#[derive(Debug, Default)]
+pub struct Peers {
+    seen: Mutex<Option<(Instant, Arc<Users>)>>,
+    /// Not before then; whose turn it is looks.
+    next: tokio::sync::Mutex<Option<Instant>>,
+}
+
+/// By both ends of a connection, the user's own first.
+type Users = HashMap<(SocketAddrV4, SocketAddrV4), u32>;
+
+impl Peers {
+    /// A look says nothing of a connection that was closed since, and made again by somebody else.
+    const AGE: Duration = Duration::from_secs(1);
+    /// Between two looks, and so many times as long as the last one took.
+    const GAP: (Duration, u32) = (Duration::from_millis(20), 9);
+
+    /// The user of `peer`, which is connected with `here`.
+    pub async fn user_of(&self, peer: SocketAddrV4, here: SocketAddrV4) -> Option<u32> {
+        self.user_by(peer, here, all).await
+    }
+
+    async fn user_by(
+        &self,
+        peer: SocketAddrV4,
+        here: SocketAddrV4,
+        look: impl FnOnce() -> Vec<Socket> + Send + 'static,
+    ) -> Option<u32> {
+        let asked = Instant::now();
+        let known = self.seen().filter(|(at, _)| asked.duration_since(*at) < Self::AGE);
+        if let Some(user) = known.and_then(|(_, users)| users.get(&(peer, here)).copied()) {
+            return Some(user);
+        }
+        let mut next = self.next.lock().await;
+        // Somebody has looked since.
+        if let Some((_, users)) = self.seen().filter(|(at, _)| *at >= asked) {
+            return users.get(&(peer, here)).copied();
+        }
+        if let Some(next) = *next {
+            tokio::time::sleep_until(next).await;
+        }
+        let began = Instant::now();
+        // What is closed has no owner any more, and is nobody's.
+        let is_owned = |s: &Socket| !s.listens && s.inode != 0;
+        let ends = move || look().into_iter().filter(is_owned).map(|s| ((s.local, s.remote), s.user)).collect();
+        let users: Arc<Users> = Arc::new(tokio::task::spawn_blocking(ends).await.unwrap_or_default());
+        *next = Some(Instant::now() + Self::GAP.0.max(began.elapsed() * Self::GAP.1));
+        let user = users.get(&(peer, here)).copied();
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some((began, users));
+        user
+    }
+
+    fn seen(&self) -> Option<(Instant, Arc<Users>)> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Its state is LISTEN.
+fn listens(line: &str) -> bool {
+    line.split_whitespace().nth(3) == Some("0A")
+}
+
+fn parse(line: &str) -> Option<Socket> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    Some(Socket {
+        local: address(fields.get(1)?)?,
+        remote: address(fields.get(2)?)?,
+        listens: listens(line),
+        user: fields.get(7)?.parse().ok()?,
+        inode: fields.get(9)?.parse().ok()?,
+    })
+}
+
+/// `0100007F:1F90`, in words of this machine's byte order.
+fn address(text: &str) -> Option<SocketAddrV4> {
+    let (ip, port) = text.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let words: Option<Vec<[u8; 4]>> = (0..ip.len())
+        .step_by(8)
+        .map(|at| Some(u32::from_str_radix(ip.get(at..at + 8)?, 16).ok()?.to_ne_bytes()))
+        .collect();
+    let ip = match words?.as_slice() {
+        [four] => Ipv4Addr::from(*four),
+        six @ [_, _, _, _] => {
+            let bytes: [u8; 16] = six.concat().try_into().ok()?;
+            let ip = Ipv6Addr::from(bytes);
+            if ip.is_unspecified() { Ipv4Addr::UNSPECIFIED } else { ip.to_ipv4_mapped()? }
+        }
+        _ => return None,
+    };
+    Some(SocketAddrV4::new(ip, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn four(address: SocketAddr) -> SocketAddrV4 {
+        let SocketAddr::V4(address) = address else { panic!("{address}") };
+        address
+    }
+
+    #[tokio::test]
+    async fn own_sockets_are_found_with_their_user() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = four(listener.local_addr().unwrap());
+        let client = TcpStream::connect(at).unwrap();
+        let own = rustix::process::geteuid().as_raw();
+        assert_eq!(listeners(at).iter().map(|s| s.user).collect::<Vec<_>>(), [own]);
+        assert_eq!(Peers::default().user_of(four(client.local_addr().unwrap()), at).await, Some(own));
+        drop((listener, client));
+        assert_eq!(listeners(at), []);
+    }
+
+    #[tokio::test]
+    async fn one_look_answers_for_all_connections_that_stood_then() {
+        let here = "127.0.0.1:80".parse().unwrap();
+        let peer = |port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+        let table = |users: &[(u16, u32, u64)]| -> Vec<Socket> {
+            let one = |&(port, user, inode): &(u16, u32, u64)| Socket {
+                local: peer(port),
+                remote: here,
+                listens: false,
+                user,
+                inode,
+            };
+            users.iter().map(one).collect()
+        };
+        let peers = Peers::default();
+        let (first, second) = (table(&[(1, 7, 1), (2, 8, 2)]), table(&[(2, 8, 2), (3, 9, 3), (4, 0, 0)]));
+        assert_eq!(peers.user_by(peer(1), here, move || first).await, Some(7));
+        assert_eq!(peers.user_by(peer(2), here, || panic!("it is known")).await, Some(8));
+        assert_eq!(peers.user_by(peer(3), here, move || second).await, Some(9), "it came later");
+        assert_eq!(peers.user_by(peer(1), here, Vec::new).await, None, "it is gone");
+        let closed = table(&[(4, 0, 0)]);
+        assert_eq!(peers.user_by(peer(4), here, move || closed).await, None, "a closed one is not root's");
+    }
+
+    /// Connections that are closed before anybody has looked are known to no table.
+    #[tokio::test]
+    async fn a_thousand_strangers_cost_a_few_looks() {
+        static LOOKS: AtomicUsize = AtomicUsize::new(0);
+        let peers = Peers::default();
+        let here = "127.0.0.1:80".parse().unwrap();
+        let look = || {
+            LOOKS.fetch_add(1, Ordering::SeqCst);
+            vec![]
+        };
+        let all = (1..1000).map(|port| peers.user_by(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port), here, look));
+        assert!(futures::future::join_all(all).await.iter().all(Option::is_none));
+        assert!(LOOKS.load(Ordering::SeqCst) <= 2, "{LOOKS:?}");
+    }
+
+    #[test]
+    fn listeners_are_read_up_to_the_first_socket_that_does_not_listen() {
+        if cfg!(target_endian = "big") {
+            return;
+        }
+        let line = |ip: &str, state: &str| {
+            let remote = "0".repeat(ip.len());
+            format!("0: {ip}:1F90 {remote}:0000 {state} 0:0 00:0 0 1000 0 4711 1 0 100 0 0 10 0\n")
+        };
+        let foreign = line("B80D0120000000000000000001000000", "0A");
+        let text = ["head\n".into(), line("0100007F", "0A"), foreign, line("0200007F", "0A"), line("0300007F", "01")];
+        let table = [text.concat(), line("0400007F", "0A")].concat();
+        let found: Vec<_> = read_listening(table.as_bytes()).iter().map(|s| s.local.to_string()).collect();
+        assert_eq!(found, ["127.0.0.1:8080", "127.0.0.2:8080"]);
+    }
+
+    #[test]
+    fn what_listens_at_the_address_itself_comes_before_what_listens_everywhere() {
+        let socket = |local: &str, user| Socket {
+            local: local.parse().unwrap(),
+            remote: "0.0.0.0:0".parse().unwrap(),
+            listens: true,
+            user,
+            inode: 0,
+        };
+        let all = [socket("0.0.0.0:80", 1), socket("127.1.0.1:80", 2), socket("127.1.0.2:81", 3)];
+        let users = |at: &str| listeners_among(&all, at.parse().unwrap()).iter().map(|s| s.user).collect::<Vec<_>>();
+        assert_eq!(users("127.1.0.1:80"), [2]);
+        assert_eq!(users("127.1.0.2:80"), [1]);
+        assert!(users("127.1.0.1:81").is_empty());
+    }
+
+    #[test]
+    fn lines_of_both_tables() {
+        if cfg!(target_endian = "big") {
+            return;
+        }
+        let tail = "00:00000000 00000000  1000        0 4711 1 0 100 0 0 10 0";
+        let four = format!("0: 0100007F:1F90 0200007F:0001 0A 00000000:00000000 {tail}");
+        let found = parse(&four).unwrap();
+        assert_eq!((found.local, found.remote), ("127.0.0.1:8080".parse().unwrap(), "127.0.0.2:1".parse().unwrap()));
+        assert_eq!((found.listens, found.user, found.inode), (true, 1000, 4711));
+        let zeros = "0".repeat(32);
+        let six = |ip: &str| parse(&format!("0: {ip}:0050 {zeros}:0000 01 00000000:00000000 {tail}"));
+        assert_eq!(six(&zeros).unwrap().local, "0.0.0.0:80".parse().unwrap());
+        assert_eq!(six("0000000000000000FFFF00000100007F").unwrap().local, "127.0.0.1:80".parse().unwrap());
+        assert_eq!(six("B80D0120000000000000000001000000"), None, "no IPv4");
+        for cut in ["", "sl local_address", "0: zz:1 00000000:0 0A a b 0 0 1", "0: 0100007F 0:0 0A"] {
+            assert_eq!(parse(cut), None, "{cut}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What this program changes of its own process, and what it found: containers start with that.
+//!
+//! New files are for their owner only, and as many file descriptors can be used as the system permits. A container gets
+//! the umask and the limit that its pocket was started with: programs that wait by `select` fail with more.
+
+use std::sync::OnceLock;
+
+use rustix::fs::Mode;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
+
+/// More is of no use, and some programs close every number up to the limit.
+const FILES: u64 = 1 << 20;
+
+static FOUND: OnceLock<Inherited> = OnceLock::new();
+
+/// What a process hands on to those that it starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inherited {
+    mask: u32,
+    files: Option<u64>,
+}
+
+impl Inherited {
+    /// Changes this process, and keeps what was; before there are threads.
+    pub fn change() {
+        let mask = umask(Mode::from_raw_mode(0o077));
+        let limit = getrlimit(Resource::Nofile);
+        let most = limit.maximum.map_or(FILES, |most| most.min(FILES));
+        if limit.current.is_some_and(|now| now < most) {
+            // Refused, it stays as it was.
+            let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum: limit.maximum });
+        }
+        let _ = FOUND.set(Self { mask: mask.as_raw_mode(), files: limit.current });
+    }
+
+    /// What [`Inherited::change`] has found; none where nothing was changed.
+    pub fn found() -> Option<Self> {
+        FOUND.get().copied()
+    }
+
+    /// Puts it back, in a process that is to become another program.
+    pub fn restore(self) {
+        umask(Mode::from_raw_mode(self.mask));
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: self.files, maximum });
+    }
+
+    /// As one word of a command line.
+    pub fn to_word(self) -> String {
+        let files = self.files.map_or_else(|| "-".into(), |n| n.to_string());
+        format!("{:o}:{files}", self.mask)
+    }
+
+    /// What [`Inherited::to_word`] has written.
+    pub fn from_word(word: &str) -> Option<Self> {
+        let (mask, files) = word.split_once(':')?;
+        let mask = u32::from_str_radix(mask, 8).ok().filter(|m| *m <= 0o777)?;
+        let files = if files == "-" { None } else { Some(files.parse().ok()?) };
+        Some(Self { mask, files })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_read_as_it_was_written() {
+        for found in [Inherited { mask: 0o22, files: Some(1024) }, Inherited { mask: 0, files: None }] {
+            assert_eq!(Inherited::from_word(&found.to_word()), Some(found));
+        }
+        for bad in ["", "22", "8:1", "1777:1", "22:x", "22:"] {
+            assert_eq!(Inherited::from_word(bad), None, "{bad}");
+        }
+    }
+}

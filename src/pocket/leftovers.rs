@@ -1,0 +1,301 @@
+//! Finds the processes of pods in `/proc`, whoever their parent is by now, and kills those that should be gone.
+//!
+//! A process belongs to a pod when [`VARIABLE`] in its environment says so (children inherit it), when it is in the
+//! session of a container that has just been lost, or when it descends from such a process.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
+use sha2::{Digest, Sha256};
+
+/// The environment variable that marks every process of every container.
+pub const VARIABLE: &str = "POCKET_RUN";
+/// A mark that no process bears.
+pub const NOBODY: &str = "-";
+/// Looks are this far apart at most.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// How the processes of one start of a pocket are marked: `STATE:START:POD/CONTAINER/RUN/`, so that a prefix of it
+/// names all processes of a run, a container, a pod, this start of the pocket, or any start in this state folder.
+#[derive(Clone, Debug)]
+pub struct Marks {
+    state: String,
+    start: String,
+}
+
+impl Marks {
+    /// For a new start of the pocket in that folder.
+    pub fn new(state: &Path) -> Self {
+        let state = state.canonicalize().unwrap_or_else(|_| state.to_owned());
+        let digest = Sha256::digest(state.as_os_str().as_encoded_bytes());
+        let state = digest.iter().take(8).map(|b| format!("{b:02x}")).collect();
+        Self { state, start: uuid::Uuid::new_v4().simple().to_string() }
+    }
+
+    /// Any start in this state folder.
+    pub fn state(&self) -> String {
+        format!("{}:", self.state)
+    }
+
+    /// This start.
+    pub fn start(&self) -> String {
+        format!("{}:{}:", self.state, self.start)
+    }
+
+    /// A pod.
+    pub fn pod(&self, uid: &str) -> String {
+        format!("{}{uid}/", self.start())
+    }
+
+    /// One run of a container: the variable's value.
+    pub fn run(&self, uid: &str, container: &str, number: i32) -> String {
+        format!("{}{container}/{number}/", self.pod(uid))
+    }
+}
+
+/// The session of a container's process. The kernel gives its number to nobody while one of its members lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Session {
+    leader: i32,
+    started: u64,
+}
+
+impl Session {
+    /// Of a leader that runs.
+    pub fn of(leader: Pid) -> Option<Self> {
+        let leader = leader.as_raw_nonzero().get();
+        Some(Self { leader, started: Stat::read(leader)?.started })
+    }
+
+    /// As the file of a run holds it.
+    pub fn to_line(self) -> String {
+        format!("{} {}\n", self.leader, self.started)
+    }
+
+    /// What a shim has written; none when nothing runs, or when it is half written.
+    pub fn read(file: &Path) -> Option<Self> {
+        let text = std::fs::read_to_string(file).ok()?;
+        let (leader, started) = text.strip_suffix('\n')?.split_once(' ')?;
+        Some(Self { leader: leader.parse().ok()?, started: started.parse().ok()? })
+    }
+
+    /// Those of all containers under `pods/`.
+    pub fn all(pods: &Path) -> Vec<Self> {
+        let folders = |dir: &Path| std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path());
+        folders(pods)
+            .flat_map(|pod| folders(&pod).collect::<Vec<_>>())
+            .filter_map(|c| Self::read(&c.join("lock")))
+            .collect()
+    }
+}
+
+/// What `/proc/PID/stat` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stat {
+    alive: bool,
+    parent: i32,
+    session: i32,
+    started: u64,
+}
+
+impl Stat {
+    fn read(pid: i32) -> Option<Self> {
+        Self::parse(&String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/stat")).ok()?))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        // The name may hold anything, also parentheses.
+        let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+        Some(Self {
+            alive: !matches!(*fields.first()?, "Z" | "X" | "x"),
+            parent: fields.get(1)?.parse().ok()?,
+            session: fields.get(3)?.parse().ok()?,
+            started: fields.get(19)?.parse().ok()?,
+        })
+    }
+}
+
+fn is_marked(environment: &[u8], mark: &str) -> bool {
+    environment.split(|b| *b == 0).any(|pair| {
+        pair.strip_prefix(VARIABLE.as_bytes())
+            .and_then(|rest| rest.strip_prefix(b"="))
+            .is_some_and(|value| value.starts_with(mark.as_bytes()))
+    })
+}
+
+/// Of all processes those that belong to a mark or a session, and what descends from them; never `own`.
+fn select(all: &HashMap<i32, Stat>, own: i32, sessions: &[Session], marked: impl Fn(i32) -> bool) -> Vec<i32> {
+    let in_session = |stat: &Stat| {
+        let session = sessions.iter().find(|s| s.leader == stat.session);
+        // A leader that began at another time is somebody else's: the number was free in between.
+        session.is_some_and(|s| all.get(&s.leader).is_none_or(|leader| leader.started == s.started))
+    };
+    let mut found: HashSet<i32> = HashSet::new();
+    for (pid, stat) in all {
+        if in_session(stat) || marked(*pid) {
+            found.insert(*pid);
+        }
+    }
+    let descends = |pid: &i32| {
+        let (mut at, mut seen) = (*pid, 0);
+        while let Some(stat) = all.get(&at).filter(|_| seen <= all.len()) {
+            if at == own {
+                return false;
+            }
+            if found.contains(&at) {
+                return true;
+            }
+            (at, seen) = (stat.parent, seen + 1);
+        }
+        false
+    };
+    let mut belonging: Vec<i32> = all.iter().filter(|(pid, s)| s.alive && descends(pid)).map(|(pid, _)| *pid).collect();
+    belonging.sort_unstable();
+    belonging
+}
+
+fn look(mark: &str, sessions: &[Session]) -> Vec<(i32, u64)> {
+    let numbers = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbers = numbers.filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok());
+    let all: HashMap<i32, Stat> = numbers.filter_map(|pid| Some((pid, Stat::read(pid)?))).collect();
+    let own = i32::try_from(std::process::id()).unwrap_or(0);
+    // Another user's environment cannot be read, and its process could not be killed.
+    let marked = |pid| std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|e| is_marked(&e, mark));
+    let found = select(&all, own, sessions, marked);
+    found.into_iter().filter_map(|pid| Some((pid, all.get(&pid)?.started))).collect()
+}
+
+/// Whether a process that belongs to the mark has that socket, as far as this user may see.
+pub fn hold_socket(mark: &str, inode: u64) -> bool {
+    let socket = format!("socket:[{inode}]");
+    look(mark, &[]).into_iter().any(|(pid, _)| {
+        let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        files.filter_map(|f| std::fs::read_link(f.path()).ok()).any(|to| to.as_os_str() == socket.as_str())
+    })
+}
+
+fn kill(pid: i32, started: u64) {
+    let Some(number) = Pid::from_raw(pid) else { return };
+    // The handle first: what is looked at afterwards is what the signal goes to.
+    let handle = pidfd_open(number, PidfdFlags::empty());
+    if Stat::read(pid).is_none_or(|now| now.started != started) {
+        return;
+    }
+    let _ = match handle {
+        Ok(handle) => pidfd_send_signal(handle, Signal::KILL),
+        Err(rustix::io::Errno::NOSYS) => kill_process(number, Signal::KILL),
+        Err(gone) => Err(gone),
+    };
+}
+
+/// Kills what belongs to the mark (a prefix, see [`Marks`]) or to one of the sessions until nothing is left. What ends
+/// by itself within `patience` is left to do so. False: after `limit` there still was something.
+pub fn end(mark: &str, sessions: &[Session], patience: Duration, limit: Duration) -> bool {
+    let start = Instant::now();
+    let mut pause = Duration::from_millis(1);
+    loop {
+        let found = look(mark, sessions);
+        if found.is_empty() {
+            return true;
+        }
+        let waited = start.elapsed();
+        if waited >= patience {
+            found.iter().for_each(|(pid, started)| kill(*pid, *started));
+        }
+        if waited >= patience + limit {
+            tracing::warn!(?found, "processes of a pod cannot be killed");
+            return false;
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(PAUSE);
+    }
+}
+
+/// The same, beside the other tasks.
+pub async fn end_async(mark: String, sessions: Vec<Session>, patience: Duration, limit: Duration) -> bool {
+    let ending = tokio::task::spawn_blocking(move || end(&mark, &sessions, patience, limit));
+    ending.await.unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn stat(parent: i32, session: i32) -> Stat {
+        Stat { alive: true, parent, session, started: 7 }
+    }
+
+    #[test]
+    fn a_name_in_stat_may_hold_anything() {
+        let text = "12 (a) R 1 (b) S 3 4 5 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 8888 1 2";
+        assert_eq!(Stat::parse(text), Some(Stat { alive: true, parent: 3, session: 5, started: 8888 }));
+        assert!(!Stat::parse(&text.replace("(b) S", "(b) Z")).unwrap().alive);
+        for cut in ["", "12 (a", "12 (a) S 1", "12 (a) S x 1 1"] {
+            assert_eq!(Stat::parse(cut), None, "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_mark_is_a_prefix_of_the_variable_and_of_no_other() {
+        let marks = Marks::new(Path::new("/x"));
+        let run = marks.run("u", "c", 1);
+        let environment = format!("A=1\0{VARIABLE}={run}\0B=2\0");
+        for mark in [marks.state(), marks.start(), marks.pod("u"), run] {
+            assert!(is_marked(environment.as_bytes(), &mark), "{mark}");
+        }
+        let other = [marks.pod("v"), marks.run("u", "c", 2), marks.run("u", "c", 11), marks.run("u", "d", 1)];
+        for mark in [Marks::new(Path::new("/x")).start(), Marks::new(Path::new("/y")).state()].iter().chain(&other) {
+            assert!(!is_marked(environment.as_bytes(), mark), "{mark}");
+        }
+        assert!(!is_marked(format!("X{environment}").replace("\0P", "\0XP").as_bytes(), &marks.state()));
+    }
+
+    #[test]
+    fn sessions_and_descendants_belong_and_strangers_do_not() {
+        let mut all: HashMap<i32, Stat> = HashMap::new();
+        all.insert(1, stat(0, 1));
+        all.insert(10, stat(1, 10)); // the pocket: own
+        all.insert(20, stat(10, 10)); // a shim: marked
+        all.insert(30, stat(20, 30)); // without a mark, below it
+        all.insert(31, stat(1, 31)); // in a session of its own, and marked
+        all.insert(40, stat(1, 40)); // a stranger
+        all.insert(50, stat(1, 49)); // in the session of a leader that is gone
+        all.insert(60, stat(1, 60)); // a stranger whose number was a session's once
+        all.insert(70, Stat { alive: false, ..stat(20, 30) }); // a zombie
+        let sessions = [Session { leader: 49, started: 3 }, Session { leader: 60, started: 3 }];
+        assert_eq!(select(&all, 10, &sessions, |pid| [20, 31].contains(&pid)), [20, 30, 31, 50]);
+        // Whoever looks is never among them, nor what it started that is not marked.
+        assert_eq!(select(&all, 10, &[], |pid| pid == 1), [1, 31, 40, 50, 60]);
+    }
+
+    #[test]
+    fn a_session_is_read_back_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("u/c/lock");
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        let own = Session::of(rustix::process::getpid()).unwrap();
+        std::fs::write(&file, own.to_line()).unwrap();
+        assert_eq!(Session::all(dir.path()), [own]);
+        for broken in ["", "1", "1 2", "a b\n", "1 \n"] {
+            std::fs::write(&file, broken).unwrap();
+            assert_eq!(Session::read(&file), None, "{broken:?}");
+        }
+    }
+
+    proptest! {
+        /// Whatever the parents are, also in circles: it ends, and what is found descends from what is marked.
+        #[test]
+        fn any_forest_is_walked_to_an_end(parents in prop::collection::vec(0..20i32, 20), marked in 0..20i32) {
+            let all: HashMap<i32, Stat> = (0..20).zip(&parents).map(|(pid, parent)| (pid, stat(*parent, 99))).collect();
+            let found = select(&all, 100, &[], |pid| pid == marked);
+            prop_assert!(found.contains(&marked));
+            for pid in found {
+                let chain: Vec<i32> = std::iter::successors(Some(pid), |p| parents.get(usize::try_from(*p).ok()?).copied()).take(21).collect();
+                prop_assert!(chain.contains(&marked));
+            }
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What every Kubernetes has built in and pocket does not serve. A client that asks learns so: it can list them, for
+//! there are none, with a warning; discovery shows them under the category [`CATEGORY`]; every write is refused in words.
+//! Clients that look at a fixed list of kinds (`kubectl apply --prune`) work.
+
+use crate::pocket::patch::ListKeys;
+
+use super::{Definition, Resource};
+
+static TABLE: &str = include_str!("unserved.txt");
+
+/// How discovery names them.
+pub const CATEGORY: &str = "not-served-by-pocket";
+const READ: &[&str] = &["get", "list", "watch"];
+
+pub(super) fn resources() -> impl Iterator<Item = Resource> {
+    TABLE.lines().filter_map(read_row)
+}
+
+fn read_row(line: &str) -> Option<Resource> {
+    if line.starts_with('#') {
+        return None;
+    }
+    let fields: Vec<&str> = line.split(' ').collect();
+    let [group, version, plural, singular, kind, scope, short_names, reading] = fields[..] else { return None };
+    let group = if group == "core" { "" } else { group };
+    let short_names = short_names.split(',').filter(|s| *s != "-").map(str::to_owned).collect();
+    let mut resource = Resource {
+        group: group.into(),
+        version: version.into(),
+        plural: plural.into(),
+        singular: singular.into(),
+        kind: kind.into(),
+        list_kind: format!("{kind}List"),
+        namespaced: scope == "namespaced",
+        short_names,
+        categories: vec![CATEGORY.into()],
+        verbs: if reading == "readable" { READ } else { &[] },
+        status: false,
+        scale: None,
+        selectable_fields: Vec::new(),
+        storage: "".into(),
+        lists: ListKeys::builtin(group, kind),
+        deprecation: None,
+        definition: Definition::Unserved,
+    };
+    resource.storage = resource.qualified().into();
+    Some(resource)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::builtin;
+    use super::*;
+
+    #[test]
+    fn every_row_is_read_and_none_is_served() {
+        let rows = TABLE.lines().filter(|l| !l.starts_with('#')).count();
+        let all: Vec<Resource> = resources().collect();
+        assert_eq!(all.len(), rows);
+        let served = |r: &Resource| builtin::ALL.iter().any(|b| b.group == r.group && b.plural == r.plural);
+        let both: Vec<String> = all.iter().filter(|r| served(r)).map(Resource::qualified).collect();
+        assert_eq!(both, [""; 0]);
+        for (plural, namespaced) in [("cronjobs", true), ("clusterroles", false), ("persistentvolumeclaims", true)] {
+            assert!(all.iter().any(|r| r.plural == plural && r.namespaced == namespaced), "{plural}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The order of API versions, as Kubernetes has it (`CompareKubeAwareVersionStrings` of k8s.io/apimachinery): stable
+//! ones before beta before alpha, newer before older, and what is not named so behind them, by the alphabet.
+
+use std::cmp::{Ordering, Reverse};
+
+/// Which of two versions clients should prefer: that one is less.
+pub(in crate::pocket) fn compare_versions(one: &str, two: &str) -> Ordering {
+    match (read_version(one), read_version(two)) {
+        (Some(a), Some(b)) => a.cmp(&b),
+        (Some(_), None) => Ordering::Less,
+        (None, Some(_)) => Ordering::Greater,
+        (None, None) => one.cmp(two),
+    }
+}
+
+type Read = (u8, Reverse<u64>, Reverse<u64>);
+
+/// `v2beta1`: how stable, 2, 1.
+fn read_version(text: &str) -> Option<Read> {
+    let number = |text: &str| {
+        let plain = !text.is_empty() && !text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit());
+        plain.then(|| text.parse().ok()).flatten()
+    };
+    let rest = text.strip_prefix('v')?;
+    let Some(at) = rest.find(|c: char| !c.is_ascii_digit()) else {
+        return Some((0, Reverse(number(rest)?), Reverse(0)));
+    };
+    let (major, rest) = rest.split_at(at);
+    let (stability, minor) = match (rest.strip_prefix("beta"), rest.strip_prefix("alpha")) {
+        (Some(minor), _) => (1, minor),
+        (_, Some(minor)) => (2, minor),
+        _ => return None,
+    };
+    Some((stability, Reverse(number(major)?), Reverse(number(minor)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stable_before_beta_before_alpha_and_newer_before_older() {
+        // The example of Kubernetes' own documentation of versions in definitions, and what is nearly a version.
+        let wanted = [
+            "v10",
+            "v2",
+            "v1",
+            "v11beta2",
+            "v10beta3",
+            "v3beta1",
+            "v12alpha1",
+            "v11alpha2",
+            "foo1",
+            "foo10",
+            "v",
+            "v01",
+            "v1beta",
+            "v1gamma1",
+            "v2beta0",
+        ];
+        let mut got = wanted;
+        got.reverse();
+        got.sort_by(|a, b| compare_versions(a, b));
+        assert_eq!(got, wanted);
+    }
+}

@@ -1,0 +1,98 @@
+//! What the functions of CEL take and give: the table in `functions.txt`.
+
+use std::sync::LazyLock;
+
+use super::types::Type;
+
+static TABLE: &str = include_str!("functions.txt");
+
+/// One overload.
+pub(super) struct Overload {
+    pub(super) receiver: Option<Type>,
+    pub(super) name: &'static str,
+    pub(super) arguments: Vec<Type>,
+    pub(super) result: Type,
+    /// Pocket's CEL library has it.
+    pub(super) evaluated: bool,
+    /// An expression that is true.
+    #[cfg(test)]
+    pub(super) example: &'static str,
+}
+
+static OVERLOADS: LazyLock<Vec<Overload>> = LazyLock::new(|| TABLE.lines().filter_map(read_line).collect());
+
+/// Every overload, in the order of the table.
+pub(super) fn overloads() -> &'static [Overload] {
+    &OVERLOADS
+}
+
+/// Whether any overload has this name, as a function or on a value.
+pub(super) fn is_declared(name: &str) -> bool {
+    OVERLOADS.iter().any(|o| o.name == name)
+}
+
+fn read_line(line: &'static str) -> Option<Overload> {
+    if line.is_empty() || line.starts_with('#') {
+        return None;
+    }
+    let (evaluated, line) = line.strip_prefix("~ ").map_or((true, line), |rest| (false, rest));
+    let (head, _example) = line.split_once(" = ")?;
+    let open = head.find('(')?;
+    // The operator of the conditional has a colon in its name.
+    let (receiver, name) = match head[..open].rsplit_once(':').filter(|_| !head.starts_with('_')) {
+        Some((receiver, name)) => (Some(Type::parse(receiver)?.0), name),
+        None => (None, &head[..open]),
+    };
+    let close = head.rfind(')')?;
+    let mut arguments = Vec::new();
+    let mut rest = &head[open + 1..close];
+    while !rest.is_empty() {
+        let (of, left) = Type::parse(rest)?;
+        arguments.push(of);
+        rest = left.strip_prefix(',').unwrap_or(left);
+    }
+    let (result, _) = Type::parse(&head[close + 1..])?;
+    Some(Overload {
+        receiver,
+        name,
+        arguments,
+        result,
+        evaluated,
+        #[cfg(test)]
+        example: _example,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use kube_cel::{KubeCelExt, cel};
+
+    use super::*;
+
+    #[test]
+    fn every_line_is_read() {
+        let lines = TABLE.lines().filter(|l| !l.is_empty() && !l.starts_with('#'));
+        let unread: Vec<&str> = lines.filter(|l| read_line(l).is_none()).collect();
+        assert_eq!(unread, [""; 0]);
+    }
+
+    /// What stands there as evaluated is, and what does not is not: the table cannot drift from the library.
+    #[test]
+    fn the_library_evaluates_what_the_table_says() {
+        let context = cel::Context::default().with_all();
+        let evaluate = |example: &str| -> Result<bool, String> {
+            let program = cel::Program::compile(example).map_err(|e| e.to_string())?;
+            match program.execute(&context) {
+                Ok(cel::Value::Bool(held)) => Ok(held),
+                other => Err(format!("{other:?}")),
+            }
+        };
+        let wrong: Vec<String> = overloads()
+            .iter()
+            .map(|o| (o.evaluated, o.example, evaluate(o.example)))
+            .filter(|(evaluated, _, got)| *evaluated != (*got == Ok(true)))
+            .map(|(evaluated, example, got)| format!("{example}: evaluated {evaluated}, got {got:?}"))
+            .collect();
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+}

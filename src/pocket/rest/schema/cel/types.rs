@@ -1,0 +1,267 @@
+//! The types of CEL: from a schema, as Kubernetes derives them (`SchemaDeclType` of k8s.io/apiserver/pkg/cel), and from
+//! the table of functions.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use serde_json::Value;
+
+use super::super::is_set;
+
+/// What a value is.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Type {
+    /// Unknown until it is evaluated; fits everything.
+    Dyn,
+    Null,
+    /// `int`, `string`, `timestamp`, `quantity`, …
+    Simple(String),
+    List(Box<Type>),
+    Map(Box<Type>, Box<Type>),
+    Optional(Box<Type>),
+    /// An object with known fields, by their names in expressions.
+    Object(Arc<BTreeMap<String, Type>>),
+    /// In a signature: `A` or `B`.
+    Parameter(u8),
+}
+
+/// Names of the language that a field is escaped for (`__true__`).
+const RESERVED: [&str; 21] = [
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
+];
+const SIMPLE: [&str; 16] = [
+    "bool",
+    "int",
+    "uint",
+    "double",
+    "string",
+    "bytes",
+    "timestamp",
+    "duration",
+    "type",
+    "url",
+    "ip",
+    "cidr",
+    "quantity",
+    "semver",
+    "format",
+    "null_type",
+];
+
+impl Type {
+    pub(super) fn simple(name: &str) -> Self {
+        Self::Simple(name.to_owned())
+    }
+
+    pub(super) fn is(&self, name: &str) -> bool {
+        matches!(self, Self::Simple(own) if own == name)
+    }
+
+    /// The type of values of a schema; none where nothing is known of them, which no expression may then name.
+    pub(super) fn of_schema(schema: &Value, resource_root: bool) -> Option<Self> {
+        if is_set(schema, "x-kubernetes-int-or-string") {
+            return Some(Self::Dyn);
+        }
+        let embedded = |inner: &Value| Self::of_schema(inner, is_set(inner, "x-kubernetes-embedded-resource"));
+        let kind = if resource_root { "object" } else { schema["type"].as_str()? };
+        match kind {
+            "array" => Some(Self::List(Box::new(embedded(schema.get("items")?)?))),
+            "object" if schema["additionalProperties"].is_object() => {
+                let values = embedded(&schema["additionalProperties"])?;
+                Some(Self::Map(Box::new(Self::simple("string")), Box::new(values)))
+            }
+            "object" => {
+                let mut fields = BTreeMap::new();
+                for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
+                    if let (Some(name), Some(of)) = (escape_field(name), embedded(inner)) {
+                        fields.insert(name, of);
+                    }
+                }
+                if resource_root {
+                    fields.extend(root_fields());
+                }
+                Some(Self::Object(Arc::new(fields)))
+            }
+            "string" => Some(Self::simple(match schema["format"].as_str() {
+                Some("byte") => "bytes",
+                Some("duration") => "duration",
+                Some("date" | "date-time") => "timestamp",
+                _ => "string",
+            })),
+            "boolean" => Some(Self::simple("bool")),
+            "number" => Some(Self::simple("double")),
+            "integer" => Some(Self::simple("int")),
+            _ => None,
+        }
+    }
+
+    /// Reads `list<A>` at the beginning of a text; answers with what stands behind it.
+    pub(super) fn parse(text: &str) -> Option<(Self, &str)> {
+        let text = text.trim_start();
+        let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
+        let (name, rest) = text.split_at(end);
+        Some(match name {
+            "A" => (Self::Parameter(0), rest),
+            "B" => (Self::Parameter(1), rest),
+            "dyn" => (Self::Dyn, rest),
+            "list" | "optional" => {
+                let (of, rest) = Self::parse(rest.strip_prefix('<')?)?;
+                let of = Box::new(of);
+                (if name == "list" { Self::List(of) } else { Self::Optional(of) }, rest.strip_prefix('>')?)
+            }
+            "map" => {
+                let (keys, rest) = Self::parse(rest.strip_prefix('<')?)?;
+                let (values, rest) = Self::parse(rest.strip_prefix(',')?)?;
+                (Self::Map(Box::new(keys), Box::new(values)), rest.strip_prefix('>')?)
+            }
+            name if SIMPLE.contains(&name) => (Self::simple(name), rest),
+            _ => return None,
+        })
+    }
+
+    /// Whether a value of this type may stand where a signature has `wanted`; the signature's parameters are bound by
+    /// the first value that tells them.
+    pub(super) fn fits(&self, wanted: &Self, bound: &mut [Option<Self>; 2]) -> bool {
+        match (self, wanted) {
+            (of, Self::Parameter(n)) => {
+                let slot = usize::from(*n);
+                match bound[slot].clone() {
+                    Some(known) if known.is_known() => of.fits(&known, bound),
+                    _ => {
+                        bound[slot] = Some(of.clone());
+                        true
+                    }
+                }
+            }
+            (Self::Dyn | Self::Null, _) | (_, Self::Dyn | Self::Null) => true,
+            (Self::List(a), Self::List(b)) | (Self::Optional(a), Self::Optional(b)) => a.fits(b, bound),
+            (Self::Map(a, b), Self::Map(c, d)) => a.fits(c, bound) && b.fits(d, bound),
+            (a, b) => a == b,
+        }
+    }
+
+    /// With a signature's parameters filled in.
+    pub(super) fn bind(&self, bound: &[Option<Self>; 2]) -> Self {
+        match self {
+            Self::Parameter(n) => bound[usize::from(*n)].clone().unwrap_or(Self::Dyn),
+            Self::List(of) => Self::List(Box::new(of.bind(bound))),
+            Self::Optional(of) => Self::Optional(Box::new(of.bind(bound))),
+            Self::Map(keys, values) => Self::Map(Box::new(keys.bind(bound)), Box::new(values.bind(bound))),
+            other => other.clone(),
+        }
+    }
+
+    /// Nothing in it is left to the evaluation.
+    pub(super) fn is_known(&self) -> bool {
+        match self {
+            Self::Dyn | Self::Null | Self::Parameter(_) => false,
+            Self::List(of) | Self::Optional(of) => of.is_known(),
+            Self::Map(keys, values) => keys.is_known() && values.is_known(),
+            Self::Simple(_) | Self::Object(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dyn | Self::Parameter(_) => f.write_str("dyn"),
+            Self::Null => f.write_str("null"),
+            Self::Simple(name) => f.write_str(name),
+            Self::List(of) => write!(f, "list({of})"),
+            Self::Optional(of) => write!(f, "optional_type({of})"),
+            Self::Map(keys, values) => write!(f, "map({keys}, {values})"),
+            Self::Object(_) => f.write_str("object"),
+        }
+    }
+}
+
+/// Every custom resource has them, whatever its schema says.
+fn root_fields() -> [(String, Type); 3] {
+    let text = || Type::simple("string");
+    let metadata = BTreeMap::from([("name".to_owned(), text()), ("generateName".to_owned(), text())]);
+    [
+        ("apiVersion".to_owned(), text()),
+        ("kind".to_owned(), text()),
+        ("metadata".to_owned(), Type::Object(Arc::new(metadata))),
+    ]
+}
+
+/// A field's name as expressions write it; none for what they cannot name.
+fn escape_field(name: &str) -> Option<String> {
+    if RESERVED.contains(&name) {
+        return Some(format!("__{name}__"));
+    }
+    let escaped = name.replace("__", "__underscores__").replace('.', "__dot__").replace('-', "__dash__");
+    let escaped = escaped.replace('/', "__slash__");
+    let starts = escaped.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    (starts && escaped.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')).then_some(escaped)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn types_are_read_and_shown() {
+        for (text, shown) in [
+            ("int", "int"),
+            ("list<A>", "list(dyn)"),
+            ("map<string, list<string>>", "map(string, list(string))"),
+            ("optional<list<string>>", "optional_type(list(string))"),
+        ] {
+            let (of, rest) = Type::parse(text).unwrap();
+            assert_eq!((of.to_string().as_str(), rest), (shown, ""), "{text}");
+        }
+        for bad in ["", "nothing", "list", "list<int", "map<int>"] {
+            assert_eq!(Type::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn fields_are_named_as_expressions_write_them() {
+        let schema = json!({"type": "object", "properties": {
+            "a-b": {"type": "string"}, "c.d/e": {"type": "integer"}, "f__g": {"type": "boolean"},
+            "namespace": {"type": "string"}, "ü": {"type": "string"},
+            "free": {"type": "object", "additionalProperties": {"type": "number"}},
+            "port": {"x-kubernetes-int-or-string": true},
+            "unknown": {"x-kubernetes-preserve-unknown-fields": true},
+        }});
+        let Some(Type::Object(fields)) = Type::of_schema(&schema, false) else { panic!("an object") };
+        let shown: Vec<String> = fields.iter().map(|(name, of)| format!("{name}: {of}")).collect();
+        assert_eq!(
+            shown,
+            [
+                "__namespace__: string",
+                "a__dash__b: string",
+                "c__dot__d__slash__e: int",
+                "f__underscores__g: bool",
+                "free: map(string, double)",
+                "port: dyn",
+            ]
+        );
+        let Some(Type::Object(root)) = Type::of_schema(&schema, true) else { panic!("an object") };
+        assert!(root.contains_key("metadata") && root.contains_key("kind"));
+    }
+}

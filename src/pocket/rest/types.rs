@@ -1,0 +1,127 @@
+//! The built-in kinds' types, from one table: it reads their JSON ([`super::typed`]) and their protobuf
+//! ([`super::protobuf`]), and OpenAPI is written from it.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Many {
+    One,
+    List,
+    Map,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// With the name of its own type in Go, or `string`.
+    Text(&'static str),
+    Bytes,
+    Int32,
+    Int64,
+    Bool,
+    Time,
+    MicroTime,
+    Quantity,
+    IntOrString,
+    Json,
+    List,
+    Message(&'static str),
+}
+
+/// One field of a message, by its name in JSON.
+#[derive(Debug)]
+pub(crate) struct Field {
+    pub(crate) number: u64,
+    pub(crate) name: &'static str,
+    /// Its own fields stand in the object itself.
+    pub(crate) inline: bool,
+    /// A pointer in Go: zero is a value and not the absence of one.
+    pub(crate) set: bool,
+    /// Told also when it is zero.
+    pub(crate) keep: bool,
+    /// A struct that is left out when it is zero.
+    pub(crate) omit: bool,
+    pub(crate) many: Many,
+    pub(crate) kind: Kind,
+}
+
+static MESSAGES: LazyLock<HashMap<&'static str, Vec<Field>>> = LazyLock::new(|| parse(include_str!("types.txt")));
+
+fn parse(text: &'static str) -> HashMap<&'static str, Vec<Field>> {
+    let mut messages: HashMap<_, Vec<Field>> = HashMap::new();
+    let mut message = "";
+    for line in text.lines().filter(|l| !l.starts_with('#')) {
+        let Some(line) = line.strip_prefix(' ') else {
+            message = line;
+            messages.entry(line).or_default();
+            continue;
+        };
+        let words: Vec<&str> = line.split(' ').collect();
+        let [number, name, flags @ .., kind] = words.as_slice() else { unreachable!("types.txt: {line}") };
+        let has = |flag: &str| flags.contains(&flag);
+        let field = Field {
+            number: number.parse().unwrap_or_else(|_| unreachable!("types.txt: {line}")),
+            name,
+            inline: has("inline"),
+            set: has("set"),
+            keep: has("keep"),
+            omit: has("omit"),
+            many: match (has("list"), has("map")) {
+                (true, _) => Many::List,
+                (_, true) => Many::Map,
+                _ => Many::One,
+            },
+            kind: match *kind {
+                "text" => Kind::Text("string"),
+                "bytes" => Kind::Bytes,
+                "int32" => Kind::Int32,
+                "int64" => Kind::Int64,
+                "bool" => Kind::Bool,
+                "Time" => Kind::Time,
+                "MicroTime" => Kind::MicroTime,
+                "Quantity" => Kind::Quantity,
+                "IntOrString" => Kind::IntOrString,
+                "Json" => Kind::Json,
+                "List" => Kind::List,
+                other => other.strip_prefix("text:").map_or(Kind::Message(other), Kind::Text),
+            },
+        };
+        messages.entry(message).or_default().push(field);
+    }
+    messages
+}
+
+/// The name in the table of a kind: `apps/v1.Deployment`, `discovery/v1.EndpointSlice`.
+pub(crate) fn message_of(group: &str, version: &str, kind: &str) -> String {
+    let package = group.split('.').next().filter(|g| !g.is_empty()).unwrap_or("core");
+    format!("{package}/{version}.{kind}")
+}
+
+/// The same, where the table has it.
+pub(crate) fn message(group: &str, version: &str, kind: &str) -> Option<&'static str> {
+    MESSAGES.get_key_value(message_of(group, version, kind).as_str()).map(|(name, _)| *name)
+}
+
+/// The fields of a message, in Go's order. None for what is in no table.
+pub(crate) fn fields(message: &str) -> Option<&'static [Field]> {
+    MESSAGES.get(message).map(Vec::as_slice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_a_field_refers_to_is_there() {
+        for (message, fields) in MESSAGES.iter() {
+            for field in fields {
+                if let Kind::Message(of) = field.kind {
+                    assert!(MESSAGES.contains_key(of), "{message} {}: {of}", field.name);
+                }
+            }
+        }
+        for row in super::super::registry::builtin::ALL.iter().filter(|b| b.kind != "CustomResourceDefinition") {
+            assert!(message(row.group, row.version, row.kind).is_some(), "{}", row.kind);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Who asks: pocket's one user, who may do all that it serves, or a service account that this user acts as. Pocket has
+//! no roles: an account may do in its own namespace what no part of graylane or of the cluster depends on.
+
+use http::{HeaderMap, Method, StatusCode};
+
+use super::{
+    error::{ApiError, Result},
+    path::ResourcePath,
+    query::Query,
+    registry::{REVIEW_VERBS, Resource},
+};
+use crate::{api::GROUP, domain::account::Account};
+
+/// The one user.
+const OWNER: &str = "you";
+/// Of graylane's kinds, what an account needs for owner references of routes.
+const FINALIZERS: (&str, &str) = ("lanegroups", "finalizers");
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum User {
+    Owner,
+    Account { namespace: String, name: String },
+}
+
+impl User {
+    /// Whoever a request is made as. Nobody else is there to be acted as; done as oneself it would be another's answer.
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self> {
+        let mut asked = headers.keys().filter(|name| name.as_str().starts_with("impersonate-")).peekable();
+        if asked.peek().is_none() {
+            return Ok(Self::Owner);
+        }
+        let text = |name: &http::HeaderName| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        for name in asked {
+            let whom = text(name);
+            let kind = match name.as_str() {
+                "impersonate-user" if Account::parse(whom).is_some() => continue,
+                "impersonate-user" => "users",
+                "impersonate-group" => "groups",
+                "impersonate-uid" => "uids",
+                _ => "userextras",
+            };
+            let message = format!(
+                "{kind} {whom:?} is forbidden: User {OWNER:?} cannot impersonate resource {kind:?} in API group \"\" at \
+                 the cluster scope: pocket has one user, and service accounts"
+            );
+            let mut error = ApiError::new(StatusCode::FORBIDDEN, "Forbidden", message);
+            error.details = serde_json::json!({"name": whom, "kind": kind});
+            return Err(error);
+        }
+        let whom = headers.get("impersonate-user").and_then(|v| v.to_str().ok()).and_then(Account::parse);
+        Ok(whom
+            .map_or(Self::Owner, |(namespace, name)| Self::Account { namespace: namespace.into(), name: name.into() }))
+    }
+
+    /// As a review says it.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Owner => OWNER.to_owned(),
+            Self::Account { namespace, name } => format!("system:serviceaccount:{namespace}:{name}"),
+        }
+    }
+
+    /// Its groups.
+    pub(super) fn groups(&self) -> Vec<String> {
+        let all = "system:authenticated".to_owned();
+        match self {
+            Self::Owner => vec![all],
+            Self::Account { namespace, .. } => {
+                vec!["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}"), all]
+            }
+        }
+    }
+
+    /// Whether it may do this with a resource, or a subresource of it, in a namespace.
+    pub(super) fn may(&self, resource: &Resource, subresource: &str, namespace: Option<&str>) -> bool {
+        let Self::Account { namespace: own, .. } = self else { return true };
+        let is_own = match (resource.group.as_str(), resource.plural.as_str()) {
+            (GROUP, plural) => (plural, subresource) == FINALIZERS,
+            ("coordination.k8s.io", _) | ("apps", "controllerrevisions") => false,
+            ("", "serviceaccounts") => subresource.is_empty(),
+            _ => true,
+        };
+        resource.verbs == REVIEW_VERBS || resource.namespaced && namespace == Some(own) && is_own
+    }
+
+    /// Refuses what it may not do.
+    pub(super) fn check(&self, method: &Method, query: &Query, resource: &Resource, at: &ResourcePath) -> Result<()> {
+        let subresource = at.subresource.as_deref().unwrap_or_default();
+        if self.may(resource, subresource, at.namespace.as_deref()) {
+            return Ok(());
+        }
+        let verb = match (method, &at.name) {
+            (&Method::GET, _) if query.flag("watch") => "watch",
+            (&Method::GET, Some(_)) => "get",
+            (&Method::GET, None) => "list",
+            (&Method::POST, _) => "create",
+            (&Method::PUT, _) => "update",
+            (&Method::PATCH, _) => "patch",
+            (&Method::DELETE, Some(_)) => "delete",
+            _ => "deletecollection",
+        };
+        let whole = if subresource.is_empty() { at.plural.clone() } else { format!("{}/{subresource}", at.plural) };
+        let place = match &at.namespace {
+            Some(namespace) => format!("in the namespace {namespace:?}"),
+            None => "at the cluster scope".to_owned(),
+        };
+        let (name, group) = (at.name.as_deref().unwrap_or_default(), &at.group);
+        let why = format!("User {:?} cannot {verb} resource {whole:?} in API group {group:?} {place}", self.name());
+        Err(ApiError::forbidden(resource, name, &why))
+    }
+}

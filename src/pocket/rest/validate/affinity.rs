@@ -1,0 +1,173 @@
+//! Where pods may and would rather run. Pocket has one machine, but what is asked for is judged as everywhere.
+
+use serde_json::Value;
+
+use super::super::error::FieldError;
+use super::array;
+use super::rules::{
+    Problems, dns_label, each, is_set_operator, label_selector, label_value, not_an_operator, one_of, qualified_name,
+    subdomain, text,
+};
+
+const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
+
+pub(super) fn check(affinity: &Value, path: &str, problems: &mut Problems) {
+    let node = &affinity["nodeAffinity"];
+    let own = format!("{path}.nodeAffinity");
+    if node[REQUIRED].is_object() {
+        let path = format!("{own}.{REQUIRED}.nodeSelectorTerms");
+        let terms = array(&node[REQUIRED]["nodeSelectorTerms"]);
+        if terms.is_empty() {
+            problems.push(FieldError::required(path.clone(), "must have at least one node selector term"));
+        }
+        for (at, term) in terms.iter().enumerate() {
+            node_term(term, true, &format!("{path}[{at}]"), problems);
+        }
+    }
+    for (at, term) in array(&node[PREFERRED]).iter().enumerate() {
+        let path = format!("{own}.{PREFERRED}[{at}]");
+        weight(&term["weight"], &path, problems);
+        node_term(&term["preference"], false, &format!("{path}.preference"), problems);
+    }
+    for kind in ["podAffinity", "podAntiAffinity"] {
+        let own = format!("{path}.{kind}");
+        for (at, term) in array(&affinity[kind][REQUIRED]).iter().enumerate() {
+            pod_term(term, &format!("{own}.{REQUIRED}[{at}]"), problems);
+        }
+        for (at, term) in array(&affinity[kind][PREFERRED]).iter().enumerate() {
+            let path = format!("{own}.{PREFERRED}[{at}]");
+            weight(&term["weight"], &path, problems);
+            pod_term(&term["podAffinityTerm"], &format!("{path}.podAffinityTerm"), problems);
+        }
+    }
+}
+
+fn weight(weight: &Value, path: &str, problems: &mut Problems) {
+    let number = weight.as_i64().unwrap_or(0);
+    if !(1..=100).contains(&number) {
+        problems.push(FieldError::invalid(format!("{path}.weight"), &number.into(), "must be in the range 1-100"));
+    }
+}
+
+/// `strict` says that values must be such that a label can have them.
+fn node_term(term: &Value, strict: bool, path: &str, problems: &mut Problems) {
+    for (at, asked) in array(&term["matchExpressions"]).iter().enumerate() {
+        let path = format!("{path}.matchExpressions[{at}]");
+        let values = array(&asked["values"]);
+        match text(&asked["operator"]) {
+            "Gt" | "Lt" if values.len() != 1 => {
+                let words = "must be specified single value when `operator` is 'Lt' or 'Gt'";
+                problems.push(FieldError::required(format!("{path}.values"), words));
+            }
+            "Gt" | "Lt" => {}
+            other if is_set_operator(other, values, &path, problems) => {}
+            other => not_an_operator(&other.into(), &path, problems),
+        }
+        let key = text(&asked["key"]);
+        each(&format!("{path}.key"), &key.into(), qualified_name(key), problems);
+        for (at, value) in values.iter().enumerate().filter(|_| strict) {
+            each(&format!("{path}.values[{at}]"), value, label_value(text(value)), problems);
+        }
+    }
+    for (at, asked) in array(&term["matchFields"]).iter().enumerate() {
+        let path = format!("{path}.matchFields[{at}]");
+        let values = array(&asked["values"]);
+        match text(&asked["operator"]) {
+            "In" | "NotIn" if values.len() != 1 => {
+                let words = "must be only one value when `operator` is 'In' or 'NotIn' for node field selector";
+                problems.push(FieldError::required(format!("{path}.values"), words));
+            }
+            "In" | "NotIn" => {}
+            other => not_an_operator(&other.into(), &path, problems),
+        }
+        let key = text(&asked["key"]);
+        if key != "metadata.name" {
+            let words = "not a valid field selector key";
+            problems.push(FieldError::invalid(format!("{path}.key"), &key.into(), words));
+            continue;
+        }
+        for (at, value) in values.iter().enumerate() {
+            subdomain(value, &format!("{path}.values[{at}]"), problems);
+        }
+    }
+}
+
+fn pod_term(term: &Value, path: &str, problems: &mut Problems) {
+    label_selector(&term["labelSelector"], &format!("{path}.labelSelector"), problems);
+    label_selector(&term["namespaceSelector"], &format!("{path}.namespaceSelector"), problems);
+    for name in array(&term["namespaces"]) {
+        dns_label(name, &format!("{path}.namespace"), problems);
+    }
+    label_keys(term, path, problems);
+    let key = text(&term["topologyKey"]);
+    let path = format!("{path}.topologyKey");
+    if key.is_empty() {
+        problems.push(FieldError::required(path.clone(), "can not be empty"));
+    }
+    each(&path, &key.into(), qualified_name(key), problems);
+}
+
+/// Labels whose values are taken from the pod itself.
+fn label_keys(term: &Value, path: &str, problems: &mut Problems) {
+    let of = |field: &str| array(&term[field]);
+    for field in ["matchLabelKeys", "mismatchLabelKeys"] {
+        let path = format!("{path}.{field}");
+        if !of(field).is_empty() && !term["labelSelector"].is_object() {
+            let words = "must not be specified when labelSelector is not set";
+            problems.push(FieldError::forbidden(path, words));
+            continue;
+        }
+        for (at, key) in of(field).iter().enumerate() {
+            each(&format!("{path}[{at}]"), key, qualified_name(text(key)), problems);
+        }
+    }
+    let both = |key: &&Value| of("mismatchLabelKeys").contains(key);
+    for (at, key) in of("matchLabelKeys").iter().enumerate().filter(|(_, key)| both(key)) {
+        let words = "exists in both matchLabelKeys and mismatchLabelKeys";
+        problems.push(FieldError::invalid(format!("{path}.matchLabelKeys[{at}]"), key, words));
+    }
+}
+
+pub(super) fn spread(constraints: &[Value], path: &str, problems: &mut Problems) {
+    for (at, constraint) in constraints.iter().enumerate() {
+        let path = format!("{path}[{at}]");
+        positive(&constraint["maxSkew"], &format!("{path}.maxSkew"), problems);
+        let key = text(&constraint["topologyKey"]);
+        if key.is_empty() {
+            problems.push(FieldError::required(format!("{path}.topologyKey"), "can not be empty"));
+        }
+        let action = text(&constraint["whenUnsatisfiable"]);
+        let actions = ["DoNotSchedule", "ScheduleAnyway"];
+        if !actions.contains(&action) {
+            problems.push(FieldError::not_supported(format!("{path}.whenUnsatisfiable"), &action.into(), &actions));
+        }
+        let same = |other: &Value| ["topologyKey", "whenUnsatisfiable"].iter().all(|f| other[*f] == constraint[*f]);
+        if constraints[at + 1..].iter().any(same) {
+            let shown = format!("{{{key}, {action}}}");
+            let path = format!("{path}.{{topologyKey, whenUnsatisfiable}}");
+            problems.push(FieldError::duplicate(path, &shown.into()));
+        }
+        let least = &constraint["minDomains"];
+        if !least.is_null() {
+            let path = format!("{path}.minDomains");
+            positive(least, &path, problems);
+            if action != "DoNotSchedule" {
+                let words = format!("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {action}");
+                problems.push(FieldError::invalid(path, least, words));
+            }
+        }
+        for field in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
+            one_of(&constraint[field], &["Honor", "Ignore"], format!("{path}.{field}"), problems);
+        }
+        label_keys(constraint, &path, problems);
+        label_selector(&constraint["labelSelector"], &format!("{path}.labelSelector"), problems);
+    }
+}
+
+fn positive(value: &Value, path: &str, problems: &mut Problems) {
+    let number = value.as_i64().unwrap_or(0);
+    if number <= 0 {
+        problems.push(FieldError::invalid(path, &number.into(), "must be greater than zero"));
+    }
+}

@@ -1,0 +1,101 @@
+//! ConfigMaps and Secrets.
+
+use serde_json::Value;
+
+use super::super::error::FieldError;
+use super::rules::{IMMUTABLE, Problems, data_key, each, text};
+
+const MOST: usize = 1 << 20;
+
+pub(super) fn config_map(object: &Value, old: Option<&Value>, problems: &mut Problems) {
+    let mut size = 0;
+    for field in ["data", "binaryData"] {
+        for (key, value) in object[field].as_object().into_iter().flatten() {
+            let path = format!("{field}[{key}]");
+            each(&path, &key.as_str().into(), data_key(key), problems);
+            if field == "data" && object["binaryData"].get(key).is_some() {
+                let words = "duplicate of key present in binaryData";
+                problems.push(FieldError::invalid(path, &key.as_str().into(), words));
+            }
+            size += if field == "data" { text(value).len() } else { decoded_length(value) };
+        }
+    }
+    if size > MOST {
+        problems.push(FieldError::too_long("[]", MOST as u64));
+    }
+    frozen(object, old, &["data", "binaryData"], problems);
+}
+
+/// What each type of Secret must hold.
+pub(super) fn secret(object: &Value, old: Option<&Value>, problems: &mut Problems) {
+    let data = &object["data"];
+    let mut size = 0;
+    for (key, value) in data.as_object().into_iter().flatten() {
+        each(&format!("data[{key}]"), &key.as_str().into(), data_key(key), problems);
+        size += decoded_length(value);
+    }
+    if size > MOST {
+        problems.push(FieldError::too_long("data", MOST as u64));
+    }
+    let has = |key: &str| data.get(key).is_some();
+    let mut need = |key: &str| problems.push(FieldError::required(format!("data[{key}]"), ""));
+    match text(&object["type"]) {
+        "kubernetes.io/service-account-token" => {
+            const NAME: &str = "kubernetes.io/service-account.name";
+            if text(&object["metadata"]["annotations"][NAME]).is_empty() {
+                problems.push(FieldError::required(format!("metadata.annotations[{NAME}]"), ""));
+            }
+        }
+        "kubernetes.io/dockercfg" => docker(data, ".dockercfg", problems),
+        "kubernetes.io/dockerconfigjson" => docker(data, ".dockerconfigjson", problems),
+        "kubernetes.io/basic-auth" if !has("username") && !has("password") => {
+            need("username");
+            need("password");
+        }
+        "kubernetes.io/ssh-auth" if decoded_length(&data["ssh-privatekey"]) == 0 => need("ssh-privatekey"),
+        "kubernetes.io/tls" => {
+            for key in ["tls.crt", "tls.key"] {
+                if !has(key) {
+                    need(key);
+                }
+            }
+        }
+        _ => {}
+    }
+    if let Some(old) = old
+        && old["type"] != object["type"]
+    {
+        problems.push(FieldError::invalid("type", &object["type"], IMMUTABLE));
+    }
+    frozen(object, old, &["data"], problems);
+}
+
+fn docker(data: &Value, key: &str, problems: &mut Problems) {
+    use base64::Engine as _;
+    let path = format!("data[{key}]");
+    let Some(text) = data[key].as_str() else { return problems.push(FieldError::required(path, "")) };
+    let bytes = base64::engine::general_purpose::STANDARD.decode(text).unwrap_or_default();
+    if let Err(error) = serde_json::from_slice::<serde_json::Map<String, Value>>(&bytes) {
+        let words = if bytes.is_empty() { "unexpected end of JSON input".to_owned() } else { error.to_string() };
+        problems.push(FieldError::invalid(path, &"<secret contents redacted>".into(), words));
+    }
+}
+
+fn decoded_length(value: &Value) -> usize {
+    let text = text(value);
+    text.len() / 4 * 3 - text.bytes().rev().take_while(|b| *b == b'=').count()
+}
+
+/// What is immutable once can be neither changed nor made mutable again.
+fn frozen(object: &Value, old: Option<&Value>, fields: &[&str], problems: &mut Problems) {
+    let Some(old) = old.filter(|old| old["immutable"] == true) else { return };
+    let words = "field is immutable when `immutable` is set";
+    if object["immutable"] != true {
+        problems.push(FieldError::forbidden("immutable", words));
+    }
+    for field in fields {
+        if old.get(field) != object.get(field) {
+            problems.push(FieldError::forbidden(*field, words));
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Leases, EndpointSlices, Events: kinds with few rules.
+
+use serde_json::Value;
+
+use super::super::error::FieldError;
+use super::rules::{
+    Problems, dns_label, each, is_not_negative, label_value, one_of, port_number, protocol, qualified_name, subdomain,
+    text,
+};
+use super::{array, network};
+
+pub(super) fn lease(object: &Value, problems: &mut Problems) {
+    let spec = &object["spec"];
+    let duration = &spec["leaseDurationSeconds"];
+    if duration.as_i64().is_some_and(|n| n <= 0) {
+        problems.push(FieldError::invalid("spec.leaseDurationSeconds", duration, "must be greater than 0"));
+    }
+    is_not_negative(&spec["leaseTransitions"], "spec.leaseTransitions", problems);
+}
+
+pub(super) fn endpoint_slice(object: &Value, old: Option<&Value>, problems: &mut Problems) {
+    let kind = &object["addressType"];
+    match text(kind) {
+        "" => problems.push(FieldError::required("addressType", "")),
+        _ => one_of(kind, &["FQDN", "IPv4", "IPv6"], "addressType", problems),
+    }
+    let mut names: Vec<&str> = Vec::new();
+    for (at, port) in array(&object["ports"]).iter().enumerate() {
+        let path = format!("ports[{at}]");
+        let name = text(&port["name"]);
+        if !name.is_empty() {
+            dns_label(&port["name"], &format!("{path}.name"), problems);
+        }
+        if names.contains(&name) {
+            problems.push(FieldError::duplicate(format!("{path}.name"), &name.into()));
+        }
+        names.push(name);
+        protocol(&port["protocol"], format!("{path}.protocol"), problems);
+        if let Some(name) = port["appProtocol"].as_str() {
+            each(&format!("{path}.appProtocol"), &port["appProtocol"], qualified_name(name), problems);
+        }
+    }
+    for (at, endpoint) in array(&object["endpoints"]).iter().enumerate() {
+        let path = format!("endpoints[{at}].addresses");
+        let addresses = array(&endpoint["addresses"]);
+        if addresses.is_empty() {
+            problems.push(FieldError::required(path.clone(), "must contain at least 1 address"));
+        }
+        for (at, address) in addresses.iter().enumerate() {
+            slice_address(address, text(kind), &path, &format!("{path}[{at}]"), problems);
+        }
+        let path = format!("endpoints[{at}]");
+        if !endpoint["nodeName"].is_null() {
+            subdomain(&endpoint["nodeName"], &format!("{path}.nodeName"), problems);
+        }
+        if !endpoint["hostname"].is_null() {
+            dns_label(&endpoint["hostname"], &format!("{path}.hostname"), problems);
+        }
+        for (field, most) in [("forZones", 8), ("forNodes", 8)] {
+            hints(array(&endpoint["hints"][field]), most, &format!("{path}.hints.{field}"), problems);
+        }
+    }
+    if let Some(old) = old
+        && old["addressType"] != *kind
+    {
+        problems.push(FieldError::invalid("addressType", kind, super::IMMUTABLE));
+    }
+}
+
+fn slice_address(address: &Value, kind: &str, all: &str, path: &str, problems: &mut Problems) {
+    if kind == "FQDN" {
+        let given = text(address);
+        let name = given.strip_suffix('.').unwrap_or(given);
+        if given.is_empty() {
+            return problems.push(FieldError::required(path, ""));
+        }
+        let before = problems.len();
+        subdomain(&name.into(), path, problems);
+        if problems.len() == before && !name.contains('.') {
+            let words = "should be a domain with at least two segments separated by dots";
+            problems.push(FieldError::invalid(path, address, words));
+        }
+        return;
+    }
+    let Some(found) = network::ip(address, path, problems) else { return };
+    if found.is_ipv6() && found.to_string() != text(address) {
+        let words = format!("must be in canonical form (\"{found}\")");
+        return problems.push(FieldError::invalid(path, address, words));
+    }
+    for (wanted, fits) in [("IPv4", found.is_ipv4()), ("IPv6", found.is_ipv6())] {
+        if kind == wanted && !fits {
+            problems.push(FieldError::invalid(all, address, format!("must be an {wanted} address")));
+        }
+    }
+    network::reachable(found, address, path, true, problems);
+}
+
+/// For whom an endpoint is meant.
+fn hints(hints: &[Value], most: u64, path: &str, problems: &mut Problems) {
+    if hints.len() as u64 > most {
+        return problems.push(FieldError::too_many(path, hints.len(), most));
+    }
+    let mut names: Vec<&str> = Vec::new();
+    for (at, hint) in hints.iter().enumerate() {
+        let (name, path) = (text(&hint["name"]), format!("{path}[{at}].name"));
+        if names.contains(&name) {
+            problems.push(FieldError::duplicate(path, &name.into()));
+        } else {
+            names.push(name);
+            each(&path, &name.into(), label_value(name), problems);
+        }
+    }
+}
+
+pub(super) fn endpoints(object: &Value, problems: &mut Problems) {
+    for (at, subset) in array(&object["subsets"]).iter().enumerate() {
+        let path = format!("subsets[{at}]");
+        let ports = array(&subset["ports"]);
+        let (ready, waiting) = (array(&subset["addresses"]), array(&subset["notReadyAddresses"]));
+        if ready.is_empty() && waiting.is_empty() {
+            let words = "must specify `addresses` or `notReadyAddresses`";
+            problems.push(FieldError::required(path.clone(), words));
+        }
+        for (field, addresses) in [("addresses", ready), ("notReadyAddresses", waiting)] {
+            for (at, address) in addresses.iter().enumerate() {
+                endpoint_address(address, &format!("{path}.{field}[{at}]"), problems);
+            }
+        }
+        for (at, port) in ports.iter().enumerate() {
+            let path = format!("{path}.ports[{at}]");
+            let name = text(&port["name"]);
+            if !name.is_empty() {
+                dns_label(&port["name"], &format!("{path}.name"), problems);
+            } else if ports.len() > 1 {
+                problems.push(FieldError::required(format!("{path}.name"), ""));
+            }
+            port_number(&port["port"], &format!("{path}.port"), problems);
+            protocol(&port["protocol"], format!("{path}.protocol"), problems);
+            if let Some(name) = port["appProtocol"].as_str() {
+                each(&format!("{path}.appProtocol"), &port["appProtocol"], qualified_name(name), problems);
+            }
+        }
+    }
+}
+
+fn endpoint_address(address: &Value, path: &str, problems: &mut Problems) {
+    let ip = format!("{path}.ip");
+    let found = network::ip(&address["ip"], &ip, problems);
+    if !text(&address["hostname"]).is_empty() {
+        dns_label(&address["hostname"], &format!("{path}.hostname"), problems);
+    }
+    if !address["nodeName"].is_null() {
+        subdomain(&address["nodeName"], &format!("{path}.nodeName"), problems);
+    }
+    match found {
+        Some(found) => network::reachable(found, &address["ip"], &ip, true, problems),
+        // Kubernetes says so twice.
+        None => problems.push(FieldError::invalid(ip, &text(&address["ip"]).into(), "must be a valid IP address")),
+    }
+}
+
+/// An Event stands in the namespace of what it is about.
+pub(super) fn event(object: &Value, problems: &mut Problems) {
+    let about = text(&object["involvedObject"]["namespace"]);
+    let own = text(&object["metadata"]["namespace"]);
+    let timed = object["eventTime"].is_string();
+    let fits = match about {
+        "" if timed => matches!(own, "default" | "kube-system"),
+        "" => matches!(own, "" | "default"),
+        about => timed || about == own,
+    };
+    if !fits {
+        let words = "does not match event.namespace";
+        problems.push(FieldError::invalid("involvedObject.namespace", &about.into(), words));
+    }
+    if !timed {
+        return;
+    }
+    let by = text(&object["reportingComponent"]);
+    if by.is_empty() {
+        problems.push(FieldError::required("reportingComponent", ""));
+    }
+    each("reportingComponent", &by.into(), qualified_name(by), problems);
+    for (field, most) in [("reportingInstance", 128), ("action", 128), ("reason", 128), ("message", 1024)] {
+        let given = text(&object[field]);
+        if given.is_empty() && field != "message" {
+            problems.push(FieldError::required(field, ""));
+        }
+        if given.len() > most {
+            problems.push(FieldError::invalid(field, &"".into(), format!("can have at most {most} characters")));
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! The rules that many fields share, in the words of k8s.io/apimachinery.
+
+use serde_json::Value;
+
+use super::super::error::FieldError;
+use super::super::meta::{NameRule, check_name, is_label};
+use super::array;
+
+pub(super) const IMMUTABLE: &str = "field is immutable";
+pub(super) const NOT_NEGATIVE: &str = "must be greater than or equal to 0";
+const QUALIFIED: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+const PREFIX: &str = "prefix part a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+const LABEL_VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
+
+pub(super) type Problems = Vec<FieldError>;
+
+pub(super) fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// One problem for each message.
+pub(super) fn each(path: &str, value: &Value, messages: Vec<String>, problems: &mut Problems) {
+    problems.extend(messages.into_iter().map(|words| FieldError::invalid(path, value, words)));
+}
+
+pub(super) fn not_negative(object: &Value, path: &str, problems: &mut Problems) {
+    let value = path.split('.').fold(object, |at, step| &at[step]);
+    is_not_negative(value, path, problems);
+}
+
+pub(super) fn is_not_negative(value: &Value, path: &str, problems: &mut Problems) {
+    if value.as_i64().is_some_and(|n| n < 0) {
+        problems.push(FieldError::invalid(path, value, NOT_NEGATIVE));
+    }
+}
+
+/// A value of a closed list; what is left out is another rule's.
+pub(super) fn one_of(value: &Value, known: &[&str], path: impl Into<String>, problems: &mut Problems) {
+    match value.as_str() {
+        None => {}
+        Some("") => problems.push(FieldError::required(path, "")),
+        Some(text) if known.contains(&text) => {}
+        Some(_) => problems.push(FieldError::not_supported(path, value, known)),
+    }
+}
+
+pub(super) fn required(value: &Value, path: impl Into<String>, problems: &mut Problems) -> bool {
+    let there = !text(value).is_empty();
+    if !there {
+        problems.push(FieldError::required(path, ""));
+    }
+    there
+}
+
+pub(super) fn dns_label(value: &Value, path: &str, problems: &mut Problems) {
+    problems.extend(check_name(path, text(value), NameRule::Label));
+}
+
+pub(super) fn subdomain(value: &Value, path: &str, problems: &mut Problems) {
+    problems.extend(check_name(path, text(value), NameRule::Subdomain));
+}
+
+pub(super) fn port_number(port: &Value, path: &str, problems: &mut Problems) {
+    if !port.as_i64().is_some_and(|n| (1..=65535).contains(&n)) {
+        let shown = if port.is_null() { &Value::from(0) } else { port };
+        problems.push(FieldError::invalid(path, shown, "must be between 1 and 65535, inclusive"));
+    }
+}
+
+pub(super) fn port_name(name: &str) -> Vec<String> {
+    let mut messages = Vec::new();
+    let mut add = |wrong: bool, words: &str| {
+        if wrong {
+            messages.push(words.to_owned());
+        }
+    };
+    let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    add(name.len() > 15, "must be no more than 15 characters");
+    let words = "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)";
+    add(name.is_empty() || !name.chars().all(known), words);
+    add(!name.chars().any(|c| c.is_ascii_lowercase()), "must contain at least one letter (a-z)");
+    add(name.contains("--"), "must not contain consecutive hyphens");
+    add(name.starts_with('-') || name.ends_with('-'), "must not begin or end with a hyphen");
+    messages
+}
+
+pub(super) fn port_number_or_name(port: &Value, path: &str, problems: &mut Problems) {
+    match port.as_str() {
+        Some(name) => each(path, port, port_name(name), problems),
+        None => port_number(port, path, problems),
+    }
+}
+
+pub(super) fn protocol(value: &Value, path: impl Into<String>, problems: &mut Problems) {
+    one_of(value, &PROTOCOLS, path, problems);
+}
+
+/// A relative path that stays within its folder.
+pub(super) fn local_path(value: &Value, path: &str, reserved: bool, problems: &mut Problems) {
+    let given = text(value);
+    if given.starts_with('/') {
+        problems.push(FieldError::invalid(path, value, "must be a relative path"));
+    }
+    no_steps_back(value, path, problems);
+    if reserved && given.starts_with("..") && !given.starts_with("../") {
+        problems.push(FieldError::invalid(path, value, "must not start with '..'"));
+    }
+}
+
+pub(super) fn no_steps_back(value: &Value, path: &str, problems: &mut Problems) {
+    if text(value).split('/').any(|step| step == "..") {
+        problems.push(FieldError::invalid(path, value, "must not contain '..'"));
+    }
+}
+
+pub(super) fn file_mode(mode: &Value, path: String, problems: &mut Problems) {
+    if mode.as_i64().is_some_and(|m| !(0..=0o777).contains(&m)) {
+        let words = "must be a number between 0 and 0777 (octal), both inclusive";
+        problems.push(FieldError::invalid(path, mode, words));
+    }
+}
+
+/// Kubernetes' name for environment variables since 1.34: printable ASCII without `=`.
+pub(super) fn variable_name(value: &Value, path: &str, problems: &mut Problems) {
+    if !text(value).chars().all(|c| (' '..='~').contains(&c) && c != '=') {
+        let words = "a valid environment variable name must consist only of printable ASCII characters other than '='";
+        problems.push(FieldError::invalid(path, value, words));
+    }
+}
+
+/// Keys of ConfigMaps and Secrets.
+pub(super) fn data_key(key: &str) -> Vec<String> {
+    let mut messages = Vec::new();
+    if key.len() > 253 {
+        messages.push("must be no more than 253 characters".to_owned());
+    }
+    if key.is_empty() || !key.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
+        messages.push("a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')".to_owned());
+    }
+    match key {
+        "." => messages.push("must not be '.'".to_owned()),
+        ".." => messages.push("must not be '..'".to_owned()),
+        key if key.starts_with("..") => messages.push("must not start with '..'".to_owned()),
+        _ => {}
+    }
+    messages
+}
+
+/// `[prefix/]name`: keys of labels and annotations, names of resources and finalizers.
+pub(in crate::pocket::rest) fn qualified_name(key: &str) -> Vec<String> {
+    let mut messages = Vec::new();
+    let parts: Vec<&str> = key.split('/').collect();
+    let name = match parts.as_slice() {
+        [name] => name,
+        [prefix, name] => {
+            if prefix.is_empty() {
+                messages.push("prefix part must be non-empty".to_owned());
+            } else {
+                if prefix.len() > 253 {
+                    messages.push("prefix part must be no more than 253 characters".to_owned());
+                }
+                if !prefix.split('.').all(is_label) {
+                    messages.push(PREFIX.to_owned());
+                }
+            }
+            name
+        }
+        _ => {
+            let words = QUALIFIED.replacen("name part must", "a valid label key must", 1);
+            messages.push(format!("{words} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"));
+            return messages;
+        }
+    };
+    if name.is_empty() {
+        messages.push("name part must be non-empty".to_owned());
+    } else if name.len() > 63 {
+        messages.push("name part must be no more than 63 characters".to_owned());
+    }
+    if !is_name_part(name) {
+        messages.push(QUALIFIED.to_owned());
+    }
+    messages
+}
+
+pub(in crate::pocket::rest) fn label_value(value: &str) -> Vec<String> {
+    let mut messages = Vec::new();
+    if value.len() > 63 {
+        messages.push("must be no more than 63 characters".to_owned());
+    }
+    if !value.is_empty() && !is_name_part(value) {
+        messages.push(LABEL_VALUE.to_owned());
+    }
+    messages
+}
+
+fn is_name_part(text: &str) -> bool {
+    let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    ends(text.chars().next())
+        && ends(text.chars().next_back())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+}
+
+/// Whether it is an operator of every selector; with whether it has values as it must.
+pub(super) fn is_set_operator(operator: &str, values: &[Value], path: &str, problems: &mut Problems) -> bool {
+    match operator {
+        "In" | "NotIn" if values.is_empty() => {
+            let words = "must be specified when `operator` is 'In' or 'NotIn'";
+            problems.push(FieldError::required(format!("{path}.values"), words));
+        }
+        "Exists" | "DoesNotExist" if !values.is_empty() => {
+            let words = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
+            problems.push(FieldError::forbidden(format!("{path}.values"), words));
+        }
+        "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+        _ => return false,
+    }
+    true
+}
+
+pub(super) fn not_an_operator(operator: &Value, path: &str, problems: &mut Problems) {
+    problems.push(FieldError::invalid(format!("{path}.operator"), operator, "not a valid selector operator"));
+}
+
+/// A selector as workloads have it.
+pub(super) fn label_selector(selector: &Value, path: &str, problems: &mut Problems) {
+    for (key, value) in selector["matchLabels"].as_object().into_iter().flatten() {
+        let path = format!("{path}.matchLabels");
+        each(&path, &Value::from(key.as_str()), qualified_name(key), problems);
+        each(&path, value, label_value(text(value)), problems);
+    }
+    for (at, term) in array(&selector["matchExpressions"]).iter().enumerate() {
+        let path = format!("{path}.matchExpressions[{at}]");
+        let values = array(&term["values"]);
+        if !is_set_operator(text(&term["operator"]), values, &path, problems) {
+            not_an_operator(&term["operator"], &path, problems);
+        }
+        each(&format!("{path}.key"), &term["key"], qualified_name(text(&term["key"])), problems);
+        for (at, value) in values.iter().enumerate() {
+            each(&format!("{path}.values[{at}]"), value, label_value(text(value)), problems);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_how_many_things_are_wrong_with_them() {
+        let count = |rule: fn(&str) -> Vec<String>, cases: &[(&str, usize)]| {
+            for (name, wrong) in cases {
+                assert_eq!(rule(name).len(), *wrong, "{name:?}: {:?}", rule(name));
+            }
+        };
+        let long = "a".repeat(64);
+        count(
+            port_name,
+            &[("http", 0), ("h2-c", 0), ("80", 1), ("this-name-is-too-long", 1), ("A", 2), ("a--b-", 2), ("", 2)],
+        );
+        count(
+            qualified_name,
+            &[("a", 0), ("x.y/A_b", 0), ("a/b/c", 1), ("", 2), ("/a", 1), ("A/b", 1), ("-", 1), (&long, 1), ("a/", 2)],
+        );
+        count(label_value, &[("", 0), ("1.0", 0), ("-a", 1), ("a b", 1), (&long, 1)]);
+        count(data_key, &[("a.b", 0), ("", 1), (".", 1), ("..a", 1), ("a b", 1), (".a", 0)]);
+    }
+}

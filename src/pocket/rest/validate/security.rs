@@ -1,0 +1,165 @@
+//! As whom and with which rights containers run.
+
+use serde_json::{Value, json};
+
+use super::super::error::FieldError;
+use super::array;
+use super::rules::{Problems, local_path, text};
+
+const PROFILES: [&str; 3] = ["Localhost", "RuntimeDefault", "Unconfined"];
+const SYSCTL: &str = "must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
+
+/// A pod's.
+pub(super) fn of_pod(spec: &Value, path: &str, problems: &mut Problems) {
+    let (context, path) = (&spec["securityContext"], format!("{path}.securityContext"));
+    for field in ["fsGroup", "runAsUser", "runAsGroup"] {
+        id(&context[field], &format!("{path}.{field}"), problems);
+    }
+    for (at, group) in array(&context["supplementalGroups"]).iter().enumerate() {
+        id(group, &format!("{path}.supplementalGroups[{at}]"), problems);
+    }
+    if spec["shareProcessNamespace"] == true && spec["hostPID"] == true {
+        let words = "ShareProcessNamespace and HostPID cannot both be enabled";
+        problems.push(FieldError::invalid(format!("{path}.shareProcessNamespace"), &true.into(), words));
+    }
+    sysctls(array(&context["sysctls"]), &format!("{path}.sysctls"), problems);
+    known(&context["fsGroupChangePolicy"], &["Always", "OnRootMismatch"], &path, "fsGroupChangePolicy", problems);
+    seccomp(&context["seccompProfile"], &format!("{path}.seccompProfile"), problems);
+    app_armor(&context["appArmorProfile"], &format!("{path}.appArmorProfile"), problems);
+    known(&context["supplementalGroupsPolicy"], &["Merge", "Strict"], &path, "supplementalGroupsPolicy", problems);
+    known(&context["seLinuxChangePolicy"], &["MountOption", "Recursive"], &path, "seLinuxChangePolicy", problems);
+}
+
+/// A container's; `own_users` says that its pod has users of its own.
+pub(super) fn of_container(context: &Value, path: &str, own_users: bool, problems: &mut Problems) {
+    for field in ["runAsUser", "runAsGroup"] {
+        id(&context[field], &format!("{path}.{field}"), problems);
+    }
+    let mount = &context["procMount"];
+    known(mount, &["Default", "Unmasked"], path, "procMount", problems);
+    if mount == "Unmasked" && !own_users {
+        let words = "`hostUsers` must be false to use `Unmasked`";
+        problems.push(FieldError::invalid(format!("{path}.procMount"), mount, words));
+    }
+    seccomp(&context["seccompProfile"], &format!("{path}.seccompProfile"), problems);
+    if context["allowPrivilegeEscalation"] == false {
+        let mut refuse = |words: &str| problems.push(FieldError::invalid(path, &shown(context), words));
+        if context["privileged"] == true {
+            refuse("cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
+        }
+        if array(&context["capabilities"]["add"]).iter().any(|c| c == "CAP_SYS_ADMIN") {
+            refuse("cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN");
+        }
+    }
+    app_armor(&context["appArmorProfile"], &format!("{path}.appArmorProfile"), problems);
+}
+
+/// Kubernetes shows its own form of it.
+fn shown(context: &Value) -> Value {
+    let capabilities = &context["capabilities"];
+    let profile = |field: &str| {
+        let profile = &context[field];
+        let shown = json!({"Type": profile["type"], "LocalhostProfile": profile["localhostProfile"]});
+        if profile.is_object() { shown } else { Value::Null }
+    };
+    let both = json!({"Add": capabilities["add"], "Drop": capabilities["drop"]});
+    json!({
+        "Capabilities": if capabilities.is_object() { both } else { Value::Null },
+        "Privileged": context["privileged"],
+        "SELinuxOptions": context["seLinuxOptions"],
+        "WindowsOptions": context["windowsOptions"],
+        "RunAsUser": context["runAsUser"],
+        "RunAsGroup": context["runAsGroup"],
+        "RunAsNonRoot": context["runAsNonRoot"],
+        "ReadOnlyRootFilesystem": context["readOnlyRootFilesystem"],
+        "AllowPrivilegeEscalation": context["allowPrivilegeEscalation"],
+        "ProcMount": context["procMount"],
+        "SeccompProfile": profile("seccompProfile"),
+        "AppArmorProfile": profile("appArmorProfile"),
+    })
+}
+
+fn known(value: &Value, all: &[&str], path: &str, field: &str, problems: &mut Problems) {
+    if value.as_str().is_some_and(|v| !all.contains(&v)) {
+        problems.push(FieldError::not_supported(format!("{path}.{field}"), value, all));
+    }
+}
+
+/// Of a user or a group.
+fn id(id: &Value, path: &str, problems: &mut Problems) {
+    if id.as_i64().is_some_and(|n| !(0..=i64::from(i32::MAX)).contains(&n)) {
+        problems.push(FieldError::invalid(path, id, "must be between 0 and 2147483647, inclusive"));
+    }
+}
+
+fn sysctls(sysctls: &[Value], path: &str, problems: &mut Problems) {
+    let ends = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let part = |part: &str| {
+        let bytes = part.as_bytes();
+        bytes.first().is_some_and(|c| ends(*c))
+            && bytes.last().is_some_and(|c| ends(*c))
+            && bytes.iter().all(|c| ends(*c) || b"-_".contains(c))
+    };
+    let mut names: Vec<&str> = Vec::new();
+    for (at, sysctl) in sysctls.iter().enumerate() {
+        let (name, path) = (text(&sysctl["name"]), format!("{path}[{at}].name"));
+        if name.is_empty() {
+            problems.push(FieldError::required(path, ""));
+        } else if name.len() > 253 || !name.split(['.', '/']).all(part) {
+            problems.push(FieldError::invalid(path, &name.into(), SYSCTL));
+        } else if names.contains(&name) {
+            problems.push(FieldError::duplicate(path, &name.into()));
+        }
+        names.push(name);
+    }
+}
+
+fn seccomp(profile: &Value, path: &str, problems: &mut Problems) {
+    if !profile.is_object() {
+        return;
+    }
+    let local = &profile["localhostProfile"];
+    match text(&profile["type"]) {
+        "" => {
+            let words = "type is required when seccompProfile is set";
+            problems.push(FieldError::required(format!("{path}.type"), words));
+        }
+        _ => known(&profile["type"], &PROFILES, path, "type", problems),
+    }
+    let path = format!("{path}.localhostProfile");
+    if profile["type"] == "Localhost" {
+        match local.is_null() {
+            true => problems.push(FieldError::required(path, "must be set when seccomp type is Localhost")),
+            false => local_path(local, &path, false, problems),
+        }
+    } else if !local.is_null() {
+        let shown = json!({"Type": text(&profile["type"]), "LocalhostProfile": local});
+        problems.push(FieldError::invalid(path, &shown, "can only be set when seccomp type is Localhost"));
+    }
+}
+
+fn app_armor(profile: &Value, path: &str, problems: &mut Problems) {
+    if !profile.is_object() {
+        return;
+    }
+    let local = &profile["localhostProfile"];
+    let (kind, place) = (format!("{path}.type"), format!("{path}.localhostProfile"));
+    match text(&profile["type"]) {
+        "Localhost" => {
+            let name = text(local);
+            if name.trim().len() != name.len() {
+                problems.push(FieldError::invalid(place, local, "must not be padded with whitespace"));
+            } else if name.is_empty() {
+                problems.push(FieldError::required(place, "must be set when AppArmor type is Localhost"));
+            } else if name.len() > 4095 {
+                problems.push(FieldError::too_long(place, 4095));
+            }
+        }
+        "RuntimeDefault" | "Unconfined" if !local.is_null() => {
+            problems.push(FieldError::invalid(place, local, "can only be set when AppArmor type is Localhost"));
+        }
+        "RuntimeDefault" | "Unconfined" => {}
+        "" => problems.push(FieldError::required(kind, "type is required when appArmorProfile is set")),
+        _ => problems.push(FieldError::not_supported(kind, &profile["type"], &PROFILES)),
+    }
+}
