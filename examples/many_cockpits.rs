@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use graylane::{
     cluster::{
+        agent::Agent,
         connect::{Source, prepare},
         watch,
     },
@@ -27,7 +28,8 @@ async fn main() -> Result<(), Failure> {
     let stop = CancellationToken::new();
     let mut all = vec![];
     for _ in 0..number {
-        let connected = prepare(&Source::Kubectl { kubeconfig: None, context: args.get(2).cloned() }, None)?;
+        let connected =
+            prepare(&Source::Kubectl { kubeconfig: None, context: args.get(2).cloned() }, None, Agent::Cockpit)?;
         all.push((watch::spawn(connected.clusters.clone(), connected.namespace.clone(), stop.clone()), connected));
     }
     for (worlds, _) in &mut all {

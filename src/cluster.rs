@@ -1,6 +1,7 @@
 //! Everything over `kube::Client`, the one waist: connect, watch the cluster into a `World`, read logs and
 //! YAML, carry out intents. Nothing here knows which cluster serves the API.
 
+pub mod agent;
 pub mod clusters;
 pub mod connect;
 pub mod doctor;

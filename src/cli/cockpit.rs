@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Global, session, via::ViaArg};
 use crate::{
     cluster::{
+        agent::Agent,
         connect::{self, Connected, Source},
         error,
         logs::{self, LogWish},
@@ -37,7 +38,7 @@ const LINES_AT_ONCE: usize = 256;
 pub(super) async fn run(global: &Global) -> Result<()> {
     let config = session::config(global)?;
     let source = session::source(global, &config)?;
-    let connected = connect::connect(&source, config.namespace.as_deref()).await?;
+    let connected = connect::connect(&source, config.namespace.as_deref(), Agent::Cockpit).await?;
     // A pocket's own log is written by whoever runs it.
     let by = session::acting(global, &config, &source, &connected.client).await?;
     let home = Home { place: place_of(&source, &connected.name), source: Some(source), connected, worlds: None };

@@ -9,7 +9,10 @@ use kube::Api;
 
 use super::{Global, engine, logging, output, pocket};
 use crate::{
-    cluster::connect::{self, Source},
+    cluster::{
+        agent::Agent,
+        connect::{self, Source},
+    },
     demo::{
         run::{Demo, DemoError, Progress},
         seed, state,
@@ -87,7 +90,7 @@ async fn elsewhere(global: &Global, dir: &Path, headless: bool) -> Result<()> {
 /// Who runs it, as far as it can be known.
 async fn holder(dir: PathBuf) -> String {
     let known = async {
-        let connected = connect::connect(&Source::State(dir), None).await.ok()?;
+        let connected = connect::connect(&Source::State(dir), None, Agent::Cli).await.ok()?;
         let leases: Api<Lease> = Api::namespaced(connected.client, seed::NAMESPACE);
         let lease = leases.get_opt(crate::cluster::watch::ENGINE_LEASE).await.ok()??;
         lease.spec?.holder_identity

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Global, pocket, session};
 use crate::{
     api::{ProbeHop, ProbeResult, ProbeSpec},
-    cluster::{self, clusters::Clusters, install},
+    cluster::{self, agent::Agent, clusters::Clusters, install},
     domain::world::World,
     engine::{self, Options, Prober, Telemetry},
     probe::{self, Probed, Via},
@@ -29,7 +29,7 @@ pub struct EngineArgs {
 }
 
 pub(super) async fn run(global: &Global, args: EngineArgs) -> Result<()> {
-    let session = session::open(global).await?;
+    let session = session::open_for(global, &session::config(global)?, Agent::Engine).await?;
     let ended = pocket::ended()?;
     // In a cluster what a container prints is its log.
     let log =
@@ -57,7 +57,7 @@ pub(super) async fn run(global: &Global, args: EngineArgs) -> Result<()> {
 
 /// An engine with its own view of the cluster, until `stop`.
 pub(super) async fn until(client: Client, namespace: String, stop: CancellationToken) {
-    act(client.into(), namespace, Telemetry::default(), stop).await;
+    act(Clusters::within(client, Agent::Engine), namespace, Telemetry::default(), stop).await;
 }
 
 async fn act(clusters: Clusters, namespace: String, telemetry: Telemetry, stop: CancellationToken) {

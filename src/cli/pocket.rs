@@ -12,7 +12,10 @@ use super::{
     session,
 };
 use crate::{
-    cluster::connect::{self, Source},
+    cluster::{
+        agent::Agent,
+        connect::{self, Source},
+    },
     demo::state,
     pocket::{
         images::Images,
@@ -83,7 +86,7 @@ pub(super) async fn run(global: &Global, args: PocketArgs) -> Result<()> {
         }
         PocketCommand::Kubeconfig(args) => {
             // Only one that answers is of use.
-            connect::connect(&Source::State(dir.clone()), None).await?;
+            connect::connect(&Source::State(dir.clone()), None, Agent::Cli).await?;
             let file = connect::kubeconfig_of(&dir);
             if args.path {
                 return output::print(&file.display().to_string());

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     cluster::{
+        agent::Agent,
         clusters::Clusters,
         connect::{self, Source},
         perform::{self, Outcome},
@@ -84,8 +85,13 @@ pub(super) async fn open(global: &Global) -> Result<Session> {
 
 /// The same, with the configuration at hand.
 pub(super) async fn open_as(global: &Global, config: &Config) -> Result<Session> {
+    open_for(global, config, Agent::Cli).await
+}
+
+/// The same, for whatever part of graylane asks.
+pub(super) async fn open_for(global: &Global, config: &Config, agent: Agent) -> Result<Session> {
     let source = source(global, config)?;
-    let connected = connect::connect(&source, config.namespace.as_deref()).await?;
+    let connected = connect::connect(&source, config.namespace.as_deref(), agent).await?;
     let by = acting(global, config, &source, &connected.client).await?;
     Ok(Session { client: connected.client, clusters: connected.clusters, namespace: connected.namespace, by })
 }
@@ -152,7 +158,8 @@ pub(super) mod tests {
     }
 
     fn of(client: Client, dir: &std::path::Path) -> Session {
-        let clusters = Clusters::new(client.clone(), None, Some(dir.join("no-kubeconfig")), Default::default());
+        let clusters =
+            Clusters::new(client.clone(), None, Some(dir.join("no-kubeconfig")), Default::default(), Agent::Cli);
         Session { client, clusters, namespace: "demo".into(), by: "me".into() }
     }
 }

@@ -10,6 +10,7 @@ use std::{
 use kube::Client;
 
 use super::{
+    agent::Agent,
     connect::{self, Source},
     meter::Meter,
     wire,
@@ -25,12 +26,26 @@ pub struct Clusters {
     others: Arc<Mutex<BTreeMap<String, Client>>>,
     acting: Arc<Mutex<BTreeMap<Account, Client>>>,
     meter: Arc<Meter>,
+    agent: Agent,
 }
 
 impl Clusters {
     /// `home` is what `home_context` names; the others stand in `kubeconfig` (none: where kubectl looks).
-    pub fn new(home: Client, home_context: Option<String>, kubeconfig: Option<PathBuf>, meter: Arc<Meter>) -> Self {
-        Self { home, home_context, kubeconfig, others: Arc::default(), acting: Arc::default(), meter }
+    pub fn new(
+        home: Client,
+        home_context: Option<String>,
+        kubeconfig: Option<PathBuf>,
+        meter: Arc<Meter>,
+        agent: Agent,
+    ) -> Self {
+        Self { home, home_context, kubeconfig, others: Arc::default(), acting: Arc::default(), meter, agent }
+    }
+
+    /// A client of this very process, counted from now on, and kubectl's contexts.
+    #[must_use]
+    pub fn within(client: Client, agent: Agent) -> Self {
+        let meter = Arc::<Meter>::default();
+        Self::new(wire::metered(client, Arc::clone(&meter)), None, None, meter, agent)
     }
 
     /// The same, with another client for home.
@@ -60,7 +75,7 @@ impl Clusters {
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
         let make = || {
             let source = Source::Kubectl { kubeconfig: self.kubeconfig.clone(), context: Some(name.to_owned()) };
-            wire::lazy(connect::dial(source, name.to_owned()), false, "default", Arc::clone(&self.meter))
+            wire::lazy(connect::dial(source, name.to_owned(), self.agent), false, "default", Arc::clone(&self.meter))
         };
         others.entry(name.to_owned()).or_insert_with(make).clone()
     }
@@ -77,9 +92,8 @@ impl Clusters {
 }
 
 impl From<Client> for Clusters {
-    /// That client, counted from now on, and kubectl's contexts.
+    /// For whoever watches and asks in no part's name.
     fn from(client: Client) -> Self {
-        let meter = Arc::<Meter>::default();
-        Self::new(wire::metered(client, Arc::clone(&meter)), None, None, meter)
+        Self::within(client, Agent::Cli)
     }
 }

@@ -9,9 +9,10 @@ use std::{
 };
 
 use futures::FutureExt;
+use http::header::USER_AGENT;
 use kube::{Client, Config};
 
-use super::{clusters::Clusters, error, meter::Meter, plugin, wire};
+use super::{agent::Agent, clusters::Clusters, error, meter::Meter, plugin, wire};
 use crate::domain::world::Trouble;
 
 mod address;
@@ -114,7 +115,7 @@ pub fn is_in_cluster() -> bool {
 }
 
 /// A client that connects when it is first used. An error here is one of the files.
-pub fn prepare(source: &Source, namespace: Option<&str>) -> Result<Connected, ConnectError> {
+pub fn prepare(source: &Source, namespace: Option<&str>, agent: Agent) -> Result<Connected, ConnectError> {
     let meter = Arc::<Meter>::default();
     let known = match source {
         Source::State(dir) => {
@@ -139,14 +140,14 @@ pub fn prepare(source: &Source, namespace: Option<&str>) -> Result<Connected, Co
         Source::State(_) | Source::InCluster => (None, None),
     };
     let roams = matches!(source, Source::State(_));
-    let client = wire::lazy(dial(source.clone(), known.name.clone()), roams, &namespace, Arc::clone(&meter));
-    let clusters = Clusters::new(client.clone(), home, file, meter);
+    let client = wire::lazy(dial(source.clone(), known.name.clone(), agent), roams, &namespace, Arc::clone(&meter));
+    let clusters = Clusters::new(client.clone(), home, file, meter, agent);
     Ok(Connected { client, clusters, namespace, name: known.name })
 }
 
 /// Connects and waits for a first answer. `namespace` overrides the context's.
-pub async fn connect(source: &Source, namespace: Option<&str>) -> Result<Connected, ConnectError> {
-    let connected = prepare(source, namespace)?;
+pub async fn connect(source: &Source, namespace: Option<&str>, agent: Agent) -> Result<Connected, ConnectError> {
+    let connected = prepare(source, namespace, agent)?;
     let told = |why: String| match source {
         Source::State(dir) => ConnectError::NoPocket(dir.clone()),
         Source::Kubectl { .. } | Source::InCluster => ConnectError::Server { server: connected.name.clone(), why },
@@ -202,7 +203,7 @@ fn in_cluster() -> Result<Config, ConnectError> {
 }
 
 /// Connections to one place, made from what the files say at that time.
-pub(super) fn dial(source: Source, name: String) -> wire::Dial {
+pub(super) fn dial(source: Source, name: String, agent: Agent) -> wire::Dial {
     Arc::new(move || {
         let (source, name) = (source.clone(), name.clone());
         async move {
@@ -214,6 +215,7 @@ pub(super) fn dial(source: Source, name: String) -> wire::Dial {
             config.connect_timeout = Some(FIRST_ANSWER);
             // The wire does that, and tells of it.
             config.default_retry = false;
+            config.headers.push((USER_AGENT, agent.header()));
             let server = config.cluster_url.to_string();
             let acts = config.headers.iter().any(|(name, _)| *name == wire::IMPERSONATE_USER);
             let (mut until, context) = (None, name.clone());
@@ -250,7 +252,7 @@ mod tests {
     #[tokio::test]
     async fn a_folder_without_a_pocket_says_how_to_start_one() {
         let dir = tempfile::tempdir().unwrap();
-        let refused = connect(&Source::State(dir.path().into()), None).await.err().unwrap();
+        let refused = connect(&Source::State(dir.path().into()), None, Agent::Cli).await.err().unwrap();
         assert!(matches!(&refused, ConnectError::NoPocket(d) if d == dir.path()));
         assert!(refused.to_string().contains("graylane demo"));
     }
@@ -266,8 +268,36 @@ mod tests {
               clusters: [{{name: p, cluster: {{server: 'https://127.0.0.1:{port}'}}}}], users: [{{name: p, user: {{token: t}}}}]}}"
         );
         std::fs::write(kubeconfig_of(dir.path()), text).unwrap();
-        let refused = connect(&Source::State(dir.path().into()), None).await.err().unwrap();
+        let refused = connect(&Source::State(dir.path().into()), None, Agent::Cli).await.err().unwrap();
         assert!(matches!(refused, ConnectError::NoPocket(_)), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn an_audit_log_can_tell_who_asked() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("kc");
+        for (agent, told) in [(Agent::Cockpit, "cockpit"), (Agent::Engine, "engine"), (Agent::Cli, "cli")] {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let text = format!(
+                "{{current-context: c, contexts: [{{name: c, context: {{cluster: c}}}}],
+                  clusters: [{{name: c, cluster: {{server: 'http://{}'}}}}]}}",
+                listener.local_addr().unwrap()
+            );
+            std::fs::write(&file, text).unwrap();
+            let source = Source::Kubectl { kubeconfig: Some(file.clone()), context: None };
+            let connected = prepare(&source, None, agent).unwrap();
+            let asking = tokio::spawn(async move { connected.client.apiserver_version().await.map(drop) });
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(tokio::io::AsyncReadExt::read_u8(&mut stream).await.unwrap());
+            }
+            let head = String::from_utf8(head).unwrap();
+            let expected = format!("user-agent: graylane/{} ({told})\r\n", env!("CARGO_PKG_VERSION"));
+            assert!(head.contains(&expected), "{head}");
+            asking.abort();
+        }
     }
 
     #[tokio::test]
@@ -276,7 +306,7 @@ mod tests {
         let file = dir.path().join("kc");
         std::fs::write(&file, "contexts: [").unwrap();
         let source = Source::Kubectl { kubeconfig: Some(file), context: None };
-        let refused = connect(&source, None).await.err().unwrap().to_string();
+        let refused = connect(&source, None, Agent::Cli).await.err().unwrap().to_string();
         assert!(refused.contains("/kc: "), "{refused}");
     }
 }

@@ -10,6 +10,7 @@ use super::{images, seed, serving::serving, traffic};
 use crate::{
     cluster::{
         self,
+        agent::Agent,
         clusters::Clusters,
         install::{self, InstallError},
     },
@@ -82,7 +83,7 @@ impl Demo {
         // Before anybody looks: what is not installed yet would be told as trouble.
         install::definitions(&client).await?;
         tasks.spawn(engine(client.clone(), stop.clone()));
-        let clusters = Clusters::from(client.clone());
+        let clusters = Clusters::within(client.clone(), Agent::Cockpit);
         let worlds = cluster::watch::spawn(clusters.clone(), seed::NAMESPACE, stop.clone());
         let (tell, progress) = watch::channel(Progress::Starting);
         let (seen, until) = (worlds.clone(), stop.clone());

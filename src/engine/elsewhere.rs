@@ -176,6 +176,7 @@ impl Elsewhere {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::agent::Agent;
 
     #[tokio::test]
     async fn what_no_release_asks_for_is_watched_no_longer() {
@@ -184,7 +185,13 @@ mod tests {
         });
         let tasks = TaskTracker::new();
         let elsewhere = Elsewhere {
-            clusters: Clusters::new(Client::new(silent, "default"), Some("far".into()), None, Arc::default()),
+            clusters: Clusters::new(
+                Client::new(silent, "default"),
+                Some("far".into()),
+                None,
+                Arc::default(),
+                Agent::Engine,
+            ),
             wake: Arc::default(),
             tasks: tasks.clone(),
             stop: CancellationToken::new(),

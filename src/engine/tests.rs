@@ -32,7 +32,7 @@ use tokio_util::{
 use super::{Options, Telemetry, act, cache::Cache, lanes, observe, wake::Wake};
 use crate::{
     api::{App, Release, VariableGroup, label},
-    cluster::{clusters::Clusters, install},
+    cluster::{agent::Agent, clusters::Clusters, install},
     domain::workflow::{Step, decide},
     pocket::rest::ApiServer,
 };
@@ -77,7 +77,7 @@ impl Rig {
         let client = Client::new(service, HOME);
         let options = Options {
             client: client.clone(),
-            clusters: Clusters::new(client, Some("home".into()), None, Arc::default()),
+            clusters: Clusters::new(client, Some("home".into()), None, Arc::default(), Agent::Engine),
             namespace: HOME.into(),
             identity: "test".into(),
             prober: Arc::new(|_, _| unreachable!("nothing is verified here")),

@@ -7,6 +7,7 @@ use futures::future::join_all;
 use graylane::{
     api::{Release, ReleasePhase},
     cluster::{
+        agent::Agent,
         connect::{Source, prepare},
         install::{self, Change, ENGINES, Wanted},
         watch::ENGINE_LEASE,
@@ -112,7 +113,7 @@ pub const RELEASES: usize = 2 + 11;
 pub async fn the_engine_is_nobodys_deputy(plane: &ControlPlane, admin: &Client, wanted: &Wanted) {
     let file = plane.certificate_user(ENGINE, "engines", super::LIMIT * 20);
     let source = Source::Kubectl { kubeconfig: Some(file), context: None };
-    let connected = prepare(&source, Some(HOME)).unwrap();
+    let connected = prepare(&source, Some(HOME), Agent::Engine).unwrap();
     let stop = CancellationToken::new();
     let _ends = stop.clone().drop_guard();
     let options = engine::Options {

@@ -3,6 +3,7 @@
 use graylane::{
     api::{App, Decision},
     cluster::{
+        agent::Agent,
         connect::{Source, prepare},
         perform::perform,
     },
@@ -22,7 +23,9 @@ use super::{HOME, api, control_plane::ControlPlane, specs::app};
 
 /// The very client of the cockpit and the command line.
 fn cockpit(plane: &ControlPlane, who: &str) -> Client {
-    prepare(&Source::Kubectl { kubeconfig: Some(plane.kubeconfig(who)), context: None }, Some(HOME)).unwrap().client
+    prepare(&Source::Kubectl { kubeconfig: Some(plane.kubeconfig(who)), context: None }, Some(HOME), Agent::Engine)
+        .unwrap()
+        .client
 }
 
 fn wish(wish: ReleaseWish) -> Intent {

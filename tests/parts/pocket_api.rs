@@ -565,7 +565,7 @@ async fn what_is_not_served_is_told_in_discovery_in_lists_and_in_refusals() {
 #[tokio::test]
 async fn a_service_account_is_acted_as_in_its_own_namespace_and_nobody_else_is() {
     use graylane::{
-        cluster::{clusters::Clusters, install},
+        cluster::{agent::Agent, clusters::Clusters, install},
         domain::account::Account,
     };
 
@@ -575,7 +575,7 @@ async fn a_service_account_is_acted_as_in_its_own_namespace_and_nobody_else_is()
         let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
         Api::all(p.client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
     }
-    let deployer = Clusters::from(p.client.clone()).acting_as(&Account::deployer("here"));
+    let deployer = Clusters::within(p.client.clone(), Agent::Engine).acting_as(&Account::deployer("here"));
     let object = |api_version: &str, kind: &str| {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         let resource = ApiResource::from_gvk(&kube::core::GroupVersionKind::gvk(group, version, kind));

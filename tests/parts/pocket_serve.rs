@@ -2,7 +2,10 @@
 
 use std::{path::Path, process::Stdio, time::Duration};
 
-use graylane::cluster::connect::{Source, connect};
+use graylane::cluster::{
+    agent::Agent,
+    connect::{Source, connect},
+};
 use k8s_openapi::api::core::v1::Pod;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -277,7 +280,7 @@ async fn connections_that_say_nothing_stop_neither_the_api_nor_probes() {
     }
     let _ = rustls::crypto::ring::default_provider().install_default();
     let pod = until("an answer", async || {
-        let client = connect(&Source::State(state.clone()), None).await.ok()?.client;
+        let client = connect(&Source::State(state.clone()), None, Agent::Cli).await.ok()?.client;
         kube::Api::<Pod>::namespaced(client, "default").get("p").await.ok()
     })
     .await;

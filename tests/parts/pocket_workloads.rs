@@ -3,7 +3,10 @@
 use std::{path::Path, process::Stdio, time::Duration};
 
 use futures::{AsyncBufReadExt, TryStreamExt};
-use graylane::cluster::connect::{Source, connect};
+use graylane::cluster::{
+    agent::Agent,
+    connect::{Source, connect},
+};
 use graylane::pocket::{
     controllers,
     images::{Images, Manifest},
@@ -298,7 +301,7 @@ async fn nothing_outlives_a_killed_pocket_and_the_pod_starts_again_in_place() {
     assert!(second.iter().all(|pid| !gone(pid)));
     // Its number must be in the state, or the next run gets the same.
     within("its status", async || {
-        let client = connect(&Source::State(dir.path().into()), None).await.ok()?.client;
+        let client = connect(&Source::State(dir.path().into()), None, Agent::Cli).await.ok()?.client;
         let pod = Api::<Pod>::namespaced(client, "default").get("tree").await.ok()?;
         (pod.status?.container_statuses?[0].restart_count == 1).then_some(())
     })

@@ -3,7 +3,10 @@
 use std::os::unix::fs::PermissionsExt;
 
 use graylane::{
-    cluster::connect::{Source, connect, kubeconfig_of},
+    cluster::{
+        agent::Agent,
+        connect::{Source, connect, kubeconfig_of},
+    },
     pocket::{
         network::{API_PORT, Network},
         rest::ApiServer,
@@ -44,7 +47,7 @@ async fn clients_come_in_by_the_kubeconfig_and_outlive_a_restart() {
     let mode = std::fs::metadata(kubeconfig_of(dir.path())).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let source = Source::State(dir.path().into());
-    let connected = connect(&source, None).await.unwrap();
+    let connected = connect(&source, None, Agent::Cli).await.unwrap();
     assert_eq!(connected.namespace, "demo");
     let known = namespaces(&connected.client).await;
     assert!(known >= 1);
@@ -53,14 +56,14 @@ async fn clients_come_in_by_the_kubeconfig_and_outlive_a_restart() {
     served.task.await.unwrap().unwrap();
     served.server.close().await;
     drop(served.server);
-    assert!(connect(&source, None).await.err().unwrap().to_string().contains("no pocket runs in"));
+    assert!(connect(&source, None, Agent::Cli).await.err().unwrap().to_string().contains("no pocket runs in"));
 
     let again = start(dir.path());
     // Another process may have taken the network meanwhile; then the kubeconfig says so.
     if again.network == served.network {
         assert_eq!(namespaces(&connected.client).await, known, "the old client goes on");
     }
-    assert_eq!(namespaces(&connect(&source, None).await.unwrap().client).await, known);
+    assert_eq!(namespaces(&connect(&source, None, Agent::Cli).await.unwrap().client).await, known);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,6 +21,7 @@ use door::{Door, Play};
 use graylane::{
     api::App,
     cluster::{
+        agent::Agent,
         connect::{Connected, Source, prepare},
         watch,
     },
@@ -48,7 +49,7 @@ impl View {
     }
 
     fn at(source: &Source) -> Self {
-        let connected = prepare(source, None).unwrap();
+        let connected = prepare(source, None, Agent::Cockpit).unwrap();
         let stop = CancellationToken::new();
         let worlds = watch::spawn(connected.clusters.clone(), connected.namespace.clone(), stop.clone());
         Self { connected, worlds, _stop: stop.drop_guard() }

@@ -13,7 +13,10 @@ use std::{
 use crate::support::{demo::Demo, program::until};
 use graylane::{
     api::{BatchPhase, Release, ReleasePhase, ReleaseStatus, TaskPhase, label},
-    cluster::connect::{Source, connect},
+    cluster::{
+        agent::Agent,
+        connect::{Source, connect},
+    },
 };
 use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::Pod};
 use kube::{Api, api::ListParams};
@@ -77,7 +80,7 @@ impl Batches {
         let looks = tokio::spawn(async move {
             let mut before = 0;
             loop {
-                if let Ok(cluster) = connect(&source, None).await {
+                if let Ok(cluster) = connect(&source, None, Agent::Cli).await {
                     let pods: Api<Pod> = Api::namespaced(cluster.client, "demo");
                     // Until this one is killed too.
                     while let Ok(new) = count(&pods, &image).await {

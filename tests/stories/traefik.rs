@@ -22,6 +22,7 @@ use crate::support::{
 use base64::Engine;
 use graylane::{
     cluster::{
+        agent::Agent,
         connect::{Source, connect},
         install,
     },
@@ -111,7 +112,7 @@ async fn apply_workspace(dir: &Path, entry: u16, inside: u16) {
 async fn connected(dir: &Path) -> kube::Client {
     let answers = async {
         loop {
-            if let Ok(connected) = connect(&Source::State(dir.into()), None).await
+            if let Ok(connected) = connect(&Source::State(dir.into()), None, Agent::Cli).await
                 && connected.client.apiserver_version().await.is_ok()
             {
                 return connected.client;

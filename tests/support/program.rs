@@ -2,7 +2,10 @@
 
 use std::{path::Path, process::Output, process::Stdio, time::Duration};
 
-use graylane::cluster::connect::{Source, connect};
+use graylane::cluster::{
+    agent::Agent,
+    connect::{Source, connect},
+};
 use kube::Client;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -27,7 +30,7 @@ pub async fn serving(command: &mut Command, state: &Path) -> (Child, Client) {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let ready = async { while lines.next_line().await.unwrap().expect("it goes on until it is ready") != "ready" {} };
     tokio::time::timeout(LIMIT, ready).await.expect("ready in time");
-    (child, connect(&Source::State(state.into()), None).await.unwrap().client)
+    (child, connect(&Source::State(state.into()), None, Agent::Cli).await.unwrap().client)
 }
 
 /// Until it has ended.

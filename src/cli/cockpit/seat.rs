@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     cluster::{
         self,
+        agent::Agent,
         clusters::Clusters,
         connect::{self, ConnectError, Connected, Source},
         error, rights,
@@ -128,7 +129,7 @@ impl Seat {
         }
         let source = Source::Kubectl { kubeconfig: self.kubeconfig.clone(), context: Some(name.to_owned()) };
         let place = format!("context {name}");
-        match connect::prepare(&source, self.namespace.as_deref()) {
+        match connect::prepare(&source, self.namespace.as_deref(), Agent::Cockpit) {
             Ok(connected) => self.sit(connected, place, None, None),
             Err(why) => {
                 self.leave();

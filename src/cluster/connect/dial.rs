@@ -1,6 +1,8 @@
-//! A client of a configuration. `kube` knows all ways to a server but two: a SOCKS5 proxy that wants a user name, and a
-//! server in clear behind an HTTP proxy, which is asked for the whole URL as Go asks it: for a tunnel to such a server,
-//! as `kube` wants it, most proxies have no leave.
+//! A client of a configuration: kubectl's ways to a server, straight, through a tunnel of an HTTP proxy, or by SOCKS5.
+//! They are joined here instead of by `kube::Client::try_from` for three reasons: without `TCP_NODELAY` the server's
+//! delayed acknowledgement holds every request with a body up for 40 ms; a SOCKS5 proxy may want a user name; and a server
+//! in clear behind an HTTP proxy is asked for by its whole URL, as Go asks: for a tunnel to such a server most proxies
+//! have no leave.
 
 use std::{
     io,
@@ -12,10 +14,14 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use futures::{TryFutureExt, future::MapOk};
 use http::{HeaderValue, Uri, header::PROXY_AUTHORIZATION};
 use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_timeout::TimeoutConnector;
 use hyper_util::{
     client::legacy::{
         Client as HttpClient,
-        connect::{Connect, Connected, Connection, HttpConnector, proxy::SocksV5},
+        connect::{
+            Connected, Connection, HttpConnector,
+            proxy::{SocksV5, Tunnel},
+        },
     },
     rt::TokioExecutor,
 };
@@ -31,40 +37,67 @@ use super::address;
 ///
 /// What the configuration has that no client can be made of.
 pub(super) fn client(mut config: Config) -> kube::Result<Client> {
-    let Some(proxy) = config.proxy_url.clone() else { return Client::try_from(config) };
+    let tcp = tcp();
+    let Some(proxy) = config.proxy_url.clone() else { return over(tcp, config) };
     let login = address::login_in(&proxy);
-    let mut plain = HttpConnector::new();
-    plain.enforce_http(false);
-    plain.set_connect_timeout(config.connect_timeout);
-    match (proxy.scheme_str(), login) {
-        (Some("socks5"), Some((user, password))) => {
-            let connector = SocksV5::new(proxy, plain).with_auth(user, password);
-            let connector = config.rustls_https_connector_with_connector(connector)?;
-            over(connector, config)
-        }
-        (Some("http" | "https"), login) if config.cluster_url.scheme_str() == Some("http") => {
-            if let Some((user, password)) = login {
-                let value = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
-                config.headers.extend(HeaderValue::try_from(value).ok().map(|value| (PROXY_AUTHORIZATION, value)));
+    let basic = login.as_ref().and_then(|(user, password)| {
+        let encoded = STANDARD.encode(format!("{user}:{password}"));
+        HeaderValue::try_from(format!("Basic {encoded}")).ok()
+    });
+    let in_clear = config.cluster_url.scheme_str() == Some("http");
+    match proxy.scheme_str() {
+        Some("socks5") => {
+            let socks = SocksV5::new(proxy, tcp);
+            match login {
+                Some((user, password)) => over(socks.with_auth(user, password), config),
+                None => over(socks, config),
             }
+        }
+        Some("http") if in_clear => {
+            config.headers.extend(basic.map(|value| (PROXY_AUTHORIZATION, value)));
+            over(ToProxy { inner: tcp, proxy }, config)
+        }
+        Some("https") if in_clear => {
+            config.headers.extend(basic.map(|value| (PROXY_AUTHORIZATION, value)));
             // Nothing of the server is verified; the proxy is, by the system's authorities.
-            let tls = Config::new(proxy.clone());
-            match proxy.scheme_str() {
-                Some("https") => {
-                    let inner = tls.rustls_https_connector_with_connector(plain)?;
-                    over(ToProxy { inner, proxy }, config)
-                }
-                _ => over(ToProxy { inner: plain, proxy }, config),
-            }
+            let inner = Config::new(proxy.clone()).rustls_https_connector_with_connector(tcp)?;
+            over(ToProxy { inner, proxy }, config)
         }
-        _ => Client::try_from(config),
+        Some("http") => over(authorized(Tunnel::new(proxy, tcp), basic), config),
+        Some("https") => {
+            // As Go's transport: the proxy is verified as the server is.
+            let tls = config.rustls_https_connector_with_connector(tcp)?;
+            over(authorized(Tunnel::new(proxy, tls), basic), config)
+        }
+        _ => Err(kube::Error::ProxyProtocolUnsupported { proxy_url: Box::new(proxy) }),
+    }
+}
+
+fn tcp() -> HttpConnector {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp
+}
+
+fn authorized<C>(tunnel: Tunnel<C>, basic: Option<HeaderValue>) -> Tunnel<C> {
+    match basic {
+        Some(value) => tunnel.with_auth(value),
+        None => tunnel,
     }
 }
 
 fn over<C>(connector: C, config: Config) -> kube::Result<Client>
 where
-    C: Connect + Clone + Send + Sync + 'static,
+    C: Service<Uri> + Clone + Send + Sync + 'static,
+    C::Response: Connection + Read + Write + Send + Unpin + 'static,
+    C::Future: Send + 'static,
+    C::Error: Into<BoxError>,
 {
+    let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(connector)?);
+    connector.set_connect_timeout(config.connect_timeout);
+    connector.set_read_timeout(config.read_timeout);
+    connector.set_write_timeout(config.write_timeout);
     let http: HttpClient<_, Body> = HttpClient::builder(TokioExecutor::new()).build(connector);
     let service = config.extra_headers_layer()?.layer(http.map_err(BoxError::from));
     let service = match config.auth_layer()? {
@@ -185,6 +218,14 @@ mod tests {
         let head = answered(&mut stream).await;
         assert!(head.starts_with("GET /k/version ") && head.contains("authorization: Bearer t\r\n"), "{head}");
         (user, password, host, port)
+    }
+
+    #[tokio::test]
+    async fn nothing_that_is_written_waits_for_an_acknowledgement() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server: Uri = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let stream = tcp().oneshot(server).await.unwrap().into_inner();
+        assert!(stream.nodelay().unwrap());
     }
 
     #[tokio::test]

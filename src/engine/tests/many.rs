@@ -16,7 +16,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::HOME;
 use crate::{
     api::{App, Approval, InventoryItem, Release, ReleasePhase, label},
-    cluster::{clusters::Clusters, install, owner},
+    cluster::{agent::Agent, clusters::Clusters, install, owner},
     domain::owner::Owner,
     engine::{Options, Telemetry, run},
     pocket::rest::ApiServer,
@@ -48,7 +48,7 @@ impl Fleet {
         let engines = Client::new(service, HOME);
         let options = Options {
             client: engines.clone(),
-            clusters: Clusters::new(engines, None, None, Arc::default()),
+            clusters: Clusters::new(engines, None, None, Arc::default(), Agent::Engine),
             namespace: HOME.into(),
             identity: "test".into(),
             prober: Arc::new(|_, _| unreachable!("nothing is verified here")),

@@ -5,7 +5,7 @@ use std::{process::Stdio, sync::Arc, time::Duration};
 use super::door::{Door, Play};
 use graylane::{
     api::{App, ReleasePhase, label},
-    cluster::{clusters::Clusters, perform::perform, watch},
+    cluster::{agent::Agent, clusters::Clusters, perform::perform, watch},
     domain::{
         batches::Latch,
         intent::Intent,
@@ -84,7 +84,7 @@ spec:
     apps.create(&PostParams::default(), &serde_json::from_value(app).unwrap()).await.unwrap();
     far.cut(true);
     let file = far.kubeconfig("far", "", "{token: one}");
-    let clusters = Clusters::new(home.behind.clone(), None, Some(file), Arc::default());
+    let clusters = Clusters::new(home.behind.clone(), None, Some(file), Arc::default(), Agent::Engine);
     let options = engine::Options {
         client: home.behind.clone(),
         clusters: clusters.clone(),

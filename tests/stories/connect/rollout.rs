@@ -15,6 +15,7 @@ use futures::StreamExt;
 use graylane::{
     api::{App, BatchPhase, Release, ReleasePhase, ReleaseStatus, TaskPhase},
     cluster::{
+        agent::Agent,
         connect::{Source, prepare},
         perform::perform,
         watch::ENGINE_LEASE,
@@ -124,7 +125,7 @@ impl Rollout {
     fn engines(&self, file: PathBuf) {
         let source = Source::Kubectl { kubeconfig: Some(file), context: None };
         let told: [Telemetry; 2] = ["one", "two"].map(|identity| {
-            let connected = prepare(&source, Some(HOME)).unwrap();
+            let connected = prepare(&source, Some(HOME), Agent::Engine).unwrap();
             let telemetry = Telemetry::default();
             let client = telemetry.metered(connected.client);
             let options = Options {
