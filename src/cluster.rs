@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod error;
 pub mod gateways;
 pub mod install;
+pub mod lease;
 pub mod logs;
 pub mod meter;
 pub mod owner;

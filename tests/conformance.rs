@@ -10,6 +10,8 @@ mod cluster;
 mod control_plane;
 #[path = "support/fake_kubelet.rs"]
 mod fake_kubelet;
+#[path = "support/installed.rs"]
+mod installed;
 #[path = "conformance/transcript.rs"]
 mod transcript;
 

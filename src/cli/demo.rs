@@ -12,6 +12,7 @@ use crate::{
     cluster::{
         agent::Agent,
         connect::{self, Source},
+        lease::ENGINE_LEASE,
     },
     demo::{
         run::{Demo, DemoError, Progress},
@@ -92,7 +93,7 @@ async fn holder(dir: PathBuf) -> String {
     let known = async {
         let connected = connect::connect(&Source::State(dir), None, Agent::Cli).await.ok()?;
         let leases: Api<Lease> = Api::namespaced(connected.client, seed::NAMESPACE);
-        let lease = leases.get_opt(crate::cluster::watch::ENGINE_LEASE).await.ok()??;
+        let lease = leases.get_opt(ENGINE_LEASE).await.ok()??;
         lease.spec?.holder_identity
     };
     known.await.map_or_else(|| "another graylane".into(), |holder| format!("another graylane ({holder})"))

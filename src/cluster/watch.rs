@@ -11,8 +11,6 @@ mod rows;
 mod source;
 mod table;
 
-pub use source::ENGINE_LEASE;
-
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 

@@ -49,6 +49,23 @@ const OPTIONAL: Duration = Duration::from_secs(5);
 /// The label by which an EndpointSlice names its Service.
 pub(super) const SERVICE: &str = "kubernetes.io/service-name";
 
+/// A kind that has namespaces.
+pub(super) trait Namespaced:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
+{
+}
+
+impl<K> Namespaced for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static
+{
+}
+
 pub(super) struct Cache {
     pub(super) apps: Kept<App>,
     pub(super) revisions: Revisions,
@@ -184,13 +201,7 @@ impl Watches<'_> {
     /// Of a kind of ours, at home: there are many, and who wrote them is nobody's question.
     fn ours<K>(&self, client: &Client, home: &str, concerns: fn(&K) -> Vec<Key>) -> Store<K>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + Debug
-            + DeserializeOwned
-            + Send
-            + Sync
-            + 'static,
+        K: Namespaced,
     {
         let api = Api::namespaced(client.clone(), home);
         self.light(api, watcher::Config::default(), trim::writers, concerns).store

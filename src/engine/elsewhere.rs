@@ -6,21 +6,18 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Debug,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use futures::{StreamExt, future};
 use kube::{
-    Api, Client, Resource,
-    core::NamespaceResourceScope,
+    Api, Client,
     runtime::{
         WatchStreamExt,
         reflector::{self, Store},
         watcher,
     },
 };
-use serde::de::DeserializeOwned;
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
@@ -28,7 +25,7 @@ use tokio_util::{
 
 use super::{
     Options,
-    cache::Kept,
+    cache::{Kept, Namespaced},
     steady::steady,
     trim,
     wake::{Key, Wake, of_pod, of_set, of_workload},
@@ -123,13 +120,7 @@ impl Elsewhere {
         concerns: fn(&K) -> Vec<Key>,
     ) -> Store<K>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + Debug
-            + DeserializeOwned
-            + Send
-            + Sync
-            + 'static,
+        K: Namespaced,
     {
         let kind = K::plural(&()).into_owned();
         let unknown = format!("{kind} of {namespace} have not been listed yet");

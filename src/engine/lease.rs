@@ -17,15 +17,13 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::{Options, Telemetry};
 use crate::{
-    cluster::{error, watch::ENGINE_LEASE},
+    cluster::{
+        error,
+        lease::{ENGINE_LEASE, HELD, patience},
+    },
     domain::text::Clean,
 };
 
-/// A holder that has not renewed for so long has lost it. With the looks of who stands by, one before and one after, it
-/// is taken over within 15 s.
-const HELD: Duration = Duration::from_secs(12);
-/// Whatever a Lease says of itself, no silence is waited for longer: somebody may have written a year into it.
-const LONGEST: Duration = Duration::from_secs(60);
 /// Between two renewals.
 const RENEW: Duration = Duration::from_secs(2);
 /// Between two looks while standing by.
@@ -138,11 +136,7 @@ impl Lease {
         let spec = lease.spec.clone().unwrap_or_default();
         let holder = spec.holder_identity.as_deref().filter(|h| !h.is_empty());
         let ours = holder == Some(&self.identity);
-        let most = spec
-            .lease_duration_seconds
-            .and_then(|s| u64::try_from(s).ok())
-            .map_or(HELD, Duration::from_secs)
-            .min(LONGEST);
+        let most = patience(&spec);
         if let Some(holder) = holder
             && !ours
             && !is_gone(holder)

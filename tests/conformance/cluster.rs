@@ -7,19 +7,17 @@ use graylane::{
     pocket::{controllers, network::Network, rest::ApiServer},
 };
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
-    Api, Client, Resource, ResourceExt,
-    api::{ApiResource, DynamicObject, GroupVersionKind, ObjectMeta, Patch, PatchParams, PostParams},
+    Api, Client, Resource,
+    api::{ObjectMeta, PostParams},
     core::NamespaceResourceScope,
-    runtime::{conditions::is_crd_established, wait::await_condition},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::{runtime::Runtime, sync::OnceCell};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{control_plane::ControlPlane, fake_kubelet};
+use super::{control_plane::ControlPlane, fake_kubelet, installed};
 
 pub const LIMIT: Duration = Duration::from_secs(60);
 /// From being placed to being ready, of fake pods.
@@ -121,8 +119,7 @@ pub async fn pocket() -> Pocket {
 async fn real() -> Option<Real> {
     let plane = ControlPlane::start().await?;
     let client = plane.client("admin").await;
-    gateway_api(&client).await;
-    install::definitions(&client).await.unwrap();
+    installed::definitions(&client).await;
     apply(&client, "default", &["ClusterRole"]).await;
     tokio::spawn(fake_kubelet::run(client.clone(), POD_START, CancellationToken::new()));
     Some(Real { client, _plane: plane })
@@ -130,32 +127,7 @@ async fn real() -> Option<Real> {
 
 /// What `install` brings for a namespace, of these kinds.
 async fn apply(client: &Client, namespace: &str, kinds: &[&str]) {
-    let wanted = Wanted { namespace: namespace.into(), ..Wanted::default() };
-    for object in install::objects(&wanted).into_iter().filter(|o| kinds.iter().any(|k| o["kind"] == *k)) {
-        let object: DynamicObject = serde_json::from_value(object).unwrap();
-        let gvk = GroupVersionKind::try_from(object.types.clone().unwrap()).unwrap();
-        let resource = ApiResource::from_gvk(&gvk);
-        let api: Api<DynamicObject> = match object.namespace() {
-            Some(namespace) => Api::namespaced_with(client.clone(), &namespace, &resource),
-            None => Api::all_with(client.clone(), &resource),
-        };
-        let params = PatchParams::apply("graylane").force();
-        api.patch(&object.name_any(), &params, &Patch::Apply(&object)).await.unwrap();
-    }
-}
-
-/// The definitions that every pocket has from its first moment.
-async fn gateway_api(client: &Client) {
-    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-    for text in [
-        include_str!("../../src/pocket/rest/gateway_api/gateways.json"),
-        include_str!("../../src/pocket/rest/gateway_api/httproutes.json"),
-    ] {
-        let made = definitions.create(&PostParams::default(), &serde_json::from_str(text).unwrap()).await.unwrap();
-        let name = made.metadata.name.unwrap();
-        let served = await_condition(definitions.clone(), &name, is_crd_established());
-        tokio::time::timeout(LIMIT, served).await.expect("served").unwrap();
-    }
+    installed::apply(client, &Wanted { namespace: namespace.into(), ..Wanted::default() }, kinds).await;
 }
 
 pub trait Object: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned {}

@@ -5,7 +5,7 @@ use graylane::{
         App, Approval, ApprovalSpec, Decision, FIELD_MANAGER, InventoryItem, Release, ReleasePhase, ReleaseSpec,
         TaskPhase, label,
     },
-    cluster::{owner, perform::perform, watch::ENGINE_LEASE},
+    cluster::{lease::ENGINE_LEASE, owner, perform::perform},
     domain::{
         intent::{Intent, ReleaseWish},
         owner::Owner,

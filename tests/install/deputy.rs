@@ -10,7 +10,7 @@ use graylane::{
         agent::Agent,
         connect::{Source, prepare},
         install::{self, Change, ENGINES, Wanted},
-        watch::ENGINE_LEASE,
+        lease::ENGINE_LEASE,
     },
     domain::account::Account,
     engine,

@@ -13,7 +13,7 @@ use crate::support::program::{self, until};
 use futures::StreamExt;
 use graylane::{
     api::{App, BatchPhase, Release, ReleasePhase, ReleaseStatus, TaskPhase},
-    cluster::{install, watch::ENGINE_LEASE},
+    cluster::{install, lease::ENGINE_LEASE},
     pocket::images::{Images, Manifest},
 };
 use k8s_openapi::api::{

@@ -13,8 +13,8 @@ use crate::{
     cluster::{
         error,
         install::{ENGINES, INSTANCE},
+        lease::{ENGINE_LEASE, patience},
         status,
-        watch::ENGINE_LEASE,
     },
     domain::{command_line::CommandLine, text::Clean},
 };
@@ -63,8 +63,7 @@ pub(super) async fn lease(client: &Client, namespace: &str, all: &mut Findings) 
         Err(why) => return all.unknown(CHECK, &why),
     };
     // Whatever the Lease says of itself: the engine waits no longer either.
-    let most = first.lease_duration_seconds.map_or(15, i32::unsigned_abs).min(60);
-    let until = Instant::now() + Duration::from_secs(most.into());
+    let until = Instant::now() + patience(&first);
     loop {
         let Some(holder) = first.holder_identity.clone().filter(|h| !h.is_empty()) else {
             let found = format!("none acts in namespace {namespace}: releases stand still");

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 pub use crate::domain::account::{DEPLOYER, ENGINE};
 use crate::{
     api::{FIELD_MANAGER, GROUP},
-    cluster::watch::ENGINE_LEASE,
+    cluster::lease::ENGINE_LEASE,
     domain::{
         account::{self, READ, WRITE},
         rights::Right,

@@ -41,6 +41,7 @@ use crate::{
     api::{App, AppTemplate, Approval, Lane, LaneGroup, Release, VariableGroup, label},
     cluster::{
         error,
+        lease::ENGINE_LEASE,
         meter::{Meter, jitter},
     },
     domain::{
@@ -154,9 +155,6 @@ pub(super) enum Change {
     /// The server answers, but not this: what was seen of it is not to be seen any more.
     Barred(Lost),
 }
-
-/// The name of the Lease that the engine holds.
-pub const ENGINE_LEASE: &str = crate::domain::account::ENGINE;
 
 const BACKOFF_MOST: Duration = Duration::from_secs(10);
 /// How soon is asked again for what the cluster lacks or does not show to us.

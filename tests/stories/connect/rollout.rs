@@ -17,8 +17,8 @@ use graylane::{
     cluster::{
         agent::Agent,
         connect::{Source, prepare},
+        lease::ENGINE_LEASE,
         perform::perform,
-        watch::ENGINE_LEASE,
     },
     domain::{
         intent::{Intent, ReleaseWish},

@@ -11,18 +11,15 @@ use std::{
 };
 
 use graylane::{
-    cluster::install::{self, ENGINES, Engine, Wanted},
+    cluster::install::{ENGINES, Engine, Wanted},
     demo::{images, seed},
     pocket::{kubelet, network::Network},
 };
-use k8s_openapi::{
-    api::core::v1::{Namespace, ServiceAccount},
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
-};
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::{
-    Api, Client, ResourceExt,
-    api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams},
-    runtime::{conditions::is_crd_established, wait::await_condition},
+    Api, Client,
+    api::{Patch, PatchParams, PostParams},
+    runtime::wait::await_condition,
 };
 use serde_json::{Value, json};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -32,6 +29,7 @@ use crate::{
     control_plane::{self, ControlPlane},
     support::{
         demo::{Demo, command},
+        installed,
         ports::free,
     },
 };
@@ -77,7 +75,7 @@ async fn the_story_through_traefik_on_a_real_api_server() {
 async fn inside(program: &Path) {
     let plane = ControlPlane::start().await.expect("its binaries are there");
     let client = plane.client("admin").await;
-    definitions(&client).await;
+    installed::definitions(&client).await;
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().to_owned();
     // As a pocket's: with it every command that names this folder speaks to the real API server.
@@ -139,43 +137,13 @@ async fn serves(demo: &Demo) {
     tokio::time::timeout(LIMIT, ready).await.expect("production answers through Traefik");
 }
 
-/// Ours, and those of the Gateway API, which every pocket has from its first moment.
-async fn definitions(client: &Client) {
-    install::definitions(client).await.unwrap();
-    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-    for text in [
-        include_str!("../../../src/pocket/rest/gateway_api/backendtlspolicies.json"),
-        include_str!("../../../src/pocket/rest/gateway_api/gatewayclasses.json"),
-        include_str!("../../../src/pocket/rest/gateway_api/gateways.json"),
-        include_str!("../../../src/pocket/rest/gateway_api/grpcroutes.json"),
-        include_str!("../../../src/pocket/rest/gateway_api/httproutes.json"),
-        include_str!("../../../src/pocket/rest/gateway_api/referencegrants.json"),
-        include_str!("../../../src/pocket/rest/gateway_api/tlsroutes.json"),
-    ] {
-        let made = definitions.create(&PostParams::default(), &serde_json::from_str(text).unwrap()).await.unwrap();
-        let name = made.metadata.name.unwrap();
-        let served = await_condition(definitions.clone(), &name, is_crd_established());
-        tokio::time::timeout(LIMIT, served).await.expect("served").unwrap();
-    }
-}
-
-/// Those of the workspace; their pods get no token, for which they had to have a volume that only a container has.
 /// What `install` brings, but for its policies: the demo's first releases are requested by nobody who is a user here.
 async fn rights(client: &Client, wanted: &Wanted) {
     let kinds = ["ClusterRole", "ClusterRoleBinding", "Namespace", "RoleBinding", "ServiceAccount"];
-    for object in install::objects(wanted).into_iter().filter(|o| kinds.iter().any(|k| o["kind"] == *k)) {
-        let object: DynamicObject = serde_json::from_value(object).unwrap();
-        let gvk = GroupVersionKind::try_from(object.types.clone().unwrap()).unwrap();
-        let resource = ApiResource::from_gvk(&gvk);
-        let api: Api<DynamicObject> = match object.namespace() {
-            Some(namespace) => Api::namespaced_with(client.clone(), &namespace, &resource),
-            None => Api::all_with(client.clone(), &resource),
-        };
-        let params = PatchParams::apply("graylane").force();
-        api.patch(&object.name_any(), &params, &Patch::Apply(&object)).await.unwrap();
-    }
+    installed::apply(client, wanted, &kinds).await;
 }
 
+/// Those of the workspace; their pods get no token, for which they had to have a volume that only a container has.
 async fn namespaces(client: &Client) {
     for name in ["demo", "demo-test", "demo-pre"] {
         let namespace = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();

@@ -1,0 +1,31 @@
+//! The engine's Lease, as whoever stands by or looks on reads it.
+
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::LeaseSpec;
+
+/// The name of the Lease that the engine holds.
+pub const ENGINE_LEASE: &str = crate::domain::account::ENGINE;
+/// A holder that has not renewed for so long has lost it, where the Lease does not say otherwise. With the looks of who
+/// stands by, one before and one after, it is taken over within 15 s.
+pub const HELD: Duration = Duration::from_secs(12);
+/// Whatever a Lease says of itself, no silence is waited for longer: somebody may have written a year into it.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// How long its holder may be silent before it counts as gone.
+#[must_use]
+pub fn patience(spec: &LeaseSpec) -> Duration {
+    let said = spec.lease_duration_seconds.and_then(|s| u64::try_from(s).ok());
+    said.map_or(HELD, Duration::from_secs).min(LONGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_lease_is_waited_for_longer_than_a_minute() {
+        let of = |seconds| patience(&LeaseSpec { lease_duration_seconds: seconds, ..LeaseSpec::default() }).as_secs();
+        assert_eq!([None, Some(3), Some(60), Some(31_536_000), Some(-1)].map(of), [12, 3, 60, 60, 12]);
+    }
+}
