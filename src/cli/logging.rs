@@ -5,10 +5,13 @@ use std::path::Path;
 
 use color_eyre::eyre::{Result, WrapErr, eyre};
 use tracing_appender::{
-    non_blocking::WorkerGuard,
+    non_blocking::{NonBlockingBuilder, WorkerGuard},
     rolling::{Builder, Rotation},
 };
 use tracing_subscriber::EnvFilter;
+
+/// Lines that may wait for the disk; what comes beyond is dropped.
+const LINES: usize = 4096;
 
 /// Logs until the guard is dropped. `GRAYLANE_LOG` says what, as `RUST_LOG` does elsewhere.
 pub(super) fn start(state: &Path) -> Result<WorkerGuard> {
@@ -21,7 +24,8 @@ pub(super) fn start(state: &Path) -> Result<WorkerGuard> {
         let why = std::error::Error::source(&e).map_or_else(|| e.to_string(), ToString::to_string);
         eyre!("{}: {why}; name another folder with --state", dir.display())
     })?;
-    let (writer, guard) = tracing_appender::non_blocking(files);
+    // Room for all of them is taken at once, and the default is for 128,000.
+    let (writer, guard) = NonBlockingBuilder::default().buffered_lines_limit(LINES).finish(files);
     let filter =
         EnvFilter::try_from_env("GRAYLANE_LOG").unwrap_or_else(|_| EnvFilter::new("info,kube=warn,hyper=warn"));
     let started = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(writer).try_init();

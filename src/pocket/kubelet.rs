@@ -163,7 +163,7 @@ pub fn spawn(
         }
         let Some(new) = new.filter(|p| ours(p)) else { return };
         let Some(uid) = new.metadata.uid.clone() else { return };
-        let pod = Arc::new(new.clone());
+        let pod = Arc::clone(new);
         match pods.get(&uid) {
             Some(known) => drop(known.send_replace(Some(pod))),
             None => {

@@ -71,7 +71,7 @@ impl Listing {
 
 /// The past of all resources holds about as many bytes of text; where there is more, the resource that has most
 /// forgets.
-const HISTORY: usize = 24 << 20;
+const HISTORY: usize = 8 << 20;
 
 /// One object as it is now; the history shares its version.
 #[derive(Clone)]

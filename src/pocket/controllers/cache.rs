@@ -21,7 +21,8 @@ pub fn key(meta: &ObjectMeta) -> Key {
     (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
 }
 
-type Listener<K> = Box<dyn Fn(Option<&K>, Option<&K>) + Send + Sync>;
+/// What was, and what is.
+type Listener<K> = Box<dyn Fn(Option<&Arc<K>>, Option<&Arc<K>>) + Send + Sync>;
 
 struct State<K> {
     objects: BTreeMap<Key, Arc<K>>,
@@ -69,11 +70,11 @@ where
     }
 
     /// Called with what was and what is, for every change the watch tells.
-    pub fn on_change(&self, listener: impl Fn(Option<&K>, Option<&K>) + Send + Sync + 'static) {
+    pub fn on_change(&self, listener: impl Fn(Option<&Arc<K>>, Option<&Arc<K>>) + Send + Sync + 'static) {
         self.0.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(listener));
     }
 
-    fn tell(&self, old: Option<&K>, new: Option<&K>) {
+    fn tell(&self, old: Option<&Arc<K>>, new: Option<&Arc<K>>) {
         for listener in self.0.listeners.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             listener(old, new);
         }
@@ -149,7 +150,7 @@ where
                     self.0.ready.send_replace(true);
                 }
                 Some(Ok(watcher::Event::Apply(object))) => self.apply(object),
-                Some(Ok(watcher::Event::Delete(object))) => self.delete(&object),
+                Some(Ok(watcher::Event::Delete(object))) => self.delete(object),
             }
         }
     }
@@ -167,7 +168,7 @@ where
             }
         }
         for (key, is) in &listed {
-            self.tell(old.get(key).map(AsRef::as_ref), Some(is));
+            self.tell(old.get(key), Some(is));
         }
     }
 
@@ -185,13 +186,13 @@ where
                 state.objects.insert(key(object.meta()), object.clone())
             }
         };
-        self.tell(old.as_deref(), Some(&object));
+        self.tell(old.as_ref(), Some(&object));
     }
 
-    fn delete(&self, object: &K) {
+    fn delete(&self, object: K) {
         let old = {
             let mut state = self.state();
-            state.seen = state.seen.max(version(object));
+            state.seen = state.seen.max(version(&object));
             if let Some(uid) = &object.meta().uid {
                 state.hidden.remove(uid);
             }
@@ -200,7 +201,7 @@ where
             let same = state.objects.get(&key).is_some_and(|o| o.meta().uid == object.meta().uid);
             if same { state.objects.remove(&key) } else { None }
         };
-        self.tell(Some(old.as_deref().unwrap_or(object)), None);
+        self.tell(Some(&old.unwrap_or_else(|| Arc::new(object))), None);
     }
 }
 
@@ -222,7 +223,7 @@ mod tests {
         let cache = Cache::<ConfigMap>::default();
         let made = object("a", "1", 10);
         cache.apply(made.clone());
-        cache.delete(&object("a", "1", 12));
+        cache.delete(object("a", "1", 12));
         cache.remember(&made);
         assert!(cache.list("").is_empty(), "the watch was already past it");
         let early = object("b", "2", 13);
@@ -240,7 +241,7 @@ mod tests {
         cache.forget(&first);
         assert!(cache.list("").is_empty());
         cache.remember(&object("a", "2", 12));
-        cache.delete(&object("a", "1", 11));
+        cache.delete(object("a", "1", 11));
         let left = cache.get(&key(&first.metadata)).unwrap();
         assert_eq!(left.metadata.uid.as_deref(), Some("2"), "the next of that name stays");
     }

@@ -69,9 +69,9 @@ pub fn spawn(client: Client, authority: watch::Receiver<String>, tracker: &TaskT
 fn enqueue_changes(shared: &Shared, queue: Queue) {
     let add = move |name: Option<String>| queue.add((String::new(), name.unwrap_or_default()));
     let (on_namespace, on_account, on_map) = (add.clone(), add.clone(), add);
-    shared.namespaces.on_change(move |old, new| on_namespace(new.or(old).map(ResourceExt::name_any)));
-    shared.accounts.on_change(move |old, new| on_account(new.or(old).and_then(ResourceExt::namespace)));
-    shared.maps.on_change(move |old, new| on_map(new.or(old).and_then(ResourceExt::namespace)));
+    shared.namespaces.on_change(move |old, new| on_namespace(new.or(old).map(|o| o.name_any())));
+    shared.accounts.on_change(move |old, new| on_account(new.or(old).and_then(|o| o.namespace())));
+    shared.maps.on_change(move |old, new| on_map(new.or(old).and_then(|o| o.namespace())));
 }
 
 /// Whenever the authority is another one.

@@ -21,7 +21,7 @@ const OBJECTS: TableDefinition<&str, &[u8]> = TableDefinition::new("objects");
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const FORMAT: u64 = 1;
 /// Objects are in memory as it is; this is for the pages of the tree.
-const CACHE: usize = 4 << 20;
+const CACHE: usize = 1 << 20;
 /// A smaller file is never compacted.
 const SMALL: u64 = 4 << 20;
 
