@@ -1,6 +1,6 @@
 //! The cockpit: the screen's wishes carried out, on the cluster that was asked for.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, pin::pin, sync::Arc};
 
 use color_eyre::eyre::{Result, WrapErr};
 use futures::{
@@ -14,7 +14,7 @@ use super::{Global, session, via::ViaArg};
 use crate::{
     cluster::{
         agent::Agent,
-        connect::{self, Connected, Source},
+        connect::{self, ConnectError, Connected, Source},
         error,
         logs::{self, LogWish},
         perform::{self, PerformError},
@@ -38,11 +38,19 @@ const LINES_AT_ONCE: usize = 256;
 pub(super) async fn run(global: &Global) -> Result<()> {
     let config = session::config(global)?;
     let source = session::source(global, &config)?;
-    let connected = connect::connect(&source, config.namespace.as_deref(), Agent::Cockpit).await?;
+    let connected = connect::prepare(&source, config.namespace.as_deref(), Agent::Cockpit)?;
+    let by = match (&source, &global.user) {
+        (Source::State(_), _) => Some(config.user()),
+        (_, Some(_)) => Some(session::acting(global, &config, &source, &connected.client).await?),
+        // Whom the server knows is told with the rights: the first frame does not wait for it.
+        (_, None) => None,
+    };
+    let place = place_of(&source, &connected.name);
+    let unusable = unusable(source.clone(), connected.clone());
     // A pocket's own log is written by whoever runs it.
-    let by = session::acting(global, &config, &source, &connected.client).await?;
-    let home = Home { place: place_of(&source, &connected.name), source: Some(source), connected, worlds: None };
-    show(global, &config, Seat::new(home, by, global.kubeconfig.clone(), config.namespace.clone())).await
+    let home = Home { place, source: Some(source), connected, worlds: None };
+    let seat = Seat::new(home, by, global.kubeconfig.clone(), config.namespace.clone());
+    show(global, &config, seat, unusable).await
 }
 
 /// On the demo that this process runs.
@@ -53,10 +61,25 @@ pub(super) async fn with_demo(global: &Global, dir: &Path, demo: &Demo) -> Resul
         Connected { client: clusters.home().clone(), clusters, namespace: seed::NAMESPACE.into(), name: "demo".into() };
     let place = format!("pocket {}", short(dir));
     let home = Home { place, source: None, connected, worlds: Some(demo.worlds()) };
-    show(global, &config, Seat::new(home, config.user(), global.kubeconfig.clone(), None)).await
+    let seat = Seat::new(home, Some(config.user()), global.kubeconfig.clone(), None);
+    show(global, &config, seat, std::future::pending()).await
 }
 
-async fn show(global: &Global, config: &Config, seat: Seat) -> Result<()> {
+/// Answers only when nothing can be seen there, however long one waits: no pocket, no valid credentials. A server that
+/// is merely away is shown as that, and may come back.
+async fn unusable(source: Source, connected: Connected) -> ConnectError {
+    match connect::first_answer(&source, &connected).await {
+        Err(why) if !matches!(why, ConnectError::Server { .. }) => why,
+        _ => std::future::pending().await,
+    }
+}
+
+async fn show(
+    global: &Global,
+    config: &Config,
+    seat: Seat,
+    unusable: impl Future<Output = ConnectError>,
+) -> Result<()> {
     let named = config.color.as_deref().map(str::parse).transpose();
     let named = named.map_err(|why: String| session::usage(format!("color in the configuration: {why}")))?;
     let wanted = Wanted {
@@ -64,7 +87,6 @@ async fn show(global: &Global, config: &Config, seat: Seat) -> Result<()> {
         theme_file: config.theme_text()?,
         read_only: config.read_only,
         keys: config.keys_text()?,
-        me: seat.by(),
         place: seat.place(),
         depth: global.look.color.or(named),
         ascii: config.ascii,
@@ -73,9 +95,17 @@ async fn show(global: &Global, config: &Config, seat: Seat) -> Result<()> {
     let via = session::via(global, config)?;
     let (worlds, stop) = (seat.worlds(), CancellationToken::new());
     let outside = Arc::new(Cluster { seat, via });
-    cockpit(options, worlds, Arc::clone(&outside) as Arc<dyn Outside>, stop).await.wrap_err("the cockpit")?;
+    let mut screen = pin!(cockpit(options, worlds, Arc::clone(&outside) as Arc<dyn Outside>, stop.clone()));
+    let (ended, why) = tokio::select! {
+        ended = &mut screen => (ended, None),
+        why = unusable => {
+            stop.cancel();
+            (screen.await, Some(why))
+        }
+    };
     outside.seat.leave();
-    Ok(())
+    ended.wrap_err("the cockpit")?;
+    why.map_or(Ok(()), |why| Err(why.into()))
 }
 
 /// What a place is called on the screen.

@@ -148,6 +148,12 @@ pub fn prepare(source: &Source, namespace: Option<&str>, agent: Agent) -> Result
 /// Connects and waits for a first answer. `namespace` overrides the context's.
 pub async fn connect(source: &Source, namespace: Option<&str>, agent: Agent) -> Result<Connected, ConnectError> {
     let connected = prepare(source, namespace, agent)?;
+    first_answer(source, &connected).await?;
+    Ok(connected)
+}
+
+/// Waits until the server has answered for the first time.
+pub async fn first_answer(source: &Source, connected: &Connected) -> Result<(), ConnectError> {
     let told = |why: String| match source {
         Source::State(dir) => ConnectError::NoPocket(dir.clone()),
         Source::Kubectl { .. } | Source::InCluster => ConnectError::Server { server: connected.name.clone(), why },
@@ -157,7 +163,7 @@ pub async fn connect(source: &Source, namespace: Option<&str>, agent: Agent) -> 
     let answer = tokio::time::timeout(limit, connected.client.apiserver_version()).await;
     let why = match answer {
         Err(_) => return Err(told(format!("no answer within {} s", limit.as_secs()))),
-        Ok(Ok(_)) => return Ok(connected),
+        Ok(Ok(_)) => return Ok(()),
         Ok(Err(why)) => why,
     };
     if let Some(known) = error::find::<ConnectError>(&why) {
@@ -165,7 +171,7 @@ pub async fn connect(source: &Source, namespace: Option<&str>, agent: Agent) -> 
     }
     match error::trouble(&why) {
         // An answer is an answer: what is not permitted is told where it is needed.
-        Trouble::Forbidden => Ok(connected),
+        Trouble::Forbidden => Ok(()),
         Trouble::Unauthorized => {
             Err(ConnectError::Credentials { name: connected.name.clone(), why: error::words(&why) })
         }

@@ -57,6 +57,8 @@ pub struct World {
     pub revision: u64,
     /// What the cluster is called; changes only when another one is chosen.
     pub place: Clean,
+    /// Who acts, where that is not whom the server knows: on a pocket whoever says so.
+    pub me: Option<Clean>,
     /// Whether the facts are current.
     pub link: Link,
     /// The other contexts that environments name: each has its own link.
@@ -237,6 +239,11 @@ pub struct Event {
 }
 
 impl World {
+    /// Who acts here; empty until it is known.
+    pub fn acting(&self) -> &str {
+        self.me.as_deref().or(self.rights.who.as_deref()).unwrap_or_default()
+    }
+
     /// What cannot be seen of these kinds.
     pub fn gap(&self, resources: &[&str]) -> Option<&Gap> {
         self.gaps.iter().find(|g| resources.contains(&g.resource))

@@ -382,6 +382,7 @@ pub fn world() -> World {
     let hops = traffic::right();
     let named = |name: Option<&String>| name.cloned().unwrap_or_default();
     World {
+        me: Some(Clean::from("mia")),
         revision: 12,
         link: Link::Live,
         namespace: "demo".into(),
@@ -409,7 +410,7 @@ pub fn world() -> World {
 
 /// Options that need no environment.
 pub fn options() -> Options {
-    Options { me: "mia".into(), place: "pocket ~/.local/state/graylane/demo".into(), ..Options::default() }
+    Options { place: "pocket ~/.local/state/graylane/demo".into(), ..Options::default() }
 }
 
 /// A model that has seen that world.

@@ -21,8 +21,6 @@ pub struct Wanted {
     pub read_only: bool,
     /// The text of the user's keys.
     pub keys: Option<String>,
-    /// Who is at the keyboard.
-    pub me: String,
     /// What is looked at: `pocket ~/.local/state/graylane`, `context prod-eu`.
     pub place: String,
 }
@@ -38,8 +36,6 @@ pub struct Options {
     pub keymap: Keymap,
     /// No changing key.
     pub read_only: bool,
-    /// Who is at the keyboard.
-    pub me: String,
     /// What is looked at.
     pub place: String,
     /// What could not be used as written; the default stands in its place.
@@ -77,15 +73,7 @@ impl Options {
         let utf8 = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(|k| env(k).filter(|v| !v.is_empty()));
         let utf8 = utf8.is_none_or(|v| v.to_lowercase().replace('-', "").contains("utf8"));
         let glyphs = if wanted.ascii || !utf8 { ASCII } else { UNICODE };
-        Self {
-            theme,
-            glyphs,
-            keymap,
-            read_only: wanted.read_only,
-            me: wanted.me.clone(),
-            place: wanted.place.clone(),
-            faults,
-        }
+        Self { theme, glyphs, keymap, read_only: wanted.read_only, place: wanted.place.clone(), faults }
     }
 }
 

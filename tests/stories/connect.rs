@@ -244,6 +244,30 @@ fn plugin(dir: &Path) -> String {
     )
 }
 
+#[test]
+fn the_first_frame_waits_for_no_answer() {
+    // It takes connections and never says a word.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = format!("http://{}", silent.local_addr().unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("kubeconfig");
+    door::write_kubeconfig(&file, "silent", &server, "", "{}");
+    let env = [("XDG_CONFIG_HOME", dir.path().to_str().unwrap()), ("GRAYLANE_USER", "mia")];
+    let args = ["--kubeconfig", file.to_str().unwrap(), "--context", "silent"];
+    let mut pty = Pty::start(Path::new(env!("CARGO_BIN_EXE_graylane")), &args, &env, 36, 120);
+    pty.wait("the panes", |s| s.contains("context silent") && s.contains("Apps"));
+    assert!(pty.alternate());
+    pty.press("q");
+    pty.given_back();
+
+    // What can never be looked at ends it, in words on the screen that was there before.
+    let state = dir.path().to_str().unwrap();
+    door::write_kubeconfig(&file, "dead", "http://127.0.0.1:1", "", "{}");
+    let pty = Pty::start(Path::new(env!("CARGO_BIN_EXE_graylane")), &["--state", state], &env, 36, 120);
+    pty.wait("what to do", |s| s.contains("no pocket runs in") && s.contains("graylane demo"));
+    pty.given_back();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_plugin_never_draws_over_the_screen_and_its_words_are_told() {
     let began = std::time::Instant::now();

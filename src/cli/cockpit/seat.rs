@@ -56,8 +56,8 @@ impl Here {
 
 pub(super) struct Seat {
     home: Home,
-    /// Who acts at home.
-    by: String,
+    /// Who acts at home, where that is known without the server.
+    by: Option<String>,
     kubeconfig: Option<PathBuf>,
     /// The namespace that was asked for, whatever a context says.
     namespace: Option<String>,
@@ -66,14 +66,10 @@ pub(super) struct Seat {
 }
 
 impl Seat {
-    pub(super) fn new(home: Home, by: String, kubeconfig: Option<PathBuf>, namespace: Option<String>) -> Self {
+    pub(super) fn new(home: Home, by: Option<String>, kubeconfig: Option<PathBuf>, namespace: Option<String>) -> Self {
         let seat = Self { home, by, kubeconfig, namespace, here: Mutex::default(), out: watch::Sender::default() };
         seat.go_home();
         seat
-    }
-
-    pub(super) fn by(&self) -> String {
-        self.by.clone()
     }
 
     /// The clusters to speak to; none when the chosen context cannot be used.
@@ -142,15 +138,15 @@ impl Seat {
 
     fn go_home(&self) {
         let (connected, place) = (self.home.connected.clone(), self.home.place.clone());
-        self.sit(connected, place, self.home.worlds.clone(), Some(self.by.clone()));
+        self.sit(connected, place, self.home.worlds.clone(), self.by.clone());
     }
 
     fn sit(&self, connected: Connected, place: String, worlds: Option<watch::Receiver<World>>, by: Option<String>) {
         self.leave();
         let stop = CancellationToken::new();
         let (clusters, namespace) = (connected.clusters, connected.namespace);
-        let named = Clean::from_untrusted(&place);
-        self.out.send_replace(World { place: named.clone(), namespace: namespace.clone(), ..World::default() });
+        let named = Named { place: Clean::from_untrusted(&place), me: by.as_deref().map(Clean::from_untrusted) };
+        self.out.send_replace(named.over(World { namespace: namespace.clone(), ..World::default() }));
         let worlds = worlds.unwrap_or_else(|| cluster::watch::spawn(clusters.clone(), namespace.clone(), stop.clone()));
         tokio::spawn(pass_on(worlds, self.out.clone(), named, stop.clone()));
         let by = Arc::new(OnceCell::new_with(by));
@@ -166,14 +162,27 @@ impl Seat {
     }
 }
 
+/// What a world is shown as.
+struct Named {
+    place: Clean,
+    /// Who acts there, where it is not for the server to say.
+    me: Option<Clean>,
+}
+
+impl Named {
+    fn over(&self, world: World) -> World {
+        World { place: self.place.clone(), me: self.me.clone(), ..world }
+    }
+}
+
 /// Worlds go out under the name of their place, until another place is looked at.
-async fn pass_on(mut worlds: watch::Receiver<World>, out: watch::Sender<World>, place: Clean, stop: CancellationToken) {
+async fn pass_on(mut worlds: watch::Receiver<World>, out: watch::Sender<World>, named: Named, stop: CancellationToken) {
     worlds.mark_changed();
     while let Some(Ok(())) = stop.run_until_cancelled(worlds.changed()).await {
-        let world = World { place: place.clone(), ..worlds.borrow_and_update().clone() };
+        let world = named.over(worlds.borrow_and_update().clone());
         out.send_if_modified(|old| {
             // Whoever came after us has the word.
-            let ours = old.place == place && !stop.is_cancelled();
+            let ours = old.place == named.place && !stop.is_cancelled();
             if ours {
                 *old = world;
             }

@@ -270,6 +270,7 @@ impl Hub {
         };
         let t = &self.tables;
         self.out.send_replace(World {
+            me: None,
             revision: self.revision,
             place: self.place.clone(),
             link,

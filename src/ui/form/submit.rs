@@ -205,7 +205,7 @@ pub fn submit(model: &Model, form: &mut Form) -> Result<Submitted, String> {
             return Ok(Submitted::Send(Box::new(Intent::Probe { group, probe: probe(form).0 })));
         }
         Kind::Lock { app, environment } => {
-            let lock = EnvironmentLock { by: model.options.me.clone(), reason: form.get("reason").to_owned() };
+            let lock = EnvironmentLock { by: model.world.acting().to_owned(), reason: form.get("reason").to_owned() };
             question::lock(model, &app, &environment, Some(lock))
         }
     }?;

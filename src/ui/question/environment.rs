@@ -84,7 +84,7 @@ pub fn lock(model: &Model, app: &str, environment: &str, lock: Option<Environmen
         (None, held) => {
             if let Some(held) = held {
                 question.fact("locked by", format!("{}: {}", held.by, held.reason));
-                if held.by != model.options.me {
+                if held.by != model.world.acting() {
                     question.doubts.push(format!("it is {}'s lock, not yours", held.by));
                 }
             }

@@ -122,7 +122,7 @@ pub(super) fn decide(model: &Model, pass: bool) -> Asked {
     question.diff = change(model, release, &app, &proposal);
     question.happens.push(format!(
         "an Approval by {} is recorded; it holds for exactly these images and objects",
-        model.options.me
+        model.world.acting()
     ));
     if pass {
         question.happens.extend(until_gate(tasks(release), &task.name));

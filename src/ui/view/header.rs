@@ -199,9 +199,9 @@ fn who(model: &Model, release: &crate::api::Release, now: Turn<'_>) -> Rich {
             let stage = app.and_then(|a| a.spec.stage(&release.spec.stage));
             let found =
                 stage.and_then(|s| s.tasks.iter().find(|t| t.name == task.name)).and_then(|t| t.approval.as_ref());
-            let me = &model.options.me;
-            let named = found.is_none_or(|a| a.approvers.is_empty() || a.approvers.contains(me));
-            let own = found.is_some_and(|a| !a.requester_may_approve) && release.spec.requester == *me;
+            let me = model.world.acting();
+            let named = found.is_none_or(|a| a.approvers.is_empty() || a.approvers.iter().any(|a| a == me));
+            let own = found.is_some_and(|a| !a.requester_may_approve) && release.spec.requester == me;
             match found {
                 _ if named && !own => key(Action::Approve),
                 Some(a) if !a.approvers.is_empty() => Rich::of(Role::Muted, format!(" by {}", a.approvers.join(", "))),

@@ -12,7 +12,7 @@ use graylane::{
         perform::{Outcome, PerformError, perform},
         watch,
     },
-    domain::{rights::Right, world::World},
+    domain::{rights::Right, text::Clean, world::World},
     ui::{
         Done, Effect, Fault, Model, Msg,
         options::{Options, Wanted},
@@ -33,9 +33,8 @@ use crate::{
 const KINDS: &str = "apps.graylane.dev,releases.graylane.dev,approvals.graylane.dev,lanegroups.graylane.dev,\
                      lanes.graylane.dev,deployments.apps,pods,httproutes.gateway.networking.k8s.io,leases,events";
 
-fn cockpit(by: &str) -> Model {
-    let wanted = Wanted { me: by.into(), ..Wanted::default() };
-    Model::new(Options::resolve(&wanted, |_| None), Timestamp::now())
+fn cockpit() -> Model {
+    Model::new(Options::resolve(&Wanted::default(), |_| None), Timestamp::now())
 }
 
 struct Rig {
@@ -52,7 +51,7 @@ impl Rig {
         let kubectl = Kubectl::of(demo.state());
         let stop = CancellationToken::new();
         let worlds = watch::spawn(demo.client.clone(), "demo", stop.clone());
-        Self { demo, kubectl, worlds, model: cockpit("captain"), _stop: stop.drop_guard() }
+        Self { demo, kubectl, worlds, model: cockpit(), _stop: stop.drop_guard() }
     }
 
     /// What kubectl says now.
@@ -231,9 +230,9 @@ impl Rig {
 
         let mut seats = vec![];
         for by in ["ann", "bob"] {
-            let mut model = cockpit(by);
+            let mut model = cockpit();
             update(&mut model, Msg::Tick(Timestamp::now()));
-            see(&mut model, self.worlds.borrow().clone());
+            see(&mut model, World { me: Some(Clean::from(by)), ..self.worlds.borrow().clone() });
             press(&mut model, "1gc");
             let drawn = shown::lines(&mut model).join("\n");
             assert!(drawn.contains(&question), "kubectl has {question}:\n{drawn}");
