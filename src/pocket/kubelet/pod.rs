@@ -9,6 +9,7 @@ use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::board::Board;
 use super::container::Runner;
@@ -31,14 +32,16 @@ type News = watch::Receiver<Option<Arc<Pod>>>;
 pub(super) async fn run(node: Arc<Node>, pod: Arc<Pod>, news: News) {
     let uid = pod.uid().unwrap_or_default();
     let closing = node.closing.clone();
-    Life {
+    let life = Life {
         api: Api::namespaced(node.client.clone(), &pod.namespace().unwrap_or_default()),
         node: node.clone(),
         pod,
-        news,
+        news: news.clone(),
+    };
+    // Pods that have finished are kept for long: what they lived by goes with the box.
+    if Box::pin(life.live()).await {
+        gone(&closing, news).await;
     }
-    .live()
-    .await;
     node.addresses.take_back(&uid);
     if !closing.is_cancelled() {
         node.logs.remove(&uid);
@@ -60,18 +63,26 @@ fn grace(pod: &Pod) -> Option<u64> {
     u64::try_from(pod.metadata.deletion_grace_period_seconds.unwrap_or(own)).ok()
 }
 
+/// Until the object is gone, or pocket ends.
+async fn gone(closing: &CancellationToken, mut news: News) {
+    tokio::select! {
+        () = closing.cancelled() => {}
+        _ = news.wait_for(Option::is_none) => {}
+    }
+}
+
 impl Life {
-    async fn live(&mut self) {
+    /// Whether the object still stands when there is nothing more to do for it.
+    async fn live(mut self) -> bool {
         if finished(&self.pod) {
-            self.gone().await;
-            return;
+            return true;
         }
         if let Some(why) = refuse::reason(&self.pod, NODE) {
             self.refused(&why).await;
-            return;
+            return true;
         }
         if !self.place().await {
-            return;
+            return false;
         }
         let board = Board::of(&self.pod);
         let own = board.read().pod_ip.and_then(|ip| ip.parse().ok());
@@ -85,7 +96,7 @@ impl Life {
             let Some(ip) = given.ip else {
                 let by = strangers.map(|by| format!(": {by}")).unwrap_or_default();
                 self.refused(&format!("no address is left in the node network{by}")).await;
-                return;
+                return true;
             };
             if let Some(by) = strangers {
                 let text = format!("{by}: this pod has another address, {ip}");
@@ -119,13 +130,13 @@ impl Life {
         // All have ended; what slipped away from them goes before the object does.
         leftovers::end_async(self.node.marks.pod(&uid), vec![], Duration::ZERO, LEFT_OVER).await;
         if closed {
-            return;
+            return false;
         }
         self.write(&board).await;
         if self.news.borrow().as_ref().is_some_and(|p| p.metadata.deletion_timestamp.is_some()) {
             self.remove().await;
         }
-        self.gone().await;
+        true
     }
 
     /// Write what the containers' work shows, and pass on the order to stop; true when pocket itself ended.
@@ -172,16 +183,6 @@ impl Life {
         }
     }
 
-    /// Until the object is gone.
-    async fn gone(&mut self) {
-        let closing = self.node.closing.clone();
-        let mut news = self.news.clone();
-        tokio::select! {
-            () = closing.cancelled() => {}
-            _ = news.wait_for(Option::is_none) => {}
-        }
-    }
-
     async fn refused(&mut self, why: &str) {
         let message = format!("0/1 nodes are available: {why}.");
         self.node.events.warning(about(&*self.pod), "FailedScheduling", &message);
@@ -191,7 +192,6 @@ impl Life {
         if let Err(error) = write::status(&self.api, &*self.pod, self.pod.status.as_ref(), &status).await {
             tracing::debug!(pod = self.pod.name_any(), %error, "status not written");
         }
-        self.gone().await;
     }
 
     /// Put it on the node; false when it is gone already.
