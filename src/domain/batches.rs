@@ -33,7 +33,7 @@ pub use restore::restored;
 pub use undo::{Undo, Ways, rescue, undo};
 pub use workload::{Manifest, WorkloadSeen, is_rolled};
 
-use crate::api::Amount;
+use crate::api::{Amount, PausePolicy};
 
 /// New pods after each batch: never fewer than after the one before, all after the last.
 pub fn targets(amounts: &[Amount], replicas: u32) -> Vec<u32> {
@@ -50,6 +50,20 @@ pub fn targets(amounts: &[Amount], replicas: u32) -> Vec<u32> {
         None => targets.push(replicas),
     }
     targets
+}
+
+/// The batch up to which a rollout may go by its plan of pauses and by what people have let through (`level`); 0 where it
+/// has none.
+pub fn allowed(pause: PausePolicy, level: u32, batches: usize) -> usize {
+    let level = level as usize;
+    match pause {
+        PausePolicy::Never => batches,
+        // Once it is let go on after the first it stops no more.
+        PausePolicy::First if level >= 2 => batches,
+        PausePolicy::First => 1,
+        PausePolicy::Every => level.max(1),
+    }
+    .min(batches)
 }
 
 /// The batches of a plan that move a pod in one of the Deployments with these replicas; duplicates collapse.

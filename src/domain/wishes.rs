@@ -232,6 +232,15 @@ pub fn apply(release: &Release, wish: &ReleaseWish, control: &mut Control) -> Re
     }
 }
 
+/// The release as it is once a wish is written down; a decision leaves it as it is.
+pub fn wished(release: &Release, wish: &ReleaseWish) -> Result<Release, Refusal> {
+    let mut wished = release.clone();
+    if !matches!(wish, ReleaseWish::Decide { .. }) {
+        apply(release, wish, &mut wished.spec.control)?;
+    }
+    Ok(wished)
+}
+
 fn is_retried_in(release: &Release, task: &str) -> bool {
     let status = release.status.iter().flat_map(|s| &s.tasks);
     status.filter(|t| t.name == task).any(|t| is_retried(t, &release.spec.control))

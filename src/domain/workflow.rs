@@ -10,6 +10,7 @@
 //! skipped, and neither can a deploy that stands half-way.
 
 mod abort;
+mod ahead;
 mod approval;
 mod build;
 mod clean_up;
@@ -43,7 +44,8 @@ use crate::{
     domain::account::Account,
 };
 
-pub use approval::is_undecided;
+pub use ahead::{Ahead, Doing, Known, Stop, ahead};
+pub use approval::{decision, is_undecided};
 pub use gate::{holder, is_at_work, lane_open};
 pub use objects::{key, looked_at, named_by, placed, rendered};
 pub use plan::{Plan, group_names, plan, values};

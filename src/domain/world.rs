@@ -161,6 +161,12 @@ pub struct Workload {
     pub available: u32,
     /// Images of the newest template.
     pub images: Vec<Clean>,
+    /// Digest of the manifest that it was applied from.
+    pub applied: Option<String>,
+    /// An autoscaler sets its replicas.
+    pub autoscaled: bool,
+    /// It takes a new version all at once: strategy Recreate.
+    pub recreates: bool,
     /// `spec.paused`.
     pub paused: bool,
     /// The batch latch is on.

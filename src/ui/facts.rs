@@ -22,7 +22,7 @@ mod way;
 
 pub use cause::cause;
 pub use pods::{Split, split};
-pub use turn::{Turn, gates_production, turn};
+pub use turn::{Turn, turn};
 pub use way::{Way, way};
 
 /// Indexes over one world.

@@ -9,9 +9,9 @@ use crate::{
     api::{
         Amount, App, AppSpec, AppStatus, ApprovalTask, BatchPhase, BatchStatus, BuildTask, CleanUpTask, DeployTask,
         Entry, EntryRoute, Environment, EnvironmentState, EnvironmentStatus, HistoryEntry, ImageSource, InventoryItem,
-        Lane, LaneApp, LaneAppStatus, LaneGroup, LaneGroupSpec, LaneGroupStatus, LaneSpec, LaneStatus, ProceedTask,
-        Release, ReleasePhase, ReleaseSpec, ReleaseStatus, RolloutPlan, RouteStatus, Served, Stage, Task, TaskPhase,
-        TaskStatus, Workflow,
+        Lane, LaneApp, LaneAppStatus, LaneGroup, LaneGroupSpec, LaneGroupStatus, LaneSpec, LaneStatus, Manifest,
+        ProceedTask, Release, ReleasePhase, ReleaseSpec, ReleaseStatus, RolloutPlan, RouteStatus, Served, Stage, Task,
+        TaskPhase, TaskStatus, Workflow,
     },
     domain::{
         hop::Hop,
@@ -88,14 +88,22 @@ fn environment(name: &str, namespace: &str, lane: Option<&str>) -> Environment {
     }
 }
 
+/// What every App of it deploys.
+pub const MANIFEST: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: \
+    '{{ .AppStack.appName }}-{{ .AppStack.envName }}'\nspec:\n  selector:\n    matchLabels: {app: a}\n  template:\n    \
+    metadata:\n      labels: {app: a}\n    spec:\n      containers:\n      - name: app\n        image: \
+    '{{ .AppStack.image.backend }}'\n";
+
 /// `spring-cloud-x` with an old tag, a new one, and whether a release of it is under way.
 fn app(name: &str, old: &str, new: &str, releasing: bool) -> App {
     let images = BTreeMap::from([(
         "backend".to_owned(),
         ImageSource { repository: name.into(), default: Some(format!("{name}:{old}")), ..ImageSource::default() },
     )]);
+    let manifests = vec![Manifest { name: "app.yaml".into(), priority: 0, template: MANIFEST.into() }];
     let spec = AppSpec {
         images,
+        manifests,
         environments: vec![
             environment("test", "demo-test", None),
             environment("pre", "demo-pre", None),

@@ -12,6 +12,7 @@ use crate::domain::{
     world::World,
 };
 
+mod ahead;
 mod apps;
 mod ask;
 mod environment;
@@ -249,6 +250,19 @@ impl Question {
                 }
             }
         }
+    }
+
+    /// Takes over how things stand now from the same question asked again. What a yes would do may not change under
+    /// somebody's eyes: that makes it stale.
+    pub fn freshen(&mut self, now: Self) {
+        if self.stale.is_some() || self.title != now.title || self.about != now.about {
+            return;
+        }
+        if self.happens != now.happens {
+            self.stale = Some("what would happen is not what is shown here any more".into());
+            return;
+        }
+        (self.facts, self.doubts) = (now.facts, now.doubts);
     }
 
     /// What is sent on yes, with the comment in it.

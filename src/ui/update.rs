@@ -5,6 +5,7 @@ use super::{
     effect::Effect,
     form,
     model::{Level, Model, Msg, Overlay},
+    question,
 };
 use crate::domain::{
     text::age,
@@ -78,7 +79,11 @@ fn look(model: &mut Model) {
     let mut overlays = std::mem::take(&mut model.overlays);
     for overlay in &mut overlays {
         match overlay {
-            Overlay::Confirm(question) => question.look(&model.world),
+            Overlay::Confirm(asked) => {
+                asked.look(&model.world);
+                let fresh = asked.again.and_then(|action| question::ask(model, action).ok());
+                fresh.into_iter().for_each(|fresh| asked.freshen(fresh));
+            }
             Overlay::Form(open) => form::check(model, open),
             Overlay::Text(_) | Overlay::Palette(_) | Overlay::Filter(..) => {}
         }

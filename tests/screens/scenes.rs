@@ -95,7 +95,8 @@ scenes! {
     question_pause Top after("3s");
     question_resume Top after_in(worlds::held(), "3u");
     question_retry Top after_in(worlds::failed(), "3r");
-    question_skip Top after_in(worlds::failed(), "3S");
+    question_skip Top after_in(worlds::proceed(), "3S");
+    question_skip_half_way Top after_in(worlds::failed(), "3S");
     question_abort Top after("3A");
     question_abort_stateful Top after_in(worlds::stateful(2), "3A");
     question_stop_the_line Top after("!");

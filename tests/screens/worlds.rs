@@ -66,10 +66,6 @@ pub fn approval() -> World {
 /// The release was frozen, and so was one before it, of which production runs.
 pub fn frozen(mut world: World) -> World {
     let app = Arc::make_mut(Arc::make_mut(&mut world.apps).get_mut(A).expect("it is there"));
-    let template = "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: '{{ .AppStack.appName }}-{{ .AppStack.envName }}'\n\
-        spec:\n  selector:\n    matchLabels: {app: a}\n  template:\n    metadata:\n      labels: {app: a}\n\
-        \x20   spec:\n      containers:\n      - name: app\n        image: '{{ .AppStack.image.backend }}'\n";
-    app.spec.manifests = vec![Manifest { name: "app.yaml".into(), priority: 0, template: template.into() }];
     let gray = app.status.as_mut().and_then(|s| s.environments.get_mut("gray")).expect("it is there");
     gray.state = EnvironmentState::Cleaned;
     let revision = Revision::of(app);
@@ -255,7 +251,18 @@ pub fn stateful(batch: u32) -> World {
         pods.insert(pod.key.clone(), pod);
     }
     world.stateful = Arc::new([(set.key.clone(), set)].into());
+    let manifest = fixture::MANIFEST.replace("kind: Deployment", PROD_IS_A_SET);
+    manifests(&mut world, A).push(Manifest { name: "app.yaml".into(), priority: 0, template: manifest });
     world
+}
+
+const PROD_IS_A_SET: &str = "kind: {{ if eq .AppStack.envName \"prod\" }}StatefulSet{{ else }}Deployment{{ end }}";
+
+/// An App's manifests, none left.
+fn manifests<'a>(world: &'a mut World, app: &str) -> &'a mut Vec<Manifest> {
+    let app = Arc::make_mut(Arc::make_mut(&mut world.apps).get_mut(app).expect("it is there"));
+    app.spec.manifests.clear();
+    &mut app.spec.manifests
 }
 
 /// Before its last batch.
@@ -283,6 +290,14 @@ pub fn stateful_mixed() -> World {
     };
     let sets = [set("spring-cloud-b-cache"), set("spring-cloud-b-queue")];
     world.stateful = Arc::new(sets.into_iter().map(|s| (s.key.clone(), s)).collect());
+    let all = manifests(&mut world, "spring-cloud-b");
+    all.push(Manifest { name: "app.yaml".into(), priority: 0, template: fixture::MANIFEST.into() });
+    for name in ["cache", "queue"] {
+        let template = fixture::MANIFEST.replace("kind: Deployment", "kind: StatefulSet");
+        let template = template.replace("-{{ .AppStack.envName }}", &format!("-{name}"));
+        let template = format!("{{{{ if eq .AppStack.envName \"prod\" }}}}{template}{{{{ end }}}}");
+        all.push(Manifest { name: format!("{name}.yaml"), priority: 0, template });
+    }
     world
 }
 

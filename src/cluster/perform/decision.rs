@@ -14,7 +14,7 @@ use super::{Outcome, PerformError, Place, Result, is_conflict, refused, told};
 use crate::{
     api::{self, Approval, ApprovalSpec, Decision, Release, TaskPhase},
     cluster::revision::{self, Proposed},
-    domain::{command_line::CommandLine, wishes, workflow::bound_images},
+    domain::{command_line::CommandLine, wishes, workflow},
 };
 
 /// What somebody says.
@@ -35,7 +35,6 @@ pub(super) async fn decide(
 ) -> Result<Outcome> {
     let Said { task: of, attempt, decision, digest } = said;
     let name = release.name_any();
-    let status = release.status.clone().unwrap_or_default();
     wishes::may_decide(release, of, attempt).map_err(refused)?;
     let what = format!("task {of} of release {name}");
     let Proposed { proposal, .. } =
@@ -44,18 +43,8 @@ pub(super) async fn decide(
         let why = "what would be applied is not what you were shown".into();
         return Err(PerformError::Stale { what, why });
     }
-    let spec = ApprovalSpec {
-        release: name.clone(),
-        release_uid: release.uid().unwrap_or_default(),
-        task: of.into(),
-        attempt,
-        decision,
-        approver: at.by.into(),
-        comment,
-        images: bound_images(&status),
-        revision: status.revision,
-        digest: Some(proposal.digest.clone()),
-    };
+    let digest = Some(proposal.digest.clone());
+    let spec = ApprovalSpec { comment, ..workflow::decision(release, (of, attempt), at.by, decision, digest) };
     let made = approval_name(&name, of, attempt, at.by, &proposal.digest);
     // It goes with its release.
     let owner_references = release.owner_ref(&()).map(|owner| vec![owner]);

@@ -15,8 +15,8 @@ use crate::{
     api::{App, AppTemplate, Approval, Lane, LaneGroup, Release, VariableGroup, label},
     cluster::status::pod_words,
     domain::{
-        batches::{is_on, stateful::left_alone},
-        observe::{REVISION, cause},
+        batches::{Own, is_on, stateful::left_alone},
+        observe::{REVISION, autoscaled, cause},
         revision::Revision,
         text::Clean,
         world::{Engine, Event, Key, Pod, Route, Workload, WorkloadKind},
@@ -141,6 +141,8 @@ fn workload(
         available,
         images: containers.iter().filter_map(|c| c.image.as_deref()).map(clean).collect(),
         latched: object.annotations().contains_key(label::LATCH),
+        applied: object.annotations().get(label::APPLIED).cloned(),
+        autoscaled: autoscaled(object.meta()),
         ..Workload::default()
     }
 }
@@ -154,7 +156,8 @@ pub(super) fn deployment(object: &Deployment) -> Workload {
     let cause = cause::of_deployment(object);
     let stuck = cause.as_ref().is_some_and(|c| !cause::is_noise(c));
     let message = cause.map(|c| c.message.clone().unwrap_or(c.reason));
-    Workload { paused: spec.and_then(|s| s.paused).unwrap_or_default(), message, stuck, ..row }
+    let recreates = Own::of(object).recreates();
+    Workload { paused: spec.and_then(|s| s.paused).unwrap_or_default(), message, stuck, recreates, ..row }
 }
 
 pub(super) fn stateful(object: &StatefulSet) -> Workload {

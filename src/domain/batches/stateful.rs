@@ -57,9 +57,15 @@ pub fn left_alone(live: &StatefulSet) -> u32 {
     own.partition().min(replicas)
 }
 
+/// The partition that a manifest names itself.
+pub fn partition_named(manifest: &StatefulSet) -> Option<u32> {
+    let strategy = Own::of(manifest).update_strategy?;
+    (!strategy["rollingUpdate"]["partition"].is_null()).then(|| Own::of(manifest).partition())
+}
+
 /// What is to be known before a rollout of a manifest that names no partition, where the StatefulSet has one.
 pub fn told_beforehand(live: &StatefulSet, manifest: &StatefulSet) -> Option<String> {
-    let named = Own::of(manifest).update_strategy.is_some_and(|s| !s["rollingUpdate"]["partition"].is_null());
+    let named = partition_named(manifest).is_some();
     let left = left_alone(live);
     let pods = if left == 1 { "1 pod".to_owned() } else { format!("{left} pods") };
     (left > 0 && !named && Mine::of(&live.metadata) == Ok(None) && !Own::of(live).on_delete())

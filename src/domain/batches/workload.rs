@@ -14,7 +14,10 @@ use super::{
 };
 use crate::{
     api::InventoryItem,
-    domain::observe::{self, DeploymentSeen, StatefulSeen, autoscaled},
+    domain::{
+        observe::{self, DeploymentSeen, StatefulSeen, autoscaled},
+        world::Workload,
+    },
 };
 
 /// Whether an object of this kind is patched batch by batch; every other one is applied.
@@ -58,6 +61,31 @@ impl Manifest {
             Self::Deployment(d) => replicas(seen.and_then(WorkloadSeen::deployment), d),
             Self::StatefulSet(s) => stateful::size(seen.and_then(WorkloadSeen::stateful), s),
         }
+    }
+
+    /// The same by what a watch tells of it.
+    pub fn size_of(&self, live: Option<&Workload>) -> u32 {
+        let asked = match self {
+            Self::Deployment(d) => d.spec.as_ref().and_then(|s| s.replicas),
+            Self::StatefulSet(s) => s.spec.as_ref().and_then(|s| s.replicas),
+        };
+        let replicas = match (asked, live) {
+            (Some(n), Some(w)) if !w.latched && !w.autoscaled => observe::replicas(Some(n)),
+            (_, Some(w)) => w.replicas,
+            (asked, None) => observe::replicas(asked),
+        };
+        match (self, live) {
+            (Self::StatefulSet(s), Some(live)) => {
+                let named = (!live.latched).then(|| stateful::partition_named(s)).flatten();
+                replicas.saturating_sub(named.unwrap_or(live.left_alone))
+            }
+            _ => replicas,
+        }
+    }
+
+    /// It takes a new version all at once.
+    pub fn recreates(&self) -> bool {
+        matches!(self, Self::Deployment(d) if Own::of(d).recreates())
     }
 
     /// What is to be known before it is rolled out over what is there, in words.

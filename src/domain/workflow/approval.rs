@@ -10,7 +10,9 @@ use super::{
     timers::Lasting,
 };
 use crate::{
-    api::{Approval, ApprovalMode, ApprovalTask, Decision, Release, ReleaseStatus, TaskPhase, TaskStatus},
+    api::{
+        Approval, ApprovalMode, ApprovalSpec, ApprovalTask, Decision, Release, ReleaseStatus, TaskPhase, TaskStatus,
+    },
     domain::text::Clean,
 };
 
@@ -30,36 +32,10 @@ pub(super) fn look(run: &mut Run, index: usize, task: &ApprovalTask) -> Flow {
             return Flow::Stay;
         }
     };
-    run.status.tasks[index].digest = Some(digest.clone());
-    let images = bound_images(&run.status);
-    let bound = (run.status.revision.clone(), Some(digest));
-    let mine = |a: &&&Approval| {
-        a.spec.release == run.name()
-            && a.spec.release_uid == run.uid()
-            && a.spec.task == told.name
-            && a.spec.attempt == told.attempt
-    };
+    run.status.tasks[index].digest = Some(digest);
     let requester = &run.spec().requester;
-    let mut said: BTreeMap<&str, &Approval> = BTreeMap::new();
-    let mut passed_over: Vec<String> = vec![];
-    for approval in run.o.approvals.iter().filter(mine) {
-        let by = approval.spec.approver.as_str();
-        let shown = Clean::from_untrusted(by);
-        if !task.approvers.is_empty() && !task.approvers.iter().any(|a| a == by) {
-            passed_over.push(format!("{shown} is no approver"));
-        } else if by == requester && !task.requester_may_approve {
-            passed_over.push(format!("{shown} started the release and may not decide on it"));
-        } else if approval.spec.images != images {
-            passed_over.push(format!("{shown} decided on other images"));
-        } else if approval.spec.digest.is_none() {
-            passed_over.push(format!("{shown} decided without naming what is applied, and must do so again"));
-        } else if (&approval.spec.revision, &approval.spec.digest) != (&bound.0, &bound.1) {
-            passed_over.push(format!("{shown} decided on something else than what would be applied now"));
-        } else if said.get(by).is_none_or(|a| a.spec.decision == Decision::Pass) {
-            // One person's no outweighs the same person's yes.
-            said.insert(by, approval);
-        }
-    }
+    let told = run.status.tasks[index].clone();
+    let (said, passed_over) = weigh(run.o.approvals, run.o.release, &run.status, &told, task);
     tell(run, &told.name, &said);
     if let Some((by, no)) = said.iter().find(|(_, a)| a.spec.decision == Decision::Refuse) {
         let comment = no.spec.comment.as_deref().map_or(String::new(), |c| format!(": {}", Clean::from_untrusted(c)));
@@ -98,7 +74,83 @@ pub(super) fn look(run: &mut Run, index: usize, task: &ApprovalTask) -> Flow {
     Flow::Stay
 }
 
-fn needed(task: &ApprovalTask, requester: &str) -> Result<usize, String> {
+/// The decisions on a task's attempt that count, by who took them; and why others do not, in words.
+fn weigh<'a>(
+    approvals: &[&'a Approval],
+    release: &Release,
+    status: &ReleaseStatus,
+    told: &TaskStatus,
+    task: &ApprovalTask,
+) -> (BTreeMap<&'a str, &'a Approval>, Vec<String>) {
+    let images = bound_images(status);
+    let (name, uid) = (release.metadata.name.as_deref(), release.metadata.uid.as_deref());
+    let mine = |a: &&&Approval| {
+        Some(a.spec.release.as_str()) == name
+            && Some(a.spec.release_uid.as_str()) == uid
+            && a.spec.task == told.name
+            && a.spec.attempt == told.attempt
+    };
+    let requester = &release.spec.requester;
+    let mut said: BTreeMap<&str, &Approval> = BTreeMap::new();
+    let mut passed_over: Vec<String> = vec![];
+    for approval in approvals.iter().filter(mine) {
+        let by = approval.spec.approver.as_str();
+        let shown = Clean::from_untrusted(by);
+        if !task.approvers.is_empty() && !task.approvers.iter().any(|a| a == by) {
+            passed_over.push(format!("{shown} is no approver"));
+        } else if by == requester && !task.requester_may_approve {
+            passed_over.push(format!("{shown} started the release and may not decide on it"));
+        } else if approval.spec.images != images {
+            passed_over.push(format!("{shown} decided on other images"));
+        } else if approval.spec.digest.is_none() {
+            passed_over.push(format!("{shown} decided without naming what is applied, and must do so again"));
+        } else if (&approval.spec.revision, &approval.spec.digest) != (&status.revision, &told.digest) {
+            passed_over.push(format!("{shown} decided on something else than what would be applied now"));
+        } else if said.get(by).is_none_or(|a| a.spec.decision == Decision::Pass) {
+            // One person's no outweighs the same person's yes.
+            said.insert(by, approval);
+        }
+    }
+    (said, passed_over)
+}
+
+/// How many have approved a task that waits (none where somebody has refused), and whose decisions do not count, and why.
+pub(super) fn given(
+    approvals: &[&Approval],
+    release: &Release,
+    told: &TaskStatus,
+    task: &ApprovalTask,
+) -> (usize, Vec<String>) {
+    let status = release.status.clone().unwrap_or_default();
+    let (said, passed_over) = weigh(approvals, release, &status, told, task);
+    let refused = said.values().any(|a| a.spec.decision == Decision::Refuse);
+    (if refused { 0 } else { said.len() }, passed_over)
+}
+
+/// A person's decision on a task (its name and attempt), bound to what the release is about to apply.
+pub fn decision(
+    release: &Release,
+    (task, attempt): (&str, u32),
+    by: &str,
+    decision: Decision,
+    digest: Option<String>,
+) -> ApprovalSpec {
+    let status = release.status.clone().unwrap_or_default();
+    ApprovalSpec {
+        release: release.metadata.name.clone().unwrap_or_default(),
+        release_uid: release.metadata.uid.clone().unwrap_or_default(),
+        task: task.into(),
+        attempt,
+        decision,
+        approver: by.into(),
+        comment: None,
+        images: bound_images(&status),
+        revision: status.revision,
+        digest,
+    }
+}
+
+pub(super) fn needed(task: &ApprovalTask, requester: &str) -> Result<usize, String> {
     let may = |a: &&String| task.requester_may_approve || *a != requester;
     let able = task.approvers.iter().filter(may).count();
     let needed = match task.mode {

@@ -8,7 +8,8 @@ use jiff::SignedDuration;
 use super::{build::datetime, run::Run};
 use crate::{
     api::{
-        App, CleanUpTask, Environment, ReleasePhase, ReleaseSpec, Task, TaskKind, TaskPhase, TaskStatus, VariableGroup,
+        App, CleanUpTask, Environment, ReleasePhase, ReleaseSpec, ReleaseStatus, Task, TaskKind, TaskPhase, TaskStatus,
+        VariableGroup,
     },
     domain::{
         template::{self, Context},
@@ -128,6 +129,14 @@ fn chosen(app: &App, spec: &ReleaseSpec, specs: &[Task]) -> BTreeMap<String, Str
     images
 }
 
+impl Plan {
+    /// The status of a release that begins so.
+    pub fn status(self) -> ReleaseStatus {
+        let (tasks, images, variables) = (self.tasks, self.images, self.variables);
+        ReleaseStatus { phase: ReleasePhase::Running, tasks, images, variables, ..ReleaseStatus::default() }
+    }
+}
+
 impl Run<'_> {
     /// The tasks as they are now; false when there is nothing to run.
     pub fn begin(&mut self) -> bool {
@@ -199,7 +208,7 @@ impl Run<'_> {
     }
 }
 
-fn specs(app: &App, spec: &ReleaseSpec) -> Result<Vec<Task>, String> {
+pub(super) fn specs(app: &App, spec: &ReleaseSpec) -> Result<Vec<Task>, String> {
     if let Some(CleanUpTask { environment, .. }) = &spec.teardown {
         let clean_up = spec.teardown.clone();
         // Removed by this very task: it is done then.

@@ -133,7 +133,7 @@ impl Rendered {
 }
 
 /// The images of a release; of one that is still to be built what is known of its name.
-fn to_be(app: &FrozenApp, spec: &ReleaseSpec, status: &ReleaseStatus) -> BTreeMap<String, String> {
+pub(super) fn to_be(app: &App, spec: &ReleaseSpec, status: &ReleaseStatus) -> BTreeMap<String, String> {
     let mut images = status.images.clone();
     let tasks = app.spec.stage(&spec.stage).into_iter().flat_map(|s| &s.tasks);
     for build in tasks.filter_map(|t| t.build.as_ref()) {

@@ -14,6 +14,7 @@ macro_rules! hands {
     };
 }
 
+mod ahead;
 mod any_order;
 mod cluster;
 mod extremes;

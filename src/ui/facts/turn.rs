@@ -1,7 +1,7 @@
 //! Whose turn it is: what a release waits for.
 
 use crate::{
-    api::{App, BatchPhase, Release, ReleasePhase, TaskPhase, TaskStatus},
+    api::{BatchPhase, Release, ReleasePhase, TaskPhase, TaskStatus},
     domain::wishes::phases,
 };
 
@@ -110,22 +110,4 @@ impl Turn<'_> {
             Self::Aborted => "aborted".into(),
         }
     }
-}
-
-/// The production environment whose pods the named task, if let through, moves before the next gate. The last
-/// environment in the order of promotion is production.
-pub fn gates_production(app: &App, release: &Release, task: &str) -> Option<String> {
-    let production = app.spec.environments.last().filter(|e| e.lane.is_none())?.name.clone();
-    let tasks = release.status.as_ref().map(|s| s.tasks.as_slice()).unwrap_or_default();
-    let at = tasks.iter().position(|t| t.name == task)?;
-    let hits = |t: &TaskStatus| {
-        matches!(t.kind.as_str(), "deploy" | "cleanUp") && t.environment.as_deref() == Some(production.as_str())
-    };
-    let here = tasks.get(at)?;
-    if hits(here) {
-        return Some(production);
-    }
-    let after = tasks.get(at + 1..).unwrap_or_default();
-    let mut until_gate = after.iter().take_while(|t| !matches!(t.kind.as_str(), "approval" | "proceed"));
-    until_gate.any(hits).then_some(production)
 }

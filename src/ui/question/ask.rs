@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Question, Shown, environment, in_place, lane, release};
+use super::{Question, Shown, ahead, environment, lane, release};
 use crate::{
-    api::{ReleaseSpec, Stage, TaskStatus},
+    api::{Release, ReleaseSpec, Stage},
     domain::{command_line::CommandLine, intent::Intent, owner::Taken, prune, variables, workflow},
     ui::{
         facts::{Turn, turn},
@@ -118,8 +118,10 @@ pub fn start(
             images: images.get(name).cloned().unwrap_or_default(),
             ..ReleaseSpec::default()
         };
-        let planned = workflow::values(app, &wanted, group_of, &model.now.to_string());
-        planned.map_err(|all| format!("{name} cannot be released: {}", all.join("; ")))?;
+        let planned = workflow::plan(app, &wanted, group_of, &model.now.to_string());
+        let planned = planned.map_err(|all| format!("{name} cannot be released: {}", all.join("; ")))?;
+        let mut begun = Release::new("", wanted);
+        begun.status = Some(planned.status());
         question.facts.extend(values(model, name, found));
         if let Some(running) = model.facts.active_of(name) {
             question.doubts.push(format!("release {running} of {name} is still under way"));
@@ -143,28 +145,24 @@ pub fn start(
                 _ => t.name.clone(),
             })
             .collect();
-        question.happens.push(format!("{name}: {}", tasks.join(" → ")));
+        question.fact("tasks", tasks.join(" → "));
+        let before = question.happens.len();
+        ahead::now(model, &mut question, app);
+        ahead::tell(model, &mut question, app, &ahead::look(model, app, &begun, None));
+        if let ([_, _, ..], Some(own)) = (apps, question.happens.get_mut(before..)) {
+            own.iter_mut().for_each(|words| *words = format!("{name}: {words}"));
+        }
         if prune::is_full(model.world.releases.values().map(|r| &**r), name, stage, &app.spec.history) {
             let kept = prune::describe(&app.spec.history);
             question.happens.push(format!(
                 "when it ends, the oldest finished release that nothing needs goes: {name} keeps {kept}"
             ));
         }
-        if let Some(production) = app.spec.environments.last().filter(|e| e.lane.is_none()) {
-            let gate = found.tasks.iter().position(|t| t.approval.is_some() || t.proceed.is_some());
-            let hit =
-                found.tasks.iter().position(|t| t.deploy.as_ref().is_some_and(|d| d.environment == production.name));
-            if hit.is_some_and(|hit| gate.is_none_or(|gate| hit < gate)) {
-                question
-                    .doubts
-                    .push(format!("nothing stands between this and {}: no approval, no proceed", production.name));
-                question.type_name(&production.name);
-            }
+        if question.typed.is_some() && !found.tasks.iter().any(|t| t.approval.is_some() || t.proceed.is_some()) {
+            let production = ahead::production(app).unwrap_or_default();
+            let words = format!("nothing stands between this and {production}: no approval, no proceed");
+            question.doubts.push(words);
         }
-        // Where somebody is asked first, that question tells it.
-        let unasked = found.tasks.iter().take_while(|t| t.approval.is_none() && t.proceed.is_none());
-        let deploys = unasked.filter_map(|t| t.deploy.as_ref());
-        question.doubts.extend(deploys.filter_map(|d| in_place::cost(model, name, &d.environment)));
         question.kubectl.push(command(name, stage, chosen, comment.as_deref()));
         question.objects.extend(Shown::of(&model.world, "apps", name, None));
     }
@@ -183,29 +181,4 @@ fn command(app: &str, stage: &str, images: Option<&BTreeMap<String, String>>, co
         line = line.option("--image", format!("{image}={reference}"));
     }
     line.option_if("--comment", comment)
-}
-
-/// The tasks after this one, up to the next that asks.
-pub(super) fn until_next_gate<'a>(tasks: &'a [TaskStatus], task: &'a str) -> impl Iterator<Item = &'a TaskStatus> {
-    after(tasks, task).take_while(|t| !asks(t))
-}
-
-/// What follows a task until somebody is asked again.
-pub(super) fn until_gate(tasks: &[TaskStatus], task: &str) -> Vec<String> {
-    let environment = |t: &TaskStatus| t.environment.clone().unwrap_or_else(|| "?".into());
-    let words = |t: &TaskStatus| match t.kind.as_str() {
-        "deploy" => format!("then {} deploys to {}", t.name, environment(t)),
-        "cleanUp" => format!("then {} takes {} down", t.name, environment(t)),
-        _ => format!("then {}", t.name),
-    };
-    let gate = after(tasks, task).find(|t| asks(t)).map(|t| format!("then {} asks again", t.name));
-    until_next_gate(tasks, task).map(words).chain(gate).collect()
-}
-
-fn after<'a>(tasks: &'a [TaskStatus], task: &'a str) -> impl Iterator<Item = &'a TaskStatus> {
-    tasks.iter().skip_while(move |t| t.name != task).skip(1)
-}
-
-fn asks(task: &TaskStatus) -> bool {
-    matches!(task.kind.as_str(), "approval" | "proceed")
 }

@@ -51,7 +51,7 @@ pub(super) fn teardown(model: &Model) -> Result<Question, String> {
     let pods = if pods == 1 { "1 pod".to_owned() } else { format!("{pods} pods") };
     question
         .happens
-        .push(format!("{} s of draining, then {pods} and the objects above go", environment.rollout.drain_seconds));
+        .push(format!("{} s of draining, then {pods} and the objects below go", environment.rollout.drain_seconds));
     for item in inventory.iter().filter(|i| i.kind == "StatefulSet") {
         let name = &item.name;
         question.happens.push(format!("volume claims of StatefulSet {name} stay, unless its manifest says otherwise"));

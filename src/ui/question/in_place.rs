@@ -61,7 +61,7 @@ pub(super) fn end(workloads: &[&Workload]) -> String {
         })
         .collect();
     let stay: Vec<&str> = stay.iter().map(String::as_str).collect();
-    let last = "this is the last batch: the old version is gone after it";
+    let last = "then the old version is gone";
     match stay.as_slice() {
         [] => last.into(),
         [one] => format!("{last}, but for {one} below its own partition"),

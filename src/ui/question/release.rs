@@ -5,22 +5,18 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tui_input::Input;
 
-use super::{
-    Question, Shown,
-    ask::{until_gate, until_next_gate},
-    in_place,
-    lane::difference,
-};
+use super::{Question, Shown, ahead, in_place, lane::difference};
 use crate::{
-    api::{BatchPhase, Decision, Release, TaskPhase, TaskStatus},
+    api::{App, Approval, Decision, Release, TaskPhase, TaskStatus},
     domain::{
         command_line::CommandLine,
         intent::{Intent, ReleaseWish},
         revision::{FrozenApp, short},
-        workflow::{Proposal, built_after, changes, proposal},
+        wishes::{Refusal, wished},
+        workflow::{Proposal, built_after, changes, decision, proposal},
     },
     ui::{
-        facts::{self, Turn, gates_production, split, turn},
+        facts::{self, Turn, split, turn},
         form::Remark,
         keymap::{Action, Context},
         model::Model,
@@ -85,13 +81,29 @@ fn short_digest(digest: &str) -> String {
     digest.chars().take(19).collect()
 }
 
-/// Asks for the production environment's name where the task leads there without asking again.
-fn guard(model: &Model, question: &mut Question, release: &Release, task: &str) {
-    let frozen = model.world.frozen(release);
-    let app = frozen.as_deref().or_else(|| model.world.apps.get(&release.spec.app).map(|app| &**app));
-    if let Some(production) = app.and_then(|app| gates_production(app, release, task)) {
-        question.type_name(&production);
+/// The App as a release has it, or as it is where nothing is frozen.
+fn app_of(model: &Model, release: &Release) -> Option<App> {
+    let frozen = model.world.frozen(release).map(|app| App::clone(&app));
+    frozen.or_else(|| model.world.apps.get(&release.spec.app).map(|app| App::clone(app)))
+}
+
+/// What comes of a wish, and how things stand; the error says why it is none.
+fn foresee(
+    model: &Model,
+    question: &mut Question,
+    release: &Release,
+    wish: &ReleaseWish,
+    decided: Option<&Approval>,
+) -> Result<(), String> {
+    let wanted = wished(release, wish).map_err(|refusal| match refusal {
+        Refusal::Senseless(why) => why,
+        Refusal::Late(what, why) => format!("{what}: {why}"),
+    })?;
+    if let Some(app) = app_of(model, release) {
+        ahead::now(model, question, &app);
+        ahead::tell(model, question, &app, &ahead::look(model, &app, &wanted, decided));
     }
+    Ok(())
 }
 
 pub(super) fn decide(model: &Model, pass: bool) -> Asked {
@@ -99,13 +111,13 @@ pub(super) fn decide(model: &Model, pass: bool) -> Asked {
     let Turn::Approve(task) = turn(release) else {
         return Err(format!("{name} waits for no approval: {}", turn(release).word()));
     };
-    let (decision, verb, word) =
+    let (said, verb, word) =
         if pass { (Decision::Pass, "Approve", "approval") } else { (Decision::Refuse, "Refuse", "refusal") };
     let (app, proposal) = proposed(model, name, release, &task.name)?;
     let digest = Some(proposal.digest.clone());
-    let decide = ReleaseWish::Decide { task: task.name.clone(), attempt: task.attempt, decision, digest };
+    let decide = ReleaseWish::Decide { task: task.name.clone(), attempt: task.attempt, decision: said, digest };
     let title = format!("{verb} {name}?");
-    let mut question = wish(model, name, title, verb, decide, &format!("{word} sent"));
+    let mut question = wish(model, name, title, verb, decide.clone(), &format!("{word} sent"));
     question.fact("task", format!("{}, attempt {}", task.name, task.attempt));
     if let Some(comment) = &release.spec.comment {
         question.fact("requested", format!("{} by {}", comment, release.spec.requester));
@@ -125,9 +137,13 @@ pub(super) fn decide(model: &Model, pass: bool) -> Asked {
         model.world.acting()
     ));
     if pass {
-        question.happens.extend(until_gate(tasks(release), &task.name));
-        question.doubts.extend(in_places(model, release, &task.name));
-        guard(model, &mut question, release, &task.name);
+        let (me, digest) = (model.world.acting(), Some(proposal.digest.clone()));
+        let mine = decision(release, (&task.name, task.attempt), me, said, digest.clone());
+        // The engine writes down what it is bound to a moment after it waits.
+        let mut shown = Release::clone(release);
+        let tasks = shown.status.iter_mut().flat_map(|s| &mut s.tasks).filter(|t| t.name == task.name);
+        tasks.for_each(|t| t.digest.clone_from(&digest));
+        foresee(model, &mut question, &shown, &decide, Some(&Approval::new("", mine)))?;
     } else {
         question.happens.push("the task fails; the release waits for retry, skip or abort".into());
     }
@@ -180,18 +196,15 @@ pub(super) fn go_on(model: &Model) -> Asked {
         Turn::Proceed(task) => {
             let allow = ReleaseWish::Allow { task: task.name.clone(), batch: 1 };
             let title = format!("Go on with {} of {name}?", task.name);
-            let mut question = wish(model, name, title, "Go on", allow, "go-ahead sent");
+            let mut question = wish(model, name, title, "Go on", allow.clone(), "go-ahead sent");
             question.fact("task", task.name.clone());
             if let Some(message) = &task.message {
                 question.fact("look at", message.clone());
             }
             images(&mut question, release);
-            question.happens.extend(until_gate(tasks(release), &task.name));
-            question.doubts.extend(in_places(model, release, &task.name));
+            foresee(model, &mut question, release, &allow, None)?;
             let command = CommandLine::graylane("proceed").arg(name).option("--task", &task.name);
             same(model, &mut question, name, command, &json!({"allow": {&task.name: 1}}));
-            traffic(model, &mut question);
-            guard(model, &mut question, release, &task.name);
             Ok(question)
         }
         Turn::Held => Err(format!("{name} is paused; {} resumes it", model.key(Context::Release, Action::Resume))),
@@ -209,55 +222,21 @@ fn batch(model: &Model, name: &str, release: &Release, task: &TaskStatus, next: 
     let of = task.batches.len();
     let allow = ReleaseWish::Allow { task: task.name.clone(), batch: next };
     let title = format!("Let batch {next} of {of} go in {environment}?");
-    let mut question = wish(model, name, title, "Let it go", allow, &format!("batch {next} sent"));
+    let mut question = wish(model, name, title, "Let it go", allow.clone(), &format!("batch {next} sent"));
     question.fact("task", format!("{}, environment {environment}", task.name));
     for (image, new) in &task.new_images {
         let old = task.old_images.get(image).map_or("nothing", String::as_str);
         question.fact("image", format!("{image} {old} → {new}"));
     }
-    if let Some(found) = task.batches.iter().find(|b| b.number == next) {
-        let before = task.batches.iter().filter(|b| b.phase == BatchPhase::Done).map(|b| b.target).max().unwrap_or(0);
-        let more = found.target.saturating_sub(before);
-        let app = &release.spec.app;
-        let workloads: Vec<_> = model.world.workloads_of(app, &environment).collect();
-        let now = split(Some(task), &workloads, facts::pods(&model.facts, &model.world, app, &environment));
-        question.fact("pods now", format!("{} new ready, {} old, {} wanted", now.new_ready, now.old, now.wanted));
-        question.happens.push(format!(
-            "{more} more pod{} of the new version: {before} → {} of {}; {}",
-            if more == 1 { "" } else { "s" },
-            found.target,
-            now.wanted.max(found.target),
-            in_place::moves(&workloads),
-        ));
-        question.doubts.extend(in_place::cost(model, app, &environment));
-        if next as usize == of {
-            question.happens.push(in_place::end(&workloads));
-            question.happens.extend(until_gate(tasks(release), &task.name));
-        } else {
-            question.happens.push("then it holds again, unless the plan says otherwise".into());
-        }
-    }
+    let app = &release.spec.app;
+    let workloads: Vec<_> = model.world.workloads_of(app, &environment).collect();
+    let now = split(Some(task), &workloads, facts::pods(&model.facts, &model.world, app, &environment));
+    question.fact("pods now", format!("{} new ready, {} old, {} wanted", now.new_ready, now.old, now.wanted));
+    foresee(model, &mut question, release, &allow, None)?;
     let command = CommandLine::graylane("proceed").arg(name).option("--task", &task.name);
     let command = command.option("--batch", next.to_string());
     same(model, &mut question, name, command, &json!({"allow": {&task.name: next}}));
-    traffic(model, &mut question);
-    guard(model, &mut question, release, &task.name);
     Ok(question)
-}
-
-/// What StatefulSets cost in all environments that are deployed to after a task, without being asked again.
-fn in_places(model: &Model, release: &Release, task: &str) -> Vec<String> {
-    let deploys = until_next_gate(tasks(release), task).filter(|t| t.kind == "deploy");
-    deploys.filter_map(|t| in_place::cost(model, &release.spec.app, t.environment.as_deref()?)).collect()
-}
-
-/// A leak is told before more pods move.
-fn traffic(model: &Model, question: &mut Question) {
-    let traffic = model.facts.traffic(model.now);
-    if traffic.leaks + traffic.failed > 0 {
-        let worst = traffic.worst.unwrap_or_default();
-        question.doubts.push(format!("in the last minute {} leaks, {} failed: {worst}", traffic.leaks, traffic.failed));
-    }
 }
 
 pub(super) fn pause(model: &Model) -> Asked {
@@ -286,15 +265,10 @@ pub(super) fn resume(model: &Model) -> Asked {
         return Err(format!("{name} is not paused: {}", turn(release).word()));
     }
     let mut question = wish(model, name, format!("Resume {name}?"), "Resume", ReleaseWish::Resume, "resume sent");
-    let task = release.status.as_ref().and_then(|s| s.task.clone()).unwrap_or_default();
-    question
-        .happens
-        .push(format!("it goes on where it was held: {}", if task.is_empty() { "at its start" } else { &task }));
+    foresee(model, &mut question, release, &ReleaseWish::Resume, None)?;
     same(model, &mut question, name, CommandLine::graylane("resume").arg(name), &json!({"paused": false}));
     // The engine still writes that it holds.
     question.objects.clear();
-    traffic(model, &mut question);
-    guard(model, &mut question, release, &task);
     Ok(question)
 }
 
@@ -308,22 +282,35 @@ pub(super) fn abort(model: &Model) -> Asked {
         wish(model, name, format!("Roll {name} back and end it?"), "Roll back", ReleaseWish::Abort, "abort sent");
     question.fact("now", now.word());
     question.happens.push("lanes close first: tagged requests take the baseline".into());
-    for task in tasks(release).iter().filter(|t| t.kind == "deploy" && t.phase != TaskPhase::Pending) {
-        let environment = task.environment.as_deref().unwrap_or("?");
-        let old = task.old_version.as_deref().or(task.old_images.values().next().map(String::as_str));
-        let moved = task.batches.iter().filter(|b| b.phase != BatchPhase::Pending).map(|b| b.target).max().unwrap_or(0);
-        let back = old.map_or_else(|| "what was there before".to_owned(), |old| format!("the old version ({old})"));
-        let pods = if moved == 1 { "1 new pod gives" } else { &format!("{moved} new pods give") };
-        question.happens.push(format!("{environment}: up to {pods} way to {back}, in one patch"));
-        if moved > 0 {
-            question.happens.extend(in_place::back(model, &release.spec.app, environment));
-        }
+    for task in tasks(release).iter().rev().filter(|t| t.kind == "deploy" && t.started_at.is_some()) {
+        question.happens.extend(undone(model, release, task));
     }
     question.happens.push("the release ends; it cannot be resumed".into());
+    if let Some(app) = app_of(model, release) {
+        ahead::now(model, &mut question, &app);
+    }
     same(model, &mut question, name, CommandLine::graylane("abort").arg(name), &json!({"abort": true}));
     // A rollback must stay possible while its release moves.
     question.objects.clear();
     Ok(question)
+}
+
+/// The way back of one deploy.
+fn undone(model: &Model, release: &Release, task: &TaskStatus) -> Vec<String> {
+    let (app, environment) = (&release.spec.app, task.environment.as_deref().unwrap_or("?"));
+    let workloads: Vec<_> = model.world.workloads_of(app, environment).collect();
+    let now = split(Some(task), &workloads, facts::pods(&model.facts, &model.world, app, environment));
+    let new = now.new_ready + now.new_coming;
+    let gives = if new == 1 { "1 new pod gives".to_owned() } else { format!("{new} new pods give") };
+    let old = task.old_version.as_deref().or(task.old_images.values().next().map(String::as_str));
+    let Some(old) = old else {
+        // Nothing was there before: what it made goes.
+        let goes = if new == 1 { "1 pod goes".to_owned() } else { format!("{new} pods go") };
+        return vec![format!("{environment}: what this release made there is deleted, {goes}")];
+    };
+    let mut told = vec![format!("{environment}: {gives} way to the old version ({old})")];
+    told.extend(in_place::back(model, app, environment).filter(|_| new > 0));
+    told
 }
 
 fn failed<'a>(model: &'a Model, name: &str, release: &'a Release, word: &str) -> Result<&'a TaskStatus, String> {
@@ -339,7 +326,8 @@ pub(super) fn retry(model: &Model) -> Asked {
     let (name, release) = selected(model)?;
     let task = failed(model, name, release, "retry")?;
     let retry = ReleaseWish::Retry { task: task.name.clone(), force: false };
-    let mut question = wish(model, name, format!("Try {} of {name} again?", task.name), "Retry", retry, "retry sent");
+    let title = format!("Try {} of {name} again?", task.name);
+    let mut question = wish(model, name, title, "Retry", retry.clone(), "retry sent");
     question.fact("task", format!("{}, attempt {}", task.name, task.attempt));
     if let Some(message) = &task.message {
         question.fact("failed", message.clone());
@@ -352,7 +340,7 @@ pub(super) fn retry(model: &Model) -> Asked {
     let level = task.attempt.max(1);
     let command = CommandLine::graylane("retry").arg(name).option("--task", &task.name);
     same(model, &mut question, name, command, &json!({"retry": {&task.name: level}}));
-    guard(model, &mut question, release, &task.name);
+    foresee(model, &mut question, release, &retry, None)?;
     Ok(question)
 }
 
@@ -367,18 +355,25 @@ pub(super) fn skip(model: &Model) -> Asked {
         ));
     }
     let task = task.ok_or_else(|| format!("no task of {name} has failed or waits: there is nothing to skip"))?;
+    if task.kind == "deploy" && task.batches.iter().any(|b| b.started_at.is_some()) {
+        let key = |action| model.key(Context::Release, action);
+        let (retry, abort) = (key(Action::Retry), key(Action::Abort));
+        return Err(format!(
+            "{} is half-way and cannot be skipped: {retry} tries it again, {abort} rolls back",
+            task.name
+        ));
+    }
     let skip = ReleaseWish::Skip { task: task.name.clone() };
-    let mut question = wish(model, name, format!("Skip {} of {name}?", task.name), "Skip", skip, "skip sent");
+    let title = format!("Skip {} of {name}?", task.name);
+    let mut question = wish(model, name, title, "Skip", skip.clone(), "skip sent");
     question.fact("task", format!("{} ({})", task.name, task.kind));
     question.doubts.push(match task.kind.as_str() {
         "verify" => "what follows goes on unverified".into(),
         "deploy" => "the environment stays as it is now, whatever the release says".into(),
         _ => "what it would have done stays undone".to_owned(),
     });
-    question.happens.extend(until_gate(tasks(release), &task.name));
-    question.doubts.extend(in_places(model, release, &task.name));
+    foresee(model, &mut question, release, &skip, None)?;
     let command = CommandLine::graylane("skip").arg(name).option("--task", &task.name);
     same(model, &mut question, name, command, &json!({"skip": [&task.name]}));
-    guard(model, &mut question, release, &task.name);
     Ok(question)
 }

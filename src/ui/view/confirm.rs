@@ -75,20 +75,11 @@ fn lines(model: &Model, question: &Question, width: usize) -> Vec<Rich> {
         let words = format!(" {} What is shown is {old} old: {}. ", glyphs.warn, trouble.told());
         lines.extend([Rich::of(Role::Alarm, words), Rich::new()]);
     }
-    let label = question.facts.iter().map(|(l, _)| l.len()).max().unwrap_or(0) + 2;
-    let mut last = "";
-    for (name, words) in &question.facts {
-        for (i, part) in wrap(words, width.saturating_sub(label)).into_iter().enumerate() {
-            let shown = if i == 0 && name != last { name.as_str() } else { "" };
-            lines.push(Rich::new().col(Role::Muted, shown, label).add(Role::Text, part));
-        }
-        last = name;
-    }
     let mut section = |head: &str, each: &[String], role: Role, sign: &str| {
         if each.is_empty() {
             return;
         }
-        if !lines.is_empty() {
+        if lines.last().is_some_and(|last: &Rich| last.width() > 0) {
             lines.push(Rich::new());
         }
         if !head.is_empty() {
@@ -103,7 +94,19 @@ fn lines(model: &Model, question: &Question, width: usize) -> Vec<Rich> {
     };
     section("", &question.doubts, Role::Warn, glyphs.warn);
     section("What will happen", &question.happens, Role::Text, glyphs.dot);
-    lines.extend(diff(question, width));
+    if !question.facts.is_empty() && !lines.is_empty() {
+        lines.extend([Rich::new(), Rich::of(Role::Accent, "As things are now")]);
+    }
+    let label = question.facts.iter().map(|(l, _)| l.len()).max().unwrap_or(0) + 2;
+    let mut last = "";
+    for (name, words) in &question.facts {
+        for (i, part) in wrap(words, width.saturating_sub(label)).into_iter().enumerate() {
+            let shown = if i == 0 && name != last { name.as_str() } else { "" };
+            lines.push(Rich::new().col(Role::Muted, shown, label).add(Role::Text, part));
+        }
+        last = name;
+    }
+    lines.extend(diff(question));
     if !question.kubectl.is_empty() {
         lines.extend([Rich::new(), Rich::of(Role::Accent, "The same without this screen")]);
     }
@@ -114,7 +117,7 @@ fn lines(model: &Model, question: &Question, width: usize) -> Vec<Rich> {
     lines
 }
 
-fn diff(question: &Question, _width: usize) -> Vec<Rich> {
+fn diff(question: &Question) -> Vec<Rich> {
     if question.diff.is_empty() {
         return vec![];
     }

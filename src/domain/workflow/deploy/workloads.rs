@@ -9,7 +9,7 @@ use super::{
     marked, tell,
 };
 use crate::{
-    api::{Amount, InventoryItem, PausePolicy},
+    api::{Amount, InventoryItem},
     domain::{
         account::Account,
         batches::{self, Goal, Manifest, Move, Progress, Records, is_rolled},
@@ -59,16 +59,8 @@ pub(super) fn look(deploy: &Deploy, run: &mut Run, hold: bool) -> Result<Looked,
         batches::batches(&rollout.batches, &all.iter().filter_map(size).collect::<Vec<_>>())
     });
     let task = run.status.tasks[deploy.index].clone();
-    let may = run.spec().control.allow.get(&task.name).copied().unwrap_or(0) as usize;
-    let allowed_of = |all: usize| {
-        match rollout.pause {
-            PausePolicy::Never => all,
-            PausePolicy::First if may >= 2 => all,
-            PausePolicy::First => 1,
-            PausePolicy::Every => may.max(1),
-        }
-        .min(all)
-    };
+    let level = run.spec().control.allow.get(&task.name).copied().unwrap_or(0);
+    let allowed_of = |all: usize| batches::allowed(rollout.pause, level, all);
     let allowed = allowed_of(amounts.len());
     let (release, release_uid) = (run.name(), run.uid());
     let plan = Goal {

@@ -120,7 +120,7 @@ impl Cluster {
         Self::of(app)
     }
 
-    fn of(app: App) -> Self {
+    pub fn of(app: App) -> Self {
         let mut cluster = Self {
             app,
             release: release("a-7", "v2"),

@@ -1,0 +1,385 @@
+//! What a release does next, all of it, until somebody is asked again: what a question shows before a person answers.
+//!
+//! It goes by the same rules as the engine ([`super::deploy`], [`super::approval`]): the tasks of the same stage, the
+//! same batches of the same sizes, the same plan of pauses. `tests/ahead.rs` plays both beside each other.
+
+use std::collections::BTreeMap;
+
+use super::{
+    approval, gate,
+    objects::{key, placed},
+    plan,
+    proposal::to_be,
+};
+use crate::{
+    api::{
+        Amount, App, Approval, BatchPhase, Environment, InventoryItem, Release, ReleaseStatus, TaskKind, TaskPhase,
+        TaskStatus, label,
+    },
+    domain::{
+        batches::{self, Manifest, is_rolled},
+        world::Workload,
+    },
+};
+
+/// What is known when it is asked.
+pub struct Known<'a> {
+    /// The App as the release has it.
+    pub app: &'a App,
+    /// The release as it would be wished.
+    pub release: &'a Release,
+    /// Every release of its namespace.
+    pub others: &'a [&'a Release],
+    /// The decisions about it, with the one that is about to be taken.
+    pub approvals: &'a [&'a Approval],
+    /// The workloads that are there.
+    pub workload_of: &'a dyn Fn(&InventoryItem) -> Option<&'a Workload>,
+}
+
+/// One thing that it does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// Makes an image.
+    Build {
+        /// The task.
+        task: String,
+        /// Which image.
+        image: String,
+    },
+    /// Takes an image that is there, instead of building it.
+    Take {
+        /// The task.
+        task: String,
+        /// Its reference.
+        image: String,
+    },
+    /// Waits for another release to be over.
+    Wait {
+        /// The task.
+        task: String,
+        /// Where.
+        environment: String,
+        /// That release.
+        holder: String,
+    },
+    /// Moves pods.
+    Batch {
+        /// The task.
+        task: String,
+        /// Where.
+        environment: String,
+        /// Which batches, from 1: one, or all that are left where the strategy knows no batches.
+        numbers: (u32, u32),
+        /// Of how many.
+        of: u32,
+        /// New pods before, and after.
+        pods: (u32, u32),
+        /// Pods in all.
+        size: u32,
+    },
+    /// Deploys what runs there already: no pod moves.
+    Same {
+        /// The task.
+        task: String,
+        /// Where.
+        environment: String,
+    },
+    /// Sends probes until all agree.
+    Verify {
+        /// The task.
+        task: String,
+        /// Through which lane group.
+        group: String,
+        /// How many.
+        probes: usize,
+    },
+    /// Takes down what an environment runs.
+    TakeDown {
+        /// The task.
+        task: String,
+        /// Which.
+        environment: String,
+        /// The environment leaves the App, too.
+        removes: bool,
+    },
+    /// Goes past a task.
+    Skip {
+        /// The task.
+        task: String,
+    },
+}
+
+/// Where it stops.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// For approvals: so many of so many are there.
+    Approval {
+        /// The task.
+        task: String,
+        /// Given.
+        given: usize,
+        /// Needed.
+        needed: usize,
+        /// Whose decisions do not count, and why, in words.
+        passed_over: Vec<String>,
+    },
+    /// For somebody to say that it may go on.
+    Proceed {
+        /// The task.
+        task: String,
+        /// What to look at before.
+        prompt: Option<String>,
+    },
+    /// For a batch to be let through.
+    Batch {
+        /// The task.
+        task: String,
+        /// Where.
+        environment: String,
+        /// Which, from 1.
+        number: u32,
+        /// Of how many.
+        of: u32,
+    },
+    /// At a lock.
+    Locked {
+        /// The task.
+        task: String,
+        /// Where.
+        environment: String,
+    },
+    /// At a task that has failed, or will: in words.
+    Failed {
+        /// The task.
+        task: String,
+        /// Why, where that is known.
+        why: String,
+    },
+    /// Because it is held.
+    Held,
+    /// At its end.
+    End,
+}
+
+/// All that it does, and where it stops.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ahead {
+    /// In order.
+    pub doings: Vec<Doing>,
+    /// Then.
+    pub stop: Stop,
+}
+
+impl Doing {
+    /// The environment whose pods it moves.
+    pub fn environment(&self) -> Option<&str> {
+        match self {
+            Self::Batch { environment, .. } | Self::TakeDown { environment, .. } => Some(environment),
+            _ => None,
+        }
+    }
+}
+
+impl Ahead {
+    /// Whether pods of an environment move or go.
+    pub fn moves(&self, environment: &str) -> bool {
+        self.doings.iter().any(|d| d.environment() == Some(environment))
+    }
+
+    /// The environments that get new pods, in order.
+    pub fn deploys(&self) -> Vec<&str> {
+        let mut all: Vec<&str> = vec![];
+        for doing in &self.doings {
+            if let Doing::Batch { environment, .. } = doing
+                && !all.contains(&environment.as_str())
+            {
+                all.push(environment);
+            }
+        }
+        all
+    }
+}
+
+/// What a release does, if nothing fails, until somebody is asked again.
+pub fn ahead(known: &Known) -> Ahead {
+    let status = known.release.status.clone().unwrap_or_default();
+    let mut doings = vec![];
+    let stop = walk(known, &status, &mut doings);
+    Ahead { doings, stop: stop.unwrap_or(Stop::End) }
+}
+
+fn walk(known: &Known, status: &ReleaseStatus, doings: &mut Vec<Doing>) -> Option<Stop> {
+    let (spec, control) = (&known.release.spec, &known.release.spec.control);
+    if control.paused {
+        return Some(Stop::Held);
+    }
+    let failed = |task: &str, why: &str| Some(Stop::Failed { task: task.into(), why: why.into() });
+    let specs = match plan::specs(known.app, spec) {
+        Ok(specs) => specs,
+        Err(why) => return failed("", &why),
+    };
+    let mut current = true;
+    for told in status.tasks.iter().filter(|t| !t.phase.is_passed()) {
+        let name = told.name.clone();
+        let retried = control.retry.get(&name).is_some_and(|retries| *retries >= told.attempt.max(1));
+        let half_way = told.batches.iter().any(|b| b.started_at.is_some());
+        let skippable = told.kind != "approval" && !(told.kind == "deploy" && half_way);
+        if control.skip.contains(&name) && skippable {
+            doings.push(Doing::Skip { task: name });
+            current = false;
+            continue;
+        }
+        if told.phase == TaskPhase::Failed && !retried {
+            return failed(&name, told.message.as_deref().unwrap_or_default());
+        }
+        let task = specs.iter().find(|t| t.name == name);
+        let stop = match task.and_then(|t| t.kind()) {
+            None => return failed(&name, "the App's workflow no longer has it"),
+            Some(TaskKind::Build(t)) => {
+                let task = name;
+                doings.push(match spec.images.get(&t.image) {
+                    Some(image) => Doing::Take { task, image: image.clone() },
+                    None => Doing::Build { task, image: t.image.clone() },
+                });
+                None
+            }
+            Some(TaskKind::Approval(t)) => {
+                // Nobody can have decided on what nobody was asked.
+                let given = current.then(|| approval::given(known.approvals, known.release, told, t));
+                let (given, passed_over) = given.unwrap_or_default();
+                let needed = match approval::needed(t, &spec.requester) {
+                    Ok(needed) => needed,
+                    Err(why) => return failed(&name, &why),
+                };
+                (given < needed).then_some(Stop::Approval { task: name, given, needed, passed_over })
+            }
+            Some(TaskKind::Proceed(t)) => {
+                let open = control.allow.get(&name).is_some_and(|level| *level >= 1);
+                (!open).then(|| Stop::Proceed { task: name, prompt: t.prompt.clone() })
+            }
+            Some(TaskKind::Verify(t)) => {
+                doings.push(Doing::Verify { task: name, group: t.lane_group.clone(), probes: t.probes.len() });
+                None
+            }
+            Some(TaskKind::CleanUp(t)) => {
+                let environment = t.environment.clone();
+                enter(known, told, &environment, doings).or_else(|| {
+                    doings.push(Doing::TakeDown { task: name, environment, removes: t.remove_environment });
+                    None
+                })
+            }
+            Some(TaskKind::Deploy(t)) => {
+                let entered = enter(known, told, &t.environment, doings);
+                entered.or_else(|| deploy(known, status, told, &t.environment, doings))
+            }
+        };
+        if stop.is_some() {
+            return stop;
+        }
+        current = false;
+    }
+    None
+}
+
+/// Whoever changes an environment waits until nobody else does, and while it is locked.
+fn enter(known: &Known, told: &TaskStatus, environment: &str, doings: &mut Vec<Doing>) -> Option<Stop> {
+    let task = told.name.clone();
+    if known.app.spec.environment(environment).is_some_and(|e| e.lock.is_some()) {
+        return Some(Stop::Locked { task, environment: environment.into() });
+    }
+    let uid = known.release.metadata.uid.as_deref().unwrap_or_default();
+    if told.started_at.is_none()
+        && let Some(holder) = gate::holder(&known.release.spec.app, environment, uid, known.others)
+    {
+        doings.push(Doing::Wait { task, environment: environment.into(), holder: holder.into() });
+    }
+    None
+}
+
+fn deploy(
+    known: &Known,
+    status: &ReleaseStatus,
+    told: &TaskStatus,
+    environment: &str,
+    doings: &mut Vec<Doing>,
+) -> Option<Stop> {
+    let task = told.name.clone();
+    let failed = |why: String| Some(Stop::Failed { task: told.name.clone(), why });
+    let Some(found) = known.app.spec.environment(environment) else {
+        return failed(format!("app {} has no environment {environment:?}", known.release.spec.app));
+    };
+    let workloads = match workloads(known, status, found) {
+        Ok(workloads) => workloads,
+        Err(why) => return failed(why),
+    };
+    let there = || workloads.iter().filter(|w| w.live.is_some());
+    let begun = told.batches.iter().any(|b| b.started_at.is_some());
+    let targets: Vec<u32> = if begun {
+        told.batches.iter().map(|b| b.target).collect()
+    } else {
+        let sizes: Vec<u32> = there().map(|w| w.size).collect();
+        sum(&batches::batches(&found.rollout.batches, &sizes), &workloads)
+    };
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let (of, size) = (count(targets.len()), targets.last().copied().unwrap_or(0));
+    let done = told.batches.iter().take_while(|b| b.phase == BatchPhase::Done).count();
+    let environment = environment.to_owned();
+    if !begun && !workloads.is_empty() && workloads.iter().all(|w| w.same) {
+        doings.push(Doing::Same { task, environment });
+        return None;
+    }
+    let level = known.release.spec.control.allow.get(&told.name).copied().unwrap_or(0);
+    let allowed = batches::allowed(found.rollout.pause, level, targets.len());
+    let reached = |n: usize| n.checked_sub(1).and_then(|i| targets.get(i)).copied().unwrap_or(0);
+    // Without batches the first one takes all pods.
+    if there().next().is_some() && there().all(|w| w.at_once) && done < targets.len() {
+        let pods = (reached(done), size);
+        doings.push(Doing::Batch { task, environment, numbers: (count(done + 1), of), of, pods, size });
+        return None;
+    }
+    for n in done + 1..=targets.len() {
+        let (task, environment, number) = (task.clone(), environment.clone(), count(n));
+        if n > allowed {
+            return Some(Stop::Batch { task, environment, number, of });
+        }
+        let pods = (reached(n - 1), reached(n));
+        doings.push(Doing::Batch { task, environment, numbers: (number, number), of, pods, size });
+    }
+    None
+}
+
+/// A workload of an environment as it will be rolled out.
+struct Rolled<'a> {
+    live: Option<&'a Workload>,
+    /// Pods that the rollout is about.
+    size: u32,
+    /// It knows no batches.
+    at_once: bool,
+    /// It is what is to be.
+    same: bool,
+}
+
+fn workloads<'a>(
+    known: &Known<'a>,
+    status: &ReleaseStatus,
+    environment: &Environment,
+) -> Result<Vec<Rolled<'a>>, String> {
+    let images: BTreeMap<String, String> = to_be(known.app, &known.release.spec, status);
+    let shared = status.variables.get(&environment.name).cloned().unwrap_or_default();
+    let objects = placed(known.app, environment, &shared, &images).map_err(|all| all.join("; "))?;
+    let rolled = |object: &serde_json::Value| {
+        let manifest = Manifest::of(object)?;
+        let live = (known.workload_of)(&key(object));
+        let applied = object["metadata"]["annotations"][label::APPLIED].as_str();
+        let same = live.is_some_and(|w| !w.latched && w.applied.as_deref().is_some_and(|a| Some(a) == applied));
+        let size = manifest.size_of(live);
+        Ok(Rolled { live, size, at_once: live.is_some_and(|w| w.recreates) || manifest.recreates(), same })
+    };
+    objects.iter().filter(|o| is_rolled(&key(o))).map(rolled).collect()
+}
+
+/// New pods of all of them after each batch.
+fn sum(amounts: &[Amount], all: &[Rolled]) -> Vec<u32> {
+    let each: Vec<Vec<u32>> = all.iter().map(|w| batches::targets(amounts, w.size)).collect();
+    (0..amounts.len()).map(|i| each.iter().fold(0, |sum: u32, t| sum.saturating_add(t[i]))).collect()
+}

@@ -1,0 +1,196 @@
+//! What comes of a yes, in words: every step until the next stop, as the engine will take it, and what the lane and the
+//! traffic are like now.
+
+use kube::ResourceExt;
+
+use super::{Question, in_place};
+use crate::{
+    api::{App, Approval, InventoryItem, Release, Served},
+    domain::{
+        workflow::{Ahead, Doing, Known, Stop, ahead},
+        world::{Key, Workload},
+    },
+    ui::model::Model,
+};
+
+/// What a release would do, wished so and decided so.
+pub(super) fn look(model: &Model, app: &App, release: &Release, decided: Option<&Approval>) -> Ahead {
+    let world = &model.world;
+    let others: Vec<&Release> = world.releases.values().map(|r| &**r).collect();
+    let mine = |a: &&Approval| a.spec.release == release.name_any();
+    let approvals: Vec<&Approval> = world.approvals.values().map(|a| &**a).filter(mine).chain(decided).collect();
+    let workload_of = |item: &InventoryItem| -> Option<&Workload> {
+        let key = Key { namespace: item.namespace.clone(), name: item.name.clone() };
+        if item.kind == "StatefulSet" { world.stateful.get(&key) } else { world.deployments.get(&key) }
+    };
+    ahead(&Known { app, release, others: &others, approvals: &approvals, workload_of: &workload_of })
+}
+
+/// Tells all of it, what it costs and how it stands now; where it moves production, that name must be typed.
+pub(super) fn tell(model: &Model, question: &mut Question, app: &App, ahead: &Ahead) {
+    let name = app.name_any();
+    question.happens.extend(words(model, app, ahead));
+    for environment in ahead.deploys() {
+        question.doubts.extend(in_place::cost(model, &name, environment));
+    }
+    if let Some(production) = production(app).filter(|production| ahead.moves(production)) {
+        question.type_name(production);
+    }
+}
+
+/// The last environment in the order of promotion is production.
+pub(super) fn production(app: &App) -> Option<&str> {
+    app.spec.environments.last().filter(|e| e.lane.is_none()).map(|e| e.name.as_str())
+}
+
+/// Step by step, and the stop.
+pub(super) fn words(model: &Model, app: &App, ahead: &Ahead) -> Vec<String> {
+    let mut told: Vec<String> = vec![];
+    let mut known: Vec<&str> = vec![];
+    for doing in &ahead.doings {
+        told.push(step(model, app, doing));
+        if let Doing::Batch { environment, numbers, of, .. } = doing {
+            let name = app.name_any();
+            let workloads: Vec<&Workload> = model.world.workloads_of(&name, environment).collect();
+            if workloads.is_empty() {
+                continue;
+            }
+            if !known.contains(&environment.as_str()) && numbers.0 == numbers.1 {
+                known.push(environment);
+                if let Some(last) = told.last_mut() {
+                    *last += &format!("; {}", in_place::moves(&workloads));
+                }
+            }
+            let gray = app.spec.environment(environment).is_some_and(|e| e.lane.is_some());
+            if numbers.1 == *of
+                && !gray
+                && let Some(last) = told.last_mut()
+            {
+                *last += &format!("; {}", in_place::end(&workloads));
+            }
+        }
+    }
+    told.push(stop(&ahead.stop));
+    told
+}
+
+fn pods(n: u32) -> String {
+    if n == 1 { "1 pod".into() } else { format!("{n} pods") }
+}
+
+fn step(model: &Model, app: &App, doing: &Doing) -> String {
+    match doing {
+        Doing::Build { task, image } => format!("{task}: image {image} is built"),
+        Doing::Take { task, image } => format!("{task}: nothing is built, {image} is taken"),
+        Doing::Wait { task, environment, holder } => {
+            format!("{task}: waits until release {holder}, which holds {environment}, is over")
+        }
+        Doing::Same { task, environment } => format!("{task}: {environment} runs this already, no pod moves"),
+        Doing::Batch { task, environment, numbers, of: _, pods: _, size } if numbers.0 < numbers.1 => {
+            format!("{task}: all {} of {environment} are replaced at once", pods(*size))
+        }
+        Doing::Batch { task, environment, of: 1, pods: (_, after), .. } => {
+            format!("{task}: {environment} gets the new version, {} in one batch", pods(*after))
+        }
+        Doing::Batch { task, environment, numbers, of, pods: (before, after), size } => {
+            let more = after.saturating_sub(*before);
+            let more = if more == 1 { "1 more new pod".into() } else { format!("{more} more new pods") };
+            format!("{task}: batch {} of {of} in {environment}: {more}, {before} → {after} of {size}", numbers.0)
+        }
+        Doing::Verify { task, group, probes } => {
+            let probes = if *probes == 1 { "1 probe".into() } else { format!("{probes} probes") };
+            format!("{task}: {probes} through {group} must come back as expected")
+        }
+        Doing::TakeDown { task, environment, removes } => {
+            let name = app.name_any();
+            let running: u32 =
+                model.world.workloads_of(&name, environment).map(|w| w.replicas).fold(0, u32::saturating_add);
+            let goes = if running == 0 { "what runs there".into() } else { pods(running) };
+            let tag = app.spec.environment(environment).and_then(|e| e.lane.as_deref());
+            let tagged = tag.map(|tag| format!("; requests tagged {tag} take the baseline of {name} from then on"));
+            let gone = if *removes { ", and leaves the App" } else { "" };
+            format!("{task}: {environment} is taken down ({goes}){gone}{}", tagged.unwrap_or_default())
+        }
+        Doing::Skip { task } => format!("{task} is skipped"),
+    }
+}
+
+fn stop(stop: &Stop) -> String {
+    match stop {
+        Stop::Approval { task, given, needed, passed_over } => {
+            let one = *needed == 1;
+            let waits = if one { "an approval".into() } else { format!("approvals, {given} of {needed} given") };
+            let over = passed_over.join(", ");
+            let over = if over.is_empty() { over } else { format!("; does not count: {over}") };
+            format!("then it stops: {task} waits for {waits}{over}")
+        }
+        Stop::Proceed { task, prompt } => {
+            let prompt = prompt.as_ref().map(|p| format!(" ({p})")).unwrap_or_default();
+            format!("then it stops: {task} waits to be let through{prompt}")
+        }
+        Stop::Batch { environment, number, of, .. } => {
+            format!("then it stops: batch {number} of {of} in {environment} waits to be let through")
+        }
+        Stop::Locked { task, environment } => format!("then it stops: {task} waits, for {environment} is locked"),
+        Stop::Failed { task, why } if why.is_empty() => format!("then it stops: {task} has failed"),
+        Stop::Failed { task, why } => format!("then it stops: {task} fails: {why}"),
+        Stop::Held => "nothing more, for it is paused".into(),
+        Stop::End => "then the release is done".into(),
+    }
+}
+
+/// The lanes that an App has a part in, and the traffic of the last minute: whoever decides sees them as they are.
+pub(super) fn now(model: &Model, question: &mut Question, app: &App) {
+    let name = app.name_any();
+    // Of several Apps in one window it is told once.
+    let doubt = |question: &mut Question, words: String| {
+        if !question.doubts.contains(&words) {
+            question.doubts.push(words);
+        }
+    };
+    let fact = |question: &mut Question, label: &str, words: String| {
+        if !question.facts.contains(&(label.to_owned(), words.clone())) {
+            question.fact(label, words);
+        }
+    };
+    for (lane_name, lane) in model.world.lanes.iter() {
+        let group = model.world.groups.get(&lane.spec.group);
+        let part = group.is_some_and(|g| g.spec.apps.iter().any(|a| a.app == name));
+        if !part || app.spec.environment_of_lane(&lane.spec.tag).is_none() {
+            continue;
+        }
+        if !lane.spec.enabled {
+            fact(question, "lane", format!("{lane_name} is off"));
+            doubt(question, format!("lane {lane_name} is off: no request takes the new version"));
+            continue;
+        }
+        let status = lane.status.clone().unwrap_or_default();
+        let served = |by: Served| {
+            let all = status.apps.iter().filter(|a| a.served == by).map(|a| model.facts.short(&a.app));
+            let all: Vec<&str> = all.collect();
+            (!all.is_empty()).then(|| format!("{} by {}", all.join(", "), by.word()))
+        };
+        let told: Vec<String> = [served(Served::Gray), served(Served::Base)].into_iter().flatten().collect();
+        let told = if told.is_empty() { String::new() } else { format!(": {}", told.join("; ")) };
+        fact(question, "lane", format!("{lane_name} is on{told}"));
+    }
+    let traffic = model.facts.traffic(model.now);
+    if traffic.chains == 0 {
+        fact(question, "traffic", "no request seen in the last minute".into());
+        return;
+    }
+    let requests = if traffic.chains == 1 { "1 request".into() } else { format!("{} requests", traffic.chains) };
+    fact(
+        question,
+        "traffic",
+        format!(
+            "{requests} in the last minute, {} tagged; {} leaked, {} failed",
+            traffic.tagged, traffic.leaks, traffic.failed
+        ),
+    );
+    // A leak is told before more pods move.
+    if traffic.leaks + traffic.failed > 0 {
+        let worst = traffic.worst.unwrap_or_default();
+        doubt(question, format!("in the last minute {} leaks, {} failed: {worst}", traffic.leaks, traffic.failed));
+    }
+}
