@@ -40,7 +40,7 @@
 //!
 //! `a` on a release that waits: the terminal's event becomes a key, the one table of keys makes it
 //! *approve*, `update` opens a question that names the release, the task, the attempt and the images as
-//! seen at one resourceVersion. `y` turns the question into an [`domain::intent::Intent`], a plain value;
+//! seen at one resourceVersion. `Ctrl-Y` turns the question into an [`domain::intent::Intent`], a plain value;
 //! the runner hands it to `cluster::perform`, which checks that the world has not moved on and creates an
 //! Approval object, bound to the objects that were shown. The engine's watch wakes, `domain::workflow::decide` sees the approval and answers with
 //! the next status and steps; the steps are patches; controllers move pods; the watches make a new World;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crossterm::event::Event;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tui_input::Input;
 
 use super::{
@@ -151,6 +151,9 @@ pub enum Level {
     Bad,
 }
 
+/// Whoever writes does not stop for longer between two words.
+const PAUSE: SignedDuration = SignedDuration::from_millis(700);
+
 /// So many notices are kept.
 const NOTICES: usize = 200;
 
@@ -209,6 +212,8 @@ pub struct Model {
     pub read_only: bool,
     /// The newest notice was seen: a key was pressed since.
     pub noticed: bool,
+    /// Until then letters press nothing: they are meant for a question that has closed.
+    pub letters_mean_nothing: Option<Timestamp>,
     next: u64,
 }
 
@@ -241,6 +246,7 @@ impl Model {
             pending: BTreeMap::new(),
             notices: VecDeque::new(),
             noticed: true,
+            letters_mean_nothing: None,
             next: 0,
             options,
         };
@@ -262,6 +268,31 @@ impl Model {
         self.notices.push_front(Notice { time: self.now, level, text, detail });
         self.notices.truncate(NOTICES);
         self.noticed = false;
+    }
+
+    /// Letters that follow are the rest of what somebody was writing.
+    pub fn ignore_letters(&mut self) {
+        self.letters_mean_nothing = self.now.checked_add(PAUSE).ok();
+    }
+
+    /// Looks at a release until another one is chosen. The one that is shown anyway is not held: a newer one is taken up.
+    pub fn look_at(&mut self, name: String) {
+        let shown = self.app.as_ref().and_then(|app| self.facts.release_of(app));
+        self.release = (shown != Some(&name)).then_some(name);
+        self.task = None;
+    }
+
+    /// The release of an App that every pane means: the one that is looked at, else the one under way.
+    pub fn release_of(&self, app: &str) -> Option<&String> {
+        let held = self.release.as_ref().filter(|_| self.app.as_deref() == Some(app));
+        let own = |name: &&String| self.world.releases.get(*name).is_some_and(|r| r.spec.app == app);
+        held.filter(own).or_else(|| self.facts.active_of(app))
+    }
+
+    /// An older release than the one that would be shown by itself is looked at.
+    pub fn is_held(&self) -> bool {
+        let Some((name, release)) = self.selected_release() else { return false };
+        self.release.as_ref() == Some(name) && self.facts.release_of(&release.spec.app) != Some(name)
     }
 
     /// The key of an action, for sentences that speak of it.
@@ -361,6 +392,10 @@ impl Model {
         match self.overlays.pop() {
             Some(Overlay::Text(text)) => text.ticket.map(Effect::Drop).into_iter().collect(),
             Some(Overlay::Palette(palette)) => palette.ticket.map(Effect::Drop).into_iter().collect(),
+            Some(Overlay::Confirm(question)) if question.is_written() => {
+                self.ignore_letters();
+                vec![]
+            }
             _ => vec![],
         }
     }

@@ -185,6 +185,12 @@ impl Question {
         self.facts.push((label.into(), words.into()));
     }
 
+    /// Takes a comment. Whoever types writes it: no letter can be a yes.
+    fn ask_why(&mut self) {
+        self.comment = Some(Input::default());
+        self.focus = if self.typed.is_some() { Focus::Typed } else { Focus::Comment };
+    }
+
     /// Asks for this name to be typed.
     fn type_name(&mut self, name: &str) {
         // As it is shown, and as it can be typed.
@@ -205,15 +211,22 @@ impl Question {
 
     /// Where Tab goes.
     pub fn turn(&mut self) {
-        let mut order = vec![Focus::No, Focus::Yes];
-        if self.comment.is_some() {
-            order.push(Focus::Comment);
-        }
+        let mut order = vec![];
         if self.typed.is_some() {
             order.push(Focus::Typed);
         }
+        if self.comment.is_some() {
+            order.push(Focus::Comment);
+        }
+        order.extend([Focus::No, Focus::Yes]);
         let at = order.iter().position(|f| *f == self.focus).unwrap_or(0);
         self.focus = order.get((at + 1) % order.len()).copied().unwrap_or(Focus::No);
+    }
+
+    /// Somebody has written into it.
+    pub fn is_written(&self) -> bool {
+        let comment = self.comment.as_ref().is_some_and(|c| !c.value().is_empty());
+        comment || self.typed.as_ref().is_some_and(|(_, input)| !input.value().is_empty())
     }
 
     /// The field that takes letters.

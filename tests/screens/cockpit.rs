@@ -6,3 +6,4 @@ mod hostile;
 mod logs;
 mod looks;
 mod properties;
+mod typing;

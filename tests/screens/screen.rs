@@ -29,9 +29,13 @@ pub fn keys(text: &str) -> Vec<KeyEvent> {
     out
 }
 
-/// Presses them; all effects in order.
+/// Presses them, each after a look at the screen; all effects in order.
 pub fn press(model: &mut Model, text: &str) -> Vec<Effect> {
-    keys(text).into_iter().flat_map(|key| update(model, Msg::Input(Event::Key(key)))).collect()
+    let press = |key| {
+        model.letters_mean_nothing = None;
+        update(model, Msg::Input(Event::Key(key)))
+    };
+    keys(text).into_iter().flat_map(press).collect()
 }
 
 /// A new world comes.

@@ -14,6 +14,8 @@ const ENTER: &str = "\r";
 const ESC: &str = "\x1b";
 const TAB: &str = "\t";
 const CLEAR: &str = "\x15";
+/// Ctrl-Y
+const YES: &str = "\x19";
 
 fn demo(state: &Path) -> Pty {
     let program = Path::new(env!("CARGO_BIN_EXE_graylane"));
@@ -36,7 +38,7 @@ fn confirm(pty: &mut Pty, title: &str) {
         pty.see(" Enter does it");
         pty.press(ENTER);
     } else {
-        pty.press("y");
+        pty.press(YES);
     }
     pty.wait(&format!("the end of {title:?}"), |s| !s.contains(title));
 }

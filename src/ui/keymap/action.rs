@@ -101,8 +101,8 @@ actions! {
     NextChoice "next-choice" Safe "change" "Next choice of a field";
     PreviousChoice "previous-choice" Safe "" "Previous choice of a field";
     Submit "submit" Safe "review" "Go on to the confirmation";
-    Yes "yes" Safe "yes" "Do it (where no name has to be typed)";
-    OtherButton "other-button" Safe "" "The other button";
+    Yes "yes" Safe "yes" "Do it (where a name has to be typed, once it stands there)";
+    OtherButton "other-button" Safe "" "The next button or field";
     Press "press" Safe "press the button" "Press the chosen button; No is the default";
     LookAgain "look-again" Safe "look again" "When the world has moved on: ask again as things are now";
     Accept "accept" Safe "take" "Take it";

@@ -74,7 +74,7 @@ const KEYS: &[(C, &str, A)] = &[
     (C::Form, "enter", A::Submit),
     (C::Form, "esc", A::Back),
     (C::Form, "ctrl-l", A::Repaint),
-    (C::Confirm, "y", A::Yes),
+    (C::Confirm, "ctrl-y", A::Yes),
     (C::Confirm, "tab left right", A::OtherButton),
     (C::Confirm, "enter", A::Press),
     (C::Confirm, "ctrl-r", A::LookAgain),

@@ -1,7 +1,5 @@
 //! Questions about an environment: taking it down, its lock.
 
-use tui_input::Input;
-
 use super::{Question, Shown};
 use crate::{
     api::{EnvironmentLock, EnvironmentState},
@@ -59,7 +57,7 @@ pub(super) fn teardown(model: &Model) -> Result<Question, String> {
     question.happens.push("the environment itself stays: the next release brings it up again".into());
     question.kubectl.push(CommandLine::graylane("teardown").arg(&name).option("--environment", &environment.name));
     question.objects.extend(Shown::of(&model.world, "apps", &name, Some(&environment.name)));
-    question.comment = Some(Input::default());
+    question.ask_why();
     question.type_name(&environment.name);
     Ok(question)
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tui_input::Input;
 
 use super::{Question, Shown, ahead, in_place, lane::difference};
 use crate::{
@@ -51,7 +50,7 @@ fn wish(model: &Model, name: &str, title: String, verb: &str, wish: ReleaseWish,
     let intent = Intent::Release { name: name.into(), seen, wish, comment: None };
     let mut question = Question::new(title, verb, intent, name, sent);
     question.objects.extend(shown);
-    question.comment = Some(Input::default());
+    question.ask_why();
     if let Some(release) = model.world.releases.get(name) {
         let stage = if release.spec.stage.is_empty() { "teardown" } else { &release.spec.stage };
         question.fact("release", format!("{name} ({stage} of {})", release.spec.app));

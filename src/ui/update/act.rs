@@ -150,9 +150,7 @@ fn makes_sense(model: &Model, action: Action) -> bool {
         Action::NextContainer => open::log(model).is_some_and(|log| log.containers.len() > 1),
         Action::PreviousRun => open::log(model).is_some(),
         Action::Yes => {
-            // While a name or a comment is typed, letters are letters.
-            let ready = |q: &question::Question| q.may() && matches!(q.focus, Focus::No | Focus::Yes);
-            matches!(model.overlays.last(), Some(Overlay::Confirm(q)) if ready(q))
+            matches!(model.overlays.last(), Some(Overlay::Confirm(q)) if q.may())
         }
         Action::LookAgain => matches!(model.overlays.last(), Some(Overlay::Confirm(q)) if q.stale.is_some()),
         Action::Probe | Action::ProbeForm => !model.world.groups.is_empty(),
@@ -189,7 +187,11 @@ fn refuse(model: &mut Model, why: impl AsRef<str>) -> Vec<Effect> {
 fn ask(model: &mut Model, action: Action) -> Vec<Effect> {
     match question::ask(model, action) {
         Ok(question) => push(model, Overlay::Confirm(Box::new(question))),
-        Err(why) => refuse(model, why),
+        Err(why) => {
+            // Whoever does not look writes the comment all the same.
+            model.ignore_letters();
+            refuse(model, why)
+        }
     }
 }
 
@@ -372,7 +374,7 @@ fn submit(model: &mut Model) -> Vec<Effect> {
     }
 }
 
-/// The `y` key: not where a name has to be typed, for there letters are text.
+/// The key for yes, whatever has the focus; a name that must be typed has to stand there.
 fn yes(model: &mut Model) -> Vec<Effect> {
     match model.overlays.last() {
         Some(Overlay::Confirm(question)) if question.typed.is_some() && !question.is_typed() => {
@@ -409,6 +411,9 @@ fn send(model: &mut Model) -> Vec<Effect> {
         return refuse(model, format!("{why}: nothing was done; look again"));
     }
     let Some(Overlay::Confirm(question)) = model.overlays.pop() else { return vec![] };
+    if question.comment.as_ref().is_some_and(|c| !c.value().is_empty()) {
+        model.ignore_letters();
+    }
     if matches!(model.overlays.last(), Some(Overlay::Form(_))) {
         model.overlays.pop();
     }

@@ -41,6 +41,15 @@ fn key_pressed(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
         }
         return vec![];
     }
+    if letter && model.letters_mean_nothing.is_some_and(|until| model.now < until) {
+        let words = "thrown away: keys for a question that has closed";
+        if model.notices.front().is_none_or(|n| n.text != words || model.now.duration_since(n.time).as_secs() > 5) {
+            model.notice(Level::Info, words, vec![]);
+        }
+        model.ignore_letters();
+        return vec![];
+    }
+    model.letters_mean_nothing = None;
     let contexts = model.contexts();
     let combination = KeyCombination::from(key);
     let Some(action) = model.options.keymap.action(&contexts, combination) else {

@@ -159,8 +159,8 @@ fn buttons(model: &Model, question: &Question, width: usize) -> Rich {
             Rich::of(Role::Muted, format!("   type {name}, then")).add(Role::Key, &key(Action::Press)[2..])
         }
         (Some(_), Focus::Typed) => Rich::of(Role::Key, key(Action::Press)).add(Role::Muted, " does it"),
-        (None, Focus::No | Focus::Yes) => Rich::of(Role::Key, key(Action::Yes)).add(Role::Muted, " yes"),
-        _ => Rich::new(),
+        (Some(_), _) if !question.may() => Rich::new(),
+        _ => Rich::of(Role::Key, key(Action::Yes)).add(Role::Muted, " yes"),
     };
     if line.width() + hint.width() <= width { line.join(hint) } else { line }
 }
