@@ -6,4 +6,5 @@ mod hostile;
 mod logs;
 mod looks;
 mod properties;
+mod releases;
 mod typing;

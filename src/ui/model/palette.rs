@@ -233,7 +233,7 @@ impl Model {
             Goal::Release(app, release) => {
                 self.pane = Pane::Rollout;
                 self.select_app(Some(app.clone()));
-                self.release = Some(release.clone());
+                self.look_at(release.clone());
             }
             Goal::Lane(lane) => {
                 self.pane = Pane::Lanes;

@@ -236,8 +236,8 @@ fn other_release(model: &mut Model, newer: bool) -> Vec<Effect> {
     let next = if newer { at.checked_sub(1) } else { Some(at + 1) };
     match next.and_then(|n| all.get(n)) {
         Some(name) => {
-            model.release = Some(name.clone());
-            model.task = None;
+            let name = name.clone();
+            model.look_at(name);
             vec![]
         }
         None => refuse(model, if newer { "this is the newest release" } else { "this is the oldest release" }),

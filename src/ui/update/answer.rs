@@ -15,11 +15,9 @@ pub(super) fn settled(model: &mut Model, ticket: Ticket, outcome: Result<Done, F
     match outcome {
         Ok(done) => {
             model.notice(Level::Good, &*done.text, vec![]);
-            let own =
-                |name: &String| model.world.releases.get(name).is_some_and(|r| Some(&r.spec.app) == model.app.as_ref());
-            if let Some(name) = done.releases.iter().find(|n| own(n)).cloned() {
-                model.release = Some(name);
-                model.task = None;
+            // What was wished of a release holds nobody to it; whoever starts one wants to see that.
+            if model.release.is_some() && done.releases.iter().any(|name| Some(name) != model.release.as_ref()) {
+                (model.release, model.task) = (None, None);
             }
         }
         Err(fault) => fail(model, &fault),

@@ -89,7 +89,7 @@ fn row(model: &Model, name: &str, columns: &[&str], width: usize, cells: &[usize
     if let Some(pending) = model.pending_about(name) {
         return line.add(Role::Busy, glyphs.spinner(model.beat)).add(Role::Muted, format!(" {}", pending.words));
     }
-    match model.facts.active_of(name).and_then(|r| model.world.releases.get(r)) {
+    match model.release_of(name).and_then(|r| model.world.releases.get(r)) {
         Some(release) => {
             let now = turn(release);
             let (role, sign) = words::turn(glyphs, model.beat, now);

@@ -126,8 +126,15 @@ fn state(model: &Model, room: usize) -> Rich {
 pub(super) fn headline(model: &Model, room: usize) -> Rich {
     let glyphs = &model.options.glyphs;
     let mut line = Rich::new();
-    let active: Vec<_> =
-        model.facts.active.iter().filter_map(|name| model.world.releases.get(name).map(|r| (name, r))).collect();
+    // Of each App the one that all panes mean; where that is over, the one that waits.
+    let meant = |app: &str| model.release_of(app).filter(|name| model.facts.active.contains(name));
+    let active: Vec<_> = model
+        .facts
+        .active
+        .iter()
+        .filter_map(|name| model.world.releases.get(name).map(|r| (name, r)))
+        .filter(|(name, release)| meant(&release.spec.app).is_none_or(|meant| meant == *name))
+        .collect();
     if active.is_empty() {
         let words = if model.world.apps.is_empty() { "no apps yet" } else { "nothing is being released" };
         let start = model.options.keymap.anywhere(Action::Start);

@@ -33,6 +33,8 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
     let now = turn(release);
     let (role, sign) = words::turn(&model.options.glyphs, model.beat, now);
     let head = title(model, Pane::Rollout).add(Role::Accent, format!(" {name}"));
+    let newest = model.options.keymap.anywhere(Action::Back);
+    let head = if model.is_held() { head.add(Role::Warn, format!(" older, {newest} leaves it")) } else { head };
     let facts = Rich::of(role, format!("{sign} {}", now.word()));
     let inner = canvas.pane(area, &head, &facts, focused);
     let inner = super::gap::draw(canvas, model, inner, SEEN);
