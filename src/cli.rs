@@ -34,6 +34,7 @@ mod proposal;
 mod release;
 mod render;
 mod rescue;
+mod said;
 mod sample;
 mod session;
 mod teardown;
@@ -47,6 +48,7 @@ use clap::{CommandFactory, Parser, error::ErrorKind};
 use color_eyre::eyre::{Report, Result};
 
 pub use args::{Cli, Command, Global};
+pub use said::intent;
 
 use crate::{
     cluster::{plugin, wire},

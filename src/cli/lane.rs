@@ -17,6 +17,7 @@ use crate::{
     domain::{
         intent::{Intent, Seen},
         lanes::{self, Problem, Severity, text},
+        world::World,
     },
 };
 
@@ -125,6 +126,25 @@ pub(super) async fn run(global: &Global, args: LaneArgs) -> Result<()> {
             session.perform(intent, args.output).await.map(drop)
         }
         LaneCommand::Explain(args) => explain::run(&session::open(global).await?, args).await,
+    }
+}
+
+impl LaneArgs {
+    /// What it wishes, by what is seen of the lanes.
+    pub(super) fn intent(self, world: &World) -> Result<Intent, String> {
+        let enable = |name, enabled| Ok(Intent::EnableLane { name, seen: None, enabled });
+        match self.command {
+            LaneCommand::Set(args) => {
+                let old = world.lanes.get(&args.name).map(|l| l.spec.clone());
+                let groups: Vec<LaneGroup> = world.groups.values().map(|g| (**g).clone()).collect();
+                let spec = wanted(&args, old.as_ref(), &groups).map_err(|e| e.to_string())?;
+                Ok(Intent::SetLane { name: args.name, seen: None, spec })
+            }
+            LaneCommand::Enable(args) => enable(args.name, true),
+            LaneCommand::Disable(args) => enable(args.name, false),
+            LaneCommand::Delete(args) => Ok(Intent::DeleteLane { name: args.name, seen: None }),
+            LaneCommand::Get(_) | LaneCommand::Explain(_) => Err("it only looks".into()),
+        }
     }
 }
 

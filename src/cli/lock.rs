@@ -37,25 +37,38 @@ pub struct UnlockArgs {
     output: Format,
 }
 
+impl LockArgs {
+    /// What it wishes.
+    pub(super) fn intent(self, by: &str) -> Intent {
+        let lock = EnvironmentLock { by: by.to_owned(), reason: self.reason };
+        Intent::Lock { app: self.app, environment: self.environment, seen: None, lock: Some(lock) }
+    }
+}
+
+impl UnlockArgs {
+    /// What it wishes.
+    pub(super) fn intent(self) -> Intent {
+        Intent::Lock { app: self.app, environment: self.environment, seen: None, lock: None }
+    }
+}
+
 pub(super) async fn lock(global: &Global, args: LockArgs) -> Result<()> {
     let session = session::open(global).await?;
-    let lock = EnvironmentLock { by: session.by.clone(), reason: args.reason };
-    set(&session, args.app, args.environment, Some(lock), args.output).await
+    let output = args.output;
+    let intent = args.intent(&session.by);
+    set(&session, intent, output).await
 }
 
 pub(super) async fn unlock(global: &Global, args: UnlockArgs) -> Result<()> {
     let session = session::open(global).await?;
-    set(&session, args.app, args.environment, None, args.output).await
+    let output = args.output;
+    set(&session, args.intent(), output).await
 }
 
-async fn set(
-    session: &session::Session,
-    app: String,
-    environment: String,
-    lock: Option<EnvironmentLock>,
-    output: Format,
-) -> Result<()> {
-    let found: App = get::one(session, &app).await?;
-    let seen = Some(Seen { uid: found.uid().unwrap_or_default(), version: None, meaning: None });
-    session.perform(Intent::Lock { app, environment, seen, lock }, output).await.map(drop)
+async fn set(session: &session::Session, mut intent: Intent, output: Format) -> Result<()> {
+    if let Intent::Lock { app, seen, .. } = &mut intent {
+        let found: App = get::one(session, app).await?;
+        *seen = Some(Seen { uid: found.uid().unwrap_or_default(), version: None, meaning: None });
+    }
+    session.perform(intent, output).await.map(drop)
 }

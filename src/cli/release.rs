@@ -14,7 +14,7 @@ use super::{
     output::{self, Format},
     session,
 };
-use crate::api::Release;
+use crate::{api::Release, domain::intent::Intent};
 
 #[derive(Debug, Args)]
 pub struct ReleaseArgs {
@@ -51,6 +51,16 @@ struct ListArgs {
     /// How to print them
     #[arg(long, short, default_value = "table")]
     output: Format,
+}
+
+impl ReleaseArgs {
+    /// What it wishes; all but `start` only look.
+    pub(super) fn intent(self) -> Result<Intent> {
+        match self.command {
+            ReleaseCommand::Start(args) => args.intent(),
+            _ => Err(session::usage("it only looks".to_owned())),
+        }
+    }
 }
 
 pub(super) async fn run(global: &Global, args: ReleaseArgs) -> Result<()> {

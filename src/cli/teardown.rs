@@ -43,6 +43,13 @@ pub struct TeardownArgs {
     output: Format,
 }
 
+impl TeardownArgs {
+    /// What it wishes.
+    pub(super) fn intent(self) -> Intent {
+        Intent::Teardown { app: self.app, environment: self.environment, comment: self.comment }
+    }
+}
+
 pub(super) async fn run(global: &Global, args: TeardownArgs) -> Result<()> {
     let session = session::open(global).await?;
     let app: App = get::one(&session, &args.app).await?;
@@ -52,11 +59,10 @@ pub(super) async fn run(global: &Global, args: TeardownArgs) -> Result<()> {
     if !args.yes {
         ask(&app, &args)?;
     }
-    let (app, environment) = (args.app.clone(), args.environment.clone());
-    let intent = Intent::Teardown { app, environment, comment: args.comment };
-    let done = session.perform(intent, args.output).await?;
-    for release in done.releases().filter(|_| !args.no_wait) {
-        wait::phase_of(&session, release, ReleasePhase::Succeeded, args.timeout).await?;
+    let (output, no_wait, timeout) = (args.output, args.no_wait, args.timeout);
+    let done = session.perform(args.intent(), output).await?;
+    for release in done.releases().filter(|_| !no_wait) {
+        wait::phase_of(&session, release, ReleasePhase::Succeeded, timeout).await?;
     }
     Ok(())
 }

@@ -17,6 +17,7 @@ use crate::{
     domain::{
         intent::{Intent, ReleaseWish, Seen},
         wishes::{Unresolved, Verb, is_followed, resolve},
+        world::World,
     },
 };
 
@@ -89,6 +90,17 @@ impl WishCommand {
             Self::Retry(args) => Verb::Retry(args.force_conflicts),
             Self::Skip(_) => Verb::Skip,
         }
+    }
+
+    /// What it wishes, by what is seen of the release.
+    pub(super) fn intent(self, world: &World) -> Result<Intent, String> {
+        let args = self.args().clone();
+        let release = world.releases.get(&args.name).ok_or_else(|| format!("there is no release {}", args.name))?;
+        let mut wish = resolve(release, self.verb(), args.task.as_deref()).map_err(|e| e.to_string())?;
+        if let ReleaseWish::Decide { digest, .. } = &mut wish {
+            *digest = args.digest;
+        }
+        Ok(Intent::Release { name: args.name, seen: None, wish, comment: args.comment })
     }
 
     const fn word(&self) -> &'static str {

@@ -8,4 +8,5 @@ mod worlds;
 mod cockpit;
 mod keymap;
 mod pictures;
+mod same;
 mod screenshots;

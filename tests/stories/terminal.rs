@@ -78,7 +78,7 @@ fn the_story_by_keys() {
     }
     pty.press(ENTER);
     let question = pty.see("Start production of 2 apps in one window?");
-    assert!(question.contains("graylane release start spring-cloud-a --stage production"), "{question}");
+    assert!(question.contains("graylane release start spring-cloud-a spring-cloud-c --stage production"), "{question}");
     pty.press(ENTER);
     pty.wait("No to be the default", |s| !s.contains("Start production of"));
     pty.see("Release 2 apps in one window");

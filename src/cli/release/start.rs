@@ -35,10 +35,18 @@ pub(super) struct StartArgs {
     output: Format,
 }
 
+impl StartArgs {
+    /// What it wishes.
+    pub(super) fn intent(self) -> Result<Intent> {
+        let images = images(&self.apps, &self.image)?;
+        let Self { apps, stage, comment, window, .. } = self;
+        Ok(Intent::StartRelease { apps, stage, images, comment, window })
+    }
+}
+
 pub(super) async fn run(session: &Session, args: StartArgs) -> Result<()> {
-    let images = images(&args.apps, &args.image)?;
-    let StartArgs { apps, stage, comment, window, output, .. } = args;
-    session.perform(Intent::StartRelease { apps, stage, images, comment, window }, output).await.map(drop)
+    let output = args.output;
+    session.perform(args.intent()?, output).await.map(drop)
 }
 
 /// App to image name to reference.

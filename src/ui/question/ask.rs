@@ -163,9 +163,9 @@ pub fn start(
             let words = format!("nothing stands between this and {production}: no approval, no proceed");
             question.doubts.push(words);
         }
-        question.kubectl.push(command(name, stage, chosen, comment.as_deref()));
         question.objects.extend(Shown::of(&model.world, "apps", name, None));
     }
+    question.kubectl.push(command(apps, stage, &images, comment.as_deref()));
     if apps.len() > 1 {
         question.happens.push("their lane opens only when every one of them has its gray pods ready".into());
     }
@@ -175,10 +175,19 @@ pub fn start(
     Ok(question)
 }
 
-fn command(app: &str, stage: &str, images: Option<&BTreeMap<String, String>>, comment: Option<&str>) -> CommandLine {
-    let mut line = CommandLine::graylane("release start").arg(app).option("--stage", stage);
-    for (image, reference) in images.into_iter().flatten() {
-        line = line.option("--image", format!("{image}={reference}"));
+/// One command for all of them: they share a window.
+fn command(
+    apps: &[String],
+    stage: &str,
+    images: &BTreeMap<String, BTreeMap<String, String>>,
+    comment: Option<&str>,
+) -> CommandLine {
+    let mut line = CommandLine::graylane("release start").args(apps).option("--stage", stage);
+    for (app, chosen) in images {
+        for (image, reference) in chosen {
+            let of = if apps.len() > 1 { format!("{app}/{image}") } else { image.clone() };
+            line = line.option("--image", format!("{of}={reference}"));
+        }
     }
     line.option_if("--comment", comment)
 }

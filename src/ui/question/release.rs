@@ -147,7 +147,8 @@ pub(super) fn decide(model: &Model, pass: bool) -> Asked {
         question.happens.push("the task fails; the release waits for retry, skip or abort".into());
     }
     let command = CommandLine::graylane(if pass { "approve" } else { "refuse" });
-    question.kubectl.push(command.arg(name).option("--task", &task.name));
+    let command = command.arg(name).option("--task", &task.name);
+    question.kubectl.push(command.option("--digest", &proposal.digest));
     Ok(question)
 }
 
