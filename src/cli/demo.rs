@@ -58,6 +58,9 @@ pub(super) async fn run(global: &Global, args: DemoArgs) -> Result<()> {
         super::cockpit::with_demo(global, &dir, &demo).await
     };
     demo.stop().await;
+    if done.is_ok() && !args.headless {
+        output::say("the demo and its pods have ended; `graylane demo` goes on where they were");
+    }
     done
 }
 

@@ -72,7 +72,9 @@ impl Options {
         };
         let utf8 = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(|k| env(k).filter(|v| !v.is_empty()));
         let utf8 = utf8.is_none_or(|v| v.to_lowercase().replace('-', "").contains("utf8"));
-        let glyphs = if wanted.ascii || !utf8 { ASCII } else { UNICODE };
+        // The console's font has no more than a few of our signs.
+        let console = env("TERM").is_some_and(|term| term == "linux");
+        let glyphs = if wanted.ascii || console || !utf8 { ASCII } else { UNICODE };
         Self { theme, glyphs, keymap, read_only: wanted.read_only, place: wanted.place.clone(), faults }
     }
 }
@@ -100,5 +102,11 @@ mod tests {
         assert_eq!(latin.glyphs, ASCII);
         let utf8 = Options::resolve(&Wanted::default(), |k| (k == "LANG").then(|| "C.UTF-8".into()));
         assert_eq!(utf8.glyphs, UNICODE);
+        let console = |k: &str| match k {
+            "LANG" => Some("C.UTF-8".into()),
+            "TERM" => Some("linux".into()),
+            _ => None,
+        };
+        assert_eq!(Options::resolve(&Wanted::default(), console).glyphs, ASCII, "the console's font");
     }
 }

@@ -2,7 +2,7 @@
 //! SIGHUP, suspend), and written once a frame.
 
 use std::{
-    io,
+    io::{self, IsTerminal},
     sync::{
         Arc, Once,
         atomic::{AtomicBool, Ordering},
@@ -117,6 +117,12 @@ pub enum CockpitError {
     /// There is no terminal.
     #[error("the cockpit needs a terminal: {0}")]
     Terminal(#[from] io::Error),
+    /// It cannot be drawn on.
+    #[error("TERM is {0}: the cockpit cannot be drawn there; `graylane get` tells the same as lines")]
+    Plain(String),
+    /// Nobody would see it.
+    #[error("the cockpit needs a terminal to draw on; `graylane get` tells the same as lines")]
+    Nowhere,
     /// The loop could not go on.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -129,6 +135,7 @@ pub async fn cockpit(
     outside: Arc<dyn Outside>,
     stop: CancellationToken,
 ) -> Result<(), CockpitError> {
+    drawable(std::env::var("TERM").ok().as_deref(), io::stdout().is_terminal())?;
     on_panic(&stop);
     let guard = Guard::take()?;
     // However we are told to go, it is the same way out.
@@ -162,6 +169,15 @@ pub async fn cockpit(
     ended.map(drop).map_err(CockpitError::from)
 }
 
+/// A sentence instead of a hundred escapes that nobody obeys.
+fn drawable(term: Option<&str>, is_terminal: bool) -> Result<(), CockpitError> {
+    match term {
+        _ if !is_terminal => Err(CockpitError::Nowhere),
+        Some(plain @ ("dumb" | "unknown")) => Err(CockpitError::Plain(plain.into())),
+        _ => Ok(()),
+    }
+}
+
 async fn select_first<T>(a: impl Future<Output = T>, b: impl Future<Output = ()>) {
     tokio::select! {
         _ = a => {}
@@ -178,4 +194,16 @@ fn continued() -> io::Result<impl futures::Stream<Item = io::Result<crossterm::e
     let stops = stream::unfold(stop, move |mut s| async move { s.recv().await.map(|()| (Ok(key()), s)) });
     let goes = stream::unfold(go, |mut s| async move { s.recv().await.map(|()| (Ok(Event::FocusGained), s)) });
     Ok(stream::select(Box::pin(stops), Box::pin(goes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::drawable;
+
+    #[test]
+    fn where_nothing_can_be_drawn_a_sentence_says_so() {
+        assert!(drawable(Some("xterm-256color"), true).is_ok() && drawable(None, true).is_ok());
+        assert!(drawable(Some("dumb"), true).unwrap_err().to_string().starts_with("TERM is dumb"));
+        assert!(drawable(Some("xterm"), false).unwrap_err().to_string().contains("needs a terminal"));
+    }
 }

@@ -174,7 +174,7 @@ fn a_terminal_too_small_says_so() {
     let mut pty = Pty::start(&me, &args, &[], 36, 120);
     pty.see("3 Rollout");
     pty.resize(12, 50);
-    pty.see("50x12 is too small: graylane needs 60x20");
+    pty.see("needs 60x20, has 50x12");
     pty.resize(20, 60);
     pty.wait("one pane and the trace", |s| s.contains("1 Apps  2 Environments") && s.contains("5 Trace"));
     pty.resize(36, 120);

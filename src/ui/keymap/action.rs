@@ -86,7 +86,7 @@ actions! {
     StopTheLine "stop-the-line" Dangerous "" "Stop the line: hold every running release";
     Repaint "repaint" Safe "" "Draw the screen anew";
     Suspend "suspend" Safe "" "Suspend to the shell";
-    Quit "quit" Safe "quit" "Quit; nothing that runs is stopped by it";
+    Quit "quit" Safe "quit" "Quit; releases go on by the engine, but the demo ends with its pods";
     Down "down" Safe "" "Next row";
     Up "up" Safe "" "Previous row";
     PageDown "page-down" Safe "" "Half a page down";

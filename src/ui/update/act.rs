@@ -82,6 +82,10 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
             vec![]
         }
         Action::Back => back(model),
+        // Whoever started it so meant it: one key does not undo that.
+        Action::ReadOnly if model.options.read_only && model.read_only => {
+            refuse(model, "started read-only: it stays so until it is started without --read-only")
+        }
         Action::ReadOnly => {
             model.read_only = !model.read_only;
             let words = if model.read_only { "read-only: all changing keys are off" } else { "changing keys are on" };

@@ -70,7 +70,8 @@ fn key_pressed(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
     }
     if model.read_only && action.danger() != Danger::Safe {
         let back = model.options.keymap.anywhere(Action::ReadOnly);
-        model.notice(Level::Warn, format!("read-only: {} is taken away; {back} gives it back", action.word()), vec![]);
+        let back = if model.options.read_only { "".into() } else { format!("; {back} gives it back") };
+        model.notice(Level::Warn, format!("read-only: {} is taken away{back}", action.word()), vec![]);
         return vec![];
     }
     act(model, action)

@@ -25,7 +25,7 @@ pub struct Plan {
 /// Cuts the screen up; the error is what to say when it is too small.
 pub fn plan(area: Rect, focus: Pane, zoom: bool) -> Result<Plan, String> {
     if area.width < LEAST.0 || area.height < LEAST.1 {
-        return Err(format!("{}x{} is too small: graylane needs {}x{}", area.width, area.height, LEAST.0, LEAST.1));
+        return Err(format!("needs {}x{}, has {}x{}", LEAST.0, LEAST.1, area.width, area.height));
     }
     let [header, body, footer] =
         Layout::vertical([Constraint::Length(2), Constraint::Fill(1), Constraint::Length(1)]).areas(area);
