@@ -142,18 +142,40 @@ async fn run(cli: Cli) -> Result<()> {
     }
 }
 
+/// What went wrong and why, each cause once: some errors say their own cause.
+fn chain(report: &Report) -> String {
+    let mut told = String::new();
+    for cause in report.chain().map(ToString::to_string) {
+        if told.is_empty() {
+            told = cause;
+        } else if !told.ends_with(&cause) {
+            told = format!("{told}: {cause}");
+        }
+    }
+    told
+}
+
 fn fail(report: &Report) -> ExitCode {
     if output::is_broken_pipe(report) {
         // Whoever read our output has enough of it.
         return ExitCode::SUCCESS;
     }
-    say!("graylane: {report:#}");
+    say!("graylane: {}", chain(report));
     if report.is::<session::Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let io = || std::io::Error::other("No such device (os error 6)");
+        let said = Report::new(crate::ui::terminal::CockpitError::Terminal(io())).wrap_err("the cockpit");
+        assert_eq!(chain(&said), "the cockpit: the cockpit needs a terminal: No such device (os error 6)");
+        let plain = Report::new(io()).wrap_err("reading a");
+        assert_eq!(chain(&plain), "reading a: No such device (os error 6)");
+    }
 
     #[test]
     fn the_definition_of_the_command_line_is_sound() {

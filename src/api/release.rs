@@ -90,7 +90,7 @@ pub struct Control {
 pub struct Wish {
     /// Who.
     pub by: String,
-    /// `pause`, `allow batch 2 of deploy-prod`, …
+    /// `pause`, `let batch 2 of deploy-prod through`, …
     pub action: String,
     /// RFC 3339.
     pub at: String,

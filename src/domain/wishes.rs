@@ -191,9 +191,9 @@ pub fn apply(release: &Release, wish: &ReleaseWish, control: &mut Control) -> Re
             }
             *level = *batch;
             Ok(if task.kind == "proceed" {
-                format!("proceed with {of}")
+                format!("let {of} through")
             } else {
-                format!("allow batch {batch} of {of}")
+                format!("let batch {batch} of {of} through")
             })
         }
         ReleaseWish::Retry { force, .. } => {

@@ -176,6 +176,9 @@ fn ascii(text: &str) -> String {
             '◐' => out.push('%'),
             '◆' | '▲' => out.push('!'),
             '↻' => out.push('*'),
+            'µ' | 'μ' => out.push('u'),
+            '⊘' => out.push('L'),
+            '‖' => out.push('='),
             '⏎' => out.push('|'),
             other => out.extend(std::iter::repeat_n('?', other.width().unwrap_or(0))),
         }

@@ -162,7 +162,7 @@ async fn wishes_become_levels_and_the_last_one_is_told() {
     for batch in [1, 2] {
         let again = ReleaseWish::Allow { task: "prod".into(), batch };
         let told = f.about("cat", "a-1", again, None).await.unwrap_err().to_string();
-        assert!(told.contains("let through already (allow batch 2 of prod by ann)"), "{told}");
+        assert!(told.contains("let through already (let batch 2 of prod through by ann)"), "{told}");
     }
     for _ in 0..2 {
         f.about("ann", "a-1", ReleaseWish::Retry { task: "prod".into(), force: false }, None).await.unwrap();

@@ -235,7 +235,7 @@ async fn of_two_programs_that_let_the_same_batch_go_one_says_done_and_the_other_
         let told = String::from_utf8_lossy(&lost.stderr);
         assert!(codes.contains(&Some(0)) && codes.contains(&Some(1)), "{codes:?}: {told}");
         // In one instant, or a moment later: either way it is told by whom.
-        let who = format!("(allow batch 2 of deploy-prod by {winner})");
+        let who = format!("(let batch 2 of deploy-prod through by {winner})");
         assert!(told.contains(&who), "{told}");
         let at_once = told.contains("let through already") && told.contains("Nothing was done");
         assert!(at_once || told.contains("has no task that waits to be let through"), "{told}");

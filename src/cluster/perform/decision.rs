@@ -59,7 +59,7 @@ pub(super) async fn decide(
     }
     created.map_err(told(format!("approval of {what}")))?;
     let said = if decision == Decision::Pass { "approved" } else { "refused" };
-    let mut message = format!("release {name}: {said} {of}");
+    let mut message = format!("{of} of release {name} is {said}");
     let (same, against) = others(at, &spec).await;
     if !against.is_empty() {
         let (they, also) = (against.join(", "), at.api::<Release>().get_opt(&name).await.ok().flatten());
@@ -78,11 +78,11 @@ pub(super) async fn decide(
                     CommandLine::graylane("abort").arg(&name)
                 ));
             }
-            Decision::Pass => message += &format!(", before {they} refused it"),
-            Decision::Refuse => message += &format!(", which {they} approved"),
+            Decision::Pass => message += &format!("; {they} refused it after that"),
+            Decision::Refuse => message += &format!("; {they} approved it"),
         }
     } else if !same.is_empty() {
-        message += &format!("; so did {}", same.join(", "));
+        message += &format!("; {} said the same", same.join(", "));
     }
     Ok(Outcome { message, objects: vec![("Release".into(), name), ("Approval".into(), made)] })
 }

@@ -29,11 +29,11 @@ pub fn lane_open<'a>(
         let lost = |e: &str| app_of(app).is_some_and(|a| a.spec.environment(e).is_none());
         let goes = |t: &&TaskStatus| t.environment.as_deref().is_some_and(lost) && has_begun(t) && !t.phase.is_passed();
         let going = under_way().find(|r| r.spec.app == app && tasks(r).iter().find(goes).is_some());
-        return going.map_or(Ok(()), |r| Err(format!("release {} is cleaning up what is left of it", name(r))));
+        return going.map_or(Ok(()), |r| Err(format!("release {} is taking down what is left of it", name(r))));
     };
     for release in under_way().filter(|r| r.spec.app == app) {
         if let Some(doing) = at_work(release, &own) {
-            return Err(format!("release {} {doing} it", name(release)));
+            return Err(format!("release {} {doing}", name(release)));
         }
     }
     let windows: Vec<&str> = under_way()
@@ -64,10 +64,10 @@ pub fn is_at_work(release: &Release, environment: &str) -> bool {
 fn at_work(release: &Release, environment: &str) -> Option<&'static str> {
     let begun = || tasks(release).iter().filter(|t| is_in(t, environment) && has_begun(t));
     if is_aborting(release) {
-        return begun().next().map(|_| "is taking back");
+        return begun().next().map(|_| "is taking it back");
     }
     let now = begun().find(|t| !t.phase.is_passed())?;
-    Some(if now.kind == "deploy" { "is deploying" } else { "is cleaning up" })
+    Some(if now.kind == "deploy" { "is deploying it" } else { "is taking it down" })
 }
 
 /// It has, or has had, its hands on the cluster.

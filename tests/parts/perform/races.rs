@@ -134,7 +134,7 @@ async fn of_two_who_let_a_batch_go_one_does_and_the_other_is_told_by_whom() {
             let [ann, bob] = &told;
             assert!(ann.is_ok() != bob.is_ok(), "{order:?}: {told:?}");
             let (lost, winner) = if ann.is_ok() { (bob, "ann") } else { (ann, "bob") };
-            assert!(moved_on(lost, &format!("allow batch 2 of prod by {winner}")), "{order:?}: {told:?}");
+            assert!(moved_on(lost, &format!("let batch 2 of prod through by {winner}")), "{order:?}: {told:?}");
             let control = f.release(&name).await.spec.control;
             assert_eq!(control.allow, [("prod".to_owned(), 2)].into(), "one batch further, {order:?}");
             assert_eq!(control.last.unwrap().by, winner, "{order:?}");

@@ -246,7 +246,8 @@ impl Rig {
         assert!(told.0.is_ok() != told.1.is_ok(), "{told:?}");
         for ((by, mut model, ticket, _), told) in seats.into_iter().zip([told.0, told.1]) {
             let moved_on = matches!(told, Err(PerformError::Stale { .. }));
-            let words = if told.is_ok() { "allow batch 2 of deploy-prod" } else { "has changed since you looked" };
+            let words =
+                if told.is_ok() { "let batch 2 of deploy-prod through" } else { "has changed since you looked" };
             assert!(told.is_ok() || moved_on, "{told:?}");
             let done = |done: Outcome| Done { text: done.message.as_str().into(), ..Done::default() };
             let fault = |why: PerformError| Fault { moved_on, ..Fault::new(&why.to_string()) };
