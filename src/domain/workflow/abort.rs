@@ -62,10 +62,32 @@ pub(super) fn decide(run: &mut Run) {
             run.look_in(SignedDuration::from_secs(5));
         }
         None => {
-            let told = run.status.tasks.iter().find_map(|t| t.message.clone());
-            run.finish(ReleasePhase::Aborted, told);
+            let why = reason(run);
+            run.finish(ReleasePhase::Aborted, Some(why));
         }
     }
+}
+
+/// Why it was rolled back: who wished it, what had failed, and what the way back had to leave.
+fn reason(run: &Run) -> String {
+    let clean = |text: &str| Clean::from_untrusted(text).to_string();
+    let wish = run.spec().control.last.as_ref().filter(|wish| wish.action == "abort");
+    let comment = wish.and_then(|w| w.comment.as_deref()).map(|c| format!(": {}", clean(c)));
+    let by = wish.map(|w| format!("aborted by {}{}", clean(&w.by), comment.unwrap_or_default()));
+    let mut told = vec![by.unwrap_or_else(|| "aborted".into())];
+    // The last turn that a task took before.
+    let history = &run.status.history;
+    let begun = history.iter().rposition(|h| h.by == "engine" && h.action == "abort").unwrap_or(history.len());
+    let turns = ["failed", "running", "waiting", "paused", "succeeded", "skipped"];
+    let mut before = history[..begun].iter().rev().filter(|h| h.by == "engine" && h.task.is_some());
+    let last = before.find(|h| turns.contains(&h.action.as_str())).filter(|h| h.action == "failed");
+    told.extend(last.map(|h| {
+        let (task, why) = (h.task.clone().unwrap_or_default(), h.message.as_deref().unwrap_or("no reason is known"));
+        format!("{task} had failed: {why}")
+    }));
+    let left = run.status.tasks.iter().filter(|t| t.phase == TaskPhase::Aborted);
+    told.extend(left.filter_map(|t| t.message.clone()));
+    told.join("; ")
 }
 
 /// Only writes down that it is so; the lanes close by it.

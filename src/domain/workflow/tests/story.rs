@@ -135,6 +135,34 @@ fn an_abort_leaves_what_is_half_way_in_another_release_and_says_so() {
     assert_eq!(prod.state, EnvironmentState::Error);
 }
 
+/// Seen once: an aborted release gave the message of its build as the reason.
+#[test]
+fn an_aborted_release_says_who_ended_it_and_what_had_failed() {
+    let abort = |c: &mut Cluster, comment: Option<&str>| {
+        let (by, comment) = ("mia".into(), comment.map(str::to_owned));
+        c.control().last = Some(Wish { by, action: "abort".into(), at: "2026-01-01T00:00:00Z".into(), comment });
+        c.control().abort = true;
+        c.settle();
+        assert_eq!(c.status().phase, ReleasePhase::Aborted, "{:#?}", c.status());
+        c.status().message.unwrap()
+    };
+    let mut c = at_batch_one();
+    c.release.status.as_mut().unwrap().tasks[0].message = Some("built reg/a:v2".into());
+    assert_eq!(abort(&mut c, Some("wrong build")), "aborted by mia: wrong build");
+    let mut c = Cluster::new(production());
+    c.broken = vec!["v2".into()];
+    c.settle();
+    c.approve("gate", "me", Pass);
+    c.settle();
+    for _ in 0..30 {
+        c.pass(30);
+        c.settle();
+    }
+    assert_eq!(c.status().phase, ReleasePhase::Failed, "{:#?}", c.status());
+    let told = abort(&mut c, None);
+    assert!(told.starts_with("aborted by mia; deploy-gray had failed: batch 1 of 1 is not done within"), "{told}");
+}
+
 #[test]
 fn a_pause_holds_and_a_resume_goes_on() {
     let mut c = at_batch_one();
