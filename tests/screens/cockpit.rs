@@ -6,5 +6,6 @@ mod hostile;
 mod logs;
 mod looks;
 mod properties;
+mod reasons;
 mod releases;
 mod typing;

@@ -55,7 +55,7 @@ fn wish(model: &Model, name: &str, title: String, verb: &str, wish: ReleaseWish,
         let stage = if release.spec.stage.is_empty() { "teardown" } else { &release.spec.stage };
         question.fact("release", format!("{name} ({stage} of {})", release.spec.app));
         if let Some(window) = &release.spec.window {
-            question.fact("window", window.clone());
+            question.fact("window", window.strip_prefix("window-").unwrap_or(window));
         }
     }
     question
@@ -195,8 +195,8 @@ pub(super) fn go_on(model: &Model) -> Asked {
         Turn::Batch(task, next) => batch(model, name, release, task, next),
         Turn::Proceed(task) => {
             let allow = ReleaseWish::Allow { task: task.name.clone(), batch: 1 };
-            let title = format!("Go on with {} of {name}?", task.name);
-            let mut question = wish(model, name, title, "Go on", allow.clone(), "go-ahead sent");
+            let title = format!("Let {} of {name} through?", task.name);
+            let mut question = wish(model, name, title, "Let it through", allow.clone(), "go-ahead sent");
             question.fact("task", task.name.clone());
             if let Some(message) = &task.message {
                 question.fact("look at", message.clone());
@@ -221,8 +221,8 @@ fn batch(model: &Model, name: &str, release: &Release, task: &TaskStatus, next: 
     let environment = task.environment.clone().unwrap_or_default();
     let of = task.batches.len();
     let allow = ReleaseWish::Allow { task: task.name.clone(), batch: next };
-    let title = format!("Let batch {next} of {of} go in {environment}?");
-    let mut question = wish(model, name, title, "Let it go", allow.clone(), &format!("batch {next} sent"));
+    let title = format!("Let batch {next} of {of} in {environment} through?");
+    let mut question = wish(model, name, title, "Let it through", allow.clone(), &format!("batch {next} sent"));
     question.fact("task", format!("{}, environment {environment}", task.name));
     for (image, new) in &task.new_images {
         let old = task.old_images.get(image).map_or("nothing", String::as_str);

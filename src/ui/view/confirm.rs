@@ -55,7 +55,8 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, question:
 
 /// `as seen at releases spring-cloud-a-7 @ 4711`
 fn versions(question: &Question) -> Rich {
-    let seen: Vec<String> = question.objects.iter().map(|o| format!("{} at version {}", o.name, o.version)).collect();
+    let seen: Vec<String> =
+        question.objects.iter().map(|o| format!("{} (resourceVersion {})", o.name, o.version)).collect();
     if seen.is_empty() { Rich::new() } else { Rich::of(Role::Muted, format!("as seen: {}", seen.join(", "))) }
 }
 

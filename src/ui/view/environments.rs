@@ -95,7 +95,7 @@ fn row(model: &Model, app: &str, environment: &Environment, name: usize, lane: u
         (_, true) => Role::Ok,
         _ => Role::Warn,
     };
-    let text = if workloads.is_empty() { words::state(state).to_owned() } else { format!("{ready}/{wanted}") };
+    let text = if workloads.is_empty() { "-".to_owned() } else { format!("{ready}/{wanted}") };
     line = line.right(role, text, 7).add(Role::Text, " ");
     if lane > 0 {
         let (role, word) = environment.lane.as_deref().map_or((Role::Muted, "base"), |tag| (Role::Lane, tag));
@@ -109,7 +109,7 @@ fn row(model: &Model, app: &str, environment: &Environment, name: usize, lane: u
     let gone = workloads.is_empty();
     line = line.col(
         if gone { Role::Muted } else { Role::Text },
-        if images.is_empty() { "-" } else { &images },
+        if gone && images.is_empty() { words::state(state) } else { &images },
         image.max(1) - 1,
     );
     line.push(Role::Text, " ");

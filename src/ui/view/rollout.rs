@@ -91,7 +91,7 @@ fn about(model: &Model, release: &Release, status: &ReleaseStatus, roomy: bool, 
         who = who.add(Role::Muted, format!(" {} {spent}", glyphs.dot));
     }
     if let Some(window) = &spec.window {
-        who = who.add(Role::Muted, format!(" {} window ", glyphs.dot)).add(Role::Text, window);
+        who = who.add(Role::Muted, format!(" {} window ", glyphs.dot)).add(Role::Text, super::words::window(window));
     }
     if let Some(comment) = &spec.comment {
         who = who.add(Role::Muted, format!(" {} ", glyphs.dot)).add(Role::Text, comment);
@@ -252,7 +252,7 @@ fn history(canvas: &mut Canvas<'_>, model: &Model, status: &ReleaseStatus, area:
         let mut line = Rich::of(Role::Muted, format!("{time} ")).add(Role::Accent, &entry.by);
         line = line.add(Role::Text, format!(" {}", entry.action));
         if let Some(task) = entry.task.as_ref().filter(|t| !entry.action.contains(t.as_str())) {
-            line = line.add(Role::Muted, format!(" {task}"));
+            line = line.add(Role::Muted, format!(" {} {task}", glyphs.dot));
         }
         if let Some(message) = &entry.message {
             line = line.add(Role::Muted, format!(" {message}"));

@@ -2,7 +2,7 @@
 
 use super::words;
 use crate::{
-    api::{BatchPhase, Release, TaskPhase, TaskStatus},
+    api::{BatchPhase, HistoryEntry, Release, TaskPhase, TaskStatus},
     ui::{
         facts::{self, Way, split, way},
         model::Model,
@@ -11,18 +11,25 @@ use crate::{
     },
 };
 
-pub(super) fn row(model: &Model, _release: &Release, task: &TaskStatus, name: usize, width: usize) -> Rich {
+pub(super) fn row(model: &Model, release: &Release, task: &TaskStatus, name: usize, width: usize) -> Rich {
     let glyphs = &model.options.glyphs;
     let (role, sign) = words::task(glyphs, model.beat, task);
     let text = if task.phase == TaskPhase::Pending { Role::Muted } else { Role::Text };
     let line = Rich::of(role, format!("{sign} ")).col(text, &task.name, name).add(Role::Text, "  ");
     let spent = words::elapsed(model, task.started_at.as_ref(), task.finished_at.as_ref());
-    let (role, words) = about(model, task);
+    let (role, words) = about(model, release, task);
     let room = width.saturating_sub(line.width() + 7);
     line.col(role, words, room).right(Role::Muted, spent, 6)
 }
 
-fn about(model: &Model, task: &TaskStatus) -> (Role, String) {
+/// Who decided on a task, in what words, oldest first.
+fn decisions<'a>(release: &'a Release, task: &'a TaskStatus) -> impl Iterator<Item = &'a HistoryEntry> {
+    let decided = |h: &&HistoryEntry| h.action.starts_with("approved") || h.action.starts_with("refused");
+    let history = release.status.iter().flat_map(|s| &s.history);
+    history.filter(move |h| h.by != "engine" && h.task.as_deref() == Some(task.name.as_str())).filter(decided)
+}
+
+fn about(model: &Model, release: &Release, task: &TaskStatus) -> (Role, String) {
     let arrow = model.options.glyphs.arrow;
     let environment = task.environment.as_deref().unwrap_or_default();
     let attempt = if task.attempt > 1 { format!(", attempt {}", task.attempt) } else { String::new() };
@@ -46,15 +53,15 @@ fn about(model: &Model, task: &TaskStatus) -> (Role, String) {
             }
         }
         "build" => task.new_images.values().next().map_or_else(|| "image".into(), |i| words::image(i).to_owned()),
-        "approval" => "approval".into(),
-        "proceed" => "a person's word".into(),
+        "approval" => {
+            let by: Vec<String> = decisions(release, task).map(|h| format!("{} by {}", h.action, h.by)).collect();
+            if by.is_empty() { "approval".into() } else { by.join(", ") }
+        }
+        "proceed" => "go-ahead".into(),
         other => other.to_owned(),
     };
     match (&task.message, task.phase) {
         (Some(message), TaskPhase::Failed) => (Role::Bad, format!("{words}{attempt}: {message}")),
-        (Some(message), TaskPhase::Succeeded | TaskPhase::Skipped) if task.kind == "approval" => {
-            (role, format!("{message}{attempt}"))
-        }
         _ => (role, format!("{words}{attempt}")),
     }
 }
@@ -78,6 +85,13 @@ pub(super) fn batches(model: &Model, release: &Release, task: &TaskStatus, width
         let old = total.saturating_sub(batch.target);
         let (role, sign, word) = match batch.phase {
             BatchPhase::Pending => (Role::Muted, glyphs.idle, ""),
+            // Only what is at work turns.
+            BatchPhase::Surging | BatchPhase::Retiring if task.phase != TaskPhase::Running => match task.phase {
+                TaskPhase::Failed => (Role::Bad, glyphs.bad, "not done"),
+                TaskPhase::Waiting | TaskPhase::Paused => (Role::Warn, glyphs.held, "held"),
+                TaskPhase::Aborted => (Role::Muted, glyphs.gone, "rolled back"),
+                _ => (Role::Muted, glyphs.gone, "left"),
+            },
             BatchPhase::Surging => (Role::Busy, glyphs.spinner(model.beat), coming),
             BatchPhase::Retiring => (Role::Busy, glyphs.spinner(model.beat), "old pods go"),
             BatchPhase::Done => (Role::Ok, glyphs.ok, ""),
@@ -85,7 +99,8 @@ pub(super) fn batches(model: &Model, release: &Release, task: &TaskStatus, width
         let line = Rich::of(role, format!("  {sign} ")).add(Role::Muted, format!("{:>2}  ", batch.number));
         let line = line.join(words::bar(glyphs, batch.target, 0, old, bar - 1)).to(9 + bar);
         let counts = format!("{} new {} old", batch.target, old);
-        let spent = words::elapsed(model, batch.started_at.as_ref(), batch.finished_at.as_ref());
+        let ended = batch.finished_at.as_ref().or(task.finished_at.as_ref());
+        let spent = words::elapsed(model, batch.started_at.as_ref(), ended);
         let text = if batch.phase == BatchPhase::Pending { Role::Muted } else { Role::Text };
         let line = line.col(text, counts, 14);
         let room = width.saturating_sub(line.width() + 7);
@@ -132,6 +147,11 @@ pub(super) fn detail(model: &Model, release: &Release, task: &TaskStatus) -> Vec
     for (image, new) in &task.new_images {
         let old = task.old_images.get(image).map_or("nothing", String::as_str);
         add(&format!("image {image}"), format!("{old} → {new}"));
+    }
+    for said in decisions(release, task) {
+        let at = words::time(Some(&said.at)).map_or_else(|| said.at.clone(), |at| at.strftime("%F %T").to_string());
+        let comment = said.message.as_ref().map(|m| format!(": {m}")).unwrap_or_default();
+        add(&said.action, format!("by {} at {at}{comment}", said.by));
     }
     for probe in &task.probes {
         let chain: Vec<String> = probe.chain.iter().map(|h| format!("{} {}", h.app, h.served.word())).collect();

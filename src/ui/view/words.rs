@@ -25,6 +25,11 @@ pub(super) fn elapsed(model: &Model, started: Option<&String>, finished: Option<
     clock(to.duration_since(from).as_secs())
 }
 
+/// A window's name, where it is called a window beside it.
+pub(super) fn window(name: &str) -> &str {
+    name.strip_prefix("window-").unwrap_or(name)
+}
+
 /// `21:03:14`, in UTC: clocks of servers, logs and colleagues agree on it.
 pub(super) fn hms(at: Timestamp) -> String {
     at.strftime("%H:%M:%S").to_string()
@@ -40,7 +45,9 @@ pub(super) fn task(glyphs: &Glyphs, beat: u64, task: &TaskStatus) -> (Role, &'st
         TaskPhase::Succeeded => (Role::Ok, glyphs.ok),
         TaskPhase::Failed => (Role::Bad, glyphs.bad),
         TaskPhase::Skipped => (Role::Muted, glyphs.gone),
-        TaskPhase::Aborted => (Role::Muted, glyphs.bad),
+        // What never ran did not fail either.
+        TaskPhase::Aborted if task.started_at.is_none() => (Role::Muted, glyphs.idle),
+        TaskPhase::Aborted => (Role::Muted, glyphs.gone),
     }
 }
 
@@ -53,7 +60,7 @@ pub(super) fn turn(glyphs: &Glyphs, beat: u64, turn: Turn<'_>) -> (Role, &'stati
         Turn::Held => (Role::Warn, glyphs.held),
         Turn::Failed(_) => (Role::Bad, glyphs.bad),
         Turn::Succeeded => (Role::Ok, glyphs.ok),
-        Turn::Aborted => (Role::Muted, glyphs.bad),
+        Turn::Aborted => (Role::Muted, glyphs.gone),
     }
 }
 
@@ -69,10 +76,10 @@ pub(super) fn environment(glyphs: &Glyphs, state: EnvironmentState, lane: bool) 
     }
 }
 
-/// An environment's state, as kubectl has it.
+/// What an environment runs that has no workload.
 pub(super) const fn state(state: EnvironmentState) -> &'static str {
     match state {
-        EnvironmentState::New => "New",
+        EnvironmentState::New => "not deployed yet",
         EnvironmentState::Deploying => "Deploying",
         EnvironmentState::Running => "Running",
         EnvironmentState::Error => "Error",
