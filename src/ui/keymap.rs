@@ -72,6 +72,11 @@ impl Context {
         }
     }
 
+    /// It is in force only in what lies over the panes.
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Text | Self::Form | Self::Confirm | Self::Line)
+    }
+
     /// As help writes it.
     pub const fn title(self) -> &'static str {
         match self {

@@ -5,7 +5,7 @@
 //! │ 1 Apps          │ 3 Rollout                                                   │
 //! │ 2 Environments  │                                                             │
 //! │ 4 Lanes         │ 5 Trace                                                     │
-//! └ footer: the keys that work here, or what was just reported ───────────────────┘
+//! └ footer: the keys that work here; above it for a while what was just reported ──┘
 //! ```
 
 use ratatui::{buffer::Buffer, layout::Rect};
@@ -82,6 +82,7 @@ pub fn view(model: &Model, area: Rect, buf: &mut Buffer) -> Option<(u16, u16)> {
             Overlay::Filter(input, _) => footer::filter(&mut canvas, model, plan.footer, input),
         }
     }
+    footer::report(&mut canvas, model, plan.body);
     canvas.cursor
 }
 

@@ -2,6 +2,7 @@
 
 mod bytes;
 mod flow;
+mod hints;
 mod hostile;
 mod logs;
 mod looks;

@@ -1,5 +1,7 @@
 //! The palette: any action that makes sense now, any object, found by a few letters.
 
+use std::collections::BTreeMap;
+
 use nucleo_matcher::{
     Config, Matcher,
     pattern::{CaseMatching, Normalization, Pattern},
@@ -11,7 +13,7 @@ use crate::{
     domain::world::Key,
     ui::{
         effect::{Choice, Object, Ticket},
-        keymap::Action,
+        keymap::{Action, Danger},
     },
 };
 
@@ -98,12 +100,33 @@ impl Palette {
                 all.push((format!("environment {app} {}", environment.name), goal));
             }
         }
+        let mut windows: BTreeMap<&str, Vec<(&String, &String)>> = BTreeMap::new();
+        for (name, release) in world.releases.iter() {
+            if let Some(window) = &release.spec.window {
+                windows.entry(window).or_default().push((name, &release.spec.app));
+            }
+        }
+        for (window, releases) in windows {
+            // To the one that somebody may have to act on first.
+            let first = releases.iter().min_by_key(|(name, _)| {
+                let at = model.facts.active.iter().position(|active| active == *name);
+                at.unwrap_or(usize::MAX)
+            });
+            let names: Vec<&str> = releases.iter().map(|(name, _)| name.as_str()).collect();
+            if let Some((name, app)) = first {
+                let goal = Goal::Release((*app).clone(), (*name).clone());
+                all.push((format!("window {window}  {}", names.join(", ")), goal));
+            }
+        }
         for (key, pod) in world.pods.iter() {
             if let (Some(app), Some(environment)) = (&pod.app, &pod.environment) {
                 let goal = Goal::Pod(app.clone(), environment.clone(), key.clone());
                 all.push((format!("pod {}", key.name), goal));
             }
         }
+        // What cannot be done now is found all the same; taken, it says why.
+        let later = Action::ALL.iter().filter(|a| a.danger() != Danger::Safe && !can(**a));
+        all.extend(later.map(|a| (format!("{}  {} (not now)", a.word(), a.sentence()), Goal::Act(*a))));
         let mut palette = Self {
             input: Input::default(),
             all,
@@ -265,7 +288,9 @@ mod tests {
         let world = &model.world;
         let environments: usize = world.apps.values().map(|a| a.spec.environments.len()).sum();
         let objects = world.apps.len() + world.lanes.len() + world.releases.len() + environments + world.pods.len();
-        assert_eq!(palette.all.len(), Action::ALL.len() + objects);
+        let windows = world.releases.values().filter_map(|r| r.spec.window.as_ref());
+        let windows = windows.collect::<std::collections::BTreeSet<_>>().len();
+        assert_eq!(palette.all.len(), Action::ALL.len() + objects + windows);
         assert_eq!(palette.found.len(), palette.all.len(), "nothing is typed");
         let all: Vec<(String, Goal)> = palette.all.clone();
         for (text, goal) in all.iter().step_by(997).chain(all.last()) {

@@ -443,6 +443,11 @@ fn accept(model: &mut Model) -> Vec<Effect> {
     match model.overlays.pop() {
         Some(Overlay::Palette(palette)) => match palette.goal() {
             Some(Goal::Act(action)) if makes_sense(model, action) => act(model, action),
+            // What makes no sense now says why.
+            Some(Goal::Act(action)) if model.read_only && action.danger() != Danger::Safe => {
+                refuse(model, format!("read-only: {} is taken away", action.word()))
+            }
+            Some(Goal::Act(action)) if action.danger() != Danger::Safe => act(model, action),
             Some(Goal::Place(choice)) if choice.place == model.options.place => act(model, Action::Reconnect),
             Some(Goal::Place(choice)) => {
                 let mut effects = model.switch(&choice.place);

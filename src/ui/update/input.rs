@@ -9,7 +9,7 @@ use super::act::act;
 use crate::ui::{
     effect::Effect,
     form::{self, Value},
-    keymap::{Action, Danger},
+    keymap::{Action, Context, Danger, show},
     model::{Level, Model, Overlay},
     widget::harmless,
 };
@@ -59,6 +59,8 @@ fn key_pressed(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
             edit(model, request);
         } else if ctrl_c(combination) {
             return model.close();
+        } else if let Some(words) = elsewhere(model, combination).filter(|_| model.overlays.is_empty()) {
+            model.notice(Level::Info, words, vec![]);
         }
         return vec![];
     };
@@ -75,6 +77,16 @@ fn key_pressed(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
         return vec![];
     }
     act(model, action)
+}
+
+/// Where a key that does nothing here does something.
+fn elsewhere(model: &Model, key: KeyCombination) -> Option<String> {
+    let places = Context::ALL.into_iter().filter(|c| !c.is_over()).filter_map(|context| {
+        let action = model.options.keymap.action(&[context], key)?;
+        Some(format!("{} in {}", action.word(), context.title()))
+    });
+    let places: Vec<String> = places.collect();
+    (!places.is_empty()).then(|| format!("{} does nothing here: {}", show(key), places.join(", ")))
 }
 
 fn ctrl_c(key: KeyCombination) -> bool {

@@ -27,6 +27,10 @@ fn nothing(model: &mut Model, what: &str) -> Vec<Effect> {
 }
 
 pub(super) fn help(model: &mut Model) -> Vec<Effect> {
+    // The same key leads back.
+    if matches!(model.overlays.last(), Some(Overlay::Text(text)) if matches!(text.source, Source::Help)) {
+        return model.close();
+    }
     show(model, Text::new("Keys", Source::Help))
 }
 

@@ -1,4 +1,4 @@
-//! The last line: what was just reported, else the keys that make sense here, from the table.
+//! The last line: the keys that make sense here, from the table. Above it, for a while, what was just reported.
 
 use ratatui::layout::Rect;
 use tui_input::Input;
@@ -36,33 +36,34 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
         left.width = (area.width - width).saturating_sub(1);
         canvas.line_right(area, 0, &line);
     }
+    canvas.line(left, 0, &hints(model, usize::from(left.width)));
+}
+
+/// What was just reported, on the last line of what stands above the keys.
+pub(super) fn report(canvas: &mut Canvas<'_>, model: &Model, body: Rect) {
     let newest = model.notices.front().filter(|_| !model.noticed);
-    let fresh = newest.filter(|n| model.now.duration_since(n.time).as_secs() < SECONDS);
-    let line = match fresh {
-        Some(notice) => {
-            let glyphs = &model.options.glyphs;
-            let sign = match notice.level {
-                Level::Good => glyphs.ok,
-                Level::Info => glyphs.dot,
-                Level::Warn => glyphs.warn,
-                Level::Bad => glyphs.bad,
-            };
-            let more = Rich::of(Role::Key, format!("  {}", model.options.keymap.anywhere(Action::Notices)));
-            let more = more.add(Role::Muted, " details ");
-            let room = usize::from(left.width);
-            let line = Rich::of(level(notice.level), format!(" {sign} {}", notice.text));
-            // What is cut here can be read whole there.
-            match notice.detail.is_empty() && line.width() < room {
-                true => line,
-                false => {
-                    let text = truncate(&notice.text, room.saturating_sub(more.width() + 3)).into_owned();
-                    Rich::of(level(notice.level), format!(" {sign} {text}")).join(more)
-                }
-            }
-        }
-        None => hints(model, usize::from(left.width)),
+    let Some(notice) = newest.filter(|n| model.now.duration_since(n.time).as_secs() < SECONDS) else { return };
+    let area = Rect { y: body.bottom().saturating_sub(1), height: 1, ..body };
+    let glyphs = &model.options.glyphs;
+    let sign = match notice.level {
+        Level::Good => glyphs.ok,
+        Level::Info => glyphs.dot,
+        Level::Warn => glyphs.warn,
+        Level::Bad => glyphs.bad,
     };
-    canvas.line(left, 0, &line);
+    let more = Rich::of(Role::Key, format!("  {}", model.options.keymap.anywhere(Action::Notices)));
+    let more = more.add(Role::Muted, " details ");
+    let room = usize::from(area.width);
+    let line = Rich::of(level(notice.level), format!(" {sign} {}", notice.text));
+    // What is cut here can be read whole there.
+    let line = if notice.detail.is_empty() && line.width() < room {
+        line
+    } else {
+        let text = truncate(&notice.text, room.saturating_sub(more.width() + 3)).into_owned();
+        Rich::of(level(notice.level), format!(" {sign} {text}")).join(more)
+    };
+    canvas.clear(area);
+    canvas.line(area, 0, &line);
 }
 
 /// Keys of the contexts in force, as long as there is room; help and quit always.

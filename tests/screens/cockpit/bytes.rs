@@ -162,6 +162,8 @@ fn what_reaches_the_terminal_is_what_was_drawn() {
 fn hostile_names_do_not_write_on_the_terminal() {
     let mut line = Line::new();
     let mut model = fixture::model_of(super::hostile::world());
+    // What is reported stands on the frames.
+    model.noticed = true;
     let (_, writes) = line.frame(&mut model);
     let bytes = writes.concat();
     assert!(!bytes.windows(4).any(|w| w == b"\x1b]0;"), "a title was set");
