@@ -8,6 +8,7 @@ use futures::{
     future::BoxFuture,
     stream::{self, BoxStream},
 };
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{Global, session, via::ViaArg};
@@ -22,7 +23,11 @@ use crate::{
     },
     config::Config,
     demo::{run::Demo, seed},
-    domain::{intent::Intent, text::Clean},
+    domain::{
+        intent::Intent,
+        text::Clean,
+        world::{Link, World},
+    },
     probe::{self, Probed, Via},
     ui::{Answer, Ask, Done, Fault, Options, Outside, effect::Probed as Shown, options::Wanted, terminal::cockpit},
 };
@@ -46,10 +51,10 @@ pub(super) async fn run(global: &Global) -> Result<()> {
         (_, None) => None,
     };
     let place = place_of(&source, &connected.name);
-    let unusable = unusable(source.clone(), connected.clone());
     // A pocket's own log is written by whoever runs it.
-    let home = Home { place, source: Some(source), connected, worlds: None };
+    let home = Home { place, source: Some(source.clone()), connected: connected.clone(), worlds: None };
     let seat = Seat::new(home, by, global.kubeconfig.clone(), config.namespace.clone());
+    let unusable = unusable(source, connected, seat.worlds());
     show(global, &config, seat, unusable).await
 }
 
@@ -66,11 +71,18 @@ pub(super) async fn with_demo(global: &Global, dir: &Path, demo: &Demo) -> Resul
 }
 
 /// Answers only when nothing can be seen there, however long one waits: no pocket, no valid credentials. A server that
-/// is merely away is shown as that, and may come back.
-async fn unusable(source: Source, connected: Connected) -> ConnectError {
-    match connect::first_answer(&source, &connected).await {
-        Err(why) if !matches!(why, ConnectError::Server { .. }) => why,
-        _ => std::future::pending().await,
+/// is merely away is shown as that, and may come back; so may whatever has been seen once.
+async fn unusable(source: Source, connected: Connected, mut worlds: watch::Receiver<World>) -> ConnectError {
+    let began = worlds.borrow().place.clone();
+    // What it answers is a lock on the world, which nobody may hold while he waits.
+    let seen = async { worlds.wait_for(|w| w.link == Link::Live || w.place != began).await.is_ok() };
+    tokio::select! {
+        Err(why) = connect::first_answer(&source, &connected) => match why {
+            ConnectError::Server { .. } => std::future::pending().await,
+            why => why,
+        },
+        _ = seen => std::future::pending().await,
+        else => std::future::pending().await,
     }
 }
 

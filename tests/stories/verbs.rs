@@ -191,7 +191,8 @@ async fn a_release_is_started_shown_waited_for_and_decided() {
     let told = f.refused(1, &["approve", name, "--digest", &format!("sha256:{}", "0".repeat(64))]).await;
     assert!(told.contains("not what you were shown"), "{told}");
 
-    assert!(f.ok(&["approve", name, "--comment", "fine"]).await.contains("approved approve"));
+    let told = f.ok(&["approve", name, "--comment", "fine"]).await;
+    assert!(told.contains(&format!("task approve of release {name} is approved")), "{told}");
     let approvals = f.json(&["get", "approvals"]).await;
     assert_eq!(approvals["items"][0]["spec"]["approver"], "ann");
     let told = f.refused(1, &["refuse", name]).await;

@@ -59,7 +59,7 @@ pub(super) async fn decide(
     }
     created.map_err(told(format!("approval of {what}")))?;
     let said = if decision == Decision::Pass { "approved" } else { "refused" };
-    let mut message = format!("{of} of release {name} is {said}");
+    let mut message = format!("task {of} of release {name} is {said}");
     let (same, against) = others(at, &spec).await;
     if !against.is_empty() {
         let (they, also) = (against.join(", "), at.api::<Release>().get_opt(&name).await.ok().flatten());

@@ -95,7 +95,9 @@ fn release(model: &mut Model, app: &Value, objects: &[Value], printed: &[Row], o
             "Paused" => glyphs.held,
             "Succeeded" => glyphs.ok,
             "Skipped" => glyphs.gone,
-            "Failed" | "Aborted" => glyphs.bad,
+            "Failed" => glyphs.bad,
+            "Aborted" if task["startedAt"].is_null() => glyphs.idle,
+            "Aborted" => glyphs.gone,
             _ => continue,
         };
         let found = drawn.iter().any(|l| {
@@ -121,10 +123,12 @@ fn environments(model: &mut Model, app: &Value, objects: &[Value], printed: &[Ro
         let words = row(&drawn, label).unwrap_or_default();
         let ready = of(printed, "deployment.apps", &format!("{}-{label}", name(app)))("READY");
         let state = status["state"].as_str().unwrap_or("New");
-        let first = if ready == "(no row)" { state } else { ready };
-        says(out, &format!("{what} READY or state"), words.get(1).copied(), first);
+        let first = if ready == "(no row)" { "-" } else { ready };
+        says(out, &format!("{what} READY"), words.get(1).copied(), first);
         says(out, &format!("{what} lane"), words.get(2).copied(), environment["lane"].as_str().unwrap_or("base"));
-        let image = status["images"]["backend"].as_str().and_then(|i| i.rsplit(':').next()).unwrap_or("-");
+        // Where nothing was deployed the state stands there, in words.
+        let state = if state == "New" { "not" } else { state };
+        let image = status["images"]["backend"].as_str().and_then(|i| i.rsplit(':').next()).unwrap_or(state);
         says(out, &format!("{what} image"), words.get(3).copied(), image);
         if let Some(version) = status["version"].as_str() {
             says(out, &format!("{what} version"), words.get(4).copied(), version);
