@@ -29,6 +29,8 @@ mod engine;
 mod hands;
 #[path = "conformance/listing.rs"]
 mod listing;
+#[path = "conformance/many.rs"]
+mod many;
 #[path = "conformance/objects.rs"]
 mod objects;
 #[path = "conformance/partitions.rs"]
