@@ -13,6 +13,7 @@ macro_rules! say {
 mod adopt;
 mod app;
 mod apply;
+mod arenas;
 mod args;
 mod cockpit;
 mod completions;
@@ -73,11 +74,15 @@ pub fn main() -> ExitCode {
     if first.as_deref() == Some(plugin::NAME.as_ref()) {
         return plugin::main(args);
     }
+    let parsed = Cli::try_parse();
+    if parsed.as_ref().is_ok_and(Cli::runs_for_long) {
+        arenas::limit();
+    }
     Inherited::change();
     if let Ok(program) = std::env::current_exe() {
         wire::detach_plugins(program);
     }
-    let cli = match Cli::try_parse() {
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(told) => {
             let ok = matches!(told.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);

@@ -22,6 +22,17 @@ pub struct Cli {
     pub command: Option<Command>,
 }
 
+impl Cli {
+    /// Until somebody ends it.
+    pub(super) fn runs_for_long(&self) -> bool {
+        match &self.command {
+            None | Some(Command::Demo(_) | Command::Engine(_)) => true,
+            Some(Command::Pocket(args)) => args.serves(),
+            Some(_) => false,
+        }
+    }
+}
+
 /// For every command.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Global options")]

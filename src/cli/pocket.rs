@@ -30,6 +30,12 @@ pub struct PocketArgs {
     command: PocketCommand,
 }
 
+impl PocketArgs {
+    pub(super) fn serves(&self) -> bool {
+        matches!(self.command, PocketCommand::Serve)
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum PocketCommand {
     /// Run the pocket of the state folder until SIGTERM; prints `ready` when it serves

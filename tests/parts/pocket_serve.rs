@@ -288,3 +288,25 @@ async fn connections_that_say_nothing_stop_neither_the_api_nor_probes() {
     assert_eq!((container.restart_count, container.ready), (0, true), "{pod:?}");
     assert!(end(&mut server, rustix::process::Signal::TERM).await.success());
 }
+
+/// What is free in one arena of memory is of no use to another: whatever runs for long has few.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_runs_for_long_has_few_arenas_of_memory_unless_told_otherwise() {
+    if !cfg!(target_env = "gnu") {
+        eprintln!("SKIPPED: arenas are glibc's, and this is no glibc");
+        return;
+    }
+    for (said, found) in [(None, "2"), (Some("5"), "5")] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut serve = command(dir.path(), &["pocket", "serve"]);
+        serve.env_remove("MALLOC_ARENA_MAX").env_remove("GLIBC_TUNABLES").stdout(Stdio::piped());
+        said.map(|number| serve.env("MALLOC_ARENA_MAX", number));
+        let mut child = serve.spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        tokio::time::timeout(LIMIT, lines.next_line()).await.expect("in time").unwrap().expect("a first word");
+        let environment = std::fs::read(format!("/proc/{}/environ", child.id().unwrap())).unwrap();
+        let variable = format!("MALLOC_ARENA_MAX={found}");
+        assert!(environment.split(|b| *b == 0).any(|word| word == variable.as_bytes()), "{variable}");
+        child.kill().await.unwrap();
+    }
+}
