@@ -214,8 +214,12 @@ impl Theme {
                 (paint.underlined, Modifier::UNDERLINED),
                 (paint.reversed, Modifier::REVERSED),
             ];
-            // The terminal's own grey is its text's colour in many palettes: dim tells them apart in all.
-            if depth == Depth::Sixteen && *role == Role::Muted && style.fg == Some(Color::Gray) {
+            // The terminal's own greys are its text's colour, or its ground's, in many palettes: dim tells them apart
+            // in all.
+            if depth == Depth::Sixteen
+                && *role == Role::Muted
+                && matches!(style.fg, Some(Color::Gray | Color::DarkGray))
+            {
                 style = Style { fg: Some(Color::Reset), ..style }.add_modifier(Modifier::DIM);
             }
             for (_, modifier) in modifiers.iter().filter(|(on, _)| *on) {
@@ -272,12 +276,12 @@ mod tests {
 
     #[test]
     fn with_sixteen_colours_what_is_quiet_is_dim() {
-        for name in ["default", "light"] {
+        for name in Theme::names() {
             let theme = Theme::built_in(name, Depth::Sixteen).unwrap();
-            assert_ne!(theme.style(Role::Muted), theme.style(Role::Text), "{name}");
+            let (muted, text) = (theme.style(Role::Muted), theme.style(Role::Text));
+            assert!(muted.add_modifier.contains(Modifier::DIM), "{name}: {muted:?}");
+            assert!(!text.add_modifier.contains(Modifier::DIM), "{name}: {text:?}");
         }
-        let muted = Theme::built_in("default", Depth::Sixteen).unwrap().style(Role::Muted);
-        assert!(muted.add_modifier.contains(Modifier::DIM), "{muted:?}");
     }
 
     #[test]
