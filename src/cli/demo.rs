@@ -19,6 +19,7 @@ use crate::{
         seed, state,
     },
     pocket::run::Pocket,
+    ui::terminal,
 };
 
 #[derive(Debug, Args)]
@@ -32,6 +33,10 @@ pub struct DemoArgs {
 }
 
 pub(super) async fn run(global: &Global, args: DemoArgs) -> Result<()> {
+    if !args.headless {
+        // Before anything is started that nobody could see.
+        terminal::can_draw()?;
+    }
     let dir = pocket::dir(global)?;
     if args.reset {
         let free = !dir.join("store.redb").exists() || Pocket::is_free(&dir).await;
@@ -57,6 +62,9 @@ pub(super) async fn run(global: &Global, args: DemoArgs) -> Result<()> {
     } else {
         super::cockpit::with_demo(global, &dir, &demo).await
     };
+    if done.is_ok() && !args.headless {
+        output::say("ending the demo and its pods");
+    }
     demo.stop().await;
     if done.is_ok() && !args.headless {
         output::say("the demo and its pods have ended; `graylane demo` goes on where they were");

@@ -135,7 +135,7 @@ pub async fn cockpit(
     outside: Arc<dyn Outside>,
     stop: CancellationToken,
 ) -> Result<(), CockpitError> {
-    drawable(std::env::var("TERM").ok().as_deref(), io::stdout().is_terminal())?;
+    can_draw()?;
     on_panic(&stop);
     let guard = Guard::take()?;
     // However we are told to go, it is the same way out.
@@ -167,6 +167,11 @@ pub async fn cockpit(
         return Err(RunError::Panicked.into());
     }
     ended.map(drop).map_err(CockpitError::from)
+}
+
+/// Whether this process's terminal can show the cockpit.
+pub fn can_draw() -> Result<(), CockpitError> {
+    drawable(std::env::var("TERM").ok().as_deref(), io::stdout().is_terminal())
 }
 
 /// A sentence instead of a hundred escapes that nobody obeys.
