@@ -17,6 +17,7 @@ use super::{
 };
 
 mod apps;
+mod chain;
 mod confirm;
 mod environments;
 mod footer;
@@ -33,7 +34,8 @@ mod trace;
 mod values;
 mod words;
 
-pub use layout::{Plan, plan, text_height};
+pub use layout::text_height;
+use layout::{Needs, plan};
 pub(crate) use text::{lines as text_lines, rows as text_rows};
 
 /// Draws everything; answers where the terminal's cursor stands, if a field is edited.
@@ -42,7 +44,17 @@ pub fn view(model: &Model, area: Rect, buf: &mut Buffer) -> Option<(u16, u16)> {
     let options = &model.options;
     let mut canvas = Canvas { buf, theme: &options.theme, glyphs: &options.glyphs, cursor: None };
     canvas.clear(area);
-    let plan = match plan(area, model.pane, model.zoom) {
+    let needs = Needs {
+        left: apps::need(model).max(environments::need(model)).max(lanes::need(model)).max(gap::need(model)),
+        height: &|pane, width| match pane {
+            Pane::Apps => model.world.apps.len() + 3,
+            Pane::Environments => environments::height(model, width),
+            Pane::Lanes => lanes::height(model, width),
+            Pane::Rollout => rollout::height(model, width),
+            Pane::Trace => model.place(pane).0 + 2,
+        },
+    };
+    let plan = match plan(area, model.pane, model.zoom, &needs) {
         Ok(plan) => plan,
         Err(words) => {
             too_small(&mut canvas, model, area, &words);
@@ -84,6 +96,11 @@ pub fn view(model: &Model, area: Rect, buf: &mut Buffer) -> Option<(u16, u16)> {
     }
     footer::report(&mut canvas, model, plan.body);
     canvas.cursor
+}
+
+/// Names of columns stand where no row has to go for them, or where there are many rows.
+const fn has_head(inner: Rect, rows: usize) -> bool {
+    inner.height > 4 || rows < inner.height as usize
 }
 
 /// Even where nothing fits, what burns is told.

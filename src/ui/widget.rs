@@ -19,9 +19,13 @@ use crate::domain::text::{Clean, truncate, width as columns};
 
 mod list;
 mod pane;
+mod share;
+mod short;
 
 pub(crate) use list::first;
-pub(crate) use pane::centred;
+pub(crate) use pane::{centred, fits_a_frame};
+pub(crate) use share::{Need, share};
+pub(crate) use short::{distinct, fitting, ranked};
 
 /// A line of runs, each with a role.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -73,17 +77,28 @@ impl Rich {
         self
     }
 
-    /// No wider than that; what is cut is shown by an ellipsis.
+    /// No wider than that; what is cut is shown by an ellipsis, blanks at the end are not missed.
     pub(crate) fn cut(self, width: usize) -> Self {
+        if self.width() <= width {
+            return self;
+        }
+        let last = self.runs.iter().rposition(|(_, text)| !text.trim_end().is_empty());
         let mut left = width;
         let mut line = Self::new();
-        for (role, text) in self.runs {
-            if left == 0 {
-                break;
+        for (n, (role, text)) in self.runs.into_iter().enumerate() {
+            let more = last.is_some_and(|last| n < last);
+            let shown = if more { text.as_str() } else { text.trim_end() };
+            let wide = columns(shown);
+            if wide < left || wide == left && !more {
+                left -= wide;
+                line.push(role, shown);
+                if more {
+                    continue;
+                }
+            } else {
+                line.push(role, truncate(&format!("{}…", shown.trim_end()), left));
             }
-            let text = truncate(&text, left).into_owned();
-            left = left.saturating_sub(columns(&text));
-            line.runs.push((role, text));
+            break;
         }
         line
     }
@@ -211,6 +226,18 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// The same in at most so many lines; where words are left out, the last line says so.
+pub(crate) fn wrap_in(text: &str, width: usize, most: usize) -> Vec<String> {
+    let mut lines = wrap(text, width);
+    if lines.len() > most {
+        lines.truncate(most);
+        if let Some(last) = lines.last_mut() {
+            *last = truncate(&format!("{last}…"), width.max(1)).into_owned();
+        }
+    }
+    lines
+}
+
 /// Where views draw: a buffer, and how things look.
 pub(crate) struct Canvas<'a> {
     pub(crate) buf: &'a mut Buffer,
@@ -227,26 +254,13 @@ impl Canvas<'_> {
         if row >= area.height || area.width == 0 {
             return;
         }
-        let y = area.y + row;
-        let (mut x, end) = (area.x, area.right());
-        for (n, (role, text)) in rich.runs.iter().enumerate() {
-            let room = usize::from(end.saturating_sub(x));
-            let rest = rich.runs.get(n + 1..).unwrap_or_default();
-            let more = rest.iter().any(|(_, t)| !t.trim().is_empty());
-            let wide = columns(text);
-            // What follows does not fit: the sign of it stands in the last column.
-            let shown = match wide.cmp(&room) {
-                std::cmp::Ordering::Less => Cow::Borrowed(text.as_str()),
-                std::cmp::Ordering::Equal if !more => Cow::Borrowed(text.as_str()),
-                _ => truncate(text.trim_end(), room.saturating_sub(usize::from(more && wide <= room))),
-            };
-            let cut = wide > room || (wide == room && more);
-            let shown = if cut && !shown.ends_with('…') { Cow::Owned(format!("{shown}…")) } else { shown };
-            let shown = if self.glyphs.ascii { Cow::Owned(ascii(&shown)) } else { shown };
+        let (mut x, y) = (area.x, area.y + row);
+        let width = usize::from(area.width);
+        let cut = (rich.width() > width).then(|| rich.clone().cut(width));
+        for (role, text) in &cut.as_ref().unwrap_or(rich).runs {
+            let room = usize::from(area.right().saturating_sub(x));
+            let shown = if self.glyphs.ascii { Cow::Owned(ascii(text)) } else { Cow::Borrowed(text.as_str()) };
             x = self.buf.set_stringn(x, y, shown.as_ref(), room, over(self.theme.style(*role))).0;
-            if cut {
-                return;
-            }
         }
     }
 
@@ -314,6 +328,21 @@ mod tests {
         }
         assert_eq!(Rich::of(Role::Text, "one two three").broken(12)[0].text(), "one two ");
         assert_eq!(Rich::of(Role::Text, "short").broken(12).len(), 1);
+    }
+
+    #[test]
+    fn a_cut_is_shown_wherever_it_falls() {
+        let line = || Rich::of(Role::Text, "ab ").add(Role::Muted, "cd").add(Role::Bad, "ef  ");
+        let cuts = [7, 6, 5, 4, 3, 2, 1, 0].map(|width| line().cut(width).text());
+        assert_eq!(cuts, ["ab cdef", "ab cd…", "ab c…", "ab …", "ab…", "a…", "…", ""]);
+        assert_eq!(line().cut(9), line());
+    }
+
+    #[test]
+    fn lines_left_out_are_shown() {
+        assert_eq!(wrap_in("one two three four", 7, 2), ["one two", "three…"]);
+        assert_eq!(wrap_in("one two four six", 7, 1), ["one tw…"]);
+        assert_eq!(wrap_in("one two", 7, 1), ["one two"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The cockpit's promises, over anything that may happen to it.
 
 mod bytes;
+mod cut;
 mod flow;
 mod hints;
 mod hostile;

@@ -14,7 +14,7 @@ use crate::ui::{
     keymap::{Action, Context},
     model::{Model, Pane},
     theme::Role,
-    widget::{Canvas, Rich},
+    widget::{Canvas, Rich, distinct},
 };
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
@@ -27,26 +27,14 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
         return;
     }
     let shown: Vec<&str> = columns(model);
-    // Short names leave room for what is going on.
-    let width = usize::from(inner.width).saturating_sub(2);
-    let full = apps.iter().take(200).map(|a| a.chars().count()).max().unwrap_or(8);
-    // Names of environments are cut only where they must be.
-    let mut cells: Vec<usize> = shown.iter().map(|c| c.chars().count().clamp(3, 7) + 1).collect();
-    if full + cells.iter().sum::<usize>() + 13 > width {
-        cells.fill(4);
-    }
-    // What a release waits for is what one looks for: its column needs twelve, and a name can be short.
-    let left = |cells: &[usize]| width.saturating_sub(cells.iter().sum::<usize>() + 13);
-    let short = apps.iter().take(200).map(|a| words::short(model, a).chars().count()).max().unwrap_or(8).max(3);
-    if full > left(&cells) && short > left(&cells) {
-        cells.fill(3);
-    }
-    let name = if full <= left(&cells) { full } else { short.min(left(&cells).max(8)) };
+    let width = usize::from(inner.width).saturating_sub(1);
+    let (name, cells) = table(wants(model), &shown, width);
     let mut body = inner;
-    if inner.height > 4 {
+    if super::has_head(inner, rows) {
         let mut head = Rich::of(Role::Muted, " ").col(Role::Muted, "APP", name + 1);
-        for (column, cell) in shown.iter().zip(&cells) {
-            head = head.col(Role::Muted, column.chars().take(cell - 1).collect::<String>(), *cell);
+        let most = cells.iter().max().map_or(0, |cell| cell - 1);
+        for (column, cell) in distinct(&shown, most).iter().zip(&cells) {
+            head = head.col(Role::Muted, column, *cell);
         }
         canvas.line(inner, 0, &head.add(Role::Muted, "RELEASE"));
         body = Rect { y: inner.y + 1, height: inner.height - 1, ..inner };
@@ -55,6 +43,39 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
         let Some(app) = apps.get(i) else { return vec![] };
         vec![row(model, app, &shown, name, &cells)]
     });
+}
+
+/// What a release waits for is what one looks for: its column needs so much.
+const RELEASE: usize = 12;
+
+/// Columns of the longest name, whole and without what all names begin with.
+fn wants(model: &Model) -> (usize, usize) {
+    let apps = &model.world.apps;
+    let longest = |name: &dyn Fn(&str) -> usize| apps.keys().take(200).map(|a| name(a)).max().unwrap_or(8).max(3);
+    (longest(&|a| a.chars().count()), longest(&|a| words::short(model, a).chars().count()))
+}
+
+/// The width of the names, and of each environment. Names of environments are whole as long as names of Apps can give
+/// way; those are told apart by their ends.
+fn table((full, short): (usize, usize), environments: &[&str], width: usize) -> (usize, Vec<usize>) {
+    let cells = |most: usize| environments.iter().map(|e| e.chars().count().clamp(3, most) + 1).collect::<Vec<_>>();
+    let left = |cells: &[usize]| width.saturating_sub(cells.iter().sum::<usize>() + 1 + RELEASE);
+    let (whole, tight) = (cells(9), cells(4));
+    if full <= left(&whole) {
+        (full, whole)
+    } else if short <= left(&whole) {
+        (short, whole)
+    } else {
+        let name = short.min(left(&tight).max(8));
+        (name, if short <= left(&tight) { tight } else { cells(3) })
+    }
+}
+
+/// The width in which nothing is cut.
+pub(super) fn need(model: &Model) -> usize {
+    let (full, _) = wants(model);
+    let cells: usize = columns(model).iter().map(|e| e.chars().count().clamp(3, 9) + 1).sum();
+    full + cells + 1 + RELEASE + 3
 }
 
 /// The environments of the selected App (all Apps of a workspace have much the same ones).
@@ -147,5 +168,19 @@ pub(super) fn empty(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
             i as u16,
             &Rich::of(role, text),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::table;
+
+    #[test]
+    fn names_of_environments_give_way_last() {
+        let all = ["test", "pre", "gray", "prod"];
+        assert_eq!(table((14, 3), &all, 47), (14, vec![5, 4, 5, 5]));
+        assert_eq!(table((14, 3), &all, 35), (3, vec![5, 4, 5, 5]));
+        assert_eq!(table((14, 14), &all, 35), (8, vec![4, 4, 4, 4]));
+        assert_eq!(table((3, 3), &["a-very-long-name"], 60), (3, vec![10]));
     }
 }

@@ -7,13 +7,13 @@ use super::{apps::title, words};
 use crate::{
     api::Environment,
     domain::{
-        text::{Clean, age},
+        text::{Clean, age, width as columns},
         world::{Pod, Trouble},
     },
     ui::{
         model::{Model, Pane},
         theme::Role,
-        widget::{Canvas, Rich},
+        widget::{Canvas, Rich, wrap_in},
     },
 };
 
@@ -36,30 +36,23 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
         return;
     }
     let width = usize::from(inner.width).saturating_sub(2);
-    let name = environments.iter().map(|e| e.name.chars().count()).max().unwrap_or(4).clamp(4, 14);
-    let lane = if width > 36 { 6 } else { 0 };
-    let rest = width.saturating_sub(2 + name + 1 + 8 + lane);
-    // Versions are long: they are shown where the image does not need the room.
-    let image = if rest >= 38 { rest.saturating_sub(19) } else { rest };
-    let version = rest - image;
+    let told: Vec<Told> = environments.iter().map(|e| tell(model, app, e)).collect();
+    let table = Table::of(&told, width);
     let mut body = inner;
-    if inner.height > 4 {
-        let mut head = Rich::of(Role::Muted, "   ").col(Role::Muted, "ENV", name + 1).right(Role::Muted, "READY", 7);
-        head.push(Role::Muted, " ");
-        if lane > 0 {
-            head = head.col(Role::Muted, "LANE", lane);
-        }
-        let head = head.col(Role::Muted, "IMAGE", image);
-        canvas.line(inner, 0, &if version > 6 { head.add(Role::Muted, "VERSION") } else { head });
+    if super::has_head(inner, rows) {
+        let head = Rich::of(Role::Muted, "   ").col(Role::Muted, "ENV", table.name + 1).right(Role::Muted, "READY", 7);
+        let head = head.add(Role::Muted, " ").col(Role::Muted, "LANE", table.lane);
+        let head = head.col(Role::Muted, "IMAGE", table.image).col(Role::Muted, "VERSION", table.version);
+        canvas.line(inner, 0, &head);
         body = Rect { y: inner.y + 1, height: inner.height - 1, ..inner };
     }
     // What is wrong with the selected one, where there is room under the list.
     let detail = selected.and_then(|i| environments.get(i)).and_then(|e| detail(model, app, e));
     let spare = usize::from(body.height).saturating_sub(rows);
     if let (Some(detail), true) = (detail, spare > 0) {
-        let lines = crate::ui::widget::wrap(&detail.text(), width);
+        let lines = wrap_in(&detail.text(), width, spare);
         let role = detail.runs.first().map_or(Role::Muted, |(role, _)| *role);
-        for (i, line) in lines.iter().take(spare).enumerate() {
+        for (i, line) in lines.iter().enumerate() {
             let row = u16::try_from(rows + i).unwrap_or(u16::MAX);
             canvas.line(
                 Rect { x: body.x + 2, width: body.width.saturating_sub(2), ..body },
@@ -69,21 +62,98 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
         }
     }
     canvas.list(body, rows, selected, focused, 1, |i, _| {
-        let Some(environment) = environments.get(i) else { return vec![] };
-        vec![row(model, app, environment, name, lane, (image, version))]
+        let (Some(environment), Some(told)) = (environments.get(i), told.get(i)) else { return vec![] };
+        vec![row(model, environment, told, table)]
     });
 }
 
-fn row(model: &Model, app: &str, environment: &Environment, name: usize, lane: usize, rest: (usize, usize)) -> Rich {
-    let (image, version) = rest;
+/// Lines that it has to show, with its frame.
+pub(super) fn height(model: &Model, width: u16) -> usize {
+    let environments = model.selected_app().map_or(0, |a| a.spec.environments.len());
+    let app = model.app.as_deref().unwrap_or_default();
+    let detail = model.selected_environment().and_then(|e| detail(model, app, e)).unwrap_or_default();
+    let detail = wrap_in(&detail.text(), usize::from(width).saturating_sub(4), 4).len();
+    let rows = if model.drilled { environments.max(model.place(Pane::Environments).0) } else { environments };
+    rows + detail + 3
+}
+
+/// The width in which no image is cut.
+pub(super) fn need(model: &Model) -> usize {
+    let app = model.app.as_deref().unwrap_or_default();
+    let told: Vec<Told> = model.environments().iter().map(|e| tell(model, app, e)).collect();
+    let (name, image, lane) = Table::needs(&told);
+    2 + name + 9 + lane + image + 4
+}
+
+/// What stands in the columns of an environment.
+struct Told {
+    name: String,
+    lane: Option<String>,
+    images: String,
+    version: String,
+}
+
+fn tell(model: &Model, app: &str, environment: &Environment) -> Told {
+    let status =
+        model.selected_app().and_then(|a| a.status.as_ref()).and_then(|s| s.environments.get(&environment.name));
+    let images: Vec<&str> = match status.filter(|s| !s.images.is_empty()) {
+        Some(status) => status.images.values().map(|i| words::tag(i)).collect(),
+        None => {
+            model.world.workloads_of(app, &environment.name).flat_map(|w| &w.images).map(|i| words::tag(i)).collect()
+        }
+    };
+    let gone = model.world.workloads_of(app, &environment.name).next().is_none();
+    let state = status.map(|s| s.state).unwrap_or_default();
+    Told {
+        name: environment.name.clone(),
+        lane: environment.lane.clone(),
+        images: if gone && images.is_empty() { words::state(state).into() } else { images.join(",") },
+        version: status.and_then(|s| s.version.clone()).unwrap_or_default(),
+    }
+}
+
+/// Widths of the columns; those that are nothing are not drawn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Table {
+    name: usize,
+    lane: usize,
+    image: usize,
+    version: usize,
+}
+
+impl Table {
+    /// What the names, the images and the lanes need.
+    fn needs(told: &[Told]) -> (usize, usize, usize) {
+        let longest = |of: &dyn Fn(&Told) -> usize, least: usize| told.iter().map(of).max().unwrap_or(0).max(least);
+        let name = longest(&|t| columns(&t.name), 4).min(20);
+        let lane = longest(&|t| t.lane.as_deref().map_or(4, columns), 5).min(15);
+        (name, longest(&|t| columns(&t.images), 5) + 1, lane + 1)
+    }
+
+    /// The image comes first, then the lane, then the version: only what is there whole is there at all.
+    fn of(told: &[Told], width: usize) -> Self {
+        let (name, image, lane) = Self::needs(told);
+        let version = told.iter().map(|t| columns(&t.version)).max().unwrap_or(0);
+        let rest = width.saturating_sub(2 + name + 9);
+        let lane = if image + lane <= rest { lane } else { 0 };
+        let rest = rest - lane;
+        if version > 0 && image + 1 + version <= rest {
+            return Self { name, lane, image: image + 1, version };
+        }
+        Self { name, lane, image: rest, version: 0 }
+    }
+}
+
+fn row(model: &Model, environment: &Environment, told: &Told, table: Table) -> Rich {
     let glyphs = &model.options.glyphs;
+    let app = model.app.as_deref().unwrap_or_default();
     let status =
         model.selected_app().and_then(|a| a.status.as_ref()).and_then(|s| s.environments.get(&environment.name));
     let state = status.map(|s| s.state).unwrap_or_default();
     let (role, sign) = words::environment(glyphs, state, environment.lane.is_some());
     let old = cut_off(model, environment).is_some();
     let (role, sign) = if old { (Role::Warn, glyphs.warn) } else { (role, sign) };
-    let mut line = Rich::of(role, sign).add(Role::Text, " ").col(Role::Text, &environment.name, name);
+    let mut line = Rich::of(role, sign).add(Role::Text, " ").col(Role::Text, &environment.name, table.name);
     line.push(Role::Warn, if environment.lock.is_some() { glyphs.lock } else { " " });
     let workloads: Vec<_> = model.world.workloads_of(app, &environment.name).collect();
     let ready: u32 = workloads.iter().map(|w| w.ready).sum();
@@ -97,27 +167,13 @@ fn row(model: &Model, app: &str, environment: &Environment, name: usize, lane: u
     };
     let text = if workloads.is_empty() { "-".to_owned() } else { format!("{ready}/{wanted}") };
     line = line.right(role, text, 7).add(Role::Text, " ");
-    if lane > 0 {
-        let (role, word) = environment.lane.as_deref().map_or((Role::Muted, "base"), |tag| (Role::Lane, tag));
-        line = line.col(role, word, lane);
+    if table.lane > 0 {
+        let (role, word) = told.lane.as_deref().map_or((Role::Muted, "base"), |tag| (Role::Lane, tag));
+        line = line.col(role, word, table.lane - 1).add(Role::Text, " ");
     }
-    let images: Vec<&str> = match status.filter(|s| !s.images.is_empty()) {
-        Some(status) => status.images.values().map(|i| words::tag(i)).collect(),
-        None => workloads.iter().flat_map(|w| &w.images).map(|i| words::tag(i)).collect(),
-    };
-    let images = images.join(",");
-    let gone = workloads.is_empty();
-    line = line.col(
-        if gone { Role::Muted } else { Role::Text },
-        if gone && images.is_empty() { words::state(state) } else { &images },
-        image.max(1) - 1,
-    );
-    line.push(Role::Text, " ");
-    if version > 6 {
-        let text = status.and_then(|s| s.version.as_deref()).unwrap_or("");
-        line = line.col(Role::Muted, text, version);
-    }
-    line
+    let role = if workloads.is_empty() { Role::Muted } else { Role::Text };
+    line = line.col(role, &told.images, table.image.saturating_sub(1)).add(Role::Text, " ");
+    if table.version > 0 { line.col(Role::Muted, &told.version, table.version) } else { line }
 }
 
 /// The link to the environment's own cluster, when that is lost: what is shown of it is old.
@@ -181,7 +237,7 @@ fn pods(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
     let tail = 3 + 6 + 14 + if roomy { 10 + 16 } else { 0 };
     let name = pods.iter().map(|p| p.key.name.len()).max().unwrap_or(10).min(width.saturating_sub(tail)).max(10);
     let mut body = inner;
-    if inner.height > 4 {
+    if super::has_head(inner, rows) {
         let head = Rich::of(Role::Muted, "   ").col(Role::Muted, "POD", name + 1).right(Role::Muted, "AGE", 5);
         let head = head.add(Role::Muted, " ").col(Role::Muted, "IP", 14);
         let head = if roomy {
@@ -225,4 +281,25 @@ fn pod_row(model: &Model, pod: &Pod, name: usize, roomy: bool) -> Rich {
         line = line.add(role, format!("{}{again}{why}", pod.state));
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_there_whole_is_there_at_all() {
+        let told = |name: &str, images: &str, version: &str| Told {
+            name: name.into(),
+            lane: None,
+            images: images.into(),
+            version: version.into(),
+        };
+        let all = [told("prod", "1.4.2", "v1"), told("gray", "not deployed yet", "")];
+        let of = |width| Table::of(&all, width);
+        assert_eq!(of(30), Table { name: 4, lane: 0, image: 15, version: 0 });
+        assert_eq!(of(32), Table { name: 4, lane: 0, image: 17, version: 0 });
+        assert_eq!(of(38), Table { name: 4, lane: 6, image: 17, version: 0 });
+        assert_eq!(of(50), Table { name: 4, lane: 6, image: 18, version: 2 });
+    }
 }

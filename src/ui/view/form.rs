@@ -4,6 +4,7 @@ use ratatui::layout::Rect;
 use tui_input::Input;
 
 use super::confirm::remark;
+use crate::domain::text::width as columns;
 use crate::ui::{
     form::{Field, Form, Value},
     keymap::{Action, Context},
@@ -13,9 +14,11 @@ use crate::ui::{
 };
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, form: &Form) {
-    let width = area.width.saturating_sub(4).min(96);
-    let text = usize::from(width).saturating_sub(4);
     let label = form.fields.iter().map(|f| f.label.chars().count()).max().unwrap_or(6).clamp(6, 20) + 2;
+    // Hints stand on one line.
+    let hint = form.fields.iter().map(|f| columns(&f.hint)).max().unwrap_or(0) + label + 4;
+    let width = u16::try_from(hint).unwrap_or(u16::MAX).max(96).min(area.width.saturating_sub(4));
+    let text = usize::from(width).saturating_sub(4);
     let rows: Vec<(usize, Option<String>)> = form
         .fields
         .iter()

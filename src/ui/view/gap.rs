@@ -20,6 +20,12 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, resources
     Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area }
 }
 
+/// The width in which none of them is cut.
+pub(super) fn need(model: &Model) -> usize {
+    let gaps = &model.world.gaps;
+    gaps.iter().map(|gap| line(model, gap, gaps.len() - 1).width() + 2).max().unwrap_or(0)
+}
+
 fn line(model: &Model, gap: &Gap, more: usize) -> Rich {
     let words = format!(" {} {}", model.options.glyphs.warn, gap.words());
     let more = if more > 0 { format!(" +{more}") } else { String::new() };

@@ -34,7 +34,8 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
 
     // Who must act is not cut for a count of requests.
     let room = |traffic: &Rich| width.saturating_sub(traffic.width() + 2);
-    let mut traffic_words = traffic(model, width / 2, false);
+    let spare = width.saturating_sub(headline(model, width).width() + 3);
+    let mut traffic_words = traffic(model, spare.max(width / 2), false);
     let mut head = headline(model, room(&traffic_words).saturating_sub(1));
     if head.width() >= room(&traffic_words) {
         traffic_words = traffic(model, width / 2, true);

@@ -2,14 +2,14 @@
 
 use ratatui::layout::Rect;
 
-use super::{apps::title, words};
+use super::{apps::title, chain, words};
 use crate::{
     api::{Lane, LaneGroup, LaneMode, gateway_api::LANE_GATEWAY},
     ui::{
         model::{Model, Pane},
         rule,
         theme::Role,
-        widget::{Canvas, Rich},
+        widget::{Canvas, Rich, ranked},
     },
 };
 
@@ -27,7 +27,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
     let text = Rect { x: inner.x + 1, width: inner.width.saturating_sub(1), ..inner };
     let mut used = 0u16;
     if let Some((_, group)) = group {
-        canvas.line(text, 0, &summary(model, group));
+        canvas.line(text, 0, &summary(model, group, usize::from(text.width)));
         used = 1;
         let problems = group.status.as_ref().map(|s| s.problems.as_slice()).unwrap_or_default();
         for problem in problems.iter().take(2).filter(|_| inner.height > 6) {
@@ -56,8 +56,21 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
     });
 }
 
+/// The width in which no lane's rule is cut.
+pub(super) fn need(model: &Model) -> usize {
+    let rows = model.world.lanes.iter().take(50).map(|(name, lane)| rows_of(model, name, lane, 3, usize::MAX));
+    rows.flatten().map(|row| row.width()).max().unwrap_or(0) + 4
+}
+
+/// Lines that it has to show, with its frame.
+pub(super) fn height(model: &Model, width: u16) -> usize {
+    let (lanes, width) = (&model.world.lanes, usize::from(width).saturating_sub(4));
+    let lines = lanes.iter().take(50).map(|(name, lane)| rows_of(model, name, lane, 3, width).len());
+    lines.max().unwrap_or(1) * lanes.len().max(1) + 3
+}
+
 /// `edge mesh  routes 4/4 taken  x-mse-tag`
-fn summary(model: &Model, group: &LaneGroup) -> Rich {
+fn summary(model: &Model, group: &LaneGroup, width: usize) -> Rich {
     let glyphs = &model.options.glyphs;
     let status = group.status.clone().unwrap_or_default();
     let taken = status.routes.iter().filter(|r| r.accepted == Some(true)).count();
@@ -68,9 +81,11 @@ fn summary(model: &Model, group: &LaneGroup) -> Rich {
         LaneMode::Gateway => "gateway",
         LaneMode::Agent => "agent",
     };
-    let mut line = Rich::of(Role::Muted, "gateway ").add(Role::Text, &group.spec.entry.gateway);
-    line = line.add(Role::Muted, format!(" {} {mode} {} ", glyphs.dot, glyphs.dot));
-    line = match (refused, taken == all && all > 0) {
+    let head = Rich::of(Role::Muted, "gateway ");
+    let place = Rich::of(Role::Text, &group.spec.entry.gateway).add(Role::Muted, format!(" {} ", glyphs.dot));
+    let mode = Rich::of(Role::Muted, format!("{mode} {} ", glyphs.dot));
+    let line = Rich::new();
+    let line = match (refused, taken == all && all > 0) {
         (Some(route), _) => {
             let why = route.message.as_deref().unwrap_or("refused");
             line.add(Role::Bad, format!("{} route {}: {why}", glyphs.bad, route.name))
@@ -83,14 +98,15 @@ fn summary(model: &Model, group: &LaneGroup) -> Rich {
             line.add(Role::Warn, format!("{} {taken} of {all} routes taken{why}", glyphs.warn))
         }
     };
+    let mut parts = vec![(1, head), (0, place), (2, mode), (0, line)];
     // Ours needs no name.
     if let Some(controller) = status.gateway.and_then(|g| g.controller).filter(|c| c != LANE_GATEWAY) {
-        line = line.add(Role::Muted, format!(" by {controller}"));
+        parts.push((4, Rich::of(Role::Muted, format!(" by {controller}"))));
     }
     if group.spec.client_may_tag {
-        line = line.add(Role::Muted, format!(" {} clients may tag", glyphs.dot));
+        parts.push((3, Rich::of(Role::Muted, format!(" {} clients may tag", glyphs.dot))));
     }
-    line
+    ranked(parts, width)
 }
 
 fn rows_of(model: &Model, name: &str, lane: &Lane, each: usize, width: usize) -> Vec<Rich> {
@@ -101,26 +117,28 @@ fn rows_of(model: &Model, name: &str, lane: &Lane, each: usize, width: usize) ->
         (None, true) => (Role::Lane, glyphs.full),
         (None, false) => (Role::Muted, glyphs.empty),
     };
-    let mut first = Rich::of(role, format!("{sign} ")).add(if spec.enabled { Role::Title } else { Role::Muted }, name);
+    let title = if spec.enabled { Role::Title } else { Role::Muted };
+    let mut first = vec![(0, Rich::of(role, format!("{sign} ")).add(title, name))];
     if spec.tag != name {
-        first = first.add(Role::Muted, " tag ").add(Role::Lane, &spec.tag);
+        first.push((1, Rich::of(Role::Muted, " tag ").add(Role::Lane, &spec.tag)));
     }
     if !spec.enabled {
-        first = first.add(Role::Warn, " off");
+        first.push((0, Rich::of(Role::Warn, " off")));
     }
     if spec.strict {
-        first = first.add(Role::Accent, " strict");
+        first.push((2, Rich::of(Role::Accent, " strict")));
     }
-    first = first.add(Role::Muted, format!(" #{} ", spec.priority)).add(Role::Text, rule::words(spec));
-    let mut lines = vec![first];
+    first.push((3, Rich::of(Role::Muted, format!(" #{}", spec.priority))));
+    first.push((0, Rich::of(Role::Text, format!(" {}", rule::words(spec)))));
+    let mut lines = vec![ranked(first, width)];
 
     let status = lane.status.clone().unwrap_or_default();
     let mut apps = Rich::of(Role::Text, "  ");
     let mut reasons = vec![];
     for app in &status.apps {
-        let (role, sign) = words::served(glyphs, Some(app.served));
+        let (role, hop) = chain::hop(model, &app.app, Some(app.served));
+        apps = apps.add(role, format!("{hop} "));
         let short = words::short(model, &app.app);
-        apps = apps.add(role, format!("{short}{sign} "));
         if app.served == crate::api::Served::Base {
             reasons.push((short, app.reason.as_str()));
         }

@@ -2,6 +2,7 @@
 
 use ratatui::layout::Rect;
 
+use crate::domain::text::width as columns;
 use crate::ui::{
     model::{Goal, Model, Palette},
     theme::Role,
@@ -9,7 +10,11 @@ use crate::ui::{
 };
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, palette: &Palette) {
-    let width = area.width.saturating_sub(4).min(88);
+    let rows = || palette.all.iter().map(|(text, _)| text.split_once("  ").unwrap_or((text, "")));
+    let heads = rows().map(|(head, _)| columns(head)).max().unwrap_or(0).max(20);
+    let rests = rows().map(|(_, rest)| columns(rest)).max().unwrap_or(0);
+    // Names of contexts can be long.
+    let width = u16::try_from(heads + rests + 6).unwrap_or(u16::MAX).max(88).min(area.width.saturating_sub(4));
     let height = area.height.min(18);
     let area = Rect { x: area.x + (area.width - width) / 2, y: area.y, width, height };
     let rest = if palette.left_out > 0 { format!(", {} less alike", palette.left_out) } else { String::new() };
@@ -21,10 +26,9 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, palette: 
     let room = usize::from(list.height);
     let top = first(Some(palette.at), palette.found.len(), room);
     let cursor = canvas.cursor;
-    // Names of contexts can be long, those of actions are not.
-    let heads = palette.all.iter().filter(|(_, goal)| matches!(goal, Goal::Place(_)));
-    let longest = heads.filter_map(|(text, _)| text.split_once("  ")).map(|(head, _)| head.chars().count()).max();
-    let column = longest.unwrap_or(20).clamp(20, usize::from(width) / 2);
+    let places = palette.all.iter().any(|(_, goal)| matches!(goal, Goal::Place(_)));
+    let most = usize::from(width).saturating_sub(rests + 6).max(usize::from(width) / 2);
+    let column = if places { heads.min(most) } else { 20 };
     if palette.found.is_empty() {
         let place = Rect { x: list.x + 1, width: list.width.saturating_sub(2), ..list };
         canvas.line(place, 0, &Rich::of(Role::Muted, &palette.none));

@@ -7,16 +7,20 @@ use crate::{
     api::{EnvironmentStatus, Release, ReleaseStatus, TaskPhase},
     ui::{
         facts::{Turn, turn},
+        glyph::Glyphs,
         keymap::{Action, Context},
         model::{Model, Pane},
         rights::forbidden,
         theme::Role,
-        widget::{Canvas, Rich, wrap},
+        widget::{Canvas, Rich, ranked, wrap_in},
     },
 };
 
 /// What a rollout is told by.
 const SEEN: &[&str] = &["releases.graylane.dev", "approvals.graylane.dev"];
+
+/// So much of what happened asks for room.
+const HISTORY: usize = 3;
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
     let Some((name, release)) = model.selected_release() else {
@@ -32,10 +36,16 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
     };
     let now = turn(release);
     let (role, sign) = words::turn(&model.options.glyphs, model.beat, now);
-    let head = title(model, Pane::Rollout).add(Role::Accent, format!(" {name}"));
-    let newest = model.options.keymap.anywhere(Action::Back);
-    let head = if model.is_held() { head.add(Role::Warn, format!(" older, {newest} leaves it")) } else { head };
     let facts = Rich::of(role, format!("{sign} {}", now.word()));
+    let newest = model.options.keymap.anywhere(Action::Back);
+    let head = |name: &str| {
+        let head = title(model, Pane::Rollout).add(Role::Accent, format!(" {name}"));
+        if model.is_held() { head.add(Role::Warn, format!(" older, {newest} leaves it")) } else { head }
+    };
+    // How it stands is not left out for a long name.
+    let whole = head(name);
+    let fits = crate::ui::widget::fits_a_frame(&whole, &facts, area.width);
+    let head = if fits { whole } else { head(&short(model, name, &release.spec.app)) };
     let inner = canvas.pane(area, &head, &facts, focused);
     let inner = super::gap::draw(canvas, model, inner, SEEN);
     if inner.height == 0 {
@@ -80,6 +90,22 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
     }
 }
 
+/// A release's name, with its App as everywhere else: `A production-7`.
+fn short(model: &Model, name: &str, app: &str) -> String {
+    let rest = name.strip_prefix(app).and_then(|rest| rest.strip_prefix('-'));
+    rest.map_or_else(|| name.to_owned(), |rest| format!("{} {rest}", words::short(model, app)))
+}
+
+/// Lines that it has to show, with its frame.
+pub(super) fn height(model: &Model, width: u16) -> usize {
+    let Some((_, release)) = model.selected_release() else { return 4 };
+    let status = release.status.clone().unwrap_or_default();
+    let width = usize::from(width).saturating_sub(4);
+    let lines = about(model, release, &status, true, width).len() + tasks(model, release, &status, width, true).0.len();
+    let history = if status.history.is_empty() { 0 } else { status.history.len().min(HISTORY) + 1 };
+    lines + call(model, release, turn(release), width).len() + history + 2
+}
+
 /// What the release is: who, why, what images and versions.
 fn about(model: &Model, release: &Release, status: &ReleaseStatus, roomy: bool, width: usize) -> Vec<Rich> {
     let glyphs = &model.options.glyphs;
@@ -91,45 +117,54 @@ fn about(model: &Model, release: &Release, status: &ReleaseStatus, roomy: bool, 
         who = who.add(Role::Muted, format!(" {} {spent}", glyphs.dot));
     }
     if let Some(window) = &spec.window {
-        who = who.add(Role::Muted, format!(" {} window ", glyphs.dot)).add(Role::Text, super::words::window(window));
+        let part = Rich::of(Role::Muted, format!(" {} window ", glyphs.dot)).add(Role::Text, words::window(window));
+        if who.width() + part.width() <= width {
+            who = who.join(part);
+        }
     }
-    if let Some(comment) = &spec.comment {
+    if let Some(comment) = spec.comment.as_ref().filter(|_| who.width() + 15 <= width) {
         who = who.add(Role::Muted, format!(" {} ", glyphs.dot)).add(Role::Text, comment);
     }
     let mut lines = vec![who];
     let deploy = status.tasks.iter().rfind(|t| t.kind == "deploy").filter(|t| !t.new_images.is_empty());
     if let Some(task) = deploy {
         for (image, new) in &task.new_images {
-            let old = task.old_images.get(image).map_or("nothing", |i| words::image(i));
-            let mut line = Rich::of(Role::Muted, format!("{image} ")).add(Role::Text, old);
-            line = line.add(Role::Muted, format!(" {} ", glyphs.arrow)).add(Role::Lane, words::image(new));
-            if let (Some(old), Some(new)) = (&task.old_version, &task.new_version) {
-                let versions = Rich::of(Role::Muted, format!("   {old} {} {new}", glyphs.arrow));
-                // Half a version tells nothing.
-                if line.width() + versions.width() <= width {
-                    line = line.join(versions);
+            let old = task.old_images.get(image).map(String::as_str);
+            let line = change(glyphs, image, old.unwrap_or("nothing"), new, width);
+            let line = match (&task.old_version, &task.new_version) {
+                (Some(old), Some(new)) => {
+                    let versions = Rich::of(Role::Muted, format!("   {old} {} {new}", glyphs.arrow));
+                    // Half a version tells nothing.
+                    ranked(vec![(0, line), (1, versions)], width)
                 }
-            }
+                _ => line,
+            };
             lines.push(line);
         }
     } else {
         let goal = goal(model, release);
         for (image, reference) in &status.images {
-            let old = goal
-                .and_then(|e| e.images.get(image))
-                .map(|i| words::image(i))
-                .filter(|i| *i != words::image(reference));
-            let mut line = Rich::of(Role::Muted, format!("{image} "));
-            if let Some(old) = old {
-                line = line.add(Role::Text, old).add(Role::Muted, format!(" {} ", glyphs.arrow));
-            }
-            lines.push(line.add(Role::Lane, words::image(reference)));
+            let old = goal.and_then(|e| e.images.get(image));
+            lines.push(match old.filter(|old| words::image(old) != words::image(reference)) {
+                Some(old) => change(glyphs, image, old, reference, width),
+                None => Rich::of(Role::Muted, format!("{image} ")).add(Role::Lane, words::image(reference)),
+            });
         }
     }
     if roomy {
         lines.push(Rich::new());
     }
     lines
+}
+
+/// An image old and new; where it is narrow the tags alone, which is what differs.
+fn change(glyphs: &Glyphs, image: &str, old: &str, new: &str, width: usize) -> Rich {
+    let line = |name: &dyn Fn(&str) -> String| {
+        let line = Rich::of(Role::Muted, format!("{image} ")).add(Role::Text, name(old));
+        line.add(Role::Muted, format!(" {} ", glyphs.arrow)).add(Role::Lane, name(new))
+    };
+    let whole = line(&|image| words::image(image).to_owned());
+    if whole.width() <= width { whole } else { line(&|image| words::tag(image).to_owned()) }
 }
 
 /// Where the release leads to: what the environment of its last deployment runs now.
@@ -151,13 +186,13 @@ fn tasks(
     let mut lines = vec![];
     let mut chosen = None;
     let selected = model.selected_task().map(|t| t.name.clone());
-    let name = status.tasks.iter().map(|t| t.name.chars().count()).max().unwrap_or(8).clamp(8, 20);
+    let columns = task::columns(model, &status.tasks);
     for found in &status.tasks {
         let is_selected = Some(&found.name) == selected.as_ref();
         if is_selected {
             chosen = Some(lines.len());
         }
-        lines.push((task::row(model, release, found, name, width), true));
+        lines.push((task::row(model, release, found, columns, width), true));
         let moving = !matches!(found.phase, TaskPhase::Pending | TaskPhase::Succeeded | TaskPhase::Skipped);
         let wanted = found.kind == "deploy" && !found.batches.is_empty();
         if wanted && (moving && (found.batches.len() > 1 || roomy) || is_selected && model.task.is_some()) {
@@ -227,9 +262,8 @@ fn call(model: &Model, release: &Release, now: Turn<'_>, width: usize) -> Vec<Ri
         },
     };
     let (_, sign) = super::words::turn(glyphs, model.beat, now);
-    let mut lines: Vec<Rich> = wrap(&words, width.saturating_sub(2))
+    let mut lines: Vec<Rich> = wrap_in(&words, width.saturating_sub(2), 3)
         .into_iter()
-        .take(3)
         .enumerate()
         .map(|(i, line)| Rich::of(role, if i == 0 { format!("{sign} ") } else { "  ".into() }).add(role, line))
         .collect();

@@ -1,25 +1,38 @@
 //! One task: its row, its batches as exact bars, and everything about it.
 
-use super::words;
+use super::{chain, words};
 use crate::{
     api::{BatchPhase, HistoryEntry, Release, TaskPhase, TaskStatus},
     ui::{
         facts::{self, Way, split, way},
         model::Model,
         theme::Role,
-        widget::{Rich, wrap},
+        widget::{Rich, fitting, wrap},
     },
 };
 
-pub(super) fn row(model: &Model, release: &Release, task: &TaskStatus, name: usize, width: usize) -> Rich {
+/// What the names of tasks and their times need.
+pub(super) fn columns(model: &Model, tasks: &[TaskStatus]) -> (usize, usize) {
+    let spent = |t: &TaskStatus| words::elapsed(model, t.started_at.as_ref(), t.finished_at.as_ref()).len();
+    let name = tasks.iter().map(|t| t.name.chars().count()).max().unwrap_or(8).clamp(8, 20);
+    (name, tasks.iter().map(spent).max().unwrap_or(0))
+}
+
+pub(super) fn row(
+    model: &Model,
+    release: &Release,
+    task: &TaskStatus,
+    (name, time): (usize, usize),
+    width: usize,
+) -> Rich {
     let glyphs = &model.options.glyphs;
     let (role, sign) = words::task(glyphs, model.beat, task);
     let text = if task.phase == TaskPhase::Pending { Role::Muted } else { Role::Text };
     let line = Rich::of(role, format!("{sign} ")).col(text, &task.name, name).add(Role::Text, "  ");
     let spent = words::elapsed(model, task.started_at.as_ref(), task.finished_at.as_ref());
-    let (role, words) = about(model, release, task);
-    let room = width.saturating_sub(line.width() + 7);
-    line.col(role, words, room).right(Role::Muted, spent, 6)
+    let (role, forms) = about(model, release, task);
+    let room = width.saturating_sub(line.width() + time + 1);
+    line.col(role, fitting(&forms, room), room).right(Role::Muted, spent, time + 1)
 }
 
 /// Who decided on a task, in what words, oldest first.
@@ -29,41 +42,49 @@ fn decisions<'a>(release: &'a Release, task: &'a TaskStatus) -> impl Iterator<It
     history.filter(move |h| h.by != "engine" && h.task.as_deref() == Some(task.name.as_str())).filter(decided)
 }
 
-fn about(model: &Model, release: &Release, task: &TaskStatus) -> (Role, String) {
+/// What a task does and how far it is, the longest form first.
+fn about(model: &Model, release: &Release, task: &TaskStatus) -> (Role, Vec<String>) {
     let arrow = model.options.glyphs.arrow;
     let environment = task.environment.as_deref().unwrap_or_default();
     let attempt = if task.attempt > 1 { format!(", attempt {}", task.attempt) } else { String::new() };
     let quiet = matches!(task.phase, TaskPhase::Pending | TaskPhase::Succeeded | TaskPhase::Skipped);
     let role = if quiet { Role::Muted } else { Role::Text };
-    let words = match task.kind.as_str() {
+    let forms = match task.kind.as_str() {
         "deploy" => {
             let done = task.batches.iter().filter(|b| b.phase == BatchPhase::Done).count();
-            let batches = match task.batches.len() {
-                0 | 1 => String::new(),
-                n => format!(", {done} of {n} batches"),
-            };
-            format!("{arrow} {environment}{batches}")
+            match task.batches.len() {
+                0 | 1 => vec![format!("{arrow} {environment}")],
+                n => vec![
+                    format!("{arrow} {environment}, {done} of {n} batches"),
+                    format!("{arrow} {environment}, {done} of {n}"),
+                    format!("{arrow} {environment} {done}/{n}"),
+                ],
+            }
         }
-        "cleanUp" => format!("take {environment} down"),
+        "cleanUp" => vec![format!("take {environment} down"), format!("{environment} down")],
         "verify" => {
             let passed = task.probes.iter().filter(|p| p.passed).count();
             match task.probes.len() {
-                0 => "probes".into(),
-                n => format!("probes, {passed} of {n} right"),
+                0 => vec!["probes".into()],
+                n => vec![format!("probes, {passed} of {n} right"), format!("{passed} of {n} right")],
             }
         }
-        "build" => task.new_images.values().next().map_or_else(|| "image".into(), |i| words::image(i).to_owned()),
+        "build" => match task.new_images.values().next() {
+            Some(image) => vec![words::image(image).to_owned(), words::tag(image).to_owned()],
+            None => vec!["image".into()],
+        },
         "approval" => {
             let by: Vec<String> = decisions(release, task).map(|h| format!("{} by {}", h.action, h.by)).collect();
-            if by.is_empty() { "approval".into() } else { by.join(", ") }
+            if by.is_empty() { vec!["approval".into()] } else { vec![by.join(", ")] }
         }
-        "proceed" => "go-ahead".into(),
-        other => other.to_owned(),
+        "proceed" => vec!["go-ahead".into()],
+        other => vec![other.to_owned()],
     };
-    match (&task.message, task.phase) {
-        (Some(message), TaskPhase::Failed) => (Role::Bad, format!("{words}{attempt}: {message}")),
-        _ => (role, format!("{words}{attempt}")),
-    }
+    let (role, message) = match (&task.message, task.phase) {
+        (Some(message), TaskPhase::Failed) => (Role::Bad, format!(": {message}")),
+        _ => (role, String::new()),
+    };
+    (role, forms.into_iter().map(|form| format!("{form}{attempt}{message}")).collect())
 }
 
 /// Batch by batch what is to be, and the pods as they are.
@@ -103,7 +124,7 @@ pub(super) fn batches(model: &Model, release: &Release, task: &TaskStatus, width
         let spent = words::elapsed(model, batch.started_at.as_ref(), ended);
         let text = if batch.phase == BatchPhase::Pending { Role::Muted } else { Role::Text };
         let line = line.col(text, counts, 14);
-        let room = width.saturating_sub(line.width() + 7);
+        let room = width.saturating_sub(line.width() + 6);
         lines.push(line.col(role, word, room).right(Role::Muted, spent, 6));
     }
     if let Some(gap) = model.world.gap(&["pods"]) {
@@ -154,10 +175,11 @@ pub(super) fn detail(model: &Model, release: &Release, task: &TaskStatus) -> Vec
         add(&said.action, format!("by {} at {at}{comment}", said.by));
     }
     for probe in &task.probes {
-        let chain: Vec<String> = probe.chain.iter().map(|h| format!("{} {}", h.app, h.served.word())).collect();
+        let hops = probe.chain.iter().map(|h| chain::hop(model, &h.app, Some(h.served)));
+        let chain = chain::joined(&model.options.glyphs, hops).text();
         let word = if probe.passed { "right" } else { "wrong" };
         let message = probe.message.as_deref().map(|m| format!(": {m}")).unwrap_or_default();
-        add("probe", format!("{} {} {word}: {}{message}", probe.probe.path, probe.status, chain.join(" → ")));
+        add("probe", format!("{} {} {word}: {}{message}", probe.probe.path, probe.status, chain));
     }
     if !task.batches.is_empty() {
         lines.push(Rich::new());

@@ -2,10 +2,11 @@
 
 use ratatui::layout::Rect;
 
-use super::{footer, task, trace, values, words};
+use super::{chain, footer, task, trace, values, words};
 use crate::{
     api::Served,
     domain::{
+        chain::Step,
         text::age,
         world::{Event, Key},
     },
@@ -15,7 +16,7 @@ use crate::{
         model::{Came, Model, Source, Text, matches},
         rights::forbidden,
         theme::Role,
-        widget::{Canvas, Rich, wrap},
+        widget::{Canvas, Rich, fitting, wrap},
     },
 };
 
@@ -239,37 +240,33 @@ fn probe(model: &Model, results: &Results) -> Vec<Rich> {
         Some(lane) => (Role::Lane, lane.clone()),
         None => (Role::Muted, "none".into()),
     }));
-    lines.push(Rich::new());
+    let mut line = Rich::new().col(Role::Muted, "chain", label);
+    for (i, probe) in probes.iter().enumerate() {
+        let chain = chain::chain(model, probe.iter().flat_map(|p| &p.chains).flat_map(|c| &c.steps));
+        line = line.join(chain.cut(cell)).to(label + (i + 1) * (cell + 2));
+    }
+    lines.extend([line, Rich::new()]);
     let hops =
         probes.iter().flatten().map(|p| p.chains.iter().map(|c| c.steps.len()).sum::<usize>()).max().unwrap_or(0);
     for i in 0..hops {
-        let name = if i == 0 { "chain" } else { "" };
-        let mut line = Rich::new().col(Role::Muted, name, label);
-        let mut under = Rich::new().col(Role::Muted, "", label);
+        let mut line = Rich::new().col(Role::Muted, if i == 0 { "hops" } else { "" }, label);
+        let mut under: Vec<Vec<String>> = vec![];
         for probe in &probes {
             let step = probe.and_then(|p| p.chains.iter().flat_map(|c| &c.steps).nth(i));
-            let (role, text, more) = match step {
-                Some(step) => {
-                    let (role, sign) = words::served(glyphs, step.served);
-                    let role = if step.verdict.is_bad() { Role::Bad } else { role };
-                    let side = step.served.map_or("nobody", Served::word);
-                    let word = if step.verdict.is_bad() {
-                        format!("  {}", step.verdict.word().to_uppercase())
-                    } else {
-                        String::new()
-                    };
-                    let branch = if i == 0 { "" } else { glyphs.branch };
-                    let at = step.address.as_deref().unwrap_or("");
-                    let text = format!("{branch}{sign} {} {side} {at}{word}", words::short(model, &step.app));
-                    let more = step.cause.clone().or_else(|| step.pod.clone()).unwrap_or_default();
-                    (role, text, more)
-                }
-                None => (Role::Muted, String::new(), String::new()),
-            };
+            let (role, text) = step.map_or((Role::Muted, String::new()), |step| hop(model, step, i == 0, cell));
             line = line.col(role, text, cell).add(Role::Text, "  ");
-            under = under.col(Role::Muted, format!("   {more}"), cell).add(Role::Text, "  ");
+            let more = step.and_then(|s| s.cause.as_deref().or(s.pod.as_deref())).unwrap_or_default();
+            under.push(wrap(more, cell.saturating_sub(3)));
         }
-        lines.extend([line, under]);
+        lines.push(line);
+        for n in 0..under.iter().map(Vec::len).max().unwrap_or(0) {
+            let mut line = Rich::new().to(label);
+            for each in &under {
+                let part = each.get(n).map(String::as_str).unwrap_or_default();
+                line = line.col(Role::Muted, format!("   {part}"), cell).add(Role::Text, "  ");
+            }
+            lines.push(line);
+        }
     }
     lines.push(Rich::new());
     lines.push(row("verdict", &|p| verdict(model, p)));
@@ -291,6 +288,20 @@ fn probe(model: &Model, results: &Results) -> Vec<Rich> {
     lines
 }
 
+/// One hop of a probe, as in an open chain; its address goes before its verdict does.
+fn hop(model: &Model, step: &Step, first: bool, width: usize) -> (Role, String) {
+    let (role, sign) = words::served(&model.options.glyphs, step.served);
+    let name = words::short(model, &step.app);
+    let branch = if first { String::new() } else { format!("{} ", model.options.glyphs.branch) };
+    let side = step.served.map_or("nobody", Served::word);
+    let bad = step.verdict.is_bad();
+    let word = if bad { format!("  {}", step.verdict.word().to_uppercase()) } else { String::new() };
+    let role = if bad { Role::Bad } else { role };
+    let head = format!("{branch}{sign} {name} {side}");
+    let at = step.address.as_deref().map(|at| format!(" {at}")).unwrap_or_default();
+    (role, fitting(&[format!("{head}{at}{word}"), format!("{head}{word}")], width).into_owned())
+}
+
 fn verdict(model: &Model, probe: &Probed) -> (Role, String) {
     let glyphs = &model.options.glyphs;
     if probe.passed {
@@ -309,11 +320,7 @@ fn many(model: &Model, results: &Results) -> Vec<Rich> {
         let status = probe.status.map_or_else(|| "-".into(), |s| s.to_string());
         line = line.right(Role::Text, status, 4).right(Role::Muted, format!("{:.1} ms", probe.latency_ms), 11);
         line = line.add(Role::Text, "  ");
-        for (i, step) in probe.chains.iter().flat_map(|c| &c.steps).enumerate() {
-            let (role, sign) = words::served(&model.options.glyphs, step.served);
-            let arrow = if i == 0 { String::new() } else { format!(" {} ", model.options.glyphs.arrow) };
-            line = line.add(Role::Muted, arrow).add(role, format!("{}{sign}", words::short(model, &step.app)));
-        }
+        line = line.join(chain::chain(model, probe.chains.iter().flat_map(|c| &c.steps)));
         if let Some(problem) = probe.problems.first() {
             line = line.add(Role::Bad, format!("  {problem}"));
         }

@@ -2,7 +2,7 @@
 
 use ratatui::layout::Rect;
 
-use super::{apps::title, words};
+use super::{apps::title, chain, words};
 use crate::{
     domain::{
         chain::{Chain, Verdict},
@@ -49,7 +49,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
     }
     // The newest stands at the top and is not marked unless somebody looks.
     let selected = selected.filter(|_| focused || model.chain.is_some());
-    let way = chains.iter().take(100).map(|c| steps(model, c).width()).max().unwrap_or(0);
+    let way = chains.iter().take(100).map(|c| chain::chain(model, &c.steps).width()).max().unwrap_or(0);
     canvas.list(inner, rows, selected, focused, 1, |i, width| {
         chains.get(i).map(|chain| vec![row(model, chain, width, way)]).unwrap_or_default()
     });
@@ -74,12 +74,14 @@ fn row(model: &Model, chain: &Chain, width: usize, longest: usize) -> Rich {
     let mut line = Rich::of(Role::Muted, words::hms(chain.time)).add(Role::Text, " ");
     let tag = chain.tag.as_deref().unwrap_or("-");
     line = line.col(if chain.tag.is_some() { Role::Lane } else { Role::Muted }, tag, if wide { 7 } else { 5 });
-    let way = steps(model, chain);
+    let way = chain::chain(model, &chain.steps);
     let room = (width / 2).saturating_sub(if wide { 8 } else { 14 }).max(16).min(longest.max(12) + 1);
     let at = line.width() + room;
-    line = line.join(way).to(at).add(Role::Text, " ");
+    line = line.join(way).to(at).add(Role::Text, if wide { " " } else { "" });
     if facts::is_wrong(chain) {
-        let words = model.facts.blame(chain);
+        // Where there is no room for the hop and the cause, at least what is wrong stands whole.
+        let brief = line.width() + 22 > width;
+        let words = if brief { facts::word(chain) } else { model.facts.blame(chain) };
         return line.add(Role::Bad, format!("{} {words}", model.options.glyphs.bad));
     }
     let role = match chain.worst {
@@ -87,28 +89,18 @@ fn row(model: &Model, chain: &Chain, width: usize, longest: usize) -> Rich {
         Verdict::FellBack => Role::Accent,
         _ => Role::Muted,
     };
-    line = line.col(role, chain.worst.word(), 10);
-    line = line.right(if chain.status < 400 { Role::Muted } else { Role::Warn }, chain.status.to_string(), 3);
+    let wrong = chain.status >= 400;
+    // Where there is room for one of them: a status that tells something, or else how it went.
+    if line.width() + 13 <= width || !wrong {
+        line = line.col(role, chain.worst.word(), 10);
+    }
+    if line.width() + 3 <= width || wrong {
+        line = line.right(if wrong { Role::Warn } else { Role::Muted }, chain.status.to_string(), 3);
+    }
     if line.width() + 7 <= width {
         line = line.right(Role::Muted, duration(std::time::Duration::from_micros(chain.micros)), 7);
     }
     if wide { line.add(Role::Muted, format!("  {}", chain.path)) } else { line }
-}
-
-/// `A● → B○ → C●`
-fn steps(model: &Model, chain: &Chain) -> Rich {
-    let glyphs = &model.options.glyphs;
-    let mut line = Rich::new();
-    for (i, step) in chain.steps.iter().enumerate() {
-        if i > 0 {
-            line.push(Role::Muted, format!(" {} ", glyphs.arrow));
-        }
-        let (role, sign) = words::served(glyphs, step.served);
-        let role = if step.verdict.is_bad() { Role::Bad } else { role };
-        let name = if step.app.is_empty() { "?" } else { words::short(model, &step.app) };
-        line.push(role, format!("{name}{sign}"));
-    }
-    line
 }
 
 /// A chain hop by hop, for reading.
@@ -122,7 +114,7 @@ pub(super) fn detail(model: &Model, chain: &Chain) -> Vec<Rich> {
     let role = if facts::is_wrong(chain) { Role::Bad } else { Role::Ok };
     let spent = duration(std::time::Duration::from_micros(chain.micros));
     let line = Rich::of(role, facts::word(chain)).add(Role::Muted, format!("  status {} in {spent}", chain.status));
-    lines.extend([line, Rich::new(), steps(model, chain), Rich::new()]);
+    lines.extend([line, Rich::new(), chain::chain(model, &chain.steps), Rich::new()]);
     for (i, step) in chain.steps.iter().enumerate() {
         let (role, sign) = words::served(glyphs, step.served);
         let indent = "  ".repeat(step.depth.min(12));

@@ -48,16 +48,19 @@ impl Canvas<'_> {
         if !title.is_empty() {
             self.line(top, 0, &spaced(title));
         }
-        let used = u16::try_from(title.width() + 3).unwrap_or(u16::MAX);
-        let rest = Rect { x: top.x.saturating_add(used), width: top.width.saturating_sub(used), ..top };
-        if !facts.is_empty() && usize::from(rest.width) >= facts.width() + 2 {
-            self.line_right(rest, 0, &spaced(facts));
+        if !facts.is_empty() && fits_a_frame(title, facts, area.width) {
+            self.line_right(top, 0, &spaced(facts));
         }
         if !foot.is_empty() {
             self.line_right(Rect { y: bottom, ..top }, 0, &spaced(foot));
         }
         inner
     }
+}
+
+/// Whether both fit into a frame's top line.
+pub(crate) fn fits_a_frame(title: &Rich, facts: &Rich, width: u16) -> bool {
+    title.width() + 3 + facts.width() + 2 + 4 <= usize::from(width)
 }
 
 fn spaced(rich: &Rich) -> Rich {

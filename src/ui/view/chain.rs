@@ -1,0 +1,38 @@
+//! A chain of requests, written the same wherever it stands: `A● → B○ → C●`.
+
+use super::words;
+use crate::{
+    api::Served,
+    domain::chain::Step,
+    ui::{glyph::Glyphs, model::Model, theme::Role, widget::Rich},
+};
+
+/// One hop: the app, and by which side it was served.
+pub(super) fn hop(model: &Model, app: &str, served: Option<Served>) -> (Role, String) {
+    let (role, sign) = words::served(&model.options.glyphs, served);
+    let name = if app.is_empty() { "?" } else { words::short(model, app) };
+    (role, format!("{name}{sign}"))
+}
+
+/// The same of a hop that was seen: one that went wrong looks so.
+fn step(model: &Model, step: &Step) -> (Role, String) {
+    let (role, text) = hop(model, &step.app, step.served);
+    (if step.verdict.is_bad() { Role::Bad } else { role }, text)
+}
+
+/// All hops of a request.
+pub(super) fn chain<'a>(model: &Model, steps: impl IntoIterator<Item = &'a Step>) -> Rich {
+    joined(&model.options.glyphs, steps.into_iter().map(|s| step(model, s)))
+}
+
+/// Hops with an arrow from one to the next.
+pub(super) fn joined(glyphs: &Glyphs, hops: impl Iterator<Item = (Role, String)>) -> Rich {
+    let mut line = Rich::new();
+    for (role, text) in hops {
+        if !line.is_empty() {
+            line.push(Role::Muted, format!(" {} ", glyphs.arrow));
+        }
+        line.push(role, text);
+    }
+    line
+}

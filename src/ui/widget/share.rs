@@ -1,0 +1,68 @@
+//! Room shared by need: first what each must have, then what it could use.
+
+/// How much one of several wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Need {
+    /// Below this it tells nothing.
+    pub(crate) least: usize,
+    /// More than this stays empty.
+    pub(crate) most: usize,
+}
+
+impl Need {
+    pub(crate) const fn new(least: usize, most: usize) -> Self {
+        Self { least, most }
+    }
+}
+
+/// What each gets. The first ones come first where not even the least is there for all; beyond that the smallest grows
+/// first, so that one long list does not starve the others. What nobody needs is nobody's.
+pub(crate) fn share(room: usize, needs: &[Need]) -> Vec<usize> {
+    let mut left = room;
+    let mut shares: Vec<usize> = vec![];
+    for need in needs {
+        let got = need.least.min(need.most).min(left);
+        left -= got;
+        shares.push(got);
+    }
+    while left > 0 {
+        let wants = shares.iter().zip(needs).enumerate().filter(|(_, (got, need))| **got < need.most);
+        let Some(poorest) = wants.min_by_key(|(_, (got, _))| **got).map(|(i, _)| i) else { break };
+        if let Some(got) = shares.get_mut(poorest) {
+            *got += 1;
+            left -= 1;
+        }
+    }
+    shares
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    #[test]
+    fn the_long_list_does_not_starve_the_others() {
+        let needs = [Need::new(4, 6), Need::new(4, 8), Need::new(4, 90)];
+        assert_eq!(share(21, &needs), [6, 8, 7]);
+        assert_eq!(share(40, &needs), [6, 8, 26]);
+        assert_eq!(share(200, &needs), [6, 8, 90]);
+        assert_eq!(share(10, &needs), [4, 4, 2]);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_given_twice_or_kept_back(room in 0usize..200, needs in vec((0usize..30, 0usize..60), 0..6)) {
+            let needs: Vec<Need> = needs.into_iter().map(|(least, more)| Need::new(least, least + more)).collect();
+            let shares = share(room, &needs);
+            let wanted: usize = needs.iter().map(|n| n.most).sum();
+            prop_assert_eq!(shares.iter().sum::<usize>(), room.min(wanted));
+            let least: usize = needs.iter().map(|n| n.least).sum();
+            for (got, need) in shares.iter().zip(&needs) {
+                prop_assert!(*got <= need.most);
+                prop_assert!(*got >= need.least || room < least);
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Words in less room: the longest form that fits, and names that stay different when they are cut.
+
+use std::borrow::Cow;
+
+use super::Rich;
+use crate::domain::text::{middle_ellipsis, truncate, width as columns};
+
+/// The first form that fits; the last one, cut, where none does. The longest comes first.
+pub(crate) fn fitting<T: AsRef<str>>(forms: &[T], width: usize) -> Cow<'_, str> {
+    let fits = forms.iter().find(|form| columns(form.as_ref()) <= width).or(forms.last());
+    fits.map_or(Cow::Borrowed(""), |form| truncate(form.as_ref(), width))
+}
+
+/// Names of at most that width, different from each other as long as two different ones can be.
+pub(crate) fn distinct(names: &[&str], width: usize) -> Vec<String> {
+    let mut drawn: Vec<String> = vec![];
+    for name in names {
+        let end = || {
+            let skip = name.chars().count().saturating_sub(width.saturating_sub(1));
+            format!("…{}", name.chars().skip(skip).collect::<String>())
+        };
+        let forms = [truncate(name, width).into_owned(), middle_ellipsis(name, width).into_owned(), end()];
+        let free = |form: &&String| columns(form) <= width && !drawn.contains(form);
+        drawn.push(forms.iter().find(free).unwrap_or(&forms[0]).clone());
+    }
+    drawn
+}
+
+/// Parts of a line, each with its rank: those of the highest rank go first where not all fit, those of rank 0 stay and
+/// are cut.
+pub(crate) fn ranked(mut parts: Vec<(u8, Rich)>, width: usize) -> Rich {
+    while parts.iter().map(|(_, part)| part.width()).sum::<usize>() > width {
+        let Some(last) = parts.iter().map(|(rank, _)| *rank).max().filter(|rank| *rank > 0) else { break };
+        parts.retain(|(rank, _)| *rank != last);
+    }
+    parts.into_iter().fold(Rich::new(), |line, (_, part)| line.join(part)).cut(width)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ui::theme::Role;
+
+    #[test]
+    fn the_longest_form_that_fits_is_taken() {
+        let forms = ["1 of 3 batches", "1 of 3", "1/3"];
+        assert_eq!(
+            ["1 of 3 batches", "1 of 3", "1/3", "1…"],
+            [20, 8, 3, 2].map(|w| fitting(&forms, w)).map(|f| f.into_owned())[..]
+        );
+    }
+
+    #[test]
+    fn names_stay_different() {
+        let names = ["test", "pre", "gray", "prod", "production"];
+        assert_eq!(distinct(&names, 4), ["test", "pre", "gray", "prod", "pro…"]);
+        assert_eq!(distinct(&names, 3), ["te…", "pre", "gr…", "pr…", "p…n"]);
+    }
+
+    #[test]
+    fn what_matters_least_goes_first() {
+        let line = |width| {
+            let part = |rank, text: &str| (rank, Rich::of(Role::Text, text));
+            ranked(vec![part(0, "gray"), part(2, " #10"), part(1, " off"), part(0, " x == y")], width).text()
+        };
+        assert_eq!([19, 18, 14, 10].map(line), ["gray #10 off x == y", "gray off x == y", "gray x == y", "gray x ==…"]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_cut_is_seen(names in prop::collection::btree_set("[a-z灰]{1,9}", 1..6), width in 1usize..10) {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            for (name, drawn) in names.iter().zip(distinct(&names, width)) {
+                prop_assert!(columns(&drawn) <= width);
+                prop_assert!(drawn == **name || drawn.contains('…'), "{} became {}", name, drawn);
+            }
+        }
+    }
+}
