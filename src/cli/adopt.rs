@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     api::{App, AppSpec, Environment, EnvironmentState, EnvironmentStatus, FIELD_MANAGER, TaskKind},
-    cluster::owner,
+    cluster::{error, owner},
     domain::{
         adopt::{self, Adoption, Gray},
         command_line::CommandLine,
@@ -33,6 +33,9 @@ use crate::{
         workflow::{key, rendered},
     },
 };
+
+/// An App that was written between a look and a write is looked at again, so often.
+const TRIES: u32 = 16;
 
 #[derive(Debug, Args)]
 pub struct AdoptArgs {
@@ -131,6 +134,7 @@ async fn beside(session: &Session, args: &AdoptArgs, mut app: App, found: &adopt
         bail!("app {} makes no Deployment {name} in {}: it is another app's", app.name_any(), args.environment);
     }
     let spec = with_gray(&app, args, &images, found, &groups)?;
+    let seen = app.spec.clone();
     let (old, new) = (output::data(&app.spec, Format::Yaml)?, output::data(&spec, Format::Yaml)?);
     app.spec = spec;
     app.metadata.managed_fields = None;
@@ -143,11 +147,30 @@ async fn beside(session: &Session, args: &AdoptArgs, mut app: App, found: &adopt
         bail!("nothing was written");
     }
     let apps: Api<App> = Api::namespaced(session.client.clone(), &session.namespace);
-    let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
     let name = app.name_any();
-    apps.replace(&name, &params, &app).await.map_err(told(format!("App {name}")))?;
+    replace(&apps, app, &seen).await?;
     let next = CommandLine::graylane("release start").arg(&name).flag("--stage …");
     output::print(&format!("app {name} has a {} version; next: `{next}`\n", args.gray))
+}
+
+/// Writes an App whose spec is still what was seen: the engine may write its status at any time.
+async fn replace(apps: &Api<App>, mut app: App, seen: &AppSpec) -> Result<()> {
+    let name = app.name_any();
+    let what = || format!("App {name}");
+    let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+    for _ in 0..TRIES {
+        match apps.replace(&name, &params, &app).await {
+            Err(why) if error::code(&why) == Some(409) => {
+                let now = apps.get(&name).await.map_err(told(what()))?;
+                if now.uid() != app.uid() || now.spec != *seen {
+                    bail!("{} has changed since it was shown; nothing was written", what());
+                }
+                app.metadata.resource_version = now.resource_version();
+            }
+            done => return done.map(drop).map_err(told(what())),
+        }
+    }
+    bail!("{} is being written too often; nothing was written", what())
 }
 
 /// The spec with gray, if that would stand apart from everything here.
@@ -259,4 +282,104 @@ fn sure(args: &AdoptArgs, question: &str) -> Result<bool> {
 fn app_name(deployment: &str, environment: &str) -> String {
     let plain = deployment.strip_suffix(environment).and_then(|p| p.strip_suffix('-')).filter(|p| !p.is_empty());
     plain.unwrap_or(deployment).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    };
+
+    use http::{Method, Request};
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::{
+        Client,
+        api::{Patch, PatchParams},
+        client::Body,
+    };
+    use serde_json::{Value, json};
+    use tower::{BoxError, service_fn};
+
+    use super::*;
+    use crate::{api::InventoryItem, api::label, cli::session::tests::on_pocket};
+
+    /// A client before whose first writes somebody else writes.
+    fn outrun(client: &Client, kind: &'static str, name: &'static str, times: u32, patch: Value) -> Client {
+        let (client, left) = (client.clone(), Arc::new(AtomicU32::new(times)));
+        let service = service_fn(move |request: Request<Body>| {
+            let (client, left, patch) = (client.clone(), Arc::clone(&left), patch.clone());
+            async move {
+                let writes = matches!(*request.method(), Method::PATCH | Method::PUT);
+                if writes && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok() {
+                    let mut patch = patch;
+                    patch["metadata"]["annotations"]["n"] = left.load(Ordering::SeqCst).to_string().into();
+                    let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
+                    match kind {
+                        "App" => {
+                            drop(Api::<App>::namespaced(client.clone(), "demo").patch(name, &params, &patch).await?)
+                        }
+                        _ => drop(
+                            Api::<ConfigMap>::namespaced(client.clone(), "demo").patch(name, &params, &patch).await?,
+                        ),
+                    }
+                }
+                client.send(request).await.map_err(BoxError::from)
+            }
+        });
+        Client::new(service, "demo")
+    }
+
+    #[tokio::test]
+    async fn whoever_writes_something_else_meanwhile_keeps_nobody_from_adopting() {
+        let dir = tempfile::tempdir().unwrap();
+        let client = on_pocket(dir.path()).await.client;
+        let maps: Api<ConfigMap> = Api::namespaced(client.clone(), "demo");
+        let me = Owner { home: Some("demo".into()), app: "a".into(), environment: "prod".into() };
+        let theirs = json!({"metadata": {"labels": {label::APP: "b", label::ENVIRONMENT: "prod"}}});
+        for (name, times, patch, want) in [
+            ("busy", 5, json!({}), None),
+            ("stormy", u32::MAX, json!({}), Some("is being written too often")),
+            ("taken", 1, theirs, Some("belongs to environment prod of app b")),
+        ] {
+            let map = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
+            maps.create(&PostParams::default(), &map).await.unwrap();
+            let item = InventoryItem {
+                api_version: "v1".into(),
+                kind: "ConfigMap".into(),
+                namespace: "demo".into(),
+                name: name.into(),
+                ..InventoryItem::default()
+            };
+            let told = owner::adopt(outrun(&client, "ConfigMap", name, times, patch), &item, &me, None).await;
+            match want {
+                None => assert_eq!(maps.get(name).await.unwrap().uid(), told.ok()),
+                Some(want) => assert!(told.unwrap_err().to_string().contains(want), "{name}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_app_is_written_when_its_spec_is_what_was_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let client = on_pocket(dir.path()).await.client;
+        let app = json!({"metadata": {"name": "a"}, "spec": {
+            "images": {}, "manifests": [], "environments": [{"name": "prod", "namespace": "demo"}],
+            "workflow": {"stages": []},
+        }});
+        let apps: Api<App> = Api::namespaced(client.clone(), "demo");
+        let made = apps.create(&PostParams::default(), &serde_json::from_value(app).unwrap()).await.unwrap();
+        let seen = made.spec.clone();
+        let mut wanted = made.clone();
+        wanted.spec.environments[0].lane = Some("gray".into());
+        wanted.metadata.managed_fields = None;
+        let through = |times, patch| Api::namespaced(outrun(&client, "App", "a", times, patch), "demo");
+        let edit = json!({"spec": {"description": "another", "environments": []}});
+        let told = replace(&through(1, edit), wanted.clone(), &seen).await.unwrap_err().to_string();
+        assert!(told.contains("App a has changed since it was shown"), "{told}");
+        let back = Patch::Merge(json!({"spec": {"environments": [{"name": "prod", "namespace": "demo"}]}}));
+        apps.patch("a", &PatchParams::default(), &back).await.unwrap();
+        replace(&through(5, json!({})), wanted, &seen).await.unwrap();
+        assert_eq!(apps.get("a").await.unwrap().spec.environments[0].lane.as_deref(), Some("gray"));
+    }
 }

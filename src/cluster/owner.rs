@@ -12,6 +12,7 @@ use kube::{
 use serde_json::json;
 use tokio::time::timeout;
 
+use super::error;
 use crate::{
     api::{App, FIELD_MANAGER, InventoryItem, label},
     domain::{
@@ -26,6 +27,8 @@ use crate::{
 const ANSWER: Duration = Duration::from_secs(5);
 /// So many objects are asked for at once.
 const AT_ONCE: usize = 8;
+/// An object that was written between a look and a write is looked at again, so often.
+const TRIES: u32 = 16;
 
 /// The client of a context (none: home); none where it is not at hand.
 pub type ClientOf<'a> = &'a (dyn Fn(Option<&str>) -> Option<Client> + Sync);
@@ -98,6 +101,9 @@ pub enum AdoptError {
     /// It has gone.
     #[error("{0} is not there any more")]
     Gone(String),
+    /// Others write it all the time.
+    #[error("{0} is being written too often; try again")]
+    Busy(String),
     /// The cluster said no.
     #[error("{0}: {1}")]
     Api(String, String),
@@ -112,24 +118,30 @@ pub async fn adopt(
     former: Option<&Owner>,
 ) -> Result<String, AdoptError> {
     let what = owner::named(item);
-    let failed = |e: kube::Error| AdoptError::Api(what.clone(), super::error::words(&e));
-    let found = marks(client.clone(), item).await.map_err(failed)?;
-    let (marks, found) = found.ok_or_else(|| AdoptError::Gone(what.clone()))?;
-    match owner::whose(&marks, me, None) {
-        Whose::Ours | Whose::Nobodys => {}
-        Whose::Theirs(owner) if Some(&owner) == former => {}
-        whose => return Err(AdoptError::Owned(owner::refusal(item, &whose, &marks, me).unwrap_or_default())),
+    let failed = |e: kube::Error| AdoptError::Api(what.clone(), error::words(&e));
+    for _ in 0..TRIES {
+        let found = marks(client.clone(), item).await.map_err(failed)?;
+        let (marks, found) = found.ok_or_else(|| AdoptError::Gone(what.clone()))?;
+        match owner::whose(&marks, me, None) {
+            Whose::Ours | Whose::Nobodys => {}
+            Whose::Theirs(owner) if Some(&owner) == former => {}
+            whose => return Err(AdoptError::Owned(owner::refusal(item, &whose, &marks, me).unwrap_or_default())),
+        }
+        let labels = json!({label::APP: me.app, label::ENVIRONMENT: me.environment});
+        let patch = json!({"metadata": {
+            "resourceVersion": found.resource_version(),
+            "uid": found.uid(),
+            "labels": labels,
+            "annotations": {label::HOME: me.home},
+        }});
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        match api(client.clone(), item).patch_metadata(&item.name, &params, &Patch::Merge(patch)).await {
+            // A controller wrote its status, or somebody took it: that is for the next look to tell.
+            Err(why) if error::code(&why) == Some(409) => {}
+            done => return Ok(done.map_err(failed)?.uid().unwrap_or_default()),
+        }
     }
-    let labels = json!({label::APP: me.app, label::ENVIRONMENT: me.environment});
-    let patch = json!({"metadata": {
-        "resourceVersion": found.resource_version(),
-        "uid": found.uid(),
-        "labels": labels,
-        "annotations": {label::HOME: me.home},
-    }});
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-    let done = api(client, item).patch_metadata(&item.name, &params, &Patch::Merge(patch)).await.map_err(failed)?;
-    Ok(done.uid().unwrap_or_default())
+    Err(AdoptError::Busy(what))
 }
 
 fn api(client: Client, item: &InventoryItem) -> Api<kube::core::DynamicObject> {
