@@ -34,9 +34,6 @@ use crate::{
     },
 };
 
-/// An App that was written between a look and a write is looked at again, so often.
-const TRIES: u32 = 16;
-
 #[derive(Debug, Args)]
 pub struct AdoptArgs {
     /// What runs: deployment/NAME; for an App that is there, any KIND/NAME that it would write
@@ -158,9 +155,9 @@ async fn replace(apps: &Api<App>, mut app: App, seen: &AppSpec) -> Result<()> {
     let name = app.name_any();
     let what = || format!("App {name}");
     let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
-    for _ in 0..TRIES {
+    for _ in 0..owner::TRIES {
         match apps.replace(&name, &params, &app).await {
-            Err(why) if error::code(&why) == Some(409) => {
+            Err(why) if error::is_conflict(&why) => {
                 let now = apps.get(&name).await.map_err(told(what()))?;
                 if now.uid() != app.uid() || now.spec != *seen {
                     bail!("{} has changed since it was shown; nothing was written", what());
@@ -286,43 +283,51 @@ fn app_name(deployment: &str, environment: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
+    use std::{
+        fmt::Debug,
+        sync::{
+            Arc,
+            atomic::{AtomicU32, Ordering},
+        },
     };
 
     use http::{Method, Request};
     use k8s_openapi::api::core::v1::ConfigMap;
     use kube::{
-        Client,
+        Client, Resource,
         api::{Patch, PatchParams},
         client::Body,
+        core::NamespaceResourceScope,
     };
+    use serde::de::DeserializeOwned;
     use serde_json::{Value, json};
     use tower::{BoxError, service_fn};
 
     use super::*;
-    use crate::{api::InventoryItem, api::label, cli::session::tests::on_pocket};
+    use crate::{
+        api::{InventoryItem, label},
+        cli::session::tests::on_pocket,
+    };
 
-    /// A client before whose first writes somebody else writes.
-    fn outrun(client: &Client, kind: &'static str, name: &'static str, times: u32, patch: Value) -> Client {
+    /// A client before whose first `times` writes of that object somebody else writes `patch` into it.
+    fn outrun<K>(client: &Client, name: &'static str, times: u32, patch: Value) -> Client
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + 'static,
+    {
         let (client, left) = (client.clone(), Arc::new(AtomicU32::new(times)));
         let service = service_fn(move |request: Request<Body>| {
-            let (client, left, patch) = (client.clone(), Arc::clone(&left), patch.clone());
+            let (client, left, mut patch) = (client.clone(), Arc::clone(&left), patch.clone());
             async move {
                 let writes = matches!(*request.method(), Method::PATCH | Method::PUT);
                 if writes && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok() {
-                    let mut patch = patch;
                     patch["metadata"]["annotations"]["n"] = left.load(Ordering::SeqCst).to_string().into();
-                    let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
-                    match kind {
-                        "App" => {
-                            drop(Api::<App>::namespaced(client.clone(), "demo").patch(name, &params, &patch).await?)
-                        }
-                        _ => drop(
-                            Api::<ConfigMap>::namespaced(client.clone(), "demo").patch(name, &params, &patch).await?,
-                        ),
-                    }
+                    let api = Api::<K>::namespaced(client.clone(), "demo");
+                    api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
                 }
                 client.send(request).await.map_err(BoxError::from)
             }
@@ -351,7 +356,7 @@ mod tests {
                 name: name.into(),
                 ..InventoryItem::default()
             };
-            let told = owner::adopt(outrun(&client, "ConfigMap", name, times, patch), &item, &me, None).await;
+            let told = owner::adopt(outrun::<ConfigMap>(&client, name, times, patch), &item, &me, None).await;
             match want {
                 None => assert_eq!(maps.get(name).await.unwrap().uid(), told.ok()),
                 Some(want) => assert!(told.unwrap_err().to_string().contains(want), "{name}"),
@@ -373,7 +378,7 @@ mod tests {
         let mut wanted = made.clone();
         wanted.spec.environments[0].lane = Some("gray".into());
         wanted.metadata.managed_fields = None;
-        let through = |times, patch| Api::namespaced(outrun(&client, "App", "a", times, patch), "demo");
+        let through = |times, patch| Api::namespaced(outrun::<App>(&client, "a", times, patch), "demo");
         let edit = json!({"spec": {"description": "another", "environments": []}});
         let told = replace(&through(1, edit), wanted.clone(), &seen).await.unwrap_err().to_string();
         assert!(told.contains("App a has changed since it was shown"), "{told}");

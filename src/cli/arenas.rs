@@ -1,16 +1,17 @@
 //! Few arenas of memory for what runs for long. glibc gives threads up to eight arenas a core, and what is free in one is
 //! of no use to another: after 150 releases a demo held 159 MB with them and 128 MB with two. glibc reads their number
-//! (`MALLOC_ARENA_MAX`, mallopt(3)) before `main`, so the program becomes itself once more, with the variable set.
+//! (`MALLOC_ARENA_MAX`, mallopt(3)) before `main`, so the program executes itself again with the variable set.
 
 use std::{env, os::unix::process::CommandExt, process::Command};
 
 const NUMBER: &str = "MALLOC_ARENA_MAX";
-/// As many as work at the same time on a small machine.
+/// As many threads as run at the same time on a small machine.
 const FEW: &str = "2";
-/// The other way to say it.
+/// glibc's other variable for it, `glibc.malloc.arena_max`.
 const TUNABLES: &str = "GLIBC_TUNABLES";
 
-/// Becomes itself with few arenas, unless somebody has said how many there are. Before anything else is changed.
+/// Executes this program again with few arenas, unless the environment says how many there are. To be called before the
+/// process is changed in any way.
 pub(super) fn limit() {
     let said = env::var_os(NUMBER).is_some()
         || env::var_os(TUNABLES).is_some_and(|t| t.to_string_lossy().contains("glibc.malloc.arena_max"));
@@ -22,6 +23,6 @@ pub(super) fn limit() {
     if let Some(name) = words.next() {
         command.arg0(name);
     }
-    // It answers only where that failed: then it goes on as it is.
+    // Returns only where that failed: then it goes on as it is.
     let _ = command.args(words).env(NUMBER, FEW).exec();
 }

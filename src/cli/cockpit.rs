@@ -74,7 +74,7 @@ pub(super) async fn with_demo(global: &Global, dir: &Path, demo: &Demo) -> Resul
 /// is merely away is shown as that, and may come back; so may whatever has been seen once.
 async fn unusable(source: Source, connected: Connected, mut worlds: watch::Receiver<World>) -> ConnectError {
     let began = worlds.borrow().place.clone();
-    // What it answers is a lock on the world, which nobody may hold while he waits.
+    // `wait_for` returns a read lock on the world: it must not be held while this waits.
     let seen = async { worlds.wait_for(|w| w.link == Link::Live || w.place != began).await.is_ok() };
     tokio::select! {
         Err(why) = connect::first_answer(&source, &connected) => match why {

@@ -38,6 +38,11 @@ pub fn code(error: &kube::Error) -> Option<u16> {
     }
 }
 
+/// Whether a write met another one: of the same version, or of fields that another manager has.
+pub fn is_conflict(error: &kube::Error) -> bool {
+    code(error) == Some(409)
+}
+
 /// What kind of trouble an error is.
 pub fn trouble(error: &kube::Error) -> Trouble {
     if let Some(code) = code(error) {

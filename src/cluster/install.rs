@@ -249,7 +249,7 @@ pub fn is_pocket(version: &Info) -> bool {
 
 fn failed(name: &str, why: &kube::Error) -> InstallError {
     let mut words = error::words(why);
-    if error::code(why) == Some(409) {
+    if error::is_conflict(why) {
         words += "; --force-conflicts takes these fields over";
     }
     if error::code(why) == Some(404) && words.starts_with("namespaces ") {

@@ -28,7 +28,7 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// So many objects are asked for at once.
 const AT_ONCE: usize = 8;
 /// An object that was written between a look and a write is looked at again, so often.
-const TRIES: u32 = 16;
+pub const TRIES: u32 = 16;
 
 /// The client of a context (none: home); none where it is not at hand.
 pub type ClientOf<'a> = &'a (dyn Fn(Option<&str>) -> Option<Client> + Sync);
@@ -137,7 +137,7 @@ pub async fn adopt(
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         match api(client.clone(), item).patch_metadata(&item.name, &params, &Patch::Merge(patch)).await {
             // A controller wrote its status, or somebody took it: that is for the next look to tell.
-            Err(why) if error::code(&why) == Some(409) => {}
+            Err(why) if error::is_conflict(&why) => {}
             done => return Ok(done.map_err(failed)?.uid().unwrap_or_default()),
         }
     }

@@ -183,5 +183,5 @@ fn check(what: &str, seen: Option<&Seen>, object: &impl ResourceExt) -> Result<(
 
 /// Whether a write lost a race that may be run again.
 fn is_conflict<T>(written: &Result<T, kube::Error>) -> bool {
-    matches!(written, Err(e) if error::code(e) == Some(409))
+    matches!(written, Err(e) if error::is_conflict(e))
 }

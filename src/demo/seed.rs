@@ -196,7 +196,7 @@ async fn forget_baseline(client: &Client, app: &str) -> Result<(), SeedError> {
         let params = PatchParams { field_manager: Some(api::FIELD_MANAGER.into()), ..PatchParams::default() };
         match apps.patch(app, &params, &Patch::Merge(&patch)).await {
             // The engine writes the status of the same object: take it as it is now.
-            Err(e) if error::code(&e) == Some(409) => tokio::task::yield_now().await,
+            Err(e) if error::is_conflict(&e) => tokio::task::yield_now().await,
             done => return done.map(drop).map_err(refused(app)),
         }
     }

@@ -27,7 +27,7 @@ pub(super) async fn change(session: &Session, object: &Value) -> Result<String> 
     let params = PatchParams { dry_run: true, ..PatchParams::apply(FIELD_MANAGER) };
     let after = match api.patch(&name, &params, &Patch::Apply(object)).await {
         Ok(after) => after,
-        Err(e) if error::code(&e) == Some(409) => {
+        Err(e) if error::is_conflict(&e) => {
             return Ok(format!("{who}: others manage fields with other values: {}", error::words(&e)));
         }
         Err(e) => return Err(told(format!("asking what applying {who} changes"))(e)),

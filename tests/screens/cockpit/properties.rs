@@ -10,7 +10,7 @@ use graylane::{
     ui::{
         Answer, Done, Effect, Fault, Model, Msg, Options, Ticket, fixture,
         glyph::ASCII,
-        keymap::{Action, Danger},
+        keymap::{Action, Binding, Danger},
         model::{Overlay, Pane},
         question::{Focus, Question},
         theme::Depth,
@@ -31,7 +31,7 @@ use crate::worlds;
 
 type Checked = Result<(), TestCaseError>;
 
-pub(super) static WORLDS: LazyLock<Vec<Arc<World>>> = LazyLock::new(|| {
+static WORLDS: LazyLock<Vec<Arc<World>>> = LazyLock::new(|| {
     let all = [
         fixture::world(),
         worlds::empty(),
@@ -316,51 +316,56 @@ proptest! {
     }
 }
 
-/// In every world each dangerous key opens its question or refuses in words, and a yes sends at most once.
-#[test]
-fn a_dangerous_key_asks_and_an_answer_is_sent_once() {
-    let mut asked = std::collections::BTreeSet::new();
+/// Each dangerous key that is in force, in every world and pane, with a model on which it has not been pressed.
+pub(super) fn each_dangerous_key(mut visit: impl FnMut(Model, &Binding)) {
     for world in WORLDS.iter() {
         for pane in Pane::ALL {
             let mut model = fixture::model_of((**world).clone());
             model.pane = pane;
-            for binding in model.options.keymap.clone().bindings() {
-                if binding.action.danger() != Danger::Dangerous || !model.contexts().contains(&binding.context) {
-                    continue;
+            for binding in model.options.keymap.bindings() {
+                if binding.action.danger() == Danger::Dangerous && model.contexts().contains(&binding.context) {
+                    visit(model.clone(), binding);
                 }
-                let mut model = model.clone();
-                let key = |model: &mut Model, key: KeyEvent| update(model, Msg::Input(Event::Key(key)));
-                let said = model.notices.len();
-                let effects = key(&mut model, binding.keys[0].into());
-                assert!(effects.is_empty(), "{:?} acts on one key: {effects:?}", binding.action);
-                let Some(Overlay::Confirm(question)) = model.overlays.last() else {
-                    assert!(model.notices.len() > said, "{:?} neither asks nor says why not", binding.action);
-                    continue;
-                };
-                asked.insert(binding.action.word());
-                let name = question.typed.as_ref().map(|(name, _)| name.clone());
-                let y = KeyEvent::new(KeyCode::Char('y'), KeyModifiers::CONTROL);
-                let enter = KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE);
-                let mut sent = vec![];
-                if let Some(name) = name {
-                    sent.extend(key(&mut model, enter));
-                    assert!(sent.is_empty(), "{:?} without its name", binding.action);
-                    while !matches!(model.overlays.last(), Some(Overlay::Confirm(q)) if q.focus == Focus::Typed) {
-                        key(&mut model, KeyEvent::new(KeyCode::Tab, KeyModifiers::NONE));
-                    }
-                    update(&mut model, Msg::Input(Event::Paste(name)));
-                    sent.extend(key(&mut model, enter));
-                } else {
-                    sent.extend(key(&mut model, enter));
-                    assert!(sent.is_empty(), "the default button of {:?} does it", binding.action);
-                    key(&mut model, binding.keys[0].into());
-                    sent.extend(key(&mut model, y));
-                }
-                sent.extend(key(&mut model, enter).into_iter().filter(|e| matches!(e, Effect::Perform(..))));
-                assert_eq!(sent.len(), 1, "{:?}: {sent:?}", binding.action);
             }
         }
     }
+}
+
+/// In every world each dangerous key opens its question or refuses in words, and a yes sends at most once.
+#[test]
+fn a_dangerous_key_asks_and_an_answer_is_sent_once() {
+    let mut asked = std::collections::BTreeSet::new();
+    each_dangerous_key(|mut model, binding| {
+        let key = |model: &mut Model, key: KeyEvent| update(model, Msg::Input(Event::Key(key)));
+        let said = model.notices.len();
+        let effects = key(&mut model, binding.keys[0].into());
+        assert!(effects.is_empty(), "{:?} acts on one key: {effects:?}", binding.action);
+        let Some(Overlay::Confirm(question)) = model.overlays.last() else {
+            assert!(model.notices.len() > said, "{:?} neither asks nor says why not", binding.action);
+            return;
+        };
+        asked.insert(binding.action.word());
+        let name = question.typed.as_ref().map(|(name, _)| name.clone());
+        let y = KeyEvent::new(KeyCode::Char('y'), KeyModifiers::CONTROL);
+        let enter = KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE);
+        let mut sent = vec![];
+        if let Some(name) = name {
+            sent.extend(key(&mut model, enter));
+            assert!(sent.is_empty(), "{:?} without its name", binding.action);
+            while !matches!(model.overlays.last(), Some(Overlay::Confirm(q)) if q.focus == Focus::Typed) {
+                key(&mut model, KeyEvent::new(KeyCode::Tab, KeyModifiers::NONE));
+            }
+            update(&mut model, Msg::Input(Event::Paste(name)));
+            sent.extend(key(&mut model, enter));
+        } else {
+            sent.extend(key(&mut model, enter));
+            assert!(sent.is_empty(), "the default button of {:?} does it", binding.action);
+            key(&mut model, binding.keys[0].into());
+            sent.extend(key(&mut model, y));
+        }
+        sent.extend(key(&mut model, enter).into_iter().filter(|e| matches!(e, Effect::Perform(..))));
+        assert_eq!(sent.len(), 1, "{:?}: {sent:?}", binding.action);
+    });
     let dangerous: Vec<&str> =
         Action::ALL.iter().filter(|a| a.danger() == Danger::Dangerous).map(|a| a.word()).collect();
     assert_eq!(asked.len(), dangerous.len(), "asked {asked:?} of {dangerous:?}");

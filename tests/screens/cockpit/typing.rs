@@ -3,13 +3,12 @@
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 use graylane::ui::{
     Effect, Model, Msg, fixture,
-    keymap::Danger,
     model::{Overlay, Pane},
     update,
 };
 use jiff::SignedDuration;
 
-use super::properties::WORLDS;
+use super::properties::each_dangerous_key;
 use crate::{screen::draw, worlds};
 
 const PROSE: &str = "sorry wrong build, yes quite wrong";
@@ -53,27 +52,17 @@ fn a_comment_typed_at_once_is_a_comment() {
 #[test]
 fn prose_after_any_dangerous_key_does_nothing() {
     let mut written = 0;
-    for world in WORLDS.iter() {
-        for pane in Pane::ALL {
-            let mut model = fixture::model_of((**world).clone());
-            model.pane = pane;
-            for binding in model.options.keymap.clone().bindings() {
-                if binding.action.danger() != Danger::Dangerous || !model.contexts().contains(&binding.context) {
-                    continue;
-                }
-                let mut model = model.clone();
-                update(&mut model, Msg::Input(Event::Key(binding.keys[0].into())));
-                let asks = model.overlays.len();
-                assert_eq!(write(&mut model, PROSE), [], "{:?}", binding.action);
-                assert_eq!(model.overlays.len(), asks, "{:?} opened something by prose", binding.action);
-                let typed = matches!(model.overlays.last(), Some(Overlay::Confirm(q)) if q.typed.is_some());
-                if let (Some(comment), false) = (comment(&model), typed) {
-                    assert_eq!(comment, PROSE, "{:?}", binding.action);
-                    written += 1;
-                }
-            }
+    each_dangerous_key(|mut model, binding| {
+        update(&mut model, Msg::Input(Event::Key(binding.keys[0].into())));
+        let asks = model.overlays.len();
+        assert_eq!(write(&mut model, PROSE), [], "{:?}", binding.action);
+        assert_eq!(model.overlays.len(), asks, "{:?} opened something by prose", binding.action);
+        let typed = matches!(model.overlays.last(), Some(Overlay::Confirm(q)) if q.typed.is_some());
+        if let (Some(comment), false) = (comment(&model), typed) {
+            assert_eq!(comment, PROSE, "{:?}", binding.action);
+            written += 1;
         }
-    }
+    });
     assert!(written > 50, "{written}");
 }
 
