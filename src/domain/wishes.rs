@@ -88,13 +88,13 @@ fn phase(task: &TaskStatus, control: &Control, is_current: bool) -> TaskPhase {
 }
 
 /// Another attempt is asked for than the one that failed.
-fn is_retried(task: &TaskStatus, control: &Control) -> bool {
+pub(super) fn is_retried(task: &TaskStatus, control: &Control) -> bool {
     let attempt = task.attempt.max(1);
     attempt <= MOST_RETRIES && control.retry.get(&task.name).is_some_and(|retries| *retries >= attempt)
 }
 
 /// Whether the engine would go past it. Of a deploy that has begun to move pods only the engine knows.
-fn is_skippable(task: &TaskStatus) -> bool {
+pub(super) fn is_skippable(task: &TaskStatus) -> bool {
     task.kind != "approval" && !(task.kind == "deploy" && task.batches.iter().any(|b| b.started_at.is_some()))
 }
 

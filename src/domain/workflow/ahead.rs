@@ -18,6 +18,7 @@ use crate::{
     },
     domain::{
         batches::{self, Manifest, is_rolled},
+        wishes::{is_retried, is_skippable},
         world::Workload,
     },
 };
@@ -221,15 +222,12 @@ fn walk(known: &Known, status: &ReleaseStatus, doings: &mut Vec<Doing>) -> Optio
     let mut current = true;
     for told in status.tasks.iter().filter(|t| !t.phase.is_passed()) {
         let name = told.name.clone();
-        let retried = control.retry.get(&name).is_some_and(|retries| *retries >= told.attempt.max(1));
-        let half_way = told.batches.iter().any(|b| b.started_at.is_some());
-        let skippable = told.kind != "approval" && !(told.kind == "deploy" && half_way);
-        if control.skip.contains(&name) && skippable {
+        if control.skip.contains(&name) && is_skippable(told) {
             doings.push(Doing::Skip { task: name });
             current = false;
             continue;
         }
-        if told.phase == TaskPhase::Failed && !retried {
+        if told.phase == TaskPhase::Failed && !is_retried(told, control) {
             return failed(&name, told.message.as_deref().unwrap_or_default());
         }
         let task = specs.iter().find(|t| t.name == name);
