@@ -10,12 +10,12 @@
 //! skipped, and neither can a deploy that stands half-way.
 
 mod abort;
-mod ahead;
 mod approval;
 mod build;
 mod clean_up;
 mod deploy;
 mod environment;
+mod forecast;
 mod gate;
 mod objects;
 mod plan;
@@ -44,8 +44,8 @@ use crate::{
     domain::account::Account,
 };
 
-pub use ahead::{Ahead, Doing, Known, Stop, ahead};
 pub use approval::{decision, is_undecided};
+pub use forecast::{Forecast, ForecastInput, ForecastStep, Stop, forecast_release};
 pub use gate::{holder, is_at_work, lane_open};
 pub use objects::{key, looked_at, named_by, placed, rendered};
 pub use plan::{Plan, group_names, plan, values};

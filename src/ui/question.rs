@@ -12,10 +12,10 @@ use crate::domain::{
     world::World,
 };
 
-mod ahead;
 mod apps;
 mod ask;
 mod environment;
+mod forecast;
 mod in_place;
 mod lane;
 mod release;

@@ -14,10 +14,10 @@ macro_rules! hands {
     };
 }
 
-mod ahead;
 mod any_order;
 mod cluster;
 mod extremes;
+mod forecast;
 mod frozen;
 mod hands;
 mod ownership;

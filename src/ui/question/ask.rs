@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Question, Shown, ahead, environment, lane, release};
+use super::{Question, Shown, environment, forecast, lane, release};
 use crate::{
     api::{Release, ReleaseSpec, Stage},
     domain::{command_line::CommandLine, intent::Intent, owner::Taken, prune, variables, workflow},
@@ -147,8 +147,8 @@ pub fn start(
             .collect();
         question.fact("tasks", tasks.join(" → "));
         let before = question.happens.len();
-        ahead::now(model, &mut question, app);
-        ahead::tell(model, &mut question, app, &ahead::look(model, app, &begun, None));
+        forecast::add_present(model, &mut question, app);
+        forecast::add_steps(model, &mut question, app, &forecast::forecast(model, app, &begun, None));
         if let ([_, _, ..], Some(own)) = (apps, question.happens.get_mut(before..)) {
             own.iter_mut().for_each(|words| *words = format!("{name}: {words}"));
         }
@@ -159,7 +159,7 @@ pub fn start(
             ));
         }
         if question.typed.is_some() && !found.tasks.iter().any(|t| t.approval.is_some() || t.proceed.is_some()) {
-            let production = ahead::production(app).unwrap_or_default();
+            let production = forecast::production(app).unwrap_or_default();
             let words = format!("nothing stands between this and {production}: no approval, no proceed");
             question.doubts.push(words);
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Question, Shown, ahead, in_place, lane::difference};
+use super::{Question, Shown, forecast, in_place, lane::difference};
 use crate::{
     api::{App, Approval, Decision, Release, TaskPhase, TaskStatus},
     domain::{
@@ -99,8 +99,8 @@ fn foresee(
         Refusal::Late(what, why) => format!("{what}: {why}"),
     })?;
     if let Some(app) = app_of(model, release) {
-        ahead::now(model, question, &app);
-        ahead::tell(model, question, &app, &ahead::look(model, &app, &wanted, decided));
+        forecast::add_present(model, question, &app);
+        forecast::add_steps(model, question, &app, &forecast::forecast(model, &app, &wanted, decided));
     }
     Ok(())
 }
@@ -287,7 +287,7 @@ pub(super) fn abort(model: &Model) -> Asked {
     }
     question.happens.push("the release ends; it cannot be resumed".into());
     if let Some(app) = app_of(model, release) {
-        ahead::now(model, &mut question, &app);
+        forecast::add_present(model, &mut question, &app);
     }
     same(model, &mut question, name, CommandLine::graylane("abort").arg(name), &json!({"abort": true}));
     // A rollback must stay possible while its release moves.

@@ -7,14 +7,14 @@ use super::{Question, in_place};
 use crate::{
     api::{App, Approval, InventoryItem, Release, Served},
     domain::{
-        workflow::{Ahead, Doing, Known, Stop, ahead},
+        workflow::{Forecast, ForecastInput, ForecastStep, Stop, forecast_release},
         world::{Key, Workload},
     },
     ui::model::Model,
 };
 
 /// What a release would do, wished so and decided so.
-pub(super) fn look(model: &Model, app: &App, release: &Release, decided: Option<&Approval>) -> Ahead {
+pub(super) fn forecast(model: &Model, app: &App, release: &Release, decided: Option<&Approval>) -> Forecast {
     let world = &model.world;
     let others: Vec<&Release> = world.releases.values().map(|r| &**r).collect();
     let mine = |a: &&Approval| a.spec.release == release.name_any();
@@ -23,17 +23,17 @@ pub(super) fn look(model: &Model, app: &App, release: &Release, decided: Option<
         let key = Key { namespace: item.namespace.clone(), name: item.name.clone() };
         if item.kind == "StatefulSet" { world.stateful.get(&key) } else { world.deployments.get(&key) }
     };
-    ahead(&Known { app, release, others: &others, approvals: &approvals, workload_of: &workload_of })
+    forecast_release(&ForecastInput { app, release, others: &others, approvals: &approvals, workload_of: &workload_of })
 }
 
 /// Tells all of it, what it costs and how it stands now; where it moves production, that name must be typed.
-pub(super) fn tell(model: &Model, question: &mut Question, app: &App, ahead: &Ahead) {
+pub(super) fn add_steps(model: &Model, question: &mut Question, app: &App, forecast: &Forecast) {
     let name = app.name_any();
-    question.happens.extend(words(model, app, ahead));
-    for environment in ahead.deploys() {
+    question.happens.extend(step_lines(model, app, forecast));
+    for environment in forecast.deploys() {
         question.doubts.extend(in_place::cost(model, &name, environment));
     }
-    if let Some(production) = production(app).filter(|production| ahead.moves(production)) {
+    if let Some(production) = production(app).filter(|production| forecast.moves(production)) {
         question.type_name(production);
     }
 }
@@ -44,12 +44,12 @@ pub(super) fn production(app: &App) -> Option<&str> {
 }
 
 /// Step by step, and the stop.
-pub(super) fn words(model: &Model, app: &App, ahead: &Ahead) -> Vec<String> {
+pub(super) fn step_lines(model: &Model, app: &App, forecast: &Forecast) -> Vec<String> {
     let mut told: Vec<String> = vec![];
     let mut known: Vec<&str> = vec![];
-    for doing in &ahead.doings {
-        told.push(step(model, app, doing));
-        if let Doing::Batch { environment, numbers, of, .. } = doing {
+    for step in &forecast.steps {
+        told.push(step_line(model, app, step));
+        if let ForecastStep::Batch { environment, numbers, of, .. } = step {
             let name = app.name_any();
             let workloads: Vec<&Workload> = model.world.workloads_of(&name, environment).collect();
             if workloads.is_empty() {
@@ -70,7 +70,7 @@ pub(super) fn words(model: &Model, app: &App, ahead: &Ahead) -> Vec<String> {
             }
         }
     }
-    told.push(stop(&ahead.stop));
+    told.push(stop(&forecast.stop));
     told
 }
 
@@ -78,30 +78,30 @@ fn pods(n: u32) -> String {
     if n == 1 { "1 pod".into() } else { format!("{n} pods") }
 }
 
-fn step(model: &Model, app: &App, doing: &Doing) -> String {
-    match doing {
-        Doing::Build { task, image } => format!("{task}: image {image} is built"),
-        Doing::Take { task, image } => format!("{task}: nothing is built, {image} is taken"),
-        Doing::Wait { task, environment, holder } => {
+fn step_line(model: &Model, app: &App, step: &ForecastStep) -> String {
+    match step {
+        ForecastStep::Build { task, image } => format!("{task}: image {image} is built"),
+        ForecastStep::Take { task, image } => format!("{task}: nothing is built, {image} is taken"),
+        ForecastStep::Wait { task, environment, holder } => {
             format!("{task}: waits until release {holder}, which holds {environment}, is over")
         }
-        Doing::Same { task, environment } => format!("{task}: {environment} runs this already, no pod moves"),
-        Doing::Batch { task, environment, numbers, of: _, pods: _, size } if numbers.0 < numbers.1 => {
+        ForecastStep::Same { task, environment } => format!("{task}: {environment} runs this already, no pod moves"),
+        ForecastStep::Batch { task, environment, numbers, of: _, pods: _, size } if numbers.0 < numbers.1 => {
             format!("{task}: all {} of {environment} are replaced at once", pods(*size))
         }
-        Doing::Batch { task, environment, of: 1, pods: (_, after), .. } => {
+        ForecastStep::Batch { task, environment, of: 1, pods: (_, after), .. } => {
             format!("{task}: {environment} gets the new version, {} in one batch", pods(*after))
         }
-        Doing::Batch { task, environment, numbers, of, pods: (before, after), size } => {
+        ForecastStep::Batch { task, environment, numbers, of, pods: (before, after), size } => {
             let more = after.saturating_sub(*before);
             let more = if more == 1 { "1 more new pod".into() } else { format!("{more} more new pods") };
             format!("{task}: batch {} of {of} in {environment}: {more}, {before} → {after} of {size}", numbers.0)
         }
-        Doing::Verify { task, group, probes } => {
+        ForecastStep::Verify { task, group, probes } => {
             let probes = if *probes == 1 { "1 probe".into() } else { format!("{probes} probes") };
             format!("{task}: {probes} through {group} must come back as expected")
         }
-        Doing::TakeDown { task, environment, removes } => {
+        ForecastStep::TakeDown { task, environment, removes } => {
             let name = app.name_any();
             let running: u32 =
                 model.world.workloads_of(&name, environment).map(|w| w.replicas).fold(0, u32::saturating_add);
@@ -111,7 +111,7 @@ fn step(model: &Model, app: &App, doing: &Doing) -> String {
             let gone = if *removes { ", and leaves the App" } else { "" };
             format!("{task}: {environment} is taken down ({goes}){gone}{}", tagged.unwrap_or_default())
         }
-        Doing::Skip { task } => format!("{task} is skipped"),
+        ForecastStep::Skip { task } => format!("{task} is skipped"),
     }
 }
 
@@ -140,7 +140,7 @@ fn stop(stop: &Stop) -> String {
 }
 
 /// The lanes that an App has a part in, and the traffic of the last minute: whoever decides sees them as they are.
-pub(super) fn now(model: &Model, question: &mut Question, app: &App) {
+pub(super) fn add_present(model: &Model, question: &mut Question, app: &App) {
     let name = app.name_any();
     // Of several Apps in one window it is told once.
     let doubt = |question: &mut Question, words: String| {

@@ -1,7 +1,7 @@
 //! What a release does next, all of it, until somebody is asked again: what a question shows before a person answers.
 //!
 //! It goes by the same rules as the engine ([`super::deploy`], [`super::approval`]): the tasks of the same stage, the
-//! same batches of the same sizes, the same plan of pauses. `tests/ahead.rs` plays both beside each other.
+//! same batches of the same sizes, the same plan of pauses. `tests/forecast.rs` plays both beside each other.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// What is known when it is asked.
-pub struct Known<'a> {
+pub struct ForecastInput<'a> {
     /// The App as the release has it.
     pub app: &'a App,
     /// The release as it would be wished.
@@ -37,41 +37,41 @@ pub struct Known<'a> {
     pub workload_of: &'a dyn Fn(&InventoryItem) -> Option<&'a Workload>,
 }
 
-/// One thing that it does.
+/// One step of a release.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Doing {
+pub enum ForecastStep {
     /// Makes an image.
     Build {
-        /// The task.
+        /// Name of the task.
         task: String,
-        /// Which image.
+        /// Name of the image.
         image: String,
     },
     /// Takes an image that is there, instead of building it.
     Take {
-        /// The task.
+        /// Name of the task.
         task: String,
-        /// Its reference.
+        /// Reference of the image.
         image: String,
     },
     /// Waits for another release to be over.
     Wait {
-        /// The task.
+        /// Name of the task.
         task: String,
-        /// Where.
+        /// Name of the environment.
         environment: String,
-        /// That release.
+        /// Name of that release.
         holder: String,
     },
     /// Moves pods.
     Batch {
-        /// The task.
+        /// Name of the task.
         task: String,
-        /// Where.
+        /// Name of the environment.
         environment: String,
         /// Which batches, from 1: one, or all that are left where the strategy knows no batches.
         numbers: (u32, u32),
-        /// Of how many.
+        /// Number of batches.
         of: u32,
         /// New pods before, and after.
         pods: (u32, u32),
@@ -80,32 +80,32 @@ pub enum Doing {
     },
     /// Deploys what runs there already: no pod moves.
     Same {
-        /// The task.
+        /// Name of the task.
         task: String,
-        /// Where.
+        /// Name of the environment.
         environment: String,
     },
     /// Sends probes until all agree.
     Verify {
-        /// The task.
+        /// Name of the task.
         task: String,
         /// Through which lane group.
         group: String,
-        /// How many.
+        /// Number of probes.
         probes: usize,
     },
     /// Takes down what an environment runs.
     TakeDown {
-        /// The task.
+        /// Name of the task.
         task: String,
-        /// Which.
+        /// Name of the environment.
         environment: String,
         /// The environment leaves the App, too.
         removes: bool,
     },
     /// Goes past a task.
     Skip {
-        /// The task.
+        /// Name of the task.
         task: String,
     },
 }
@@ -115,43 +115,43 @@ pub enum Doing {
 pub enum Stop {
     /// For approvals: so many of so many are there.
     Approval {
-        /// The task.
+        /// Name of the task.
         task: String,
-        /// Given.
+        /// Approvals given.
         given: usize,
-        /// Needed.
+        /// Approvals needed.
         needed: usize,
         /// Whose decisions do not count, and why, in words.
         passed_over: Vec<String>,
     },
     /// For somebody to say that it may go on.
     Proceed {
-        /// The task.
+        /// Name of the task.
         task: String,
         /// What to look at before.
         prompt: Option<String>,
     },
     /// For a batch to be let through.
     Batch {
-        /// The task.
+        /// Name of the task.
         task: String,
-        /// Where.
+        /// Name of the environment.
         environment: String,
         /// Which, from 1.
         number: u32,
-        /// Of how many.
+        /// Number of batches.
         of: u32,
     },
     /// At a lock.
     Locked {
-        /// The task.
+        /// Name of the task.
         task: String,
-        /// Where.
+        /// Name of the environment.
         environment: String,
     },
     /// At a task that has failed, or will: in words.
     Failed {
-        /// The task.
+        /// Name of the task.
         task: String,
         /// Why, where that is known.
         why: String,
@@ -164,14 +164,14 @@ pub enum Stop {
 
 /// All that it does, and where it stops.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ahead {
-    /// In order.
-    pub doings: Vec<Doing>,
-    /// Then.
+pub struct Forecast {
+    /// The steps until then, in their order.
+    pub steps: Vec<ForecastStep>,
+    /// What it stops at.
     pub stop: Stop,
 }
 
-impl Doing {
+impl ForecastStep {
     /// The environment whose pods it moves.
     pub fn environment(&self) -> Option<&str> {
         match self {
@@ -181,17 +181,17 @@ impl Doing {
     }
 }
 
-impl Ahead {
+impl Forecast {
     /// Whether pods of an environment move or go.
     pub fn moves(&self, environment: &str) -> bool {
-        self.doings.iter().any(|d| d.environment() == Some(environment))
+        self.steps.iter().any(|d| d.environment() == Some(environment))
     }
 
     /// The environments that get new pods, in order.
     pub fn deploys(&self) -> Vec<&str> {
         let mut all: Vec<&str> = vec![];
-        for doing in &self.doings {
-            if let Doing::Batch { environment, .. } = doing
+        for step in &self.steps {
+            if let ForecastStep::Batch { environment, .. } = step
                 && !all.contains(&environment.as_str())
             {
                 all.push(environment);
@@ -202,14 +202,14 @@ impl Ahead {
 }
 
 /// What a release does, if nothing fails, until somebody is asked again.
-pub fn ahead(known: &Known) -> Ahead {
+pub fn forecast_release(known: &ForecastInput) -> Forecast {
     let status = known.release.status.clone().unwrap_or_default();
-    let mut doings = vec![];
-    let stop = walk(known, &status, &mut doings);
-    Ahead { doings, stop: stop.unwrap_or(Stop::End) }
+    let mut steps = vec![];
+    let stop = walk(known, &status, &mut steps);
+    Forecast { steps, stop: stop.unwrap_or(Stop::End) }
 }
 
-fn walk(known: &Known, status: &ReleaseStatus, doings: &mut Vec<Doing>) -> Option<Stop> {
+fn walk(known: &ForecastInput, status: &ReleaseStatus, steps: &mut Vec<ForecastStep>) -> Option<Stop> {
     let (spec, control) = (&known.release.spec, &known.release.spec.control);
     if control.paused {
         return Some(Stop::Held);
@@ -223,7 +223,7 @@ fn walk(known: &Known, status: &ReleaseStatus, doings: &mut Vec<Doing>) -> Optio
     for told in status.tasks.iter().filter(|t| !t.phase.is_passed()) {
         let name = told.name.clone();
         if control.skip.contains(&name) && is_skippable(told) {
-            doings.push(Doing::Skip { task: name });
+            steps.push(ForecastStep::Skip { task: name });
             current = false;
             continue;
         }
@@ -235,9 +235,9 @@ fn walk(known: &Known, status: &ReleaseStatus, doings: &mut Vec<Doing>) -> Optio
             None => return failed(&name, "the App's workflow no longer has it"),
             Some(TaskKind::Build(t)) => {
                 let task = name;
-                doings.push(match spec.images.get(&t.image) {
-                    Some(image) => Doing::Take { task, image: image.clone() },
-                    None => Doing::Build { task, image: t.image.clone() },
+                steps.push(match spec.images.get(&t.image) {
+                    Some(image) => ForecastStep::Take { task, image: image.clone() },
+                    None => ForecastStep::Build { task, image: t.image.clone() },
                 });
                 None
             }
@@ -256,19 +256,19 @@ fn walk(known: &Known, status: &ReleaseStatus, doings: &mut Vec<Doing>) -> Optio
                 (!open).then(|| Stop::Proceed { task: name, prompt: t.prompt.clone() })
             }
             Some(TaskKind::Verify(t)) => {
-                doings.push(Doing::Verify { task: name, group: t.lane_group.clone(), probes: t.probes.len() });
+                steps.push(ForecastStep::Verify { task: name, group: t.lane_group.clone(), probes: t.probes.len() });
                 None
             }
             Some(TaskKind::CleanUp(t)) => {
                 let environment = t.environment.clone();
-                enter(known, told, &environment, doings).or_else(|| {
-                    doings.push(Doing::TakeDown { task: name, environment, removes: t.remove_environment });
+                enter(known, told, &environment, steps).or_else(|| {
+                    steps.push(ForecastStep::TakeDown { task: name, environment, removes: t.remove_environment });
                     None
                 })
             }
             Some(TaskKind::Deploy(t)) => {
-                let entered = enter(known, told, &t.environment, doings);
-                entered.or_else(|| deploy(known, status, told, &t.environment, doings))
+                let entered = enter(known, told, &t.environment, steps);
+                entered.or_else(|| deploy(known, status, told, &t.environment, steps))
             }
         };
         if stop.is_some() {
@@ -280,7 +280,7 @@ fn walk(known: &Known, status: &ReleaseStatus, doings: &mut Vec<Doing>) -> Optio
 }
 
 /// Whoever changes an environment waits until nobody else does, and while it is locked.
-fn enter(known: &Known, told: &TaskStatus, environment: &str, doings: &mut Vec<Doing>) -> Option<Stop> {
+fn enter(known: &ForecastInput, told: &TaskStatus, environment: &str, steps: &mut Vec<ForecastStep>) -> Option<Stop> {
     let task = told.name.clone();
     if known.app.spec.environment(environment).is_some_and(|e| e.lock.is_some()) {
         return Some(Stop::Locked { task, environment: environment.into() });
@@ -289,17 +289,17 @@ fn enter(known: &Known, told: &TaskStatus, environment: &str, doings: &mut Vec<D
     if told.started_at.is_none()
         && let Some(holder) = gate::holder(&known.release.spec.app, environment, uid, known.others)
     {
-        doings.push(Doing::Wait { task, environment: environment.into(), holder: holder.into() });
+        steps.push(ForecastStep::Wait { task, environment: environment.into(), holder: holder.into() });
     }
     None
 }
 
 fn deploy(
-    known: &Known,
+    known: &ForecastInput,
     status: &ReleaseStatus,
     told: &TaskStatus,
     environment: &str,
-    doings: &mut Vec<Doing>,
+    steps: &mut Vec<ForecastStep>,
 ) -> Option<Stop> {
     let task = told.name.clone();
     let failed = |why: String| Some(Stop::Failed { task: told.name.clone(), why });
@@ -323,7 +323,7 @@ fn deploy(
     let done = told.batches.iter().take_while(|b| b.phase == BatchPhase::Done).count();
     let environment = environment.to_owned();
     if !begun && !workloads.is_empty() && workloads.iter().all(|w| w.same) {
-        doings.push(Doing::Same { task, environment });
+        steps.push(ForecastStep::Same { task, environment });
         return None;
     }
     let level = known.release.spec.control.allow.get(&told.name).copied().unwrap_or(0);
@@ -332,7 +332,7 @@ fn deploy(
     // Without batches the first one takes all pods.
     if there().next().is_some() && there().all(|w| w.at_once) && done < targets.len() {
         let pods = (reached(done), size);
-        doings.push(Doing::Batch { task, environment, numbers: (count(done + 1), of), of, pods, size });
+        steps.push(ForecastStep::Batch { task, environment, numbers: (count(done + 1), of), of, pods, size });
         return None;
     }
     for n in done + 1..=targets.len() {
@@ -341,7 +341,7 @@ fn deploy(
             return Some(Stop::Batch { task, environment, number, of });
         }
         let pods = (reached(n - 1), reached(n));
-        doings.push(Doing::Batch { task, environment, numbers: (number, number), of, pods, size });
+        steps.push(ForecastStep::Batch { task, environment, numbers: (number, number), of, pods, size });
     }
     None
 }
@@ -358,7 +358,7 @@ struct Rolled<'a> {
 }
 
 fn workloads<'a>(
-    known: &Known<'a>,
+    known: &ForecastInput<'a>,
     status: &ReleaseStatus,
     environment: &Environment,
 ) -> Result<Vec<Rolled<'a>>, String> {

@@ -34,14 +34,14 @@ fn told(live: &Value) -> Workload {
     Workload { recreates: Own::of(&live).recreates(), ..row }
 }
 
-fn looks_ahead(c: &Cluster, wished: &Release, decided: &[&Approval]) -> Ahead {
+fn forecast_of(c: &Cluster, wished: &Release, decided: &[&Approval]) -> Forecast {
     let of = |live: &Value| (key(live), told(live));
     let sims = c.sims.values().map(|s| of(&s.live));
     let workloads: BTreeMap<InventoryItem, Workload> = sims.chain(c.sets.values().map(|s| of(&s.live))).collect();
     let frozen = c.frozen().unwrap();
     let approvals: Vec<&Approval> = c.approvals.iter().chain(decided.iter().copied()).collect();
     let others: Vec<&Release> = c.others.iter().collect();
-    ahead(&Known {
+    forecast_release(&ForecastInput {
         app: &frozen,
         release: wished,
         others: &others,
@@ -86,7 +86,7 @@ fn done(c: &Cluster, since: usize) -> Vec<(String, String, Option<String>)> {
 }
 
 /// Plays from where it stands; what was shown must be what comes.
-fn holds(c: &mut Cluster, shown: &Ahead) {
+fn holds(c: &mut Cluster, shown: &Forecast) {
     let since = c.status().history.len();
     run(c, true);
     let came = done(c, since);
@@ -98,17 +98,17 @@ fn holds(c: &mut Cluster, shown: &Ahead) {
         let next: Option<&(String, String, Option<String>)> = left.next();
         assert_eq!(next.map(|(t, a, _)| (t.as_str(), a.as_str())), Some((task, how)), "{}", context());
     };
-    for doing in &shown.doings {
-        let deploys = match doing {
-            Doing::Batch { task, .. } => Some(task.as_str()),
+    for step in &shown.steps {
+        let deploys = match step {
+            ForecastStep::Batch { task, .. } => Some(task.as_str()),
             _ => None,
         };
         if let Some(before) = open.filter(|o| Some(*o) != deploys) {
             ends(&mut left, before, "succeeded");
             open = None;
         }
-        match doing {
-            Doing::Batch { task, numbers, of, pods: (_, after), .. } => {
+        match step {
+            ForecastStep::Batch { task, numbers, of, pods: (_, after), .. } => {
                 open = Some(task);
                 for number in numbers.0..=numbers.1 {
                     let next = left.next();
@@ -119,16 +119,16 @@ fn holds(c: &mut Cluster, shown: &Ahead) {
                     }
                 }
             }
-            Doing::Same { task, .. } => {
+            ForecastStep::Same { task, .. } => {
                 while left.next_if(|(t, action, _)| t == task && action.starts_with("batch ")).is_some() {}
                 ends(&mut left, task, "succeeded");
             }
-            Doing::Skip { task } => ends(&mut left, task, "skipped"),
-            Doing::Build { task, .. }
-            | Doing::Take { task, .. }
-            | Doing::Verify { task, .. }
-            | Doing::TakeDown { task, .. } => ends(&mut left, task, "succeeded"),
-            Doing::Wait { .. } => {}
+            ForecastStep::Skip { task } => ends(&mut left, task, "skipped"),
+            ForecastStep::Build { task, .. }
+            | ForecastStep::Take { task, .. }
+            | ForecastStep::Verify { task, .. }
+            | ForecastStep::TakeDown { task, .. } => ends(&mut left, task, "succeeded"),
+            ForecastStep::Wait { .. } => {}
         }
     }
     if let Some(task) = open.filter(|task| !matches!(&shown.stop, Stop::Batch { task: at, .. } if at == task)) {
@@ -261,7 +261,7 @@ fn play(s: &Setting) {
     let (mut levels, mut skips) = (s.levels.iter(), s.skips.iter());
     let planned = plan(&c.app, &c.release.spec, |_| None, "2026-01-01T00:00:00Z").expect("a plan");
     let started = Release { status: Some(planned.status()), ..c.release.clone() };
-    let shown = looks_ahead(&c, &started, &[]);
+    let shown = forecast_of(&c, &started, &[]);
     holds(&mut c, &shown);
     for asked in 0..12 {
         let status = c.status();
@@ -275,7 +275,7 @@ fn play(s: &Setting) {
             let wish =
                 if again { ReleaseWish::Retry { task: name, force: false } } else { ReleaseWish::Skip { task: name } };
             let wanted = wished(&c.release, &wish).unwrap_or_else(|e| panic!("{e:?}"));
-            let shown = looks_ahead(&c, &wanted, &[]);
+            let shown = forecast_of(&c, &wanted, &[]);
             c.release = wanted;
             holds(&mut c, &shown);
             continue;
@@ -286,7 +286,7 @@ fn play(s: &Setting) {
         }) {
             drop(lock);
             c.app.spec.environments.iter_mut().for_each(|e| e.lock = None);
-            let shown = looks_ahead(&c, &c.release, &[]);
+            let shown = forecast_of(&c, &c.release, &[]);
             holds(&mut c, &shown);
             continue;
         }
@@ -295,9 +295,9 @@ fn play(s: &Setting) {
             let by = format!("person-{asked}");
             let decided = decision(&c.release, (&name, task.attempt), &by, Pass, task.digest.clone());
             let approval = Approval::new(&by, decided);
-            let shown = looks_ahead(&c, &c.release, &[&approval]);
+            let shown = forecast_of(&c, &c.release, &[&approval]);
             c.approvals.push(approval);
-            if s.fails && shown.doings.iter().any(|d| matches!(d, Doing::Verify { .. })) {
+            if s.fails && shown.steps.iter().any(|d| matches!(d, ForecastStep::Verify { .. })) {
                 run(&mut c, false);
                 continue;
             }
@@ -313,7 +313,7 @@ fn play(s: &Setting) {
             ReleaseWish::Allow { task: name, batch: (next + levels.next().copied().unwrap_or(0)).min(most) }
         };
         let wanted = wished(&c.release, &wish).unwrap_or_else(|e| panic!("{e:?} of {:?}", c.release.name_any()));
-        let shown = looks_ahead(&c, &wanted, &[]);
+        let shown = forecast_of(&c, &wanted, &[]);
         c.release = wanted;
         holds(&mut c, &shown);
     }
@@ -339,8 +339,8 @@ fn one_yes_after_the_first_batch_runs_all_others_and_takes_gray_down() {
     c.settle();
     let wish = ReleaseWish::Allow { task: "deploy-prod".into(), batch: 2 };
     let wanted = wished(&c.release, &wish).unwrap();
-    let shown = looks_ahead(&c, &wanted, &[]);
-    let batch = |numbers, pods| Doing::Batch {
+    let shown = forecast_of(&c, &wanted, &[]);
+    let batch = |numbers, pods| ForecastStep::Batch {
         task: "deploy-prod".into(),
         environment: "prod".into(),
         numbers: (numbers, numbers),
@@ -348,8 +348,8 @@ fn one_yes_after_the_first_batch_runs_all_others_and_takes_gray_down() {
         pods,
         size: 4,
     };
-    let down = Doing::TakeDown { task: "clean".into(), environment: "gray".into(), removes: false };
-    assert_eq!(shown.doings, [batch(2, (1, 2)), batch(3, (2, 4)), down]);
+    let down = ForecastStep::TakeDown { task: "clean".into(), environment: "gray".into(), removes: false };
+    assert_eq!(shown.steps, [batch(2, (1, 2)), batch(3, (2, 4)), down]);
     assert_eq!((&shown.stop, shown.moves("prod"), shown.deploys()), (&Stop::End, true, vec!["prod"]));
     c.release = wanted;
     holds(&mut c, &shown);
