@@ -6,7 +6,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Served, gateway_api::RouteMatch};
+use super::{HopSource, HopSourceStatus, Served, SpanLog, gateway_api::RouteMatch};
 
 /// A set of apps behind one entry, with lanes through them (MSE's 泳道组).
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -41,6 +41,10 @@ pub struct LaneGroupSpec {
     /// In `gateway` mode: what the Gateway between the services is like.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub internal: Option<InternalGateway>,
+    /// Where its hops are told, merged. Empty: what fits the Gateway's class. What the engine receives over OTLP counts
+    /// in any case.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hops: Vec<HopSource>,
 }
 
 /// The Gateway between the services, which the engine makes: `ENTRY-internal`.
@@ -173,6 +177,12 @@ pub struct LaneGroupStatus {
     /// Routes of others at the same entry that could take requests of the group.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<OtherRoute>,
+    /// The sources of hops that the engine follows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hops: Vec<HopSourceStatus>,
+    /// Where the engine writes what they told. None: it follows none, or runs in no pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span_log: Option<SpanLog>,
 }
 
 /// What serves a Gateway.

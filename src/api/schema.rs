@@ -33,6 +33,13 @@ const PRINTABLE: &str = r"^[^\p{C}\p{Zl}\p{Zp}]+$";
 const PROSE: &str = r"^([^\p{C}]|[\n\t])*$";
 /// Most seconds that anything waits: a year. Sums of it stay far from what overflows.
 const A_YEAR: u32 = 31_536_000;
+/// A Service and its port: `NAMESPACE/NAME:PORT`.
+const SERVICE: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-a-z0-9]*[a-z0-9])?:[0-9]{1,5}$";
+/// A source of hops is one of these.
+const ONE_SOURCE: &str = "[has(self.accessLog), has(self.tempo), has(self.jaeger), has(self.zipkin), \
+                          has(self.skyWalking)].filter(x, x).size() == 1";
+/// A store of traces is asked in one way.
+const ONE_WAY: &str = "has(self.url) != has(self.service)";
 /// As a header's name (RFC 9110, token).
 const TOKEN: &str = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
 
@@ -249,7 +256,7 @@ fn approval() -> Vec<Constraint> {
 
 fn group() -> Vec<Constraint> {
     let twice = "two routes of the entry have the same path";
-    vec![
+    let mut all = vec![
         ("entry.gateway", pattern(NAME, 253)),
         ("entry.host", text(253)),
         ("entry.routes", unique(64, "path", twice)),
@@ -262,7 +269,63 @@ fn group() -> Vec<Constraint> {
         ("apps[].port", json!({"minimum": 1, "maximum": 65535})),
         ("propagation.header", pattern(TOKEN, 128)),
         ("propagation.baggage", pattern(TOKEN, 128)),
-    ]
+        ("hops", items(8)),
+        (
+            "hops[]",
+            json!({"x-kubernetes-validations": [rule(ONE_SOURCE, "exactly one of accessLog, tempo, jaeger, zipkin and skyWalking")]}),
+        ),
+        ("hops[].accessLog.namespace", pattern(NAMESPACE, 63)),
+        ("hops[].accessLog.container", pattern(NAMESPACE, 63)),
+        ("hops[].accessLog.matchLabels", json!({"maxProperties": 16})),
+    ];
+    let fields = [
+        "hops[].accessLog.fields.start",
+        "hops[].accessLog.fields.end",
+        "hops[].accessLog.fields.duration",
+        "hops[].accessLog.fields.trace",
+        "hops[].accessLog.fields.span",
+        "hops[].accessLog.fields.traceparent",
+        "hops[].accessLog.fields.sentTraceparent",
+        "hops[].accessLog.fields.requestId",
+        "hops[].accessLog.fields.tag",
+        "hops[].accessLog.fields.upstream",
+        "hops[].accessLog.fields.peer",
+        "hops[].accessLog.fields.status",
+        "hops[].accessLog.fields.method",
+        "hops[].accessLog.fields.path",
+        "hops[].accessLog.fields.route",
+        "hops[].accessLog.fields.error",
+    ];
+    all.extend(fields.map(|field| (field, pattern(PRINTABLE, 128))));
+    let stores = ["hops[].tempo", "hops[].jaeger", "hops[].zipkin", "hops[].skyWalking"];
+    all.extend(
+        stores.map(|store| {
+            (store, json!({"x-kubernetes-validations": [rule(ONE_WAY, "exactly one of url and service")]}))
+        }),
+    );
+    let places = ["hops[].tempo.url", "hops[].jaeger.url", "hops[].zipkin.url", "hops[].skyWalking.url"];
+    all.extend(places.map(|place| (place, pattern("^https?://[^\\p{C}\\s]+$", 1024))));
+    let places =
+        ["hops[].tempo.service", "hops[].jaeger.service", "hops[].zipkin.service", "hops[].skyWalking.service"];
+    all.extend(places.map(|place| (place, pattern(SERVICE, 160))));
+    let places =
+        ["hops[].tempo.basePath", "hops[].jaeger.basePath", "hops[].zipkin.basePath", "hops[].skyWalking.basePath"];
+    all.extend(places.map(|place| (place, pattern("^/[^\\p{C}\\s]*$", 256))));
+    let places = [
+        "hops[].tempo.gatewayName",
+        "hops[].jaeger.gatewayName",
+        "hops[].zipkin.gatewayName",
+        "hops[].skyWalking.gatewayName",
+    ];
+    all.extend(places.map(|place| (place, pattern(PRINTABLE, 256))));
+    let places = [
+        "hops[].tempo.tagAttribute",
+        "hops[].jaeger.tagAttribute",
+        "hops[].zipkin.tagAttribute",
+        "hops[].skyWalking.tagAttribute",
+    ];
+    all.extend(places.map(|place| (place, pattern(PRINTABLE, 256))));
+    all
 }
 
 fn lane() -> Vec<Constraint> {

@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::span::Source;
 use crate::api::Served;
 
 /// One request answered (or not) by one pod.
@@ -30,6 +31,12 @@ pub struct Hop {
     /// Lane tag that came in (at an entry: after colouring).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
+    /// Nobody told whether there was a tag: then `tag` means nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tag_unknown: bool,
+    /// Where it was read; none is graylane's own gateway, which tells everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
     /// The app asked, by its pods' label, else the Service's name.
     pub app: String,
     /// The Service asked.

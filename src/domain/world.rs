@@ -192,6 +192,8 @@ pub struct Pod {
     pub owner: Option<String>,
     /// `pod-template-hash`, or a StatefulSet's revision: pods of one version share it.
     pub hash: Option<String>,
+    /// `metadata.uid`.
+    pub uid: Option<String>,
     /// `status.podIP`.
     pub address: Option<String>,
     /// `Running`, `Pending`, `CrashLoopBackOff`, `Terminating`, … as kubectl's STATUS column.

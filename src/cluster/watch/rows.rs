@@ -186,6 +186,7 @@ pub(super) fn pod(object: &core::Pod) -> Pod {
         owner: owner.map(|o| o.name.clone()),
         hash: label_of(object, "pod-template-hash").or_else(|| label_of(object, REVISION)),
         address: status.and_then(|s| s.pod_ip.as_deref()).map(|a| clean(a).to_string()),
+        uid: object.uid().map(|uid| clean(&uid).to_string()),
         state: clean(&words.state),
         ready: words.ready,
         terminating: object.metadata.deletion_timestamp.is_some(),

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     api::{LaneMode, Served},
-    domain::{hop::Hop, routes, world::World},
+    domain::{hop::Hop, routes, span::Source, world::World},
 };
 
 /// What a hop was told by its caller's hop.
@@ -28,6 +28,13 @@ pub(super) fn judge(hop: &Hop, before: Option<&Before>, world: &World) -> (Verdi
         let why = hop.error.clone().unwrap_or_else(|| "no pod answered".into());
         return (Verdict::NoData, Some(why));
     };
+    // Not known to be absent: nothing can be promised or lost.
+    if hop.tag_unknown {
+        let source = hop.source.map_or("its gateway", Source::word);
+        let group = group_of(hop.group.as_deref(), &hop.app, world).and_then(|g| g.metadata.name.as_deref());
+        let see = group.map(|g| format!("; `graylane doctor --trace {g}` says what is missing")).unwrap_or_default();
+        return (Verdict::NoData, Some(format!("{source} does not tell the lane tag{see}")));
+    }
     if let Some(cause) = before.and_then(|b| lost(hop, b, world)) {
         return (Verdict::Lost, Some(cause));
     }
@@ -72,6 +79,7 @@ pub(super) fn lost(hop: &Hop, before: &Before, world: &World) -> Option<String> 
     let header =
         group_of(hop.group.as_deref(), &hop.app, world).map_or("x-mse-tag", |g| g.spec.propagation.header.as_str());
     match (&before.tag, &hop.tag) {
+        _ if hop.tag_unknown => None,
         (Some(had), None) => Some(format!("{} got {header}: {had} and did not pass it on", before.caller)),
         (Some(had), Some(has)) if had != has => {
             Some(format!("{} got {header}: {had} and passed on {has}", before.caller))

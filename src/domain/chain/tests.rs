@@ -7,6 +7,7 @@ use super::*;
 use crate::{
     api::{Lane, LaneApp, LaneAppStatus, LaneGroup, LaneGroupSpec, LaneSpec, LaneStatus},
     domain::{
+        span::Source,
         text::Clean,
         world::{Key, Pod, Route, World},
     },
@@ -139,6 +140,24 @@ fn a_lost_tag_names_who_lost_it_and_stays_lost() {
     assert_eq!(cause, "a (a-gray) got x-mse-tag: gray and did not pass it on");
     let changed = [hop("a", "1", None, GRAY, GRAY), hop("b", "2", Some("1"), Some("x"), None)];
     assert_eq!(told(&changed, &world()).1, "a (a-gray) got x-mse-tag: gray and passed on x");
+}
+
+#[test]
+fn a_tag_that_nobody_told_is_no_data_and_never_lost() {
+    let unknown = |app: &str, span: &str, parent: Option<&str>, pod: Option<&str>| {
+        let told =
+            Hop { tag_unknown: true, source: Some(Source::Traefik), ..(*hop(app, span, parent, None, pod)).clone() };
+        Arc::new(told)
+    };
+    let hops =
+        [hop("a", "1", None, GRAY, GRAY), unknown("b", "2", Some("1"), None), hop("c", "3", Some("2"), GRAY, GRAY)];
+    let (verdicts, cause) = told(&hops, &world());
+    assert_eq!(verdicts, [Verdict::Ok, Verdict::NoData, Verdict::Ok]);
+    assert_eq!(
+        cause,
+        "Traefik's access log does not tell the lane tag; `graylane doctor --trace g` says what is missing"
+    );
+    assert_eq!(told(&[unknown("a", "1", None, GRAY)], &world()).0, [Verdict::NoData], "nor a leak");
 }
 
 #[test]
