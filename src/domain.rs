@@ -1,5 +1,6 @@
 //! The rules, pure: no I/O, no clock, no randomness. Time is a parameter.
 
+pub mod access_log;
 pub mod account;
 pub mod adopt;
 pub mod apps;
@@ -10,6 +11,7 @@ mod digest;
 pub mod guard;
 pub mod hop;
 pub mod intent;
+pub mod join;
 pub mod lanes;
 mod numbers;
 pub mod observe;

@@ -4,8 +4,14 @@
 //! it is. `chain::resolve` joins them with what the world knows of pods. The wire form is one JSON line in the log of
 //! an engine's pod.
 
+mod keys;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub use keys::TagKeys;
+
+use super::{hop::bounded, text::Clean};
 
 /// One request as one party tells it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -200,7 +206,19 @@ impl<'de> Deserialize<'de> for Tag {
 }
 
 impl Span {
-    /// The texts that foreign programs wrote, to be cleaned and bounded where they enter.
+    /// With every text, which foreign programs wrote, cleaned and bounded: to be done once, where it enters.
+    #[must_use]
+    pub fn cleaned(mut self) -> Self {
+        for text in self.texts_mut() {
+            *text = bounded(&Clean::from_untrusted(text));
+        }
+        if let Tag::Value(tag) = &self.tag {
+            self.tag = Tag::told(tag);
+        }
+        self
+    }
+
+    /// The texts that foreign programs wrote.
     pub fn texts_mut(&mut self) -> impl Iterator<Item = &mut String> {
         let Emitter { service, namespace, pod, uid, address } = &mut self.by;
         let tag = match &mut self.tag {

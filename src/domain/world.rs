@@ -50,6 +50,9 @@ pub fn place(namespace: &str) -> (Option<&str>, &str) {
     }
 }
 
+/// Lane groups by name.
+pub type LaneGroups = BTreeMap<String, Arc<LaneGroup>>;
+
 /// One snapshot. Cheap to clone: the maps are shared.
 #[derive(Clone, Debug, Default)]
 pub struct World {
@@ -82,7 +85,7 @@ pub struct World {
     /// By name.
     pub approvals: Arc<BTreeMap<String, Arc<Approval>>>,
     /// By name.
-    pub groups: Arc<BTreeMap<String, Arc<LaneGroup>>>,
+    pub groups: Arc<LaneGroups>,
     /// By name.
     pub lanes: Arc<BTreeMap<String, Arc<Lane>>>,
     /// Deployments of Apps.

@@ -1,0 +1,128 @@
+//! The values of access logs: numbers as texts, times, addresses.
+
+use std::net::{IpAddr, SocketAddr};
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use crate::api::TimeUnit;
+
+/// A text, or a number as one; none where there is none or it is empty.
+pub(super) fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) if text.is_empty() => None,
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        // As some writers tell a header.
+        Value::Array(list) => list.first().and_then(text),
+        _ => None,
+    }
+}
+
+fn number(value: &Value) -> Option<f64> {
+    let number = match value {
+        Value::Number(number) => number.as_f64(),
+        // nginx lists one a try: `0.002, 0.001`; the last one counts.
+        Value::String(text) => text.rsplit([',', ':']).find_map(|part| part.trim().parse().ok()),
+        _ => None,
+    };
+    number.filter(|n| n.is_finite())
+}
+
+/// An HTTP status.
+pub(super) fn status(value: &Value) -> Option<u16> {
+    let status = number(value)?;
+    // nginx writes 000, Envoy 0, where nobody answered.
+    (100.0..=599.0).contains(&status).then_some(status as u16)
+}
+
+/// A duration in microseconds.
+pub(super) fn micros(value: &Value, unit: TimeUnit) -> u64 {
+    let each = match unit {
+        TimeUnit::Nanoseconds => 1e-3,
+        TimeUnit::Microseconds => 1.0,
+        TimeUnit::Milliseconds => 1e3,
+        TimeUnit::Seconds => 1e6,
+    };
+    // As saturates, and takes what is negative for 0.
+    number(value).map_or(0, |n| (n * each).round() as u64)
+}
+
+/// A time between 1970 and 2100.
+pub(super) fn time(value: &Value) -> Option<Timestamp> {
+    let time = match value {
+        Value::String(text) => text.parse().ok().or_else(|| text.parse().ok().and_then(since_1970)),
+        Value::Number(number) => number.as_f64().and_then(since_1970),
+        _ => None,
+    };
+    let year = |t: &Timestamp| (0..4_102_444_800).contains(&t.as_second());
+    time.filter(year)
+}
+
+/// Seconds, or what is too much for seconds: milliseconds, microseconds, nanoseconds.
+fn since_1970(number: f64) -> Option<Timestamp> {
+    let seconds = match number {
+        n if n < 1e11 => n,
+        n if n < 1e14 => n / 1e3,
+        n if n < 1e17 => n / 1e6,
+        n => n / 1e9,
+    };
+    Timestamp::from_microsecond((seconds * 1e6).round() as i64).ok()
+}
+
+/// So long before.
+pub(super) fn before(time: Timestamp, micros: u64) -> Timestamp {
+    let took = SignedDuration::from_micros(i64::try_from(micros).unwrap_or(i64::MAX));
+    time.checked_sub(took).unwrap_or(time)
+}
+
+/// An id of so many hex digits, in lower case; shorter ones have lost zeros at their front. All zeros is none.
+pub(super) fn id(text: &str, digits: usize) -> Option<String> {
+    let text = text.trim();
+    let fits = !text.is_empty() && text.len() <= digits && text.bytes().all(|b| b.is_ascii_hexdigit());
+    (fits && text.bytes().any(|b| b != b'0')).then(|| format!("{:0>digits$}", text.to_lowercase()))
+}
+
+/// The IP address of `IP`, `IP:port` or `[IP]:port`.
+pub(super) fn address(text: &str) -> Option<String> {
+    let text = text.trim();
+    let ip = text.parse::<SocketAddr>().map(|s| s.ip()).or_else(|_| text.parse());
+    let ip = ip.or_else(|_| text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>());
+    ip.ok().map(|ip| ip.to_canonical().to_string())
+}
+
+/// The last of several: nginx separates tries by commas, and groups of servers by ` : `.
+pub(super) fn last_address(text: &str) -> Option<String> {
+    text.split(',').flat_map(|part| part.split(" : ")).filter_map(address).last()
+}
+
+/// Envoy's response flags in words (Envoy docs, "Access logging", `%RESPONSE_FLAGS%`).
+pub(super) fn response_flags(flags: &str) -> String {
+    let words = |flag: &str| match flag {
+        "UH" => "no healthy upstream",
+        "UF" => "no connection to the upstream",
+        "UO" => "too many requests to the upstream",
+        "UT" => "the upstream took too long",
+        "UC" => "the upstream ended the connection",
+        "UR" => "the upstream reset the request",
+        "URX" => "the tries were used up",
+        "NR" => "no route",
+        "NC" => "no such upstream cluster",
+        "DC" => "the caller ended the connection",
+        "DT" => "the request took too long",
+        "LH" => "the upstream's health check fails",
+        "LR" => "reset by the gateway",
+        "RL" => "rate limited",
+        "UAEX" => "refused by external authorization",
+        "SI" => "the stream was idle too long",
+        "DPE" => "the request is not HTTP",
+        "UPE" => "the answer is not HTTP",
+        "OM" => "the gateway's memory is full",
+        _ => "",
+    };
+    let each = flags.split(',').map(|flag| match words(flag) {
+        "" => flag.to_owned(),
+        words => format!("{words} ({flag})"),
+    });
+    each.collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,174 @@
+//! Spans to hops: what several parties tell of one request to a pod becomes one hop, with the pod that the world knows.
+//!
+//! Evidence of a hop is a span that names a pod of ours as the callee: a caller's or gateway's by the pod's address, the
+//! pod's own by who tells it. The other spans only tie these. Along the parents of a span, the next evidence of the same
+//! pod tells of the same hop, and the next of another pod of the hop that called it. Where no parent ties them, as in
+//! access logs, the caller's address and the time do.
+
+mod of_trace;
+mod route;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    hop::Hop,
+    pods::PodIndex,
+    span::{Side, Source, Span, Tag},
+    world::LaneGroups,
+};
+use of_trace::hops_of;
+
+/// Access logs are told at the end of a request, the callee's before its caller's: a trace that was quiet for so long is
+/// whole as far as they go.
+const QUIET_LOG: SignedDuration = SignedDuration::from_millis(150);
+/// Spans come in batches, up to 5 seconds late (OpenTelemetry's SDKs, Envoy, ingress-nginx).
+const QUIET_SPANS: SignedDuration = SignedDuration::from_secs(6);
+/// A trace is remembered for so long after its last span.
+const REMEMBERED: SignedDuration = SignedDuration::from_secs(60);
+/// Spans that are held, of all traces.
+const MOST_SPANS: usize = 20_000;
+/// Spans of one trace; a client that uses one trace id for everything must not fill the memory.
+const MOST_OF_TRACE: usize = 512;
+/// Parties that are known to tell the tag.
+const MOST_TELLERS: usize = 1024;
+
+/// What a span is joined with.
+#[derive(Clone, Copy)]
+pub struct Known<'a> {
+    /// The pods of Apps.
+    pub pods: &'a PodIndex,
+    /// The lane groups.
+    pub groups: &'a LaneGroups,
+}
+
+/// Takes spans as they come and makes hops of those whose trace has become quiet.
+#[derive(Debug, Default)]
+pub struct Joiner {
+    traces: HashMap<String, Trace>,
+    /// Traces in the order in which they came.
+    order: VecDeque<String>,
+    /// By when a trace is quiet; the oldest first.
+    due: BTreeSet<(Timestamp, String)>,
+    held: usize,
+    dropped: u64,
+    /// Parties that have told a tag: of these a span without one has none.
+    tellers: Tellers,
+}
+
+#[derive(Debug)]
+struct Trace {
+    spans: Vec<Span>,
+    last: Timestamp,
+    due: Option<Timestamp>,
+    /// The hop that each span was told in.
+    told: BTreeMap<SpanKey, String>,
+}
+
+/// Sources and services that have told a tag in their spans of that side.
+type Tellers = BTreeSet<(Source, Side, String)>;
+
+/// What a span is known by: in Zipkin's traces a call has one id on both sides.
+pub(super) type SpanKey = (Side, String);
+
+fn key_of(span: &Span) -> SpanKey {
+    (span.side, span.span.clone())
+}
+
+impl Joiner {
+    /// Takes one span, which came at that time.
+    pub fn take(&mut self, mut span: Span, now: Timestamp) {
+        self.note_teller(&span);
+        if span.trace.is_empty() {
+            // Nothing ties it: it is a trace of its own.
+            span.trace.clone_from(&span.span);
+        }
+        let id = span.trace.clone();
+        if !self.traces.contains_key(&id) {
+            self.order.push_back(id.clone());
+            let trace = Trace { spans: vec![], last: now, due: None, told: BTreeMap::new() };
+            self.traces.insert(id.clone(), trace);
+        }
+        let Some(trace) = self.traces.get_mut(&id) else { return };
+        let key = key_of(&span);
+        if trace.spans.iter().any(|s| s.side == key.0 && s.span == key.1) {
+            return;
+        }
+        if trace.spans.len() >= MOST_OF_TRACE {
+            self.dropped += 1;
+            return;
+        }
+        trace.spans.push(span);
+        trace.last = now;
+        if let Some(due) = trace.due.take() {
+            self.due.remove(&(due, id.clone()));
+        }
+        let logs = trace.spans.iter().all(|s| s.side == Side::Gateway);
+        let due = now.checked_add(if logs { QUIET_LOG } else { QUIET_SPANS }).unwrap_or(now);
+        trace.due = Some(due);
+        self.due.insert((due, id));
+        self.held += 1;
+        while self.held > MOST_SPANS && self.forget_oldest() {}
+    }
+
+    fn note_teller(&mut self, span: &Span) {
+        if !span.tag.is_unknown() && self.tellers.len() < MOST_TELLERS {
+            self.tellers.insert((span.source, span.side, span.by.service.clone()));
+        }
+    }
+
+    /// When a trace becomes quiet.
+    pub fn due(&self) -> Option<Timestamp> {
+        self.due.first().map(|(due, _)| *due)
+    }
+
+    /// Spans that were dropped because there were too many.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// The hops of the traces that are quiet now, callers before callees; each hop once.
+    pub fn settle(&mut self, now: Timestamp, known: Known<'_>) -> Vec<Hop> {
+        let mut hops = vec![];
+        while let Some((due, id)) = self.due.first().cloned().filter(|(due, _)| *due <= now) {
+            self.due.remove(&(due, id.clone()));
+            let Some(trace) = self.traces.get_mut(&id) else { continue };
+            trace.due = None;
+            for (hop, members) in hops_of(&trace.spans, &self.tellers, &trace.told, known) {
+                let is_new = !members.iter().any(|key| trace.told.contains_key(key));
+                trace.told.extend(members.into_iter().map(|key| (key, hop.span.clone())));
+                if is_new {
+                    hops.push(hop);
+                }
+            }
+        }
+        let is_old = |trace: &Trace| trace.due.is_none() && now.duration_since(trace.last) > REMEMBERED;
+        while self.order.front().and_then(|id| self.traces.get(id)).is_some_and(is_old) && self.forget_oldest() {}
+        hops
+    }
+
+    /// False when there is none.
+    fn forget_oldest(&mut self) -> bool {
+        let Some(id) = self.order.pop_front() else { return false };
+        if let Some(trace) = self.traces.remove(&id) {
+            self.held -= trace.spans.len();
+            if let Some(due) = trace.due {
+                self.dropped += trace.spans.len() as u64;
+                self.due.remove(&(due, id));
+            }
+        }
+        true
+    }
+}
+
+/// The tag of a span, as far as it is known: a party that has told one tells every one.
+fn tag_of(span: &Span, tellers: &Tellers) -> Tag {
+    match &span.tag {
+        Tag::Unknown if tellers.contains(&(span.source, span.side, span.by.service.clone())) => Tag::Absent,
+        told => told.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,373 @@
+//! The hops of one trace, from all its spans at once: the same whatever their order.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Known, SpanKey, Tellers, key_of, route::app_of_route, tag_of};
+use crate::domain::{
+    hop::Hop,
+    span::{Side, Span, Tag},
+    world::Pod,
+};
+
+/// Spans between two of which one is the other's parent, at most: a loop of parents ends here.
+const FAR: usize = 64;
+/// Clocks differ, and some logs tell whole milliseconds.
+const SKEW: SignedDuration = SignedDuration::from_millis(50);
+
+/// Every hop with the spans that tell of it, callers before callees. `told` says in which hop a span was told before.
+pub(super) fn hops_of(
+    spans: &[Span],
+    tellers: &Tellers,
+    told: &BTreeMap<SpanKey, String>,
+    known: Known<'_>,
+) -> Vec<(Hop, Vec<SpanKey>)> {
+    let mut order: Vec<usize> = (0..spans.len()).collect();
+    order.sort_by(|a, b| {
+        let by = |i: &usize| (spans[*i].time, spans[*i].side, &spans[*i].span);
+        by(a).cmp(&by(b))
+    });
+    let spans: Vec<&Span> = order.into_iter().map(|i| &spans[i]).collect();
+    let trace = TraceOf::new(&spans, known);
+    let mut hops = trace.group();
+    trace.link_by_address(&mut hops);
+    let mut all: Vec<(Hop, Vec<SpanKey>)> = hops.iter().filter_map(|h| trace.hop(h, &hops, tellers, told)).collect();
+    all.sort_by(|(a, _), (b, _)| (a.time, &a.span).cmp(&(b.time, &b.span)));
+    all
+}
+
+/// Whom a span names as the callee.
+#[derive(Clone, Debug)]
+enum Callee<'a> {
+    Pod(&'a Pod),
+    /// Nobody answered, or nobody knows the pod: by the gateway's route.
+    Route {
+        group: &'a str,
+        app: &'a str,
+    },
+}
+
+impl Callee<'_> {
+    fn is_same(&self, other: &Callee<'_>) -> bool {
+        match (self, other) {
+            (Callee::Pod(a), Callee::Pod(b)) => a.key == b.key && a.uid == b.uid,
+            (Callee::Route { app: a, .. }, Callee::Route { app: b, .. }) => a == b,
+            (Callee::Pod(pod), Callee::Route { app, .. }) | (Callee::Route { app, .. }, Callee::Pod(pod)) => {
+                pod.app.as_deref() == Some(*app)
+            }
+        }
+    }
+}
+
+/// Some spans of one hop, by their places; and the hop that called it.
+#[derive(Debug, Default)]
+struct Members {
+    spans: Vec<usize>,
+    caller: Option<Caller>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Caller {
+    /// The hop at that place.
+    Hop(usize),
+    /// A pod of ours whose own hop nobody told.
+    Unseen,
+}
+
+struct TraceOf<'a, 's> {
+    spans: &'s [&'a Span],
+    callees: Vec<Option<Callee<'a>>>,
+    by_id: HashMap<&'a str, Vec<usize>>,
+    known: Known<'a>,
+}
+
+impl<'a, 's> TraceOf<'a, 's> {
+    fn new(spans: &'s [&'a Span], known: Known<'a>) -> Self {
+        let mut by_id: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (i, span) in spans.iter().enumerate() {
+            by_id.entry(&span.span).or_default().push(i);
+        }
+        let callees = spans.iter().map(|span| callee(span, known)).collect();
+        Self { spans, callees, by_id, known }
+    }
+
+    /// The span that a span is within. Zipkin gives both sides of a call one id.
+    fn parent(&self, i: usize) -> Option<usize> {
+        let span = self.spans[i];
+        let of = |id: &str, sides: &[Side]| {
+            let places = self.by_id.get(id)?;
+            let by_side = |side: &Side| places.iter().copied().find(|p| *p != i && self.spans[*p].side == *side);
+            sides.iter().find_map(by_side)
+        };
+        // A pod's own may share the id that a gateway logs; a gateway's own is that line told again.
+        let shared: &[Side] = if self.callees[i].is_some() { &[Side::Client, Side::Gateway] } else { &[Side::Client] };
+        if span.side == Side::Server
+            && let Some(shared) = of(&span.span, shared)
+        {
+            return Some(shared);
+        }
+        // Envoy logs the id that it sends on, which is its caller's span's.
+        if span.side == Side::Client
+            && let Some(line) = of(&span.span, &[Side::Gateway])
+        {
+            return Some(line);
+        }
+        if span.side == Side::Gateway && span.parent.is_none() {
+            // Its own span, where it also traces, knows more.
+            let own = of(&span.span, &[Side::Server]);
+            let sent = || of(&span.span, &[Side::Client]).and_then(|client| self.spans[client].parent.as_deref());
+            return own.or_else(|| of(sent()?, &[Side::Server, Side::Inner]));
+        }
+        let parent = span.parent.as_deref().filter(|p| *p != span.span)?;
+        match span.side {
+            Side::Server | Side::Gateway => of(parent, &[Side::Client, Side::Gateway, Side::Inner, Side::Server]),
+            Side::Client | Side::Inner => of(parent, &[Side::Gateway, Side::Server, Side::Inner, Side::Client]),
+        }
+    }
+
+    /// The next span along the parents that is evidence of a hop.
+    fn next_evidence(&self, i: usize) -> Option<usize> {
+        let mut at = i;
+        for _ in 0..FAR {
+            at = self.parent(at)?;
+            if self.callees[at].is_some() {
+                return Some(at).filter(|found| *found != i);
+            }
+        }
+        None
+    }
+
+    /// Evidence of the same hop together, hops linked where parents tie them.
+    fn group(&self) -> Vec<Members> {
+        let evidence: Vec<usize> = (0..self.spans.len()).filter(|i| self.callees[*i].is_some()).collect();
+        let mut group_of: HashMap<usize, usize> = HashMap::new();
+        let mut hops: Vec<Members> = vec![];
+        let next: HashMap<usize, usize> = evidence.iter().filter_map(|i| Some((*i, self.next_evidence(*i)?))).collect();
+        for &i in &evidence {
+            // Up to the topmost evidence of the same hop; a loop of parents ends at the earliest of it.
+            let mut top = i;
+            let mut seen = BTreeSet::from([i]);
+            while let Some(&up) = next.get(&top).filter(|up| self.is_same(**up, i)) {
+                if !seen.insert(up) {
+                    top = seen.first().copied().unwrap_or(top);
+                    break;
+                }
+                top = up;
+            }
+            let group = *group_of.entry(top).or_insert_with(|| {
+                hops.push(Members::default());
+                hops.len() - 1
+            });
+            hops[group].spans.push(i);
+        }
+        self.join_loose(&mut hops);
+        let place = |hops: &[Members], span: usize| hops.iter().position(|h| h.spans.contains(&span));
+        for at in 0..hops.len() {
+            let above = hops[at].spans.iter().filter_map(|i| next.get(i)).filter_map(|up| place(&hops, *up));
+            hops[at].caller = above.filter(|other| *other != at).min().map(Caller::Hop);
+        }
+        hops
+    }
+
+    fn is_same(&self, a: usize, b: usize) -> bool {
+        matches!((&self.callees[a], &self.callees[b]), (Some(a), Some(b)) if a.is_same(b))
+    }
+
+    /// A pod's own span whose parent nobody told, and a gateway's line of a request to that pod at that time: one hop.
+    fn join_loose(&self, hops: &mut Vec<Members>) {
+        let mut at = 0;
+        while at < hops.len() {
+            let own = hops[at].spans.iter().all(|i| self.spans[*i].side == Side::Server);
+            let first = hops[at].spans.first().copied();
+            let into = first.filter(|_| own).and_then(|i| {
+                let fits = |(place, other): &(usize, &Members)| {
+                    *place != at
+                        && other.spans.iter().all(|o| self.spans[*o].side != Side::Server)
+                        && other.spans.iter().any(|o| {
+                            let spans = self.spans;
+                            spans[*o].side == Side::Gateway && self.is_same(*o, i) && holds(spans[*o], spans[i].time)
+                        })
+                };
+                let start = |place: usize| hops[place].spans.iter().map(|o| self.spans[*o].time).max();
+                hops.iter().enumerate().filter(fits).map(|(place, _)| place).max_by_key(|place| start(*place))
+            });
+            match into {
+                Some(into) => {
+                    let moved = std::mem::take(&mut hops[at].spans);
+                    hops[into].spans.extend(moved);
+                    hops.remove(at);
+                }
+                None => at += 1,
+            }
+        }
+    }
+
+    /// Links the hops that no parent ties: whoever asked is a pod that was itself being asked at that time.
+    fn link_by_address(&self, hops: &mut [Members]) {
+        for at in 0..hops.len() {
+            if hops[at].caller.is_some() {
+                continue;
+            }
+            let Some((caller, time)) = self.caller_of(&hops[at]) else { continue };
+            let asked = |place: &usize| {
+                *place != at
+                    && hops[*place].spans.iter().any(|o| {
+                        let pod = matches!(&self.callees[*o], Some(Callee::Pod(pod)) if pod.key == caller.key);
+                        pod && holds(self.spans[*o], time)
+                    })
+            };
+            let start = |place: &usize| hops[*place].spans.iter().map(|o| self.spans[*o].time).min();
+            let found = (0..hops.len()).filter(asked).filter(|p| !is_above(hops, at, *p)).max_by_key(start);
+            hops[at].caller = Some(found.map_or(Caller::Unseen, Caller::Hop));
+        }
+    }
+
+    /// The pod of ours that asked, and when.
+    fn caller_of(&self, hop: &Members) -> Option<(&'a Pod, Timestamp)> {
+        hop.spans.iter().find_map(|i| {
+            let span = self.spans[*i];
+            let pods = self.known.pods;
+            let pod = match span.side {
+                Side::Gateway => pods.at(span.caller.as_deref()?, span.time),
+                Side::Client => pods.of_emitter(&span.by, span.time),
+                Side::Server | Side::Inner => None,
+            };
+            // A proxy beside the pod that was asked is not who asked.
+            let beside = matches!((&self.callees[*i], pod), (Some(Callee::Pod(a)), Some(b)) if a.key == b.key);
+            pod.filter(|_| !beside).map(|pod| (pod, span.time))
+        })
+    }
+
+    /// The hop; none where it cannot be said which app it is of.
+    fn hop(
+        &self,
+        members: &Members,
+        hops: &[Members],
+        tellers: &Tellers,
+        told: &BTreeMap<SpanKey, String>,
+    ) -> Option<(Hop, Vec<SpanKey>)> {
+        let first = self.best(members)?;
+        let span = self.spans[first];
+        let callees = || members.spans.iter().filter_map(|i| self.callees[*i].as_ref());
+        let pod = callees().find_map(|c| if let Callee::Pod(pod) = c { Some(*pod) } else { None });
+        let route =
+            callees().find_map(|c| if let Callee::Route { group, app } = c { Some((*group, *app)) } else { None });
+        let app = pod.and_then(|p| p.app.as_deref()).or(route.map(|(_, app)| app))?;
+        let groups = self.known.groups;
+        let has = |group: &str| groups.get(group).is_some_and(|g| g.spec.apps.iter().any(|a| a.app == app));
+        let group = route.map(|(group, _)| group).or_else(|| groups.keys().map(String::as_str).find(|g| has(g)));
+        let lane_app = group.and_then(|g| groups.get(g)?.spec.apps.iter().find(|a| a.app == app));
+        let ids = |members: &Members| self.id(members, told);
+        let parent = match members.caller {
+            None => None,
+            Some(Caller::Hop(place)) => ids(&hops[place]),
+            // An id that nobody has: the caller's hop is missing.
+            Some(Caller::Unseen) => Some(format!("unseen-{}", span.span)),
+        };
+        let taken = self.taken(first).map(|i| self.spans[i]);
+        let others = || members.spans.iter().filter(|i| **i != first).map(|i| self.spans[*i]);
+        let tag_in = taken.filter(|_| parent.is_some()).map_or(Tag::Unknown, |s| tag_of(s, tellers));
+        let own_tag = tag_of(span, tellers);
+        let tag = others().fold(tag_in.or(own_tag), |tag, other| tag.or(tag_of(other, tellers)));
+        let entry = parent.is_none();
+        let text = |of: fn(&Span) -> &str| {
+            let entry = taken.filter(|_| entry);
+            let all = entry.into_iter().chain([span]).chain(others()).chain(taken);
+            all.map(of).find(|t| !t.is_empty()).unwrap_or_default().to_owned()
+        };
+        let status = [span].into_iter().chain(others()).chain(taken).find_map(|s| s.status);
+        let error = [span].into_iter().chain(others()).chain(taken).find_map(|s| s.error.clone());
+        let address = pod.and_then(|p| p.address.clone()).or_else(|| span.peer.clone());
+        let namespace = pod.map(|p| p.key.place().1.to_owned()).unwrap_or_default();
+        let hop = Hop {
+            time: span.time,
+            trace: span.trace.clone(),
+            span: ids(members)?,
+            entry,
+            parent,
+            namespace,
+            group: group.map(str::to_owned),
+            tag: tag.value().map(str::to_owned),
+            tag_unknown: tag.is_unknown(),
+            source: Some(span.source),
+            app: app.to_owned(),
+            service: lane_app.map_or(app, |a| a.service()).to_owned(),
+            pod: pod.map(|p| p.key.name.clone()),
+            address,
+            pod_tag: pod.and_then(|p| p.tag.clone()),
+            method: text(|s| &s.method),
+            path: text(|s| &s.path),
+            status: status.unwrap_or_default(),
+            micros: span.micros,
+            error,
+        };
+        Some((hop, members.spans.iter().map(|i| key_of(self.spans[*i])).collect()))
+    }
+
+    /// A gateway's own span of the request as it came in.
+    fn taken(&self, i: usize) -> Option<usize> {
+        let mut at = i;
+        for _ in 0..FAR {
+            let up = self.parent(at).filter(|up| self.callees[*up].is_none())?;
+            // Its log and its spans need not name it alike.
+            if self.spans[i].side != Side::Gateway && self.spans[up].by != self.spans[i].by {
+                return None;
+            }
+            at = up;
+            if self.spans[at].side == Side::Server {
+                return Some(at);
+            }
+        }
+        None
+    }
+
+    /// Who tells most of a hop: the gateway's line, then the caller's span, then the pod's own; of equals the earliest.
+    fn best(&self, members: &Members) -> Option<usize> {
+        let rank = |i: &usize| match self.spans[*i].side {
+            Side::Gateway => 0,
+            Side::Client => 1,
+            Side::Server => 2,
+            Side::Inner => 3,
+        };
+        members.spans.iter().copied().min_by_key(|i| (rank(i), *i))
+    }
+
+    /// What a hop is known by: as it was told before, or the id of who tells most of it.
+    fn id(&self, members: &Members, told: &BTreeMap<SpanKey, String>) -> Option<String> {
+        let before = members.spans.iter().find_map(|i| told.get(&key_of(self.spans[*i])));
+        before.cloned().or_else(|| Some(self.spans[self.best(members)?].span.clone()))
+    }
+}
+
+/// Whether a hop is among those that called another.
+fn is_above(hops: &[Members], hop: usize, of: usize) -> bool {
+    let mut at = of;
+    for _ in 0..hops.len() {
+        match hops[at].caller {
+            Some(Caller::Hop(up)) if up == hop => return true,
+            Some(Caller::Hop(up)) => at = up,
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// Whether a time is within a span.
+fn holds(span: &Span, time: Timestamp) -> bool {
+    let took = SignedDuration::from_micros(i64::try_from(span.micros).unwrap_or(i64::MAX));
+    let end = span.time.checked_add(took).unwrap_or(Timestamp::MAX);
+    let (from, to) = (span.time.checked_sub(SKEW), end.checked_add(SKEW));
+    from.is_ok_and(|from| from <= time) && to.map_or(true, |to| time <= to)
+}
+
+fn callee<'a>(span: &Span, known: Known<'a>) -> Option<Callee<'a>> {
+    let by_address = || known.pods.at(span.peer.as_deref()?, span.time);
+    let by_route = || app_of_route(span, known.groups).map(|(group, app)| Callee::Route { group, app });
+    match span.side {
+        Side::Inner => None,
+        Side::Client => by_address().map(Callee::Pod),
+        Side::Gateway => by_address().map(Callee::Pod).or_else(by_route),
+        Side::Server => known.pods.of_emitter(&span.by, span.time).map(Callee::Pod),
+    }
+}
