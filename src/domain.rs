@@ -10,6 +10,7 @@ pub mod command_line;
 mod digest;
 pub mod guard;
 pub mod hop;
+pub mod hop_logs;
 pub mod intent;
 pub mod join;
 pub mod lanes;

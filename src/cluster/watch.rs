@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::clusters::Clusters;
-use crate::domain::world::World;
+use crate::domain::{hop_logs, world::World};
 
 /// Watches until `stop`; the receiver always holds the newest world.
 pub fn spawn(
@@ -26,7 +26,7 @@ pub fn spawn(
     let (out, worlds) = watch::channel(World { namespace: namespace.into(), ..World::default() });
     let clusters = clusters.into();
     let (messages, inbox) = mpsc::channel(1024);
-    let hops = super::trace::spawn(&clusters, stop.clone());
+    let hops = super::trace::spawn(&clusters, worlds.clone(), hop_logs::for_cockpit, |_| (), stop.clone());
     let (told, until) = (messages.clone(), stop.clone());
     let keep = super::rights::keep(clusters.clone(), worlds.clone(), move |rights| {
         let told = told.clone();

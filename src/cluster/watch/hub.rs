@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -14,12 +15,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::source::{self, Change, Kind, Lost, Message, Reports, SourceId};
 use crate::{
-    cluster::{clusters::Clusters, trace::HopInbox},
+    cluster::{
+        clusters::Clusters,
+        trace::{HopInbox, Told},
+    },
     domain::{
         hop::Hop,
+        join::{Joiner, Known},
+        pods::PodIndex,
         rights::Rights,
         text::Clean,
-        world::{Link, World},
+        world::{Key, Link, Pod, World},
     },
 };
 use links::{Server, SourceState, is_news};
@@ -46,6 +52,11 @@ pub(super) struct Hub {
     events_changed: bool,
     hops: VecDeque<Arc<Hop>>,
     hops_seen: u64,
+    /// Dropped by whoever wrote the logs.
+    hops_dropped: u64,
+    joiner: Joiner,
+    pod_index: PodIndex,
+    indexed: Arc<BTreeMap<Key, Pod>>,
     revision: u64,
     rights: Arc<Rights>,
 }
@@ -71,6 +82,10 @@ impl Hub {
             events_changed: true,
             hops: VecDeque::with_capacity(HOPS),
             hops_seen: 0,
+            hops_dropped: 0,
+            joiner: Joiner::default(),
+            pod_index: PodIndex::default(),
+            indexed: Arc::default(),
             revision: 0,
             rights: Arc::default(),
         }
@@ -88,11 +103,13 @@ impl Hub {
         let mut earliest = Instant::now();
         loop {
             let wake = due;
+            let settle = self.joiner.due().map(|at| Timestamp::now().duration_until(at));
+            let settle = settle.map(|left| Duration::try_from(left).unwrap_or_default());
             let changed = tokio::select! {
                 () = stop.cancelled() => return,
                 () = async { tokio::time::sleep_until(wake.unwrap_or_else(Instant::now)).await }, if wake.is_some() => {
                     let began = Instant::now();
-                    self.publish(hops.dropped());
+                    self.publish(hops.dropped() + self.hops_dropped + self.joiner.dropped());
                     due = None;
                     // A large world costs more to copy: never spend more than a tenth of the time on it.
                     earliest = Instant::now() + GAP.max(began.elapsed() * 10);
@@ -106,18 +123,55 @@ impl Hub {
                     }
                     any
                 }
+                () = async { tokio::time::sleep(settle.unwrap_or_default()).await }, if settle.is_some() => self.settle(),
                 n = hops.recv_many(&mut hop_batch, 256) => {
                     if n == 0 { return; }
-                    self.hops_seen += n as u64;
-                    self.hops.extend(hop_batch.drain(..));
-                    self.hops.drain(..self.hops.len().saturating_sub(HOPS));
-                    true
+                    let mut any = false;
+                    for told in hop_batch.drain(..) {
+                        any |= self.hear(told);
+                    }
+                    any
                 }
             };
             if changed && due.is_none() {
                 due = Some(earliest.max(Instant::now()));
             }
         }
+    }
+
+    /// Takes what a log told; whether the world changed by it.
+    fn hear(&mut self, told: Told) -> bool {
+        match told {
+            Told::Hop(hop) => self.add_hops([*hop]),
+            Told::Span(span) => {
+                self.joiner.take(*span, Timestamp::now());
+                return false;
+            }
+            Told::Dropped(more) => self.hops_dropped = self.hops_dropped.saturating_add(more),
+        }
+        true
+    }
+
+    fn add_hops(&mut self, hops: impl IntoIterator<Item = Hop>) {
+        let before = self.hops.len();
+        self.hops.extend(hops.into_iter().map(Arc::new));
+        self.hops_seen += (self.hops.len() - before) as u64;
+        self.hops.drain(..self.hops.len().saturating_sub(HOPS));
+    }
+
+    /// Makes hops of the traces that have become quiet; whether there were any.
+    fn settle(&mut self) -> bool {
+        let now = Timestamp::now();
+        let pods = self.tables.pods.rows();
+        if !Arc::ptr_eq(pods, &self.indexed) {
+            self.indexed = Arc::clone(pods);
+            self.pod_index.follow(pods, now);
+        }
+        let known = Known { pods: &self.pod_index, groups: self.tables.groups.rows() };
+        let hops = self.joiner.settle(now, known);
+        let any = !hops.is_empty();
+        self.add_hops(hops);
+        any
     }
 
     fn watch(&mut self, id: SourceId) {

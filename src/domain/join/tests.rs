@@ -55,12 +55,14 @@ fn settle(joiner: &mut Joiner, at: Timestamp) -> Vec<Hop> {
 }
 
 /// App, caller's app, tag, pod's tag.
-fn told(hops: &[Hop]) -> Vec<(String, Option<String>, Option<String>, Option<String>)> {
+type Row = (String, Option<String>, Option<String>, Option<String>);
+
+fn told(hops: &[Hop]) -> Vec<Row> {
     let app_of = |span: &String| hops.iter().find(|h| h.span == *span).map_or(span.clone(), |h| h.app.clone());
     hops.iter().map(|h| (h.app.clone(), h.parent.as_ref().map(app_of), h.tag.clone(), h.pod_tag.clone())).collect()
 }
 
-fn expected(all: &[(&str, &str, &str, &str)]) -> Vec<(String, Option<String>, Option<String>, Option<String>)> {
+fn expected(all: &[(&str, &str, &str, &str)]) -> Vec<Row> {
     let some = |t: &str| (!t.is_empty()).then(|| t.to_owned());
     all.iter().map(|(app, by, tag, pod)| ((*app).to_owned(), some(by), some(tag), some(pod))).collect()
 }

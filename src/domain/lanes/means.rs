@@ -32,6 +32,11 @@ impl<'a> Means<'a> {
         (controller != LANE_GATEWAY).then_some(Self { seen, controller })
     }
 
+    /// The class's controller.
+    pub const fn controller(&self) -> &'a str {
+        self.controller
+    }
+
     /// `the gateway class traefik (traefik.io/gateway-controller)`.
     pub fn who(&self) -> String {
         format!("the gateway class {} ({})", self.seen.class, self.controller)

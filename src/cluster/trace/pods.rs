@@ -1,0 +1,103 @@
+//! The pods that have a log: by the labels of whoever makes them.
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, Client, ResourceExt, api::ListParams};
+
+use crate::{
+    cluster::error,
+    domain::{hop_logs::HopLog, text::Clean},
+};
+
+/// Containers of gateways that write the access log, where a pod has several.
+const WRITERS: [&str; 5] = ["traefik", "envoy", "istio-proxy", "higress-gateway", "nginx"];
+/// Pods of one gateway that are followed.
+const MOST_PODS: usize = 32;
+
+/// A pod and the container that writes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Found {
+    pub(super) namespace: String,
+    pub(super) pod: String,
+    pub(super) container: Option<String>,
+}
+
+/// The pods of a log; `Err` says in words why they cannot be looked up.
+pub(super) async fn find(client: &Client, log: &HopLog) -> Result<Vec<Found>, Clean> {
+    let (places, container) = match log {
+        HopLog::LaneGateway => {
+            let found = Found { namespace: super::NAMESPACE.into(), pod: super::POD.into(), container: None };
+            return Ok(vec![found]);
+        }
+        HopLog::Spans { namespace, labels } => (vec![(Some(namespace.clone()), labels.clone())], None),
+        HopLog::Access(log) => (log.places(), log.access_log().container),
+    };
+    let mut refused = None;
+    for (namespace, labels) in places {
+        let pods: Api<Pod> = match &namespace {
+            Some(namespace) => Api::namespaced(client.clone(), namespace),
+            None => Api::all(client.clone()),
+        };
+        let selector: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        match pods.list(&ListParams::default().labels(&selector.join(","))).await {
+            Ok(list) => {
+                let found: Vec<Found> = list
+                    .items
+                    .iter()
+                    .filter(|p| runs(p))
+                    .take(MOST_PODS)
+                    .map(|p| of(p, container.as_deref()))
+                    .collect();
+                if !found.is_empty() {
+                    return Ok(found);
+                }
+            }
+            Err(why) => refused = Some(Clean::from(format!("looking for its pods: {}", error::words(&why)))),
+        }
+    }
+    refused.map_or(Ok(vec![]), Err)
+}
+
+fn runs(pod: &Pod) -> bool {
+    pod.status.as_ref().and_then(|s| s.phase.as_deref()).is_none_or(|phase| phase == "Running")
+}
+
+fn of(pod: &Pod, wanted: Option<&str>) -> Found {
+    let names: Vec<&str> = pod.spec.iter().flat_map(|s| &s.containers).map(|c| c.name.as_str()).collect();
+    let known = names.iter().find(|name| WRITERS.contains(name)).or(names.first());
+    let container = wanted.map(str::to_owned).or_else(|| known.filter(|_| names.len() > 1).map(ToString::to_string));
+    Found { namespace: pod.namespace().unwrap_or_default(), pod: pod.name_any(), container }
+}
+
+/// What to say where no pod is found.
+pub(super) fn none(log: &HopLog) -> String {
+    let HopLog::Access(log) = log else { return "no pod writes it".into() };
+    let places = log.places().into_iter().map(|(namespace, labels)| {
+        let labels: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        format!("{} in {}", labels.join(","), namespace.as_deref().unwrap_or("any namespace"))
+    });
+    format!(
+        "no running pod of the gateway was found by the labels {}; spec.hops[].accessLog.matchLabels and namespace name \
+         them",
+        places.collect::<Vec<_>>().join(", nor ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn of_several_containers_the_gateway_writes() {
+        let container = |names: &[&str], wanted: Option<&str>| {
+            let containers: Vec<_> = names.iter().map(|n| json!({"name": n})).collect();
+            let pod = json!({"metadata": {"name": "p", "namespace": "n"}, "spec": {"containers": containers}});
+            of(&serde_json::from_value(pod).unwrap(), wanted).container
+        };
+        assert_eq!(container(&["my-traefik"], None), None);
+        assert_eq!(container(&["shutdown-manager", "envoy"], None).as_deref(), Some("envoy"));
+        assert_eq!(container(&["a", "b"], None).as_deref(), Some("a"));
+        assert_eq!(container(&["a", "b"], Some("b")).as_deref(), Some("b"));
+    }
+}

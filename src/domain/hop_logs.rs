@@ -1,0 +1,207 @@
+//! Which logs tell the hops of the lane groups, and in which pods they are: from what the world knows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    lanes::Means,
+    world::{LaneGroups, World},
+};
+use crate::api::{AccessLog, LaneGroup, LaneMode, LogFormat, gateway_api::LANE_GATEWAY};
+
+/// Logs of some pods that hold hops.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HopLog {
+    /// Of graylane's own gateway, in pocket.
+    LaneGateway,
+    /// Of engines, which follow gateways and write what these tell.
+    Spans {
+        /// Their namespace.
+        namespace: String,
+        /// Their labels.
+        labels: BTreeMap<String, String>,
+    },
+    /// Access logs of a gateway.
+    Access(GatewayLog),
+}
+
+/// The access log of the pods of one Gateway.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GatewayLog {
+    /// The lane groups' namespace, and so the Gateway's.
+    pub home: String,
+    /// The Gateway.
+    pub gateway: String,
+    /// The log as JSON: what names its form and fields.
+    form: Form,
+}
+
+/// An [`AccessLog`] with an order, so that each log is followed once whichever groups name it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Form(String);
+
+impl GatewayLog {
+    fn new(home: &str, gateway: &str, log: &AccessLog) -> Self {
+        let form = Form(serde_json::to_string(log).unwrap_or_default());
+        Self { home: home.to_owned(), gateway: gateway.to_owned(), form }
+    }
+
+    /// Its form.
+    pub fn access_log(&self) -> AccessLog {
+        serde_json::from_str(&self.form.0).unwrap_or_default()
+    }
+
+    /// `accessLog traefik of gw`, for the lane group's status.
+    pub fn word(&self) -> String {
+        format!("accessLog {} of {}", format_word(self.access_log().format), self.gateway)
+    }
+
+    /// Where its pods may be, the likeliest first: namespaces (none: all) and labels.
+    pub fn places(&self) -> Vec<(Option<String>, BTreeMap<String, String>)> {
+        let log = self.access_log();
+        let labels = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        if !log.match_labels.is_empty() {
+            return vec![(log.namespace.or_else(|| Some(self.home.clone())), log.match_labels)];
+        }
+        // Gateways that are made for each Gateway say whose they are (Gateway API, GEP-1762); Envoy Gateway in words of
+        // its own, in its controller's namespace. Traefik and Higress serve all Gateways with the pods of their chart.
+        let made = labels(&[("gateway.networking.k8s.io/gateway-name", &self.gateway)]);
+        let owned = labels(&[
+            ("gateway.envoyproxy.io/owning-gateway-name", &self.gateway),
+            ("gateway.envoyproxy.io/owning-gateway-namespace", &self.home),
+        ]);
+        let of_all = |name: &str, value: &str| (log.namespace.clone(), labels(&[(name, value)]));
+        let mut places = match log.format {
+            LogFormat::Traefik => vec![of_all("app.kubernetes.io/name", "traefik")],
+            LogFormat::Envoy => vec![(log.namespace.clone(), owned)],
+            LogFormat::Nginx | LogFormat::Json => vec![],
+        };
+        places.push((Some(log.namespace.clone().unwrap_or_else(|| self.home.clone())), made));
+        if log.format == LogFormat::Envoy {
+            places.push(of_all("app", "higress-gateway"));
+        }
+        places
+    }
+}
+
+/// As it is written in a lane group.
+pub const fn format_word(format: LogFormat) -> &'static str {
+    match format {
+        LogFormat::Traefik => "traefik",
+        LogFormat::Envoy => "envoy",
+        LogFormat::Nginx => "nginx",
+        LogFormat::Json => "json",
+    }
+}
+
+/// What a gateway's controller writes unless the lane group says otherwise; none where nobody knows.
+pub fn usual_format(controller: &str) -> Option<LogFormat> {
+    Some(match controller {
+        "traefik.io/gateway-controller" => LogFormat::Traefik,
+        "gateway.envoyproxy.io/gatewayclass-controller"
+        | "istio.io/gateway-controller"
+        | "higress.io/gateway-controller" => LogFormat::Envoy,
+        "gateway.nginx.org/nginx-gateway-controller" => LogFormat::Nginx,
+        _ => return None,
+    })
+}
+
+/// The access logs of a group's Gateways: as it says itself, else what fits its Gateway's class.
+pub fn access_logs(home: &str, group: &LaneGroup) -> Vec<GatewayLog> {
+    let Some(means) = Means::of(group) else { return vec![] };
+    let usual = usual_format(means.controller()).map(|format| AccessLog { format, ..AccessLog::default() });
+    let said = group.spec.hops.iter().filter_map(|source| source.access_log.clone());
+    let logs: Vec<AccessLog> = if group.spec.hops.is_empty() { usual.into_iter().collect() } else { said.collect() };
+    let mut gateways = vec![group.spec.entry.gateway.clone()];
+    if group.spec.mode == LaneMode::Gateway {
+        gateways.push(super::routes::internal_gateway(group));
+    }
+    let of = |log: &AccessLog| gateways.iter().map(|g| GatewayLog::new(home, g, log)).collect::<Vec<_>>();
+    logs.iter().flat_map(of).collect()
+}
+
+/// The logs that a cockpit follows. What an engine follows already it takes from the engine.
+pub fn for_cockpit(world: &World) -> BTreeSet<HopLog> {
+    let mut logs = BTreeSet::new();
+    for group in world.groups.values() {
+        let status = group.status.as_ref();
+        let controller = status.and_then(|s| s.gateway.as_ref()).and_then(|g| g.controller.as_deref());
+        // While nobody has told yet, it may be.
+        if controller.is_none_or(|c| c == LANE_GATEWAY) {
+            logs.insert(HopLog::LaneGateway);
+        }
+        if let Some(log) = status.and_then(|s| s.span_log.clone()) {
+            logs.insert(HopLog::Spans { namespace: log.namespace, labels: log.match_labels });
+        } else {
+            logs.extend(access_logs(&world.namespace, group).into_iter().map(HopLog::Access));
+        }
+    }
+    logs
+}
+
+/// The logs that an engine which writes spans follows.
+pub fn for_engine(namespace: &str, groups: &LaneGroups) -> BTreeSet<HopLog> {
+    groups.values().flat_map(|group| access_logs(namespace, group)).map(HopLog::Access).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::api::{Entry, GatewaySeen, HopSource, LaneGroupSpec, LaneGroupStatus, SpanLog};
+
+    fn group(controller: &str, hops: Vec<HopSource>, span_log: Option<SpanLog>) -> LaneGroup {
+        let entry = Entry { gateway: "gw".into(), ..Entry::default() };
+        let spec = LaneGroupSpec { entry, hops, mode: LaneMode::Gateway, ..LaneGroupSpec::default() };
+        let mut group = LaneGroup::new("g", spec);
+        let seen = GatewaySeen { class: "c".into(), controller: Some(controller.into()), features: None };
+        group.status = Some(LaneGroupStatus { gateway: Some(seen), span_log, ..LaneGroupStatus::default() });
+        group
+    }
+
+    fn followed(group: LaneGroup) -> Vec<String> {
+        let groups = Arc::new(BTreeMap::from([("g".to_owned(), Arc::new(group))]));
+        let world = World { namespace: "demo".into(), groups, ..World::default() };
+        let word = |log: &HopLog| match log {
+            HopLog::LaneGateway => "lane gateway".to_owned(),
+            HopLog::Spans { namespace, .. } => format!("spans in {namespace}"),
+            HopLog::Access(log) => log.word(),
+        };
+        for_cockpit(&world).iter().map(word).collect()
+    }
+
+    #[test]
+    fn the_class_says_which_log_and_the_group_may_say_otherwise() {
+        let usual = |controller: &str| followed(group(controller, vec![], None));
+        assert_eq!(usual(LANE_GATEWAY), ["lane gateway"]);
+        for (controller, format) in [
+            ("traefik.io/gateway-controller", "traefik"),
+            ("istio.io/gateway-controller", "envoy"),
+            ("gateway.nginx.org/nginx-gateway-controller", "nginx"),
+        ] {
+            let both = [format!("accessLog {format} of gw"), format!("accessLog {format} of gw-internal")];
+            assert_eq!(usual(controller), both, "the entry and what stands between the services");
+        }
+        assert!(usual("example.com/unknown").is_empty());
+        let json = AccessLog { format: LogFormat::Json, ..AccessLog::default() };
+        let said = HopSource { access_log: Some(json), ..HopSource::default() };
+        assert_eq!(followed(group("example.com/unknown", vec![said.clone()], None)).len(), 2);
+        let store = HopSource { tempo: Some(crate::api::TraceStore::default()), ..HopSource::default() };
+        assert!(followed(group("traefik.io/gateway-controller", vec![store], None)).is_empty(), "said to be elsewhere");
+        let engine = SpanLog { namespace: "graylane-system".into(), match_labels: BTreeMap::new() };
+        let through = group("traefik.io/gateway-controller", vec![said], Some(engine));
+        assert_eq!(followed(through), ["spans in graylane-system"], "one stream for all cockpits");
+    }
+
+    #[test]
+    fn pods_are_looked_for_by_the_labels_of_their_makers_or_as_the_group_says() {
+        let of = |log: &AccessLog| GatewayLog::new("demo", "gw", log).places();
+        let usual = of(&AccessLog { format: LogFormat::Envoy, ..AccessLog::default() });
+        assert_eq!(usual[0].0, None, "Envoy Gateway runs them in its own namespace");
+        assert_eq!(usual[0].1["gateway.envoyproxy.io/owning-gateway-name"], "gw");
+        assert_eq!((usual[1].0.as_deref(), usual.len()), (Some("demo"), 3));
+        let labels = BTreeMap::from([("app".to_owned(), "edge".to_owned())]);
+        let said = AccessLog { match_labels: labels.clone(), ..AccessLog::default() };
+        assert_eq!(of(&said), [(Some("demo".to_owned()), labels)]);
+    }
+}
