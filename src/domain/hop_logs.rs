@@ -107,16 +107,16 @@ pub fn usual_format(controller: &str) -> Option<LogFormat> {
 
 /// The access logs of a group's Gateways: as it says itself, else what fits its Gateway's class.
 pub fn access_logs(home: &str, group: &LaneGroup) -> Vec<GatewayLog> {
-    let Some(means) = Means::of(group) else { return vec![] };
-    let usual = usual_format(means.controller()).map(|format| AccessLog { format, ..AccessLog::default() });
-    let said = group.spec.hops.iter().filter_map(|source| source.access_log.clone());
-    let logs: Vec<AccessLog> = if group.spec.hops.is_empty() { usual.into_iter().collect() } else { said.collect() };
+    let said: Vec<AccessLog> = group.spec.hops.iter().filter_map(|source| source.access_log.clone()).collect();
+    let usual = || Means::of(group).and_then(|means| usual_format(means.controller()));
+    let usual =
+        usual().filter(|_| group.spec.hops.is_empty()).map(|format| AccessLog { format, ..AccessLog::default() });
     let mut gateways = vec![group.spec.entry.gateway.clone()];
     if group.spec.mode == LaneMode::Gateway {
         gateways.push(super::routes::internal_gateway(group));
     }
     let of = |log: &AccessLog| gateways.iter().map(|g| GatewayLog::new(home, g, log)).collect::<Vec<_>>();
-    logs.iter().flat_map(of).collect()
+    said.iter().chain(&usual).flat_map(of).collect()
 }
 
 /// The logs that a cockpit follows. What an engine follows already it takes from the engine.

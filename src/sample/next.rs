@@ -1,6 +1,6 @@
 //! Calling the next service, with everything that has to travel along.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
@@ -24,8 +24,10 @@ pub(super) struct Caller {
 pub(super) type Failure = (StatusCode, String);
 
 impl Caller {
-    pub(super) fn new() -> Self {
+    /// Whose calls come from that address, as a pod's do: by it a gateway's log tells who called.
+    pub(super) fn new(address: IpAddr) -> Self {
         let mut connector = HttpConnector::new();
+        connector.set_local_address(Some(address));
         connector.set_connect_timeout(Some(Duration::from_secs(3)));
         connector.set_nodelay(true);
         let client = Client::builder(TokioExecutor::new())

@@ -47,7 +47,8 @@ pub async fn serve(config: Arc<Config>, stop: CancellationToken) -> Result<()> {
     let listener = TcpListener::bind(address).await.wrap_err_with(|| format!("cannot listen on {address}"))?;
     println!("{} listens on {}, tag {:?}", config.link(), listener.local_addr()?, config.tag);
     let lameduck = config.lameduck;
-    let service = Arc::new(Service { config, faults: Faults::default(), caller: Caller::new() });
+    let caller = Caller::new(config.address.ip());
+    let service = Arc::new(Service { config, faults: Faults::default(), caller });
     let (graceful, http) = (GracefulShutdown::new(), auto::Builder::new(TokioExecutor::new()));
     let end = async {
         stop.cancelled().await;

@@ -7,7 +7,7 @@
 mod real;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io::Write,
     path::{Path, PathBuf},
     process::Stdio,
@@ -21,15 +21,24 @@ use crate::support::{
 };
 use base64::Engine;
 use graylane::{
+    api::Served,
     cluster::{
         agent::Agent,
         connect::{Source, connect},
-        install,
+        install, watch,
     },
     demo::samples::{SAMPLES, TRAFFIC},
+    domain::chain::{Chain, Chains, Verdict},
+    pocket::images::{Images, Manifest},
+};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
 };
 use serde_json::{Value, json};
-use tokio::process::Child;
+use tokio_util::sync::CancellationToken;
 
 const TAGGED: &str = "/A/a?group=gray";
 const ALL_GRAY: &str = "spring-cloud-a=gray,spring-cloud-b=base,spring-cloud-c=gray";
@@ -123,8 +132,8 @@ async fn connected(dir: &Path) -> kube::Client {
     tokio::time::timeout(LIMIT, answers).await.expect("pocket answers")
 }
 
-/// Traefik at the node's address, as a client of the API that the state folder's kubeconfig names.
-async fn run_traefik(program: &Path, dir: &Path, node: Option<String>, entry: u16, inside: u16) -> Child {
+/// How Traefik is run: at the node's address, as a client of the API that the state folder's kubeconfig names.
+async fn traefik_args(dir: &Path, node: Option<String>, entry: u16, inside: u16) -> Vec<String> {
     connected(dir).await;
     let config: Value = serde_saphyr::from_str(&std::fs::read_to_string(dir.join("kubeconfig")).unwrap()).unwrap();
     let text = |pointer: &str| config.pointer(pointer).unwrap().as_str().unwrap().to_owned();
@@ -136,26 +145,58 @@ async fn run_traefik(program: &Path, dir: &Path, node: Option<String>, entry: u1
     std::fs::create_dir_all(&home).unwrap();
     std::fs::write(home.join("ca.pem"), base64::engine::general_purpose::STANDARD.decode(authority).unwrap()).unwrap();
     std::fs::write(home.join("token"), text("/users/0/user/token")).unwrap();
-    let log = std::fs::File::create(home.join("log")).unwrap();
     let provider = "--providers.kubernetesgateway";
-    tokio::process::Command::new(program)
-        .arg(format!("{provider}=true"))
-        .arg(format!("{provider}.endpoint={server}"))
-        .arg(format!("{provider}.token={}", home.join("token").display()))
-        .arg(format!("{provider}.certauthfilepath={}", home.join("ca.pem").display()))
-        .arg(format!("{provider}.statusaddress.ip={node}"))
-        .arg(format!("--providers.providersthrottleduration={THROTTLE}"))
-        .arg(format!("--entrypoints.entry.address={node}:{entry}"))
-        .arg(format!("--entrypoints.inside.address={node}:{inside}"))
-        .args(["--global.checknewversion=false", "--global.sendanonymoususage=false", "--log.nocolor"])
-        .current_dir(&home)
-        .env_clear()
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap()
+    let mut args = vec![
+        format!("{provider}=true"),
+        format!("{provider}.endpoint={server}"),
+        format!("{provider}.token={}", home.join("token").display()),
+        format!("{provider}.certauthfilepath={}", home.join("ca.pem").display()),
+        format!("{provider}.statusaddress.ip={node}"),
+        format!("--providers.providersthrottleduration={THROTTLE}"),
+        format!("--entrypoints.entry.address={node}:{entry}"),
+        format!("--entrypoints.inside.address={node}:{inside}"),
+    ];
+    args.extend(
+        ["--global.checknewversion=false", "--global.sendanonymoususage=false", "--log.nocolor"].map(Into::into),
+    );
+    args.extend(HOPS.map(Into::into));
+    args
+}
+
+/// What `docs/hops.md` tells people to set.
+const HOPS: [&str; 5] = [
+    "--accesslog.format=json",
+    "--accesslog.fields.headers.names.x-mse-tag=keep",
+    "--accesslog.fields.headers.names.traceparent=keep",
+    // Trace ids in the log; nothing is sent anywhere.
+    "--tracing.otlp.http=true",
+    "--tracing.samplerate=0.0",
+];
+
+/// Traefik as a pod: what it prints is its log.
+async fn run_traefik(program: &Path, dir: &Path, entry: u16, inside: u16) {
+    let args = traefik_args(dir, None, entry, inside).await;
+    let manifest =
+        Manifest { entrypoint: vec![program.display().to_string()], env: BTreeMap::new(), working_dir: None };
+    Images::of(dir).unwrap().define("traefik:v3.7", &manifest).unwrap();
+    let client = connected(dir).await;
+    let params = PatchParams::apply("test").force();
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "traefik"}});
+    Api::<Namespace>::all(client.clone()).patch("traefik", &params, &Patch::Apply(&namespace)).await.unwrap();
+    let pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "traefik-0", "labels": {"app.kubernetes.io/name": "traefik"}},
+        "spec": {"hostNetwork": true, "containers": [{"name": "traefik", "image": "traefik:v3.7", "args": args}]},
+    });
+    Api::<Pod>::namespaced(client, "traefik").patch("traefik-0", &params, &Patch::Apply(&pod)).await.unwrap();
+}
+
+/// What Traefik's pod has printed.
+fn printed(state: &Path) -> String {
+    let runs = std::fs::read_dir(state.join("pods")).into_iter().flatten().flatten();
+    let logs = runs.flat_map(|run| std::fs::read_dir(run.path().join("traefik")).into_iter().flatten().flatten());
+    logs.filter_map(|file| std::fs::read_to_string(file.path()).ok()).collect()
 }
 
 fn skipped(why: &str) {
@@ -174,14 +215,48 @@ async fn the_story_through_traefik() {
     let (entry, inside) = (free().port(), free().port());
     prepare(dir.path(), entry, inside).await;
     let state = dir.path().to_owned();
-    let (mut demo, mut gateway) = tokio::join!(Demo::start_in(dir), run_traefik(&program, &state, None, entry, inside));
-    let log = || std::fs::read_to_string(state.join("logs/traefik/log")).unwrap_or_default();
+    let (mut demo, ()) = tokio::join!(Demo::start_in(dir), run_traefik(&program, &state, entry, inside));
+    let log = || printed(&state);
     play(&demo, inside, log).await;
-    assert!(gateway.try_wait().unwrap().is_none(), "Traefik ended: {}", log());
-    gateway.kill().await.unwrap();
 
     // Nobody answers any more, and nobody is said to.
     demo.stop().await;
+}
+
+/// Whoever watches sees the requests hop by hop, with the verdicts that are right: from Traefik's access log alone.
+async fn sees_chains(demo: &Demo) {
+    let stop = CancellationToken::new();
+    let _stop = stop.clone().drop_guard();
+    let mut worlds = watch::spawn(demo.client.clone(), "demo", stop);
+    let mut chains = Chains::new(1000);
+    let sides = |chain: &Chain| chain.steps.iter().map(|s| (s.app.clone(), s.served)).collect::<Vec<_>>();
+    let of = |sides: [Served; 3]| {
+        ["a", "b", "c"].iter().zip(sides).map(|(a, s)| (format!("spring-cloud-{a}"), Some(s))).collect::<Vec<_>>()
+    };
+    let (gray, base) = (of([Served::Gray, Served::Base, Served::Gray]), of([Served::Base; 3]));
+    let seen = async {
+        loop {
+            worlds.changed().await.unwrap();
+            let world = worlds.borrow().clone();
+            chains.follow(&world, Timestamp::now());
+            let count = |tag: Option<&str>, wanted: &[(String, Option<Served>)], worst: Verdict| {
+                chains.list().filter(|c| c.tag.as_deref() == tag && sides(c) == wanted && c.worst == worst).count()
+            };
+            if count(Some("gray"), &gray, Verdict::FellBack) >= 5 && count(None, &base, Verdict::Ok) >= 5 {
+                break;
+            }
+        }
+    };
+    let told = tokio::time::timeout(LIMIT, seen).await;
+    let all: Vec<_> = chains
+        .list()
+        .rev()
+        .take(20)
+        .map(|c| (&c.tag, sides(c), c.worst, c.culprit().and_then(|s| s.cause.clone())))
+        .collect();
+    assert!(told.is_ok(), "{all:#?}\n{:#?}", worlds.borrow().hops.last());
+    let bad: Vec<_> = chains.list().filter(|c| c.worst.is_bad()).collect();
+    assert!(bad.is_empty(), "{bad:#?}");
 }
 
 /// From the first look to the last request.
@@ -230,6 +305,7 @@ async fn play(demo: &Demo, inside: u16, log: impl Fn() -> String) {
     // A client's own tag is none.
     demo.ok(&["probe", "/A/a", "--header", "x-mse-tag: gray", "--expect", ALL_BASE]).await;
     load.checked(30).await;
+    sees_chains(demo).await;
 
     // Batches, then gray goes while requests ask for it.
     for name in &releases {

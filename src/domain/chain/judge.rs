@@ -28,12 +28,8 @@ pub(super) fn judge(hop: &Hop, before: Option<&Before>, world: &World) -> (Verdi
         let why = hop.error.clone().unwrap_or_else(|| "no pod answered".into());
         return (Verdict::NoData, Some(why));
     };
-    // Not known to be absent: nothing can be promised or lost.
     if hop.tag_unknown {
-        let source = hop.source.map_or("its gateway", Source::word);
-        let group = group_of(hop.group.as_deref(), &hop.app, world).and_then(|g| g.metadata.name.as_deref());
-        let see = group.map(|g| format!("; `graylane doctor --trace {g}` says what is missing")).unwrap_or_default();
-        return (Verdict::NoData, Some(format!("{source} does not tell the lane tag{see}")));
+        return judge_unknown(hop, before, world);
     }
     if let Some(cause) = before.and_then(|b| lost(hop, b, world)) {
         return (Verdict::Lost, Some(cause));
@@ -65,6 +61,21 @@ pub(super) fn judge(hop: &Hop, before: Option<&Before>, world: &World) -> (Verdi
             (Verdict::LeakDown, Some(leak(hop, tag, pod, &promise.reason, world)))
         }
     }
+}
+
+/// A hop whose tag nobody told: well where it would be whatever the tag, else there is no data.
+fn judge_unknown(hop: &Hop, before: Option<&Before>, world: &World) -> (Verdict, Option<String>) {
+    let group = group_of(hop.group.as_deref(), &hop.app, world).and_then(|g| g.metadata.name.as_deref());
+    let lanes = world.lanes.values().filter(|l| Some(&*l.spec.group) == group && l.spec.enabled);
+    let tags = std::iter::once(None).chain(lanes.map(|l| Some(l.spec.tag.clone())));
+    let with = |tag| Hop { tag, tag_unknown: false, ..hop.clone() };
+    let tag_matters = tags.map(|tag| judge(&with(tag), before, world).0).any(Verdict::is_bad);
+    if !tag_matters {
+        return (Verdict::Ok, None);
+    }
+    let source = hop.source.map_or("its gateway", Source::word);
+    let see = group.map(|g| format!("; `graylane doctor --trace {g}` says what is missing")).unwrap_or_default();
+    (Verdict::NoData, Some(format!("{source} has not told the lane tag of any request{see}")))
 }
 
 /// Gateways take a new route within this time; what goes by the old one meanwhile is no leak.

@@ -24,7 +24,7 @@ use kube::{
 use serde_json::{Value, json};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{ALL_BASE, LIMIT, apply_workspace, connected, play, run_traefik, skipped, traefik};
+use super::{ALL_BASE, LIMIT, apply_workspace, connected, play, skipped, traefik, traefik_args};
 use crate::{
     control_plane::{self, ControlPlane},
     support::{
@@ -105,7 +105,7 @@ async fn inside(program: &Path) {
     std::fs::create_dir(&its).unwrap();
     std::fs::copy(plane.certificate_user(ENGINE, "engines", 60 * LIMIT), its.join("kubeconfig")).unwrap();
     let engine = command(&its).args(["engine", "--no-install"]).stdout(Stdio::null()).stderr(log).spawn().unwrap();
-    let mut gateway = run_traefik(program, &state, Some(network.node().to_string()), entry, between).await;
+    let mut gateway = run_traefik(program, &state, network.node(), entry, between).await;
     let seeded = tokio::time::timeout(2 * LIMIT, seed::seed(&client, |_| {})).await;
     let told = || std::fs::read_to_string(state.join("engine.log")).unwrap_or_default();
     seeded.unwrap_or_else(|_| panic!("the first versions never come: {}", told())).unwrap();
@@ -119,6 +119,28 @@ async fn inside(program: &Path) {
     stop.cancel();
     tasks.close();
     tokio::time::timeout(LIMIT, tasks.wait()).await.expect("the pods end");
+}
+
+/// As a process: its output is what a kubelet would serve as its pod's log.
+async fn run_traefik(
+    program: &Path,
+    state: &Path,
+    node: std::net::Ipv4Addr,
+    entry: u16,
+    between: u16,
+) -> tokio::process::Child {
+    let args = traefik_args(state, Some(node.to_string()), entry, between).await;
+    let log = std::fs::File::create(state.join("logs/traefik/log")).unwrap();
+    tokio::process::Command::new(program)
+        .args(args)
+        .current_dir(state.join("logs/traefik"))
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
 }
 
 /// As a demo that is ready: production answers, by routes that somebody has taken.
