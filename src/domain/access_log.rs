@@ -84,6 +84,7 @@ impl Reader {
             peer: upstream.as_deref().and_then(values::last_address),
             caller: words(&names.peer).as_deref().and_then(values::address),
             tag: self.tag(line),
+            tag_came: tag_of(line, &self.names.tag_came),
             route: words(&names.route),
             method: words(&names.method).unwrap_or_default(),
             path: path.map(|p| self.keys.cut_query(&p)).unwrap_or_default(),
@@ -92,25 +93,27 @@ impl Reader {
         })
     }
 
-    /// The tag header, else the baggage member. A field that is there and holds nothing says that there was none.
+    /// The tag header, else the baggage member.
     fn tag(&self, line: &Map<String, Value>) -> Tag {
-        let mut tag = Tag::Unknown;
-        for name in &self.names.tag {
-            match find(line, name) {
-                Some(Value::Null) => tag = tag.or(Tag::Absent),
-                Some(value) => match Tag::told(&values::text(value).unwrap_or_default()) {
-                    Tag::Value(value) => return Tag::Value(value),
-                    told => tag = tag.or(told),
-                },
-                None => {}
-            }
+        let tag = tag_of(line, &self.names.tag);
+        if tag.value().is_some() {
+            return tag;
         }
         let baggage = self.names.baggage.iter().find_map(|name| find(line, name)).and_then(values::text);
-        match baggage.and_then(|b| self.keys.member_of(&b)) {
-            Some(member) => Tag::Value(member),
-            None => tag,
+        baggage.and_then(|b| self.keys.member_of(&b)).map_or(tag, Tag::Value)
+    }
+}
+
+/// The first of these fields that holds a tag. A field that is there and holds nothing says that there was none.
+fn tag_of(line: &Map<String, Value>, names: &[String]) -> Tag {
+    let mut tag = Tag::Unknown;
+    for value in names.iter().filter_map(|name| find(line, name)) {
+        match Tag::told(&values::text(value).unwrap_or_default()) {
+            Tag::Value(value) => return Tag::Value(value),
+            told => tag = tag.or(told),
         }
     }
+    tag
 }
 
 /// Trace id and span id of a `traceparent` header.

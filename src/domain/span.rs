@@ -43,9 +43,12 @@ pub struct Span {
     /// IP address of whoever asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caller: Option<String>,
-    /// The lane tag.
+    /// The lane tag that the callee got.
     #[serde(default, skip_serializing_if = "Tag::is_unknown")]
     pub tag: Tag,
+    /// The lane tag as the request came to a gateway whose log tells that, and not what it sent on.
+    #[serde(default, skip_serializing_if = "Tag::is_unknown")]
+    pub tag_came: Tag,
     /// The gateway's name for the route that it took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
@@ -212,8 +215,10 @@ impl Span {
         for text in self.texts_mut() {
             *text = bounded(&Clean::from_untrusted(text));
         }
-        if let Tag::Value(tag) = &self.tag {
-            self.tag = Tag::told(tag);
+        for tag in [&mut self.tag, &mut self.tag_came] {
+            if let Tag::Value(value) = tag {
+                *tag = Tag::told(value);
+            }
         }
         self
     }
@@ -221,14 +226,14 @@ impl Span {
     /// The texts that foreign programs wrote.
     pub fn texts_mut(&mut self) -> impl Iterator<Item = &mut String> {
         let Emitter { service, namespace, pod, uid, address } = &mut self.by;
-        let tag = match &mut self.tag {
+        let tags = [&mut self.tag, &mut self.tag_came].into_iter().filter_map(|tag| match tag {
             Tag::Value(tag) => Some(tag),
             Tag::Unknown | Tag::Absent => None,
-        };
+        });
         let always = [&mut self.trace, &mut self.span, service, &mut self.method, &mut self.path];
         let perhaps = [&mut self.parent, namespace, pod, uid, address, &mut self.peer, &mut self.caller];
         let words = [&mut self.route, &mut self.error];
-        always.into_iter().chain(perhaps.into_iter().chain(words).flatten()).chain(tag)
+        always.into_iter().chain(perhaps.into_iter().chain(words).flatten()).chain(tags)
     }
 }
 

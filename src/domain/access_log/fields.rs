@@ -20,6 +20,8 @@ pub(super) struct Names {
     pub(super) sent_traceparent: Vec<String>,
     pub(super) request_id: Vec<String>,
     pub(super) tag: Vec<String>,
+    /// Of a format that logs the header as it came in, and not as it was sent on.
+    pub(super) tag_came: Vec<String>,
     pub(super) baggage: Vec<String>,
     pub(super) upstream: Vec<String>,
     pub(super) peer: Vec<String>,
@@ -152,6 +154,7 @@ impl Names {
             sent_traceparent: all(&own.sent_traceparent, usual.sent_traceparent),
             request_id: all(&own.request_id, usual.request_id),
             tag: own.tag.clone().map_or_else(|| tag_names(log.format, keys), |name| vec![name]),
+            tag_came: if own.tag.is_none() && log.format == LogFormat::Nginx { came_names(keys) } else { vec![] },
             baggage: usual.baggage.iter().map(ToString::to_string).collect(),
             upstream: all(&own.upstream, usual.upstream),
             peer: all(&own.peer, usual.peer),
@@ -168,12 +171,16 @@ impl Names {
 fn tag_names(format: LogFormat, keys: &TagKeys) -> Vec<String> {
     let of_header = |header: &String| match format {
         LogFormat::Traefik => format!("request_{}", canonical(header)),
-        LogFormat::Nginx => format!("http_{}", header.to_lowercase().replace('-', "_")),
-        LogFormat::Envoy | LogFormat::Json => header.to_lowercase(),
+        LogFormat::Envoy | LogFormat::Json | LogFormat::Nginx => header.to_lowercase(),
     };
     let named = keys.headers.iter().map(of_header);
     let short = (format != LogFormat::Traefik).then(|| "tag".to_owned());
     named.chain(short).collect()
+}
+
+/// nginx's variables of the headers of a request: `proxy_set_header` does not change them.
+fn came_names(keys: &TagKeys) -> Vec<String> {
+    keys.headers.iter().map(|header| format!("http_{}", header.to_lowercase().replace('-', "_"))).collect()
 }
 
 /// As Go's `textproto.CanonicalMIMEHeaderKey` writes a header's name.

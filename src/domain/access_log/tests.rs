@@ -62,13 +62,15 @@ fn every_format_has_its_ways() {
         line.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         reader(LogFormat::Nginx).read(&line.to_string()).unwrap()
     };
-    let read = nginx(json!({"http_x_mse_tag": "gray", "remote_addr": "10.0.0.9", "upstream_addr": "10.0.0.1:80"}));
+    let read = nginx(json!({"tag": "gray", "remote_addr": "10.0.0.9", "upstream_addr": "10.0.0.1:80"}));
     assert_eq!((read.time.to_string().as_str(), read.micros), ("2025-11-29T23:46:40.25Z", 250_000));
     assert_eq!((read.peer.as_deref(), read.tag, &*read.path), (Some("10.0.0.1"), Tag::Value("gray".into()), "/a"));
-    let retried = nginx(json!({"upstream_addr": "10.0.0.1:80, 10.0.0.2:80 : [fd00::3]:80", "http_x_mse_tag": ""}));
+    let retried = nginx(json!({"upstream_addr": "10.0.0.1:80, 10.0.0.2:80 : [fd00::3]:80", "tag": ""}));
     assert_eq!((retried.peer.as_deref(), retried.tag), (Some("fd00::3"), Tag::Absent));
     assert_eq!(nginx(json!({"upstream_addr": "unix:/run/a.sock"})).peer, None);
     assert_eq!(nginx(json!({})).tag, Tag::Unknown);
+    let came = nginx(json!({"http_x_mse_tag": "gray"}));
+    assert_eq!((came.tag, came.tag_came), (Tag::Unknown, Tag::Value("gray".into())), "not what it sent on");
     assert_eq!(nginx(json!({"http_baggage": "lane=gray"})).tag, Tag::Value("gray".into()));
     assert_eq!(nginx(json!({"request_id": "abc"})).trace, "abc");
     assert_eq!(nginx(json!({"status": "000"})).status, None);

@@ -267,7 +267,9 @@ impl<'a, 's> TraceOf<'a, 's> {
         };
         let taken = self.taken(first).map(|i| self.spans[i]);
         let others = || members.spans.iter().filter(|i| **i != first).map(|i| self.spans[*i]);
-        let tag_in = taken.filter(|_| parent.is_some()).map_or(Tag::Unknown, |s| tag_of(s, tellers));
+        // What the caller sent; at an entry, which may colour, it says nothing of what the pod got.
+        let taken_tag = taken.map_or(Tag::Unknown, |s| tag_of(s, tellers));
+        let tag_in = if parent.is_some() { span.tag_came.clone().or(taken_tag) } else { Tag::Unknown };
         let own_tag = tag_of(span, tellers);
         let tag = others().fold(tag_in.or(own_tag), |tag, other| tag.or(tag_of(other, tellers)));
         let entry = parent.is_none();
