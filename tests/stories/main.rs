@@ -12,6 +12,7 @@ mod support;
 mod adopt;
 mod bad;
 mod connect;
+mod hops;
 mod kill;
 mod kubectl;
 mod processes;

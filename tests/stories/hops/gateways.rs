@@ -1,0 +1,257 @@
+//! The gateways, each set as `docs/hops.md` tells people to.
+
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value, json};
+
+pub enum Gateway {
+    Traefik,
+    Envoy,
+    Nginx,
+}
+
+/// Where it listens, and who is behind it.
+pub struct Places {
+    pub entry: SocketAddr,
+    pub inside: SocketAddr,
+    pub pods: BTreeMap<&'static str, IpAddr>,
+    /// Its files.
+    pub dir: PathBuf,
+}
+
+impl Places {
+    fn at(&self, pod: &str) -> String {
+        format!("{}:20000", self.pods[pod])
+    }
+}
+
+impl Gateway {
+    const fn program(&self) -> &'static str {
+        match self {
+            Self::Traefik => "traefik",
+            Self::Envoy => "envoy",
+            Self::Nginx => "nginx",
+        }
+    }
+
+    pub const fn format(&self) -> &'static str {
+        self.program()
+    }
+
+    pub fn find(&self) -> Option<PathBuf> {
+        let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers");
+        let name = self.program();
+        let standard = [peers.join("bin"), peers.join("usr/sbin"), "/usr/sbin".into()];
+        let on_path = std::env::var_os("PATH").map(|p| std::env::split_paths(&p).collect::<Vec<_>>());
+        let mut all = standard.into_iter().chain(on_path.into_iter().flatten()).map(|dir| dir.join(name));
+        all.find(|file| file.is_file())
+    }
+
+    pub fn skipped(&self) {
+        // Past libtest's capture: what was not run must be seen also when all is green.
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIPPED: chains by {}'s access log were NOT tried: it is not in target/peers (where `.ci/run` puts it) nor on PATH",
+            self.program()
+        );
+    }
+
+    /// Its arguments; its files are written.
+    pub fn args(&self, places: &Places) -> Vec<String> {
+        match self {
+            Self::Traefik => traefik(places),
+            Self::Envoy => envoy(places),
+            Self::Nginx => nginx(places),
+        }
+    }
+}
+
+fn write(places: &Places, name: &str, text: &str) -> String {
+    let file = places.dir.join(name);
+    std::fs::write(&file, text).unwrap();
+    file.display().to_string()
+}
+
+fn traefik(places: &Places) -> Vec<String> {
+    let service = |pods: &[&str]| {
+        let servers: Vec<Value> = pods.iter().map(|p| json!({"url": format!("http://{}", places.at(p))})).collect();
+        json!({"loadBalancer": {"servers": servers}})
+    };
+    let router = |rule: &str, at: &str, service: &str, priority: u8, with: &[&str]| json!({"rule": rule, "entryPoints": [at], "service": service, "priority": priority, "middlewares": with});
+    let colour = |tag: &str| json!({"headers": {"customRequestHeaders": {"x-mse-tag": tag}}});
+    let dynamic = json!({"http": {
+        "middlewares": {"gray": colour("gray"), "none": colour("")},
+        "routers": {
+            "a-gray": router("Query(`group`, `gray`)", "entry", "a-gray", 2, &["gray"]),
+            "a-base": router("PathPrefix(`/`)", "entry", "a-base", 1, &["none"]),
+            "b": router("Host(`spring-cloud-b`)", "inside", "b", 1, &[]),
+            "c-gray": router("Host(`spring-cloud-c`) && Header(`x-mse-tag`, `gray`)", "inside", "c-gray", 2, &[]),
+            "c-base": router("Host(`spring-cloud-c`)", "inside", "c-base", 1, &[]),
+        },
+        "services": {
+            "a-gray": service(&["a-gray"]), "a-base": service(&["a-base"]), "b": service(&["b-passes", "b-drops"]),
+            "c-gray": service(&["c-gray"]), "c-base": service(&["c-base"]),
+        },
+    }});
+    let file = write(places, "dynamic.yaml", &dynamic.to_string());
+    let mut args = vec![
+        format!("--providers.file.filename={file}"),
+        format!("--entrypoints.entry.address={}", places.entry),
+        format!("--entrypoints.inside.address={}", places.inside),
+    ];
+    let rest = ["--global.checknewversion=false", "--global.sendanonymoususage=false", "--log.nocolor"];
+    args.extend(rest.into_iter().chain(TRAEFIK).map(Into::into));
+    args
+}
+
+/// What `docs/hops.md` tells people to set.
+pub const TRAEFIK: [&str; 5] = [
+    "--accesslog.format=json",
+    "--accesslog.fields.headers.names.x-mse-tag=keep",
+    "--accesslog.fields.headers.names.traceparent=keep",
+    // Trace ids in the log; nothing is sent anywhere.
+    "--tracing.otlp.http=true",
+    "--tracing.samplerate=0.0",
+];
+
+fn envoy(places: &Places) -> Vec<String> {
+    let endpoint = |address: &str| {
+        let (host, port) = address.rsplit_once(':').unwrap();
+        let port: u16 = port.parse().unwrap();
+        json!({"endpoint": {"address": {"socket_address": {"address": host, "port_value": port}}}})
+    };
+    let cluster = |name: &str, addresses: &[String]| {
+        let endpoints: Vec<Value> = addresses.iter().map(|a| endpoint(a)).collect();
+        json!({"name": name, "type": "STATIC", "connect_timeout": "3s",
+            "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]}})
+    };
+    let of = |name: &str, pods: &[&str]| cluster(name, &pods.iter().map(|p| places.at(p)).collect::<Vec<_>>());
+    let to = |cluster: &str| json!({"cluster": cluster});
+    let tag = json!([{"name": "x-mse-tag", "string_match": {"exact": "gray"}}]);
+    let coloured =
+        json!([{"header": {"key": "x-mse-tag", "value": "gray"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}]);
+    let asked = json!([{"name": "group", "string_match": {"exact": "gray"}}]);
+    let entry = json!([{"name": "entry", "domains": ["*"], "routes": [
+        {"match": {"prefix": "/", "query_parameters": asked}, "route": to("a-gray"), "request_headers_to_add": coloured},
+        {"match": {"prefix": "/"}, "route": to("a-base"), "request_headers_to_remove": ["x-mse-tag"]},
+    ]}]);
+    let inside = json!([
+        {"name": "b", "domains": ["spring-cloud-b"], "routes": [{"match": {"prefix": "/"}, "route": to("b")}]},
+        {"name": "c", "domains": ["spring-cloud-c"], "routes": [
+            {"match": {"prefix": "/", "headers": tag}, "route": to("c-gray")},
+            {"match": {"prefix": "/"}, "route": to("c-base")},
+        ]},
+    ]);
+    let typed = |kind: &str, mut value: Value| {
+        value["@type"] = format!("type.googleapis.com/envoy.{kind}").into();
+        value
+    };
+    let log = typed(
+        "extensions.access_loggers.stream.v3.StdoutAccessLog",
+        json!({"log_format": {"json_format": ENVOY_FORMAT
+        .iter().map(|(k, v)| ((*k).to_owned(), json!(v))).collect::<serde_json::Map<_, _>>()}}),
+    );
+    let tracer = typed(
+        "config.trace.v3.OpenTelemetryConfig",
+        json!({"service_name": "gw",
+        "grpc_service": {"envoy_grpc": {"cluster_name": "nowhere"}, "timeout": "1s"}}),
+    );
+    let listener = |name: &str, at: &SocketAddr, hosts: &Value| {
+        let manager = typed(
+            "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            json!({
+                "stat_prefix": name,
+                "access_log": [{"name": "log", "typed_config": log}],
+                "tracing": {"random_sampling": {"value": 100}, "spawn_upstream_span": true,
+                    "provider": {"name": "envoy.tracers.opentelemetry", "typed_config": tracer}},
+                "http_filters": [{"name": "envoy.filters.http.router",
+                    "typed_config": typed("extensions.filters.http.router.v3.Router", json!({}))}],
+                "route_config": {"name": name, "virtual_hosts": hosts},
+            }),
+        );
+        json!({"name": name, "address": {"socket_address": {"address": at.ip(), "port_value": at.port()}},
+            "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}]})
+    };
+    let mut nowhere = cluster("nowhere", &["127.0.0.1:9".to_owned()]);
+    nowhere["typed_extension_protocol_options"] = json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions":
+        typed("extensions.upstreams.http.v3.HttpProtocolOptions", json!({"explicit_http_config": {"http2_protocol_options": {}}}))});
+    let config = json!({"static_resources": {
+        "listeners": [listener("entry", &places.entry, &entry), listener("inside", &places.inside, &inside)],
+        "clusters": [of("a-gray", &["a-gray"]), of("a-base", &["a-base"]), of("b", &["b-passes", "b-drops"]),
+            of("c-gray", &["c-gray"]), of("c-base", &["c-base"]), nowhere],
+    }});
+    let file = write(places, "envoy.json", &config.to_string());
+    ["-c", &file, "--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"].map(Into::into).into()
+}
+
+/// What `docs/hops.md` tells people to set.
+pub const ENVOY_FORMAT: [(&str, &str); 12] = [
+    ("start_time", "%START_TIME%"),
+    ("duration", "%DURATION%"),
+    ("trace_id", "%TRACE_ID%"),
+    ("traceparent", "%REQ(traceparent)%"),
+    ("x-mse-tag", "%REQ(x-mse-tag)%"),
+    ("upstream_host", "%UPSTREAM_HOST%"),
+    ("peer", "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%"),
+    ("response_code", "%RESPONSE_CODE%"),
+    ("response_flags", "%RESPONSE_FLAGS%"),
+    ("method", "%REQ(:METHOD)%"),
+    ("path", "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%"),
+    ("route_name", "%ROUTE_NAME%"),
+];
+
+fn nginx(places: &Places) -> Vec<String> {
+    let dir = places.dir.display();
+    let log: Vec<String> = NGINX_FORMAT.iter().map(|(key, value)| format!("\"{key}\":\"{value}\"")).collect();
+    let (entry, inside) = (places.entry, places.inside);
+    let at = |pod: &str| places.at(pod);
+    let temporary =
+        ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(|kind| format!("{kind}_temp_path {dir}/{kind};"));
+    let text = format!(
+        "daemon off; pid {dir}/pid; error_log stderr; worker_processes 1; master_process off;\n\
+         events {{}}\n\
+         http {{\n\
+           {}\n\
+           log_format lanes escape=json '{{{}}}';\n\
+           access_log /dev/stdout lanes;\n\
+           map $arg_group $lane {{ gray gray; default ''; }}\n\
+           map $lane $a {{ gray {}; default {}; }}\n\
+           map $http_x_mse_tag $c {{ gray {}; default {}; }}\n\
+           upstream b {{ server {}; server {}; }}\n\
+           server {{ listen {entry}; set $lane_tag $lane;\n\
+             location / {{ proxy_set_header x-mse-tag $lane_tag; proxy_pass http://$a; }} }}\n\
+           server {{ listen {inside}; server_name spring-cloud-b; set $lane_tag $http_x_mse_tag;\n\
+             location / {{ proxy_pass http://b; }} }}\n\
+           server {{ listen {inside}; server_name spring-cloud-c; set $lane_tag $http_x_mse_tag;\n\
+             location / {{ proxy_pass http://$c; }} }}\n\
+         }}\n",
+        temporary.join("\n"),
+        log.join(","),
+        at("a-gray"),
+        at("a-base"),
+        at("c-gray"),
+        at("c-base"),
+        at("b-passes"),
+        at("b-drops"),
+    );
+    let file = write(places, "nginx.conf", &text);
+    vec!["-p".into(), dir.to_string(), "-c".into(), file]
+}
+
+/// What `docs/hops.md` tells people to set; `$lane_tag` is what the request is sent on with.
+pub const NGINX_FORMAT: [(&str, &str); 9] = [
+    ("msec", "$msec"),
+    ("request_time", "$request_time"),
+    ("http_traceparent", "$http_traceparent"),
+    ("tag", "$lane_tag"),
+    ("upstream_addr", "$upstream_addr"),
+    ("remote_addr", "$remote_addr"),
+    ("status", "$status"),
+    ("request_method", "$request_method"),
+    ("request_uri", "$request_uri"),
+];
