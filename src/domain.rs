@@ -11,6 +11,7 @@ mod digest;
 pub mod guard;
 pub mod hop;
 pub mod hop_logs;
+pub mod hop_settings;
 pub mod intent;
 pub mod join;
 pub mod lanes;

@@ -1,5 +1,7 @@
 //! `doctor`: whether the cluster is fit for graylane, each with what to do. Exit code 1 when something fails.
 
+mod trace;
+
 use clap::Args;
 use color_eyre::eyre::{Result, bail};
 
@@ -8,18 +10,37 @@ use super::{
     output::{self, Format},
     session,
 };
-use crate::cluster::doctor::{self, Level};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cluster::{
+        doctor::{self, Level},
+        watch,
+    },
+    domain::world::Link,
+    probe::Via,
+};
 
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
     /// How to print what was found
     #[arg(long, short, default_value = "table")]
     output: Format,
+    /// Only whether the requests of this lane group are seen: asks twice, tagged and untagged, and says who told of it
+    #[arg(long, value_name = "GROUP")]
+    trace: Option<String>,
 }
 
 pub(super) async fn run(global: &Global, args: DoctorArgs) -> Result<()> {
-    let session = session::open(global).await?;
-    let found = doctor::look(&session.client, &session.namespace).await;
+    let found = match &args.trace {
+        Some(group) => trace_of(global, group).await?,
+        None => {
+            let session = session::open(global).await?;
+            doctor::look(&session.client, &session.namespace).await
+        }
+    };
     match args.output {
         Format::Json | Format::Yaml => output::print(&output::data(&found, args.output)?)?,
         Format::Name => output::print(&found.iter().map(|f| format!("{}\n", f.check)).collect::<String>())?,
@@ -34,7 +55,10 @@ pub(super) async fn run(global: &Global, args: DoctorArgs) -> Result<()> {
                 };
                 text += &format!("{word}  {:width$}  {}\n", finding.check, finding.found);
                 if let Some(remedy) = &finding.remedy {
-                    text += &format!("      {:width$}  -> {remedy}\n", "");
+                    for (i, line) in remedy.lines().enumerate() {
+                        let arrow = if i == 0 { "-> " } else { "     " };
+                        text += &format!("      {:width$}  {arrow}{line}\n", "");
+                    }
                 }
             }
             output::print(&text)?;
@@ -45,4 +69,16 @@ pub(super) async fn run(global: &Global, args: DoctorArgs) -> Result<()> {
         bail!("{failed} of {} checks failed", found.len());
     }
     Ok(())
+}
+
+async fn trace_of(global: &Global, group: &str) -> Result<Vec<doctor::Finding>> {
+    let config = session::config(global)?;
+    let session = session::open_as(global, &config).await?;
+    let via = session::via(global, &config)?.map_or(Via::Entry, |way| way.with(&session.client));
+    let stop = CancellationToken::new();
+    let _stop = stop.clone().drop_guard();
+    let mut worlds = watch::spawn(session.clusters.clone(), session.namespace.clone(), stop);
+    let live = worlds.wait_for(|w| w.link == Link::Live);
+    let _ = tokio::time::timeout(Duration::from_secs(15), live).await;
+    Ok(trace::look(&session.client, &worlds, group, &via).await)
 }

@@ -13,14 +13,14 @@ use std::{
     time::Duration,
 };
 
-use kube::Client;
+use kube::{Client, api::LogParams};
 use tokio::sync::{
     mpsc::{self, error::TrySendError},
     watch,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{clusters::Clusters, error, meter::Meter};
+use super::{clusters::Clusters, error, logs, meter::Meter};
 use crate::domain::{
     access_log::Reader,
     hop_logs::HopLog,
@@ -106,6 +106,23 @@ impl Outbox {
     fn told_ill(&self, why: &kube::Error) {
         self.set_problem(Some(Clean::from(error::words(why))));
     }
+}
+
+/// Looks once whether a log can be followed: its pods are there, and their logs can be read.
+pub async fn check(client: &Client, log: &HopLog) -> LogHealth {
+    let found = match find(client, log).await {
+        Ok(found) => found,
+        Err(why) => return LogHealth { pods: 0, problem: Some(why) },
+    };
+    let mut problem = found.is_empty().then(|| Clean::from(pods::none(log)));
+    for pod in &found {
+        let last = LogParams { container: pod.container.clone(), tail_lines: Some(1), ..LogParams::default() };
+        if let Err(why) = logs::raw(client, &pod.namespace, &pod.pod, &last).await {
+            let words = format!("the log of pod {}/{}: {}", pod.namespace, pod.pod, error::words(&why));
+            problem.get_or_insert(Clean::from(words));
+        }
+    }
+    LogHealth { pods: u32::try_from(found.len()).unwrap_or(u32::MAX), problem }
 }
 
 /// Follows what `wanted` says of each world, until `stop`. `health` is told how each log does.

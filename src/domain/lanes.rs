@@ -18,6 +18,7 @@ mod facts;
 mod means;
 mod never;
 mod others;
+mod request;
 pub mod text;
 
 use std::fmt;
@@ -30,6 +31,7 @@ pub use elsewhere::elsewhere;
 pub use explain::{Entrance, Explained, Move, Outcome, Reason, Taken, explain, preview};
 pub use means::{METHODS, Means, PARAMETERS};
 pub use others::{others, taken_before};
+pub use request::request_of;
 
 /// How bad a problem is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -40,6 +40,10 @@ async fn play(gateway: Gateway) {
         assert_eq!(chain.steps.iter().map(|s| s.depth).collect::<Vec<_>>(), [0, 1, 2], "{told}");
         assert!(chain.steps.iter().all(|s| s.status == Some(200) && s.micros.is_some()), "{told}");
     }
+    // Whoever sets it up is told that it is right.
+    let told = rig.ok(&["doctor", "--trace", "shop"]).await;
+    let with_tag = told.lines().filter(|l| l.starts_with("ok") && l.ends_with("with the tag gray")).count();
+    assert!(with_tag >= 2 && !told.contains("warn") && !told.contains("FAIL"), "{told}");
     rig.stop().await;
 }
 

@@ -28,7 +28,10 @@ use graylane::{
         install, watch,
     },
     demo::samples::{SAMPLES, TRAFFIC},
-    domain::chain::{Chain, Chains, Verdict},
+    domain::{
+        chain::{Chain, Chains, Verdict},
+        hop_settings::TRAEFIK_ARGS,
+    },
     pocket::images::{Images, Manifest},
 };
 use jiff::Timestamp;
@@ -159,19 +162,9 @@ async fn traefik_args(dir: &Path, node: Option<String>, entry: u16, inside: u16)
     args.extend(
         ["--global.checknewversion=false", "--global.sendanonymoususage=false", "--log.nocolor"].map(Into::into),
     );
-    args.extend(HOPS.map(Into::into));
+    args.extend(TRAEFIK_ARGS.map(|arg| arg.replace("{header}", "x-mse-tag")));
     args
 }
-
-/// What `docs/hops.md` tells people to set.
-const HOPS: [&str; 5] = [
-    "--accesslog.format=json",
-    "--accesslog.fields.headers.names.x-mse-tag=keep",
-    "--accesslog.fields.headers.names.traceparent=keep",
-    // Trace ids in the log; nothing is sent anywhere.
-    "--tracing.otlp.http=true",
-    "--tracing.samplerate=0.0",
-];
 
 /// Traefik as a pod: what it prints is its log.
 async fn run_traefik(program: &Path, dir: &Path, entry: u16, inside: u16) {

@@ -1,8 +1,8 @@
 //! Probes: with one key a tagged and an untagged request, so that both chains can be compared.
 
 use crate::{
-    api::{Condition, ConditionOn, LaneSpec, Operator, ProbeSpec},
-    domain::intent::Intent,
+    api::{LaneSpec, ProbeSpec},
+    domain::{intent::Intent, lanes},
     ui::{
         effect::Effect,
         keymap::{Action, Context},
@@ -23,11 +23,7 @@ pub fn probes(model: &Model, group: &str) -> (Option<ProbeSpec>, ProbeSpec) {
     let path = path(model, group, lane.map(|l| &l.spec));
     let plain = ProbeSpec { path: path.clone(), count: 1, ..ProbeSpec::default() };
     let tagged = lane.and_then(|lane| {
-        let mut spec = plain.clone();
-        let any = lane.spec.rule.any.first();
-        for condition in lane.spec.rule.all.iter().chain(any) {
-            fulfil(&mut spec, condition)?;
-        }
+        let spec = lanes::request_of(&lane.spec, plain.clone())?;
         (spec != plain).then_some(spec)
     });
     (tagged, plain)
@@ -46,35 +42,6 @@ fn path(model: &Model, group: &str, lane: Option<&LaneSpec>) -> String {
     let asked = asked.map(|h| bare(&h.path)).find(|p| fits(p));
     let routes = model.world.groups.get(group).map(|g| g.spec.entry.routes.as_slice()).unwrap_or_default();
     asked.or_else(|| routes.iter().map(|r| r.path.clone()).find(|p| fits(p))).unwrap_or_else(|| "/".into())
-}
-
-/// Makes a request fulfil a condition; none where that cannot be told (regex, percent, a method but GET).
-fn fulfil(spec: &mut ProbeSpec, condition: &Condition) -> Option<()> {
-    let key = condition.key.clone().unwrap_or_default();
-    let value = match condition.op {
-        Operator::Equal | Operator::In | Operator::Prefix => condition.values.first()?.clone(),
-        Operator::NotEqual | Operator::NotIn => "x".to_owned(),
-        Operator::Exists => "1".to_owned(),
-        Operator::Regex | Operator::Percent => return None,
-    };
-    match condition.on {
-        ConditionOn::Parameter => {
-            let join = if spec.path.contains('?') { '&' } else { '?' };
-            let encode =
-                |t: &str| percent_encoding::utf8_percent_encode(t, percent_encoding::NON_ALPHANUMERIC).to_string();
-            spec.path = format!("{}{join}{}={}", spec.path, encode(&key), encode(&value));
-        }
-        ConditionOn::Header => {
-            spec.headers.insert(key, value);
-        }
-        ConditionOn::Cookie => {
-            let cookies = spec.headers.entry("cookie".into()).or_default();
-            let join = if cookies.is_empty() { "" } else { "; " };
-            cookies.push_str(&format!("{join}{key}={value}"));
-        }
-        ConditionOn::Method => return (value == "GET").then_some(()),
-    }
-    Some(())
 }
 
 /// Sends both.

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use graylane::domain::hop_settings::{ENVOY_FIELDS, NGINX_FIELDS, TRAEFIK_ARGS};
 use serde_json::{Value, json};
 
 pub enum Gateway {
@@ -71,6 +72,11 @@ impl Gateway {
     }
 }
 
+/// As for the header x-mse-tag.
+fn filled(text: &str) -> String {
+    text.replace("{header}", "x-mse-tag").replace("{variable}", "x_mse_tag")
+}
+
 fn write(places: &Places, name: &str, text: &str) -> String {
     let file = places.dir.join(name);
     std::fs::write(&file, text).unwrap();
@@ -105,19 +111,10 @@ fn traefik(places: &Places) -> Vec<String> {
         format!("--entrypoints.inside.address={}", places.inside),
     ];
     let rest = ["--global.checknewversion=false", "--global.sendanonymoususage=false", "--log.nocolor"];
-    args.extend(rest.into_iter().chain(TRAEFIK).map(Into::into));
+    args.extend(rest.map(Into::into));
+    args.extend(TRAEFIK_ARGS.map(filled));
     args
 }
-
-/// What `docs/hops.md` tells people to set.
-pub const TRAEFIK: [&str; 5] = [
-    "--accesslog.format=json",
-    "--accesslog.fields.headers.names.x-mse-tag=keep",
-    "--accesslog.fields.headers.names.traceparent=keep",
-    // Trace ids in the log; nothing is sent anywhere.
-    "--tracing.otlp.http=true",
-    "--tracing.samplerate=0.0",
-];
 
 fn envoy(places: &Places) -> Vec<String> {
     let endpoint = |address: &str| {
@@ -153,8 +150,8 @@ fn envoy(places: &Places) -> Vec<String> {
     };
     let log = typed(
         "extensions.access_loggers.stream.v3.StdoutAccessLog",
-        json!({"log_format": {"json_format": ENVOY_FORMAT
-        .iter().map(|(k, v)| ((*k).to_owned(), json!(v))).collect::<serde_json::Map<_, _>>()}}),
+        json!({"log_format": {"json_format": ENVOY_FIELDS
+        .iter().map(|(k, v)| (filled(k), json!(filled(v)))).collect::<serde_json::Map<_, _>>()}}),
     );
     let tracer = typed(
         "config.trace.v3.OpenTelemetryConfig",
@@ -189,25 +186,11 @@ fn envoy(places: &Places) -> Vec<String> {
     ["-c", &file, "--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"].map(Into::into).into()
 }
 
-/// What `docs/hops.md` tells people to set.
-pub const ENVOY_FORMAT: [(&str, &str); 12] = [
-    ("start_time", "%START_TIME%"),
-    ("duration", "%DURATION%"),
-    ("trace_id", "%TRACE_ID%"),
-    ("traceparent", "%REQ(traceparent)%"),
-    ("x-mse-tag", "%REQ(x-mse-tag)%"),
-    ("upstream_host", "%UPSTREAM_HOST%"),
-    ("peer", "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%"),
-    ("response_code", "%RESPONSE_CODE%"),
-    ("response_flags", "%RESPONSE_FLAGS%"),
-    ("method", "%REQ(:METHOD)%"),
-    ("path", "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%"),
-    ("route_name", "%ROUTE_NAME%"),
-];
-
 fn nginx(places: &Places) -> Vec<String> {
     let dir = places.dir.display();
-    let log: Vec<String> = NGINX_FORMAT.iter().map(|(key, value)| format!("\"{key}\":\"{value}\"")).collect();
+    // The tag that the request is sent on with: nginx's own variable is the header as it came.
+    let fields = NGINX_FIELDS.iter().copied().chain([("tag", "$lane_tag")]);
+    let log: Vec<String> = fields.map(|(key, value)| format!("\"{}\":\"{}\"", filled(key), filled(value))).collect();
     let (entry, inside) = (places.entry, places.inside);
     let at = |pod: &str| places.at(pod);
     let temporary =
@@ -242,16 +225,3 @@ fn nginx(places: &Places) -> Vec<String> {
     let file = write(places, "nginx.conf", &text);
     vec!["-p".into(), dir.to_string(), "-c".into(), file]
 }
-
-/// What `docs/hops.md` tells people to set; `$lane_tag` is what the request is sent on with.
-pub const NGINX_FORMAT: [(&str, &str); 9] = [
-    ("msec", "$msec"),
-    ("request_time", "$request_time"),
-    ("http_traceparent", "$http_traceparent"),
-    ("tag", "$lane_tag"),
-    ("upstream_addr", "$upstream_addr"),
-    ("remote_addr", "$remote_addr"),
-    ("status", "$status"),
-    ("request_method", "$request_method"),
-    ("request_uri", "$request_uri"),
-];

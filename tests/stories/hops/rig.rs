@@ -78,6 +78,10 @@ impl Rig {
             "hops": [{"accessLog": {"format": gateway.format(), "matchLabels": {"app": "edge"}}}],
         }});
         apply::<LaneGroup>(&client, Some("demo"), "shop", group).await;
+        // As the engine would tell it.
+        let status = json!({"status": {"addresses": [entry.to_string()]}});
+        let groups: Api<LaneGroup> = Api::namespaced(client.clone(), "demo");
+        groups.patch_status("shop", &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();
         let rule = json!({"all": [{"type": "parameter", "key": "group", "op": "==", "values": ["gray"]}]});
         let lane = json!({"spec": {"group": "shop", "tag": "gray", "enabled": true, "match": rule}});
         apply::<Lane>(&client, Some("demo"), "gray", lane).await;
@@ -111,6 +115,13 @@ impl Rig {
         // The first ones are from before the gateway's own start, or before its log had told a tag.
         let is_whole = |c: &&Arc<Chain>| wanted.iter().any(|(tag, w)| c.tag.as_deref() == *tag && sides(c) == w);
         all.iter().rev().filter(is_whole).take(20).cloned().collect()
+    }
+
+    /// What a command of this cluster says when all is well.
+    pub async fn ok(&self, args: &[&str]) -> String {
+        let mut all = vec!["--namespace", "demo"];
+        all.extend(args);
+        program::ok(command(self.state.path()), &all).await
     }
 
     /// What the gateway has printed last.
