@@ -10,6 +10,7 @@ mod built;
 mod cache;
 mod elsewhere;
 mod fights;
+mod hops;
 mod lanes;
 mod lease;
 mod look;
@@ -36,6 +37,7 @@ use crate::{
     cluster::clusters::Clusters,
 };
 
+pub use hops::HopReport;
 pub use lease::identity;
 pub use serve::serve;
 pub use telemetry::Telemetry;
@@ -58,6 +60,8 @@ pub struct Options {
     pub prober: Prober,
     /// What it tells of itself.
     pub telemetry: Telemetry,
+    /// What it tells of the hops that it reads for others.
+    pub hops: HopReport,
 }
 
 /// Carries releases out until `stop`. Stands by while another engine holds the Lease.

@@ -64,7 +64,11 @@ async fn act(clusters: Clusters, namespace: String, telemetry: Telemetry, stop: 
     let worlds = cluster::watch::spawn(clusters.clone(), namespace.clone(), stop.clone());
     let client = clusters.home().clone();
     let (identity, prober) = (engine::identity(), prober(worlds));
-    engine::run(Options { client, clusters, namespace, identity, prober, telemetry }, stop).await;
+    engine::run(
+        Options { client, clusters, namespace, identity, prober, telemetry, hops: engine::HopReport::default() },
+        stop,
+    )
+    .await;
 }
 
 fn prober(worlds: watch::Receiver<World>) -> Prober {

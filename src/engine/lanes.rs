@@ -107,6 +107,8 @@ async fn group(
         problems: problems_of_group,
         addresses: seen.addresses(),
         internal: inside.as_ref().map(Parent::addresses).unwrap_or_default(),
+        hops: options.hops.sources(&options.namespace, group),
+        span_log: options.hops.span_log(),
         ..LaneGroupStatus { routes: routes.clone(), ..group.status.clone().unwrap_or_default() }
     };
     let status = LaneGroupStatus { summary: status.summary(), ..status };

@@ -82,6 +82,7 @@ impl Rig {
             identity: "test".into(),
             prober: Arc::new(|_, _| unreachable!("nothing is verified here")),
             telemetry: Telemetry::default(),
+            hops: crate::engine::HopReport::default(),
         };
         let stop = CancellationToken::new();
         let cache = Cache::start(&options, &Arc::new(Wake::default()), &TaskTracker::new(), &stop);

@@ -123,6 +123,7 @@ pub async fn the_engine_is_nobodys_deputy(plane: &ControlPlane, admin: &Client, 
         identity: "elsewhere/1/engine".into(),
         prober: Arc::new(|_, _| Box::pin(async { Ok(vec![]) })),
         telemetry: engine::Telemetry::default(),
+        hops: engine::HopReport::default(),
     };
     tokio::spawn(engine::run(options, stop));
 

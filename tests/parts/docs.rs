@@ -17,3 +17,23 @@ fn the_threat_model_names_files_that_exist() {
     let gone: Vec<&&str> = named.iter().filter(|path| !root.join(path).exists()).collect();
     assert!(gone.is_empty(), "docs/security.md names what is not there: {gone:?}");
 }
+
+/// Whoever copies the lines gets what `graylane doctor --trace` prints, and what the stories set the gateways by.
+#[test]
+fn the_settings_of_gateways_stand_in_the_page_on_hops() {
+    use graylane::{api::LogFormat, domain::hop_settings::settings};
+
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/hops.md")).unwrap();
+    for (controller, format) in [
+        (None, LogFormat::Traefik),
+        (Some("gateway.envoyproxy.io/gatewayclass-controller"), LogFormat::Envoy),
+        (Some("istio.io/gateway-controller"), LogFormat::Envoy),
+        (None, LogFormat::Nginx),
+    ] {
+        let lines = settings(controller, format, "x-mse-tag").lines;
+        assert!(page.contains(&lines), "docs/hops.md has not:\n{lines}");
+    }
+    let named: Vec<&str> = paths(&page).into_iter().filter(|path| !root.join(path).exists()).collect();
+    assert!(named.is_empty(), "docs/hops.md names what is not there: {named:?}");
+}

@@ -53,6 +53,7 @@ impl Fleet {
             identity: "test".into(),
             prober: Arc::new(|_, _| unreachable!("nothing is verified here")),
             telemetry: Telemetry::default(),
+            hops: crate::engine::HopReport::default(),
         };
         let stop = CancellationToken::new();
         tokio::spawn(run(options, stop.clone()));

@@ -93,6 +93,7 @@ impl Rig {
             identity: identity.into(),
             prober: prober(&self.at),
             telemetry: engine::Telemetry::default(),
+            hops: engine::HopReport::default(),
         };
         tokio::spawn(engine::run(options, stop.clone()));
         stop

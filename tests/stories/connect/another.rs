@@ -92,6 +92,7 @@ spec:
         identity: "one".into(),
         prober: Arc::new(|_, _| Box::pin(async { Ok(vec![]) })),
         telemetry: engine::Telemetry::default(),
+        hops: engine::HopReport::default(),
     };
     tokio::spawn(engine::run(options, stop.clone()));
     let mut worlds = watch::spawn(clusters, "demo", stop.clone());

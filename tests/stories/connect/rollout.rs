@@ -135,6 +135,7 @@ impl Rollout {
                 identity: identity.into(),
                 prober: Arc::new(|_, _| Box::pin(async { Ok(vec![]) })),
                 telemetry: telemetry.clone(),
+                hops: graylane::engine::HopReport::default(),
             };
             tokio::spawn(engine::run(options, self.stop.clone()));
             telemetry

@@ -1,0 +1,80 @@
+//! What an engine tells of the hops that it reads for others: which sources it follows, and where it writes what they told.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::{
+    api::{HopSourceStatus, LaneGroup, SpanLog},
+    cluster::trace::{Health, LogHealth},
+    domain::hop_logs::{HopLog, access_logs},
+};
+
+/// A handle; clones tell of one engine.
+#[derive(Clone, Debug, Default)]
+pub struct HopReport {
+    /// The pods in whose logs spans are written. None: this engine writes none.
+    span_log: Option<SpanLog>,
+    /// It receives spans over OTLP.
+    otlp: bool,
+    health: Arc<Mutex<Health>>,
+}
+
+impl HopReport {
+    /// Of an engine that writes what it reads to the log of its pod.
+    pub fn writing_to(span_log: SpanLog, otlp: bool) -> Self {
+        Self { span_log: Some(span_log), otlp, health: Arc::default() }
+    }
+
+    /// Notes how the followed logs do.
+    pub fn note(&self, health: &Health) {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner).clone_from(health);
+    }
+
+    /// Where cockpits find what was read.
+    pub(super) fn span_log(&self) -> Option<SpanLog> {
+        self.span_log.clone()
+    }
+
+    /// The sources of a lane group, as they are followed.
+    pub(super) fn sources(&self, namespace: &str, group: &LaneGroup) -> Vec<HopSourceStatus> {
+        if self.span_log.is_none() {
+            return vec![];
+        }
+        let health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        let logs = access_logs(namespace, group).into_iter().map(|log| {
+            let source = log.word();
+            let LogHealth { pods, problem } = health.get(&HopLog::Access(log)).cloned().unwrap_or_default();
+            HopSourceStatus { source, pods, problem: problem.map(|p| p.to_string()) }
+        });
+        let otlp = self.otlp.then(|| HopSourceStatus { source: "otlp".into(), ..HopSourceStatus::default() });
+        logs.chain(otlp).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{
+        api::{AccessLog, HopSource, LaneGroupSpec, LogFormat},
+        domain::text::Clean,
+    };
+
+    #[test]
+    fn each_source_tells_how_it_does_and_one_that_writes_nothing_tells_nothing() {
+        let log = AccessLog { format: LogFormat::Envoy, ..AccessLog::default() };
+        let hops = vec![HopSource { access_log: Some(log), ..HopSource::default() }];
+        let mut spec = LaneGroupSpec { hops, ..LaneGroupSpec::default() };
+        spec.entry.gateway = "gw".into();
+        let group = LaneGroup::new("g", spec);
+        assert!(HopReport::default().sources("demo", &group).is_empty());
+        let log = SpanLog { namespace: "graylane-system".into(), match_labels: BTreeMap::new() };
+        let report = HopReport::writing_to(log.clone(), true);
+        let followed = access_logs("demo", &group).remove(0);
+        let health = LogHealth { pods: 0, problem: Some(Clean::from("no pod")) };
+        report.note(&BTreeMap::from([(HopLog::Access(followed), health)]));
+        let told: Vec<_> = report.sources("demo", &group).into_iter().map(|s| (s.source, s.problem)).collect();
+        let expected = [("accessLog envoy of gw".into(), Some("no pod".into())), ("otlp".into(), None)];
+        assert_eq!((told.as_slice(), report.span_log()), (&expected[..], Some(log)));
+    }
+}
