@@ -337,6 +337,11 @@ fn the_next_release_frees_what_an_earlier_one_left() {
     }
 }
 
+/// No rollout of production has begun by this release.
+pub(super) fn unbegun(c: &Cluster) -> bool {
+    c.task("deploy-prod").rollouts.iter().all(|r| r.state == crate::api::RolloutState::Gone)
+}
+
 /// No patch of ours opens more than was let through, but what another hand has rolled out already.
 fn check(c: &Cluster, step: &Step) {
     let all = c.release.spec.control.allow.get("deploy-prod").is_some_and(|n| *n >= 2);
@@ -372,7 +377,9 @@ fn check(c: &Cluster, step: &Step) {
                     let to = latch["written"]["to"].as_u64().unwrap() as u32;
                     assert!(all || to <= 1.max(before), "opens for {to} of {before}");
                 }
-                None => assert!(all || before >= 4, "finished unasked"),
+                // New by another hand, or because a person said so where it was gone: what no rollout of ours has begun
+                // none of our patches finishes, and its controller is at all of it already.
+                None => assert!(all || before >= 4 || (live(sim) && unbegun(c)), "finished unasked"),
             }
         }
         _ => {}
@@ -443,6 +450,9 @@ pub(super) fn play_to_the_end(c: &mut Cluster, abort: bool) {
 
 fn play(events: Vec<Event>, abort: bool) {
     let mut c = ready();
+    // The way back of production is over while gray still drains.
+    let over = |c: &Cluster| c.status().tasks.iter().any(|t| t.name == "deploy-prod" && t.phase == TaskPhase::Aborted);
+    let mut late = false;
     for event in events {
         match event {
             Event::Look => look(&mut c, usize::MAX, check),
@@ -455,7 +465,10 @@ fn play(events: Vec<Event>, abort: bool) {
                 s.ready_up(n);
             }),
             Event::Tick(n) => c.pass(n),
-            Event::Hand(hand) if !c.status().phase.is_final() => do_it(&mut c, hand),
+            Event::Hand(hand) if !c.status().phase.is_final() => {
+                late |= over(&c);
+                do_it(&mut c, hand);
+            }
             Event::Hand(_) => {}
             Event::Retry => retry_failed(&mut c),
             Event::Allow => drop(c.control().allow.insert("deploy-prod".into(), 2)),
@@ -469,7 +482,31 @@ fn play(events: Vec<Event>, abort: bool) {
     assert!(left["minReadySeconds"] != NEVER, "{left}");
     // What another hand has put there while nothing was in hand is not this release's to take away.
     let latch = sim.live["metadata"]["annotations"].get(label::LATCH).and_then(Value::as_str);
-    assert!(latch.is_none_or(|l| l.contains("a-1") || l == "nonsense"), "{latch:?}");
+    assert!(late || latch.is_none_or(|l| l.contains("a-1") || l == "nonsense"), "{latch:?}");
+}
+
+/// Found by the property below, each as it is written: the play itself judges it.
+mod found {
+    use super::{Event::*, *};
+
+    /// New before any rollout of it began, by another hand or because a person said so: the marks that it lacks are put,
+    /// and that lets nothing through.
+    #[test]
+    fn what_was_new_before_its_rollout_is_marked() {
+        for hand in [AllOfItOff, NoAnnotations] {
+            let gone = [Look, Hand(Delete), Controllers, Ready(0), Look, Look, Look, Retry, Look];
+            play(gone.into_iter().chain([Hand(hand), Look]).collect(), false);
+        }
+        play(vec![Hand(MakeNew), Look, Controllers, Ready(0), Look, Hand(NoSets), Look, Look], false);
+    }
+
+    /// An undo of the abort, after that was done with production, brings an annotation of this release from the new
+    /// version's ReplicaSet.
+    #[test]
+    fn what_is_undone_after_the_way_back_is_in_nobodys_hands() {
+        let begun = [Look, Controllers, Ready(0), Look, Look, Look, Abort, Look, Controllers, Look, Controllers, Look];
+        play(begun.into_iter().chain([Look, Hand(ResumeAndUndo), Look, Look, Look, Look]).collect(), false);
+    }
 }
 
 proptest! {
