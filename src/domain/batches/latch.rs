@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{records::Records, template};
 
 use crate::{
-    api::{Amount, label},
+    api::{Amount, RolloutState, label},
     domain::command_line::CommandLine,
 };
 
@@ -238,7 +238,7 @@ impl<O: DeserializeOwned> Previous<O> {
         meta: &ObjectMeta,
         release_uid: &str,
         records: &Records,
-        shows: impl Fn(&Latch<W, O>) -> bool,
+        shows: impl Fn(&Latch<W, O>, RolloutState) -> bool,
         latched: impl Fn(&Latch<W, O>) -> bool,
     ) -> Option<Self> {
         if let Some(latch) = Latch::<W, O>::of(meta).ok().flatten().filter(|l| l.release_uid == release_uid) {

@@ -13,7 +13,7 @@ use super::{
     patch, template,
 };
 use crate::{
-    api::FIELD_MANAGER,
+    api::{FIELD_MANAGER, RolloutState},
     domain::observe::{DeploymentSeen, writer},
 };
 
@@ -23,8 +23,10 @@ pub fn is_on(live: &Deployment) -> bool {
 }
 
 /// Whether a Deployment shows the rollout that is only written down of it.
-pub(super) fn shows(live: &Deployment, latch: &Latch) -> bool {
-    is_on(live) || !template::same(&latch.before.template, &template::of_deployment(live))
+pub(super) fn shows(live: &Deployment, latch: &Latch, state: RolloutState) -> bool {
+    // What has come back has nothing of the latch any more. What is to begin may have been paused by anybody.
+    let left = state == RolloutState::Restores && !is_off(live, latch);
+    left || is_on(live) || !template::same(&latch.before.template, &template::of_deployment(live))
 }
 
 /// Whether nothing of a latch is on: its annotation alone proves nothing.

@@ -70,7 +70,7 @@ pub fn next(seen: Option<&DeploymentSeen>, goal: &Goal) -> Move {
 
 fn in_hand(seen: &DeploymentSeen, goal: &Goal) -> Result<Option<InHand<Written, Own>>, Move> {
     let is_stale = |latch: &Latch| latch.mode == Mode::Native || left::is_off(&seen.live, latch);
-    goal.in_hand(&seen.live.metadata, is_stale, |latch| left::shows(&seen.live, latch))
+    goal.in_hand(&seen.live.metadata, is_stale, |latch, state| left::shows(&seen.live, latch, state))
 }
 
 /// How far a Deployment is in the rollout of this manifest.

@@ -33,7 +33,7 @@ pub(super) struct InHand<W, O> {
     pub(super) hand: Option<String>,
     /// The object is another one of the same name.
     pub(super) made_again: bool,
-    /// This very attempt was about to take it in hand again.
+    /// This very attempt was about to take it in hand again, or to bring it back.
     pub(super) takes: bool,
 }
 
@@ -43,19 +43,25 @@ impl Records<'_> {
         serde_json::from_str(&self.kept?.latch).ok()
     }
 
-    /// What is kept of a rollout of this Release that has begun: one of which nobody has seen the annotation yet has when
-    /// the workload `shows` it. Another hand may have been at it before the next look.
-    pub(super) fn begun<W, O>(&self, release_uid: &str, shows: impl Fn(&Latch<W, O>) -> bool) -> Option<Latch<W, O>>
+    /// What is kept of a rollout of this Release that has begun, and is not brought back: where it is only written down
+    /// that it begins, or that the same object is brought back, the workload `shows` it. The patch may never have come
+    /// there, and another hand may have been at it before the next look.
+    pub(super) fn begun<W, O>(
+        &self,
+        release_uid: &str,
+        shows: impl Fn(&Latch<W, O>, RolloutState) -> bool,
+    ) -> Option<Latch<W, O>>
     where
         W: DeserializeOwned,
         O: DeserializeOwned,
     {
-        let state = self.kept?.state;
+        let kept = self.kept?;
         let latch = self.latch::<W, O>().filter(|latch| latch.release_uid == release_uid)?;
-        match state {
+        match kept.state {
             RolloutState::Begun | RolloutState::Takes => Some(latch),
-            RolloutState::Begins => shows(&latch).then_some(latch),
-            RolloutState::Restores | RolloutState::Gone => None,
+            RolloutState::Restores if kept.workload.uid.is_empty() => None,
+            RolloutState::Begins | RolloutState::Restores => shows(&latch, kept.state).then_some(latch),
+            RolloutState::Gone => None,
         }
     }
 
@@ -93,7 +99,7 @@ impl<M> Goal<'_, M> {
         &self,
         live: &ObjectMeta,
         is_stale: impl Fn(&Latch<W, O>) -> bool,
-        shows: impl Fn(&Latch<W, O>) -> bool,
+        shows: impl Fn(&Latch<W, O>, RolloutState) -> bool,
     ) -> Result<Option<InHand<W, O>>, Move>
     where
         W: DeserializeOwned,
@@ -101,7 +107,8 @@ impl<M> Goal<'_, M> {
     {
         let kept = self.records.begun::<W, O>(self.release_uid, shows);
         let made_again = kept.is_some() && self.records.made_again(live);
-        let takes = self.records.kept.is_some_and(|r| r.state == RolloutState::Takes);
+        let takes = |r: &RolloutRecord| matches!(r.state, RolloutState::Takes | RolloutState::Restores);
+        let takes = self.records.kept.is_some_and(takes);
         let again = || {
             let at = live.creation_timestamp.as_ref().map(|t| format!(" at {}", t.0)).unwrap_or_default();
             format!("another hand deleted it and made it again{at}{}", written_by(live))

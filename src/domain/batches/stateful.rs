@@ -91,7 +91,7 @@ pub fn next(seen: Option<&StatefulSeen>, goal: &Goal<StatefulSet>) -> Move {
 }
 
 fn in_hand(seen: &StatefulSeen, goal: &Goal<StatefulSet>) -> Result<Option<InHand<Written, Own>>, Move> {
-    goal.in_hand(&seen.live.metadata, |_| false, |latch| shows(&seen.live, latch))
+    goal.in_hand(&seen.live.metadata, |_| false, |latch, _| shows(&seen.live, latch))
 }
 
 /// How far a StatefulSet is in the rollout of this manifest.

@@ -40,7 +40,7 @@ pub struct Ways {
 /// One look on the way back of a release.
 pub fn undo(seen: &DeploymentSeen, release_uid: &str, records: &Records) -> Undo {
     let live = &seen.live;
-    let shows = |latch: &Latch| left::shows(live, latch);
+    let shows = |latch: &Latch, state| left::shows(live, latch, state);
     let before = Previous::before::<Written>(&live.metadata, release_uid, records, shows, |_| is_on(live));
     // Nobody's annotation, and no record: the latch is known by what it is.
     let nobodys = || (is_on(live) && Mark::of(&live.metadata) == Ok(None)).then(|| left::before(seen, None));

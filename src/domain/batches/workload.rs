@@ -158,11 +158,10 @@ impl WorkloadSeen {
 
     /// What is kept of a rollout of this release that has begun.
     fn begun(&self, release_uid: &str, records: &Records) -> Option<Latch<Value, Value>> {
-        let shows = match self {
-            Self::Deployment(seen) => records.latch().is_some_and(|l| left::shows(&seen.live, &l)),
+        records.begun(release_uid, |_, state| match self {
+            Self::Deployment(seen) => records.latch().is_some_and(|l| left::shows(&seen.live, &l, state)),
             Self::StatefulSet(seen) => records.latch().is_some_and(|l| stateful::shows(&seen.live, &l)),
-        };
-        records.begun(release_uid, |_| shows)
+        })
     }
 
     /// Whether its latch is on, or may be, with no annotation to tell whose it is.

@@ -228,7 +228,9 @@ fn deploy(run: &mut Run, index: usize) -> Result<Option<String>, String> {
 /// What a restored workload is called now.
 fn as_restored(run: &Run, index: usize, mut told: EnvironmentStatus) -> EnvironmentStatus {
     let task = &run.status.tasks[index];
-    for record in task.rollouts.iter().filter(|r| r.state == RolloutState::Restores) {
+    // One that has its uid still was patched back.
+    let made = |r: &&RolloutRecord| r.state == RolloutState::Restores && r.workload.uid.is_empty();
+    for record in task.rollouts.iter().filter(made) {
         let named = |i: &&mut InventoryItem| is_same(i, &record.workload);
         let uid = run.workload(&record.workload).and_then(|seen| seen.meta().uid.clone());
         if let (Some(item), Some(uid)) = (told.inventory.iter_mut().find(named), uid) {

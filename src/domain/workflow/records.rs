@@ -94,6 +94,8 @@ impl<'a> Run<'a> {
             // A later step of what is written down already.
             Some((RolloutState::Begun, _)) => return,
             Some((RolloutState::Takes, _)) => RolloutState::Takes,
+            // Brought back it was not yet: it is not begun anew.
+            Some((RolloutState::Restores, _)) if shows => RolloutState::Takes,
             _ => RolloutState::Begins,
         };
         let uid = seen.and_then(|s| s.meta().uid.clone()).unwrap_or_default();
@@ -102,9 +104,16 @@ impl<'a> Run<'a> {
     }
 
     /// Writes down that a workload of which nothing runs is brought back with its old version.
-    pub(super) fn keep_as_restored(&mut self, index: usize, item: &InventoryItem, latch: String) {
+    pub(super) fn keep_as_restored(
+        &mut self,
+        index: usize,
+        item: &InventoryItem,
+        seen: Option<&WorkloadSeen>,
+        latch: String,
+    ) {
         let attempt = self.status.tasks[index].attempt;
-        let workload = InventoryItem { uid: String::new(), ..item.clone() };
+        let uid = seen.and_then(|s| s.meta().uid.clone()).unwrap_or_default();
+        let workload = InventoryItem { uid, ..item.clone() };
         self.keep(index, RolloutRecord { workload, attempt, state: RolloutState::Restores, latch });
     }
 }

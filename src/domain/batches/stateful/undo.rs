@@ -28,7 +28,7 @@ use crate::{
 /// One look on the way back of a release.
 pub fn undo(seen: &StatefulSeen, release_uid: &str, records: &Records) -> Undo {
     let live = &seen.live;
-    let shows = |latch: &Latch<Written, Own>| shows(live, latch);
+    let shows = |latch: &Latch<Written, Own>, _| shows(live, latch);
     let before = Previous::before::<Written>(&live.metadata, release_uid, records, shows, |latch| is_on(live, latch));
     if before.is_none() && records.made_again(&live.metadata) {
         return Undo::Done;

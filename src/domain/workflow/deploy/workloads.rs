@@ -123,7 +123,7 @@ pub(super) fn look(deploy: &Deploy, run: &mut Run, hold: bool) -> Result<Looked,
             }
             Move::Restore(patch, latch) => {
                 begins_anew = true;
-                run.keep_as_restored(deploy.index, item, latch);
+                run.keep_as_restored(deploy.index, item, seen, latch);
                 looked.waits.push(told(format!("brings {kind} {name} back with its old version")));
                 let why = "back with its old version: nothing of it ran any more";
                 steps.push(Step::Patch { workload: item.clone(), patch, why, by });

@@ -489,6 +489,17 @@ fn play(events: Vec<Event>, abort: bool) {
 mod found {
     use super::{Event::*, *};
 
+    /// Brought back for nothing of it ran, and the engine died before that patch: without the annotation nobody knew of the
+    /// rollout any more, no retry got past its pause, and the abort waited for pods that could never come.
+    #[test]
+    fn what_was_to_be_brought_back_is_when_the_patch_never_came() {
+        let begun = [Look, Controllers, Hand(MakeOld), Ready(0), Look, Look, Look, Controllers, Ready(0), Look];
+        let hands = [Controllers, Look, Hand(NoMinReady), Hand(OldTemplateBare), Look, Retry, Hand(NoSets), Crash(1)];
+        for abort in [false, true] {
+            play(begun.iter().chain(&hands).cloned().collect(), abort);
+        }
+    }
+
     /// New before any rollout of it began, by another hand or because a person said so: the marks that it lacks are put,
     /// and that lets nothing through.
     #[test]
