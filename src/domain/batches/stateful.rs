@@ -167,12 +167,7 @@ fn begin(seen: &StatefulSeen, goal: &Goal<StatefulSet>) -> Move {
     let own = Own::of(live);
     let after = own.overlaid(goal.manifest);
     if own.on_delete() || after.on_delete() {
-        return Move::Stop(
-            "its updateStrategy is OnDelete: pods take a new version only when somebody deletes them, and no batch can be \
-             held. Set RollingUpdate, in the manifest and on the StatefulSet (kubectl patch), and retry; or apply the new \
-             version by hand and delete its pods one after the other"
-                .into(),
-        );
+        return on_delete();
     }
     if let Some(patch) = patch::scale(live, goal.manifest) {
         return Move::Patch(patch, "the replicas of the manifest");
@@ -189,6 +184,15 @@ fn begin(seen: &StatefulSeen, goal: &Goal<StatefulSet>) -> Move {
     patched(patch::begin(live, goal, written), "the new version, down to the first batch's partition")
 }
 
+fn on_delete() -> Move {
+    Move::Stop(
+        "its updateStrategy is OnDelete: pods take a new version only when somebody deletes them, and no batch can be \
+         held. Set RollingUpdate, in the manifest and on the StatefulSet (kubectl patch), and retry; or apply the new \
+         version by hand and delete its pods one after the other"
+            .into(),
+    )
+}
+
 /// The partition that lets as many pods be new as the batch allows, and never goes below the user's own.
 fn wanted(own: &Own, goal: &Goal<StatefulSet>, replicas: u32) -> u32 {
     let all = targets(goal.batches, replicas.saturating_sub(own.partition()));
@@ -203,6 +207,10 @@ fn latched(seen: &StatefulSeen, hand: &InHand<Written, Own>, goal: &Goal<Statefu
     }
     let replicas = seen.replicas();
     if goal.attempt > latch.attempt || (hand.takes && hand.hand.is_some()) {
+        let own = patch::own_again(&seen.live, hand).map(|own| (own.overlaid(goal.manifest), own));
+        if own.is_some_and(|(after, own)| own.on_delete() || after.on_delete()) {
+            return on_delete();
+        }
         // Where somebody else let more pods be new, these stay: none is shrunk.
         let is_template = foreign::is_template(&seen.live, goal.manifest);
         let lowest = Table::of(seen, 0).lowest_new().filter(|_| is_template && seen.observed());

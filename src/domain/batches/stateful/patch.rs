@@ -60,6 +60,12 @@ pub(super) fn step(
     Edit::of(live).stateful_latch(&latch.stepped(written, hash)).patch()
 }
 
+/// What another hand has made again has settings of its own, unless it brought the rollout's with it.
+pub(super) fn own_again(live: &StatefulSet, hand: &InHand<Written, Own>) -> Option<Own> {
+    let own = Own::of(live);
+    (hand.made_again && own.partition() != hand.latch.written.partition).then_some(own)
+}
+
 /// A new attempt takes over: the approved template, and where it stops.
 pub(super) fn take_over(
     live: &StatefulSet,
@@ -69,9 +75,7 @@ pub(super) fn take_over(
 ) -> Option<Value> {
     let mut latch = hand.latch.taken_over(goal.attempt, written);
     let wanted = template::of_stateful(goal.manifest);
-    // What another hand has made again has settings of its own.
-    if hand.made_again && Own::of(live).partition() != hand.latch.written.partition {
-        let own = Own::of(live);
+    if let Some(own) = own_again(live, hand) {
         latch.made_again((own.overlaid(goal.manifest), own), template::of_stateful(live), &wanted);
     }
     Edit::of(live).manifest(goal.manifest, &TAKEN).spec("template", Some(wanted)).stateful_latch(&latch).patch()

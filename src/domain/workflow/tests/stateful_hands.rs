@@ -371,6 +371,29 @@ fn what_a_release_made_itself_is_freed_by_its_abort() {
     play(events.chain([Event::Hand(Undo), Event::Sync, Event::Look]).collect(), true);
 }
 
+/// Found by the property below: OnDelete has no partition, and the one that stood for it was no number that a server takes.
+#[test]
+fn what_is_made_again_on_delete_is_not_taken_in_hand() {
+    let begun = || std::iter::repeat_n(Event::Look, 5);
+    let after = [Event::Look, Event::Retry, Event::Look, Event::Hand(NoAnnotations), Event::Look];
+    for hands in [&[MakeOld, OnDelete][..], &[OnDelete, NoAnnotations, MakeAsSaved]] {
+        play(begun().chain(hands.iter().map(|h| Event::Hand(*h))).chain(after.clone()).collect(), false);
+    }
+    let mut c = at_batch_one();
+    do_it(&mut c, MakeOld);
+    do_it(&mut c, OnDelete);
+    c.settle();
+    c.control().retry.insert("deploy-prod".into(), 1);
+    c.settle();
+    let told = c.status().message.unwrap_or_default();
+    assert!(c.status().phase == ReleasePhase::Failed && told.contains("its updateStrategy is OnDelete"), "{told}");
+    do_it(&mut c, PartitionRemoved);
+    prod(&mut c).patch(&json!({"spec": {"updateStrategy": {"type": "RollingUpdate"}}})).unwrap();
+    c.control().retry.insert("deploy-prod".into(), 2);
+    c.settle();
+    assert_eq!((c.status().phase, pods(&c)), (ReleasePhase::Waiting, (1, 3)), "{:#?}", c.status());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
