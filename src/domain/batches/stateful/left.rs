@@ -12,7 +12,7 @@ use super::{
         goal::{Goal, Move, patched},
         latch::{Latch, Mark, Previous},
         records::has_ended,
-        template,
+        targets, template,
     },
     own::{Own, Written},
     patch,
@@ -25,10 +25,14 @@ use crate::{
     },
 };
 
-/// Whether the settings are those of a rollout, and neither those of before nor those to come.
+/// Whether the settings are those of a rollout, and neither those of before nor those to come. What a release has written
+/// down of it may be a step behind: where any batch of it stops is its own.
 pub(super) fn is_on(live: &StatefulSet, latch: &Latch<Written, Own>) -> bool {
     let at = Own::of(live).partition();
-    at == latch.written.partition && at != latch.before.own.partition() && at != latch.after.partition()
+    let Written { partition, replicas } = latch.written;
+    let batches = targets(&latch.batches, replicas.saturating_sub(latch.after.partition()));
+    let mut stops = batches.iter().map(|new| replicas.saturating_sub(*new)).chain([partition]);
+    stops.any(|stop| stop == at) && at != latch.before.own.partition() && at != latch.after.partition()
 }
 
 /// Whether a StatefulSet shows the rollout that is only written down of it.

@@ -11,6 +11,7 @@ use super::{
         records::InHand,
         template,
     },
+    left::is_on,
     own::{Own, Written},
 };
 use crate::api::label;
@@ -63,7 +64,8 @@ pub(super) fn step(
 /// What another hand has made again has settings of its own, unless it brought the rollout's with it.
 pub(super) fn own_again(live: &StatefulSet, hand: &InHand<Written, Own>) -> Option<Own> {
     let own = Own::of(live);
-    (hand.made_again && own.partition() != hand.latch.written.partition).then_some(own)
+    let brought = own.partition() == hand.latch.written.partition || is_on(live, &hand.latch);
+    (hand.made_again && !brought).then_some(own)
 }
 
 /// A new attempt takes over: the approved template, and where it stops.

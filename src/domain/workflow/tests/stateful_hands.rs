@@ -394,6 +394,18 @@ fn what_is_made_again_on_delete_is_not_taken_in_hand() {
     assert_eq!((c.status().phase, pods(&c)), (ReleasePhase::Waiting, (1, 3)), "{:#?}", c.status());
 }
 
+/// Found by the property below: what was written down was a batch behind, so the rollout's own partition passed for the
+/// user's, and stayed.
+#[test]
+fn what_is_made_again_as_saved_brings_the_partition_of_any_batch() {
+    use Event::*;
+    let lowered = [Hand(PartitionLowered), Sync, Obey, Sync, Look, Retry, Look];
+    let second = [Ready(0), Tick(3), Allow, Sync, Look, Look, Hand(MakeAsSaved), Hand(NoAnnotations)];
+    for abort in [false, true] {
+        play(std::iter::repeat_n(Look, 4).chain(lowered.clone()).chain(second.clone()).collect(), abort);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
