@@ -214,8 +214,9 @@ fn latched(seen: &StatefulSeen, hand: &InHand<Written, Own>, goal: &Goal<Statefu
         // Where somebody else let more pods be new, these stay: none is shrunk.
         let is_template = foreign::is_template(&seen.live, goal.manifest);
         let lowest = Table::of(seen, 0).lowest_new().filter(|_| is_template && seen.observed());
-        // Of other replicas the same partition would let another number through.
-        let same = latch.written.replicas == replicas;
+        // Of other replicas the same partition would let another number through, and of another version what is new by it
+        // may not be there any more.
+        let same = latch.written.replicas == replicas && is_template;
         let at = latch.written.partition.max(if same { 0 } else { wanted(&latch.after, goal, replicas) });
         let partition = lowest.map_or(at, |lowest| lowest.min(at));
         let written = Written { partition: partition.max(latch.after.partition()), replicas };

@@ -406,6 +406,16 @@ fn what_is_made_again_as_saved_brings_the_partition_of_any_batch() {
     }
 }
 
+/// Found by the property below: taken in hand where another hand had let more pods be new, and made again with the old
+/// version before the next look: what was new is not there any more.
+#[test]
+fn what_is_made_again_old_opens_for_no_more_than_the_batch() {
+    let looks = std::iter::repeat_n(Event::Look, 4);
+    let grown = [Event::Hand(PartitionLowered), Event::Hand(ReplicasUp), Event::Look, Event::Retry, Event::Sync];
+    let again = [Event::Look, Event::Hand(MakeOld), Event::Look];
+    play(looks.chain(grown).chain(again).collect(), false);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
