@@ -4,6 +4,7 @@
 //! Traefik is looked for at `$TRAEFIK`, in `target/peers/bin` (where `.ci/run` puts it), on `PATH`; without it the
 //! story is not played, and that is said.
 
+mod node_logs;
 mod real;
 
 use std::{

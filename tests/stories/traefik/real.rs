@@ -24,7 +24,7 @@ use kube::{
 use serde_json::{Value, json};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{ALL_BASE, LIMIT, apply_workspace, connected, play, skipped, traefik, traefik_args};
+use super::{ALL_BASE, LIMIT, apply_workspace, connected, node_logs, play, skipped, traefik, traefik_args};
 use crate::{
     control_plane::{self, ControlPlane},
     support::{
@@ -106,6 +106,8 @@ async fn inside(program: &Path) {
     std::fs::copy(plane.certificate_user(ENGINE, "engines", 60 * LIMIT), its.join("kubeconfig")).unwrap();
     let engine = command(&its).args(["engine", "--no-install"]).stdout(Stdio::null()).stderr(log).spawn().unwrap();
     let mut gateway = run_traefik(program, &state, network.node(), entry, between).await;
+    let printed = state.join("logs/traefik/log");
+    node_logs::show(&client, network.node(), "traefik", "traefik-0", &printed).await;
     let seeded = tokio::time::timeout(2 * LIMIT, seed::seed(&client, |_| {})).await;
     let told = || std::fs::read_to_string(state.join("engine.log")).unwrap_or_default();
     seeded.unwrap_or_else(|_| panic!("the first versions never come: {}", told())).unwrap();
@@ -167,7 +169,7 @@ async fn rights(client: &Client, wanted: &Wanted) {
 
 /// Those of the workspace; their pods get no token, for which they had to have a volume that only a container has.
 async fn namespaces(client: &Client) {
-    for name in ["demo", "demo-test", "demo-pre"] {
+    for name in ["demo", "demo-test", "demo-pre", "traefik"] {
         let namespace = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
         Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
         let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), name);
