@@ -4,10 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    api::{AccessLog, EntryRoute, LaneApp, LaneGroup, LaneGroupSpec, LogFormat},
+    api::{AccessLog, EntryRoute, Lane, LaneApp, LaneGroup, LaneGroupSpec, LaneSpec, LogFormat},
     domain::{
         access_log::Reader,
-        chain::assemble,
+        chain::{Verdict, assemble},
         span::{Emitter, TagKeys},
         world::{Key, Pod, World},
     },
@@ -342,4 +342,106 @@ proptest! {
         let hops: Vec<Arc<Hop>> = hops.into_iter().map(Arc::new).collect();
         assemble(&hops, &world(), Timestamp::MAX);
     }
+}
+
+/// One request through three hops as every party sees it: each hop's gateway by log, by its own and its sent span, the pod's
+/// own span, and the call that the pod made. From `lost` on the tag is gone.
+fn seen_by_all(lost: usize) -> Vec<Span> {
+    let mut all = vec![];
+    for (i, app) in ["a", "b", "c"].into_iter().enumerate() {
+        let at = i64::try_from(i).unwrap() * 10;
+        let took = 100 - 20 * i as u64;
+        let tagged = i < lost;
+        // c's gray pod is asked only with the tag.
+        let address = match app {
+            "a" if tagged => "127.0.0.11",
+            "a" => "127.0.0.21",
+            "b" => "127.0.0.12",
+            _ if tagged => "127.0.0.13",
+            _ => "127.0.0.23",
+        };
+        let pod = if address.starts_with("127.0.0.2") { format!("{app}2") } else { app.to_owned() };
+        let tag = if tagged { Tag::Value("gray".into()) } else { Tag::Absent };
+        let came = if i == 0 { Tag::Absent } else { tag.clone() };
+        let parent = if i == 0 { String::new() } else { format!("out{}", i - 1) };
+        let line = to(address, by_gateway(span(Side::Gateway, &format!("in{i}"), "", at, took)));
+        let caller = (i > 0).then(|| {
+            if i == 1 && lost > 0 {
+                "127.0.0.11"
+            } else if i == 1 {
+                "127.0.0.21"
+            } else {
+                "127.0.0.12"
+            }
+        });
+        all.push(Span { source: Source::Traefik, tag: tag.clone(), caller: caller.map(Into::into), ..line });
+        all.push(Span { tag: came, ..by_gateway(span(Side::Server, &format!("in{i}"), &parent, at, took)) });
+        let sent =
+            to(address, by_gateway(span(Side::Client, &format!("sent{i}"), &format!("in{i}"), at + 1, took - 2)));
+        all.push(Span { tag: tag.clone(), ..sent });
+        let own = by_pod(&pod, span(Side::Server, &format!("own{i}"), &format!("sent{i}"), at + 2, took - 4));
+        all.push(Span { tag, ..own });
+        all.push(by_pod(&pod, span(Side::Client, &format!("out{i}"), &format!("own{i}"), at + 3, took - 6)));
+    }
+    all
+}
+
+/// The lane is open, a and c have gray pods and others.
+fn open_world() -> World {
+    let mut world = world();
+    for (app, end) in [("a", 21), ("c", 23)] {
+        let mut pod = world.pods.values().find(|p| p.app.as_deref() == Some(app)).unwrap().clone();
+        pod.key.name = format!("{app}-prod");
+        (pod.tag, pod.uid, pod.address) = (None, Some(format!("uid-{app}2")), Some(format!("127.0.0.{end}")));
+        Arc::make_mut(&mut world.pods).insert(pod.key.clone(), pod);
+    }
+    let spec = LaneSpec { group: "g".into(), tag: "gray".into(), enabled: true, ..LaneSpec::default() };
+    world.lanes = Arc::new(BTreeMap::from([("l".into(), Arc::new(Lane::new("l", spec)))]));
+    world
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    /// Whatever of it is told, and whoever never tells the tag: no hop is blamed that did nothing, and each has its pod.
+    #[test]
+    fn what_is_left_out_makes_no_wrong_verdict(
+        lost in 0_usize..4, told in prop::collection::vec(any::<bool>(), 15), silent in prop::collection::vec(any::<bool>(), 12),
+    ) {
+        let world = open_world();
+        let pods = PodIndex::of(world.pods.values());
+        let mut joiner = Joiner::default();
+        let all = seen_by_all(lost).into_iter().zip(told).filter(|(_, told)| *told).map(|(span, _)| span);
+        for mut span in all {
+            let who = usize::from(span.by.service.as_bytes().first().is_some_and(|b| *b != b'g'));
+            let kind = match span.side { Side::Gateway => 0, Side::Client => 1, _ => 2 };
+            if silent[who * 3 + kind] {
+                span.tag = Tag::Unknown;
+            }
+            joiner.take(span, now());
+        }
+        let known = Known { pods: &pods, groups: &world.groups };
+        let hops = joiner.settle(now() + SignedDuration::from_secs(10), known);
+        prop_assert!(hops.len() <= 3, "{:?}", told_of(&hops));
+        for hop in &hops {
+            let tagged = match hop.app.as_str() { "a" => lost > 0, "b" => lost > 1, _ => lost > 2 };
+            prop_assert_eq!(hop.pod_tag.is_some(), tagged && hop.app != "b");
+            prop_assert!(hop.tag_unknown || hop.tag.is_some() == tagged, "{hop:?}");
+        }
+        let hops: Vec<Arc<Hop>> = hops.into_iter().map(Arc::new).collect();
+        for chain in assemble(&hops, &world, Timestamp::MAX) {
+            for (at, step) in chain.steps.iter().enumerate() {
+                let place = match step.app.as_str() { "a" => 0, "b" => 1, _ => 2 };
+                let right = match step.verdict {
+                    Verdict::Lost => lost > 0 && place >= lost && at > 0,
+                    verdict => !verdict.is_bad(),
+                };
+                prop_assert!(right, "{lost}: {:?}", chain.steps);
+            }
+        }
+    }
+}
+
+fn told_of(hops: &[Hop]) -> Vec<(&str, &str)> {
+    hops.iter().map(|h| (&*h.app, &*h.span)).collect()
 }

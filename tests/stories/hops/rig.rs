@@ -95,11 +95,20 @@ impl Rig {
         let _stop = stop.clone().drop_guard();
         let mut worlds = watch::spawn(self.client.clone(), "demo", stop);
         let mut chains = Chains::new(1000);
+        let mut after: BTreeMap<String, i64> = BTreeMap::new();
         let seen = async {
             loop {
                 worlds.changed().await.unwrap();
                 let world = worlds.borrow().clone();
-                chains.follow(&world, Timestamp::now());
+                let now = Timestamp::now();
+                chains.follow(&world, now);
+                for chain in chains.list() {
+                    let end =
+                        chain.time + jiff::SignedDuration::from_micros(chain.micros.try_into().unwrap_or(i64::MAX));
+                    after
+                        .entry(chain.id.clone())
+                        .or_insert_with(|| now.duration_since(end).as_millis().try_into().unwrap());
+                }
                 let count = |(tag, wanted): &(Option<&str>, [Served; 3])| {
                     chains.list().filter(|c| c.tag.as_deref() == *tag && sides(c) == wanted).count()
                 };
@@ -110,6 +119,10 @@ impl Rig {
         };
         let told = tokio::time::timeout(LIMIT, seen).await;
         let all: Vec<Arc<Chain>> = chains.list().cloned().collect();
+        // For whoever measures (--nocapture): the log's past, which is read first, is none of it.
+        let mut late: Vec<i64> = after.values().copied().filter(|ms| *ms < 1000).collect();
+        late.sort_unstable();
+        eprintln!("seen {:?} ms after the answer's end (median of {})", late.get(late.len() / 2), late.len());
         let last: Vec<_> = all.iter().rev().take(4).map(|c| (&c.tag, &c.path, &c.steps)).collect();
         assert!(told.is_ok(), "{last:#?}\n{}", self.printed());
         // The first ones are from before the gateway's own start, or before its log had told a tag.
