@@ -29,6 +29,7 @@
 //! | [`gateway`] | the lane data plane of pocket: colours at the entry, routes at every hop, reports hops |
 //! | [`net`] | for every listener: who is let in, how long silence is borne, whose sockets are whose |
 //! | [`probe`] | tagged requests and what their chains were |
+//! | [`otlp`] | what others tell of requests, received over OTLP: decode, choose (both pure), write as lines |
 //! | [`pocket`] | store, REST, controllers, kubelet: the embedded cluster |
 //! | [`ui`] | the cockpit: `update(&mut Model, Msg) -> Vec<Effect>` is pure, views are functions of the model |
 //! | [`cli`] | one file a command group; sees everything, as does `main` |
@@ -55,6 +56,7 @@ pub mod domain;
 pub mod engine;
 pub mod gateway;
 pub mod net;
+pub mod otlp;
 pub mod pocket;
 pub mod probe;
 pub mod sample;

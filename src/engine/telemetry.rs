@@ -67,6 +67,13 @@ pub struct Telemetry {
 
 impl Default for Telemetry {
     fn default() -> Self {
+        Self::with(|_| {})
+    }
+}
+
+impl Telemetry {
+    /// Also shows what `more` registers.
+    pub fn with(more: impl FnOnce(&mut Registry)) -> Self {
         let mut registry = Registry::with_prefix("graylane");
         let this = Self {
             registry: Arc::default(),
@@ -92,11 +99,10 @@ impl Default for Telemetry {
         );
         registry.register("lease_held", "1 while this engine acts, 0 while it stands by", this.held.clone());
         registry.register("queue_length", "Changes that wait for the next look", this.queue.clone());
+        more(&mut registry);
         Self { registry: Arc::new(registry), ..this }
     }
-}
 
-impl Telemetry {
     fn beat(&self) -> std::sync::MutexGuard<'_, Beat> {
         self.beat.lock().unwrap_or_else(PoisonError::into_inner)
     }

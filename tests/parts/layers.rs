@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("net", &[]),
     ("engine", &["api", "domain", "cluster", "net", "probe"]),
     ("gateway", &["api", "domain", "net"]),
+    ("otlp", &["api", "domain", "net"]),
     ("probe", &["api", "domain", "cluster"]),
     ("sample", &["domain"]),
     ("pocket", &["api", "domain", "gateway", "net"]),

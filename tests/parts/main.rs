@@ -14,6 +14,7 @@ mod gateway;
 mod gateway_controller;
 mod hops;
 mod layers;
+mod otlp;
 mod perform;
 mod pocket_api;
 mod pocket_fuzz;

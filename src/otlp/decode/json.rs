@@ -1,0 +1,355 @@
+//! Messages in JSON. By the specification ids are hex, names are in camel case, numbers of 64 bits are text and kinds are
+//! numbers (<https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>); stores also write ids in base64, kinds by name
+//! and nothing as `null`, and all of it is read.
+
+use std::{borrow::Cow, fmt};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Deserializer, de};
+
+use super::{
+    Decoded, Decoder, Facts, Ids, Lasted, MOST_ATTRIBUTES, Malformed, Own, ReadLine, Unusable, Value, logs::Record,
+    value::MOST_LISTED, wire::side,
+};
+use crate::domain::span::Span;
+
+/// Objects in one message: a thousand spans of two dozen attributes have fifty thousand. An object of three bytes may need
+/// a hundred times that in memory.
+const MOST_OBJECTS: usize = 100_000;
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Request {
+    #[serde(deserialize_with = "or_nothing", alias = "resource_spans", alias = "batches", alias = "resourceLogs")]
+    resource_spans: Vec<OfResource>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct OfResource {
+    #[serde(deserialize_with = "or_nothing")]
+    resource: Resource,
+    #[serde(
+        deserialize_with = "or_nothing",
+        alias = "scope_spans",
+        alias = "instrumentationLibrarySpans",
+        alias = "scopeLogs"
+    )]
+    scope_spans: Vec<OfScope>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Resource {
+    #[serde(deserialize_with = "or_nothing")]
+    attributes: Vec<KeyValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct OfScope {
+    #[serde(deserialize_with = "or_nothing")]
+    spans: Vec<OneSpan>,
+    #[serde(deserialize_with = "or_nothing")]
+    log_records: Vec<LogRecord>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct OneSpan {
+    #[serde(alias = "trace_id")]
+    trace_id: Id,
+    #[serde(alias = "span_id")]
+    span_id: Id,
+    #[serde(alias = "parent_span_id")]
+    parent_span_id: Id,
+    kind: Kind,
+    #[serde(alias = "start_time_unix_nano")]
+    start_time_unix_nano: Number,
+    #[serde(alias = "end_time_unix_nano")]
+    end_time_unix_nano: Number,
+    #[serde(deserialize_with = "or_nothing")]
+    attributes: Vec<KeyValue>,
+    #[serde(deserialize_with = "or_nothing")]
+    status: Status,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Status {
+    #[serde(deserialize_with = "or_nothing")]
+    message: String,
+    code: StatusCode,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct LogRecord {
+    time_unix_nano: Number,
+    observed_time_unix_nano: Number,
+    trace_id: Id,
+    span_id: Id,
+    body: Option<AnyValue>,
+    #[serde(deserialize_with = "or_nothing")]
+    attributes: Vec<KeyValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct KeyValue {
+    #[serde(deserialize_with = "or_nothing")]
+    key: String,
+    value: Option<AnyValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct AnyValue {
+    #[serde(alias = "string_value")]
+    string_value: Option<String>,
+    #[serde(alias = "bool_value")]
+    bool_value: Option<bool>,
+    #[serde(alias = "int_value")]
+    int_value: Option<Number>,
+    #[serde(alias = "array_value")]
+    array_value: Option<ArrayValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ArrayValue {
+    #[serde(deserialize_with = "or_nothing")]
+    values: Vec<AnyValue>,
+}
+
+/// `null` is nothing.
+fn or_nothing<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// A number of 64 bits, as a number or as text.
+#[derive(Clone, Copy, Default)]
+struct Number(i128);
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = Number;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number, or one as text")
+            }
+
+            fn visit_u64<E>(self, n: u64) -> Result<Number, E> {
+                Ok(Number(n.into()))
+            }
+
+            fn visit_i64<E>(self, n: i64) -> Result<Number, E> {
+                Ok(Number(n.into()))
+            }
+
+            fn visit_f64<E>(self, n: f64) -> Result<Number, E> {
+                Ok(Number(n as i128))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Number, E> {
+                text.trim().parse().map(Number).map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
+            }
+
+            fn visit_unit<E>(self) -> Result<Number, E> {
+                Ok(Number(0))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+impl Number {
+    fn nanos(self) -> u64 {
+        u64::try_from(self.0).unwrap_or_default()
+    }
+}
+
+/// A number, or the name of one.
+fn named<'de, D: Deserializer<'de>>(deserializer: D, names: &[&str]) -> Result<u64, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Word {
+        Number(Number),
+        Name(String),
+    }
+    Ok(match Word::deserialize(deserializer)? {
+        Word::Number(number) => number.nanos(),
+        Word::Name(name) => names.iter().position(|n| name.ends_with(n)).unwrap_or_default() as u64,
+    })
+}
+
+#[derive(Default)]
+struct Kind(u64);
+
+impl<'de> Deserialize<'de> for Kind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        named(deserializer, &["UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"]).map(Self)
+    }
+}
+
+#[derive(Default)]
+struct StatusCode(u64);
+
+impl<'de> Deserialize<'de> for StatusCode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        named(deserializer, &["UNSET", "OK", "ERROR"]).map(Self)
+    }
+}
+
+/// An id: hex digits, or else base64. What is neither is none.
+#[derive(Default)]
+struct Id(Vec<u8>);
+
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Option::<Cow<'de, str>>::deserialize(deserializer)?.unwrap_or_default();
+        Ok(Self(id(&text).unwrap_or_default()))
+    }
+}
+
+fn id(text: &str) -> Option<Vec<u8>> {
+    // Sixteen bytes in base64 are 24 characters, eight are 12.
+    let is_hex = text.len() <= 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    if !is_hex {
+        return (text.len() <= 24).then(|| STANDARD.decode(text).ok()).flatten();
+    }
+    let number = u128::from_str_radix(text, 16).ok()?;
+    let bytes = number.to_be_bytes();
+    bytes.get(bytes.len() - text.len().div_ceil(2)..).map(<[u8]>::to_vec)
+}
+
+impl AnyValue {
+    fn read(&self) -> Value<'_> {
+        if let Some(text) = &self.string_value {
+            return Value::from(text.as_str());
+        }
+        if let Some(number) = self.int_value {
+            return i64::try_from(number.0).map_or(Value::Other, Value::Number);
+        }
+        if let Some(flag) = self.bool_value {
+            return Value::Flag(flag);
+        }
+        let Some(array) = &self.array_value else { return Value::Other };
+        let texts = array.values.iter().take(MOST_LISTED).filter_map(|value| value.string_value.as_deref());
+        Value::List(texts.map(Cow::Borrowed).collect())
+    }
+}
+
+impl KeyValue {
+    fn read(&self) -> (&str, Value<'_>) {
+        (&self.key, self.value.as_ref().map(AnyValue::read).unwrap_or_default())
+    }
+}
+
+fn read(bytes: &[u8]) -> Result<Request, Malformed> {
+    // Also braces within text: no message of a thousand spans comes near it.
+    if bytes.iter().filter(|b| **b == b'{').count() > MOST_OBJECTS {
+        return Err(Malformed::TooManyObjects(MOST_OBJECTS));
+    }
+    serde_json::from_slice(bytes).map_err(|e| Malformed::Json(e.to_string()))
+}
+
+fn first<'a>(
+    attributes: &'a [KeyValue],
+    decoded: &mut Decoded,
+) -> impl Iterator<Item = (&'a str, Value<'a>)> + use<'a> {
+    decoded.dropped.attributes += attributes.len().saturating_sub(MOST_ATTRIBUTES) as u64;
+    attributes.iter().take(MOST_ATTRIBUTES).map(KeyValue::read)
+}
+
+impl OfResource {
+    fn own(&self, decoded: &mut Decoded) -> Own<'_> {
+        let mut own = Own::default();
+        for (key, value) in first(&self.resource.attributes, decoded) {
+            own.take(key, &value);
+        }
+        own
+    }
+}
+
+pub(super) fn traces(decoder: &Decoder<'_>, bytes: &[u8]) -> Result<Decoded, Malformed> {
+    let request = read(bytes)?;
+    let mut decoded = Decoded::default();
+    for resource in &request.resource_spans {
+        let own = resource.own(&mut decoded);
+        for one in resource.scope_spans.iter().flat_map(|scope| &scope.spans) {
+            if decoded.is_full(decoder) {
+                decoded.dropped.too_many += 1;
+                continue;
+            }
+            let span = span(decoder, &own, one, &mut decoded);
+            decoded.add(span);
+        }
+    }
+    Ok(decoded)
+}
+
+fn span<'a>(
+    decoder: &Decoder<'_>,
+    resource: &Own<'a>,
+    one: &'a OneSpan,
+    decoded: &mut Decoded,
+) -> Result<Span, Unusable> {
+    let (mut facts, mut own) = (Facts::default(), Cow::Borrowed(resource));
+    for (key, value) in first(&one.attributes, decoded) {
+        if Own::is_key(key) {
+            own.to_mut().take(key, &value);
+        }
+        facts.take(decoder.keys, key, value);
+    }
+    if one.status.code.0 == 2 {
+        facts.failed(Cow::Borrowed(&one.status.message));
+    }
+    let ids = Ids::of_bytes(&one.trace_id.0, &one.span_id.0, &one.parent_span_id.0)?;
+    let lasted = Lasted::between(one.start_time_unix_nano.nanos(), one.end_time_unix_nano.nanos())?;
+    Ok(facts.into_span(decoder.keys, decoder.source, side(one.kind.0), own.emitter(), ids, lasted))
+}
+
+pub(super) fn logs(decoder: &Decoder<'_>, bytes: &[u8], line: &ReadLine<'_>) -> Result<Decoded, Malformed> {
+    let request = read(bytes)?;
+    let mut decoded = Decoded::default();
+    for resource in &request.resource_spans {
+        let own = resource.own(&mut decoded);
+        for one in resource.scope_spans.iter().flat_map(|scope| &scope.log_records) {
+            if decoded.is_full(decoder) {
+                decoded.dropped.too_many += 1;
+                continue;
+            }
+            let attributes = first(&one.attributes, &mut decoded);
+            let record = Record {
+                time: one.time_unix_nano.nanos(),
+                observed: one.observed_time_unix_nano.nanos(),
+                trace: Cow::Borrowed(&one.trace_id.0),
+                span: Cow::Borrowed(&one.span_id.0),
+                body: one.body.as_ref().map(AnyValue::read).unwrap_or_default(),
+                attributes: attributes.map(|(key, value)| (Cow::Borrowed(key), value)).collect(),
+            };
+            record.add(&own, line, &mut decoded);
+        }
+    }
+    Ok(decoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_hex_or_base64() {
+        assert_eq!(id("00f067aa0ba902b7"), Some(vec![0, 0xf0, 0x67, 0xaa, 0x0b, 0xa9, 0x02, 0xb7]));
+        assert_eq!(id("f067aa0ba902b7"), Some(vec![0xf0, 0x67, 0xaa, 0x0b, 0xa9, 0x02, 0xb7]), "zeros were lost");
+        assert_eq!(id("APBnqgupArc="), id("00f067aa0ba902b7"));
+        assert_eq!(id("FFFF"), Some(vec![0xff, 0xff]));
+        for none in ["zz", "灰", &"f".repeat(33), &"Z".repeat(25)] {
+            assert_eq!(id(none), None, "{none}");
+        }
+        assert!(id("").unwrap_or_default().is_empty());
+    }
+}

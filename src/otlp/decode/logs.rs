@@ -1,0 +1,70 @@
+//! Log records that are lines of a gateway's access log: Traefik's, whose body is the line, and Envoy's, whose attributes
+//! are its fields.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value as Json};
+
+use super::{Decoded, Own, ReadLine, Unusable, Value, text::hex, time::instant};
+use crate::domain::span::Emitter;
+
+/// One log record.
+#[derive(Debug, Default)]
+pub(super) struct Record<'a> {
+    /// Nanoseconds since 1970; 0 where it is not known.
+    pub(super) time: u64,
+    /// When a collector saw it.
+    pub(super) observed: u64,
+    pub(super) trace: Cow<'a, [u8]>,
+    pub(super) span: Cow<'a, [u8]>,
+    pub(super) body: Value<'a>,
+    pub(super) attributes: Vec<(Cow<'a, str>, Value<'a>)>,
+}
+
+impl Record<'_> {
+    /// Adds the span that it is.
+    pub(super) fn add(&self, own: &Own<'_>, line: &ReadLine<'_>, decoded: &mut Decoded) {
+        let body = self.body.text().map(str::trim).filter(|text| text.starts_with('{'));
+        let Some(mut span) = body.and_then(line).or_else(|| line(&self.fields()?)) else {
+            decoded.dropped.no_access_log += 1;
+            return;
+        };
+        if span.trace.is_empty() {
+            span.trace = hex(&self.trace, 16).unwrap_or_default();
+        }
+        if span.by == Emitter::default() {
+            span.by = own.emitter();
+        }
+        let can_be = instant(span.time.as_nanosecond()).is_some();
+        decoded.add(if can_be { Ok(span) } else { Err(Unusable::Time) });
+    }
+
+    /// Its attributes as a line in JSON, with what only the record knows: time and ids.
+    fn fields(&self) -> Option<String> {
+        if self.attributes.is_empty() {
+            return None;
+        }
+        let mut line = Map::new();
+        for (key, value) in &self.attributes {
+            let value = match value {
+                Value::Number(n) => Json::from(*n),
+                Value::Flag(flag) => Json::from(*flag),
+                Value::Text(_) | Value::List(_) => Json::from(value.text()),
+                Value::Other => continue,
+            };
+            line.insert(key.clone().into_owned(), value);
+        }
+        let time = [self.time, self.observed].into_iter().find_map(|nanos| instant(nanos.into()));
+        let known = [
+            ("start_time", time.map(|t| t.to_string())),
+            ("trace_id", hex(&self.trace, 16)),
+            ("span_id", hex(&self.span, 8)),
+        ];
+        for (key, value) in known {
+            if let (Some(value), false) = (value, line.contains_key(key)) {
+                line.insert(key.into(), value.into());
+            }
+        }
+        serde_json::to_string(&line).ok()
+    }
+}

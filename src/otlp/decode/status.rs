@@ -1,0 +1,79 @@
+//! How a request ended.
+
+use super::text::told;
+
+/// The HTTP status of a gRPC status, and its name.
+/// <https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto>
+const GRPC: [(u16, &str); 17] = [
+    (200, "OK"),
+    (499, "CANCELLED"),
+    (500, "UNKNOWN"),
+    (400, "INVALID_ARGUMENT"),
+    (504, "DEADLINE_EXCEEDED"),
+    (404, "NOT_FOUND"),
+    (409, "ALREADY_EXISTS"),
+    (403, "PERMISSION_DENIED"),
+    (429, "RESOURCE_EXHAUSTED"),
+    (400, "FAILED_PRECONDITION"),
+    (409, "ABORTED"),
+    (400, "OUT_OF_RANGE"),
+    (501, "UNIMPLEMENTED"),
+    (500, "INTERNAL"),
+    (503, "UNAVAILABLE"),
+    (500, "DATA_LOSS"),
+    (401, "UNAUTHENTICATED"),
+];
+
+/// Why Envoy answered by itself. <https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage>
+const FLAGS: [(&str, &str); 12] = [
+    ("UH", "no healthy upstream"),
+    ("UF", "connection to the upstream failed"),
+    ("UO", "circuit breaker open"),
+    ("NR", "no route"),
+    ("NC", "no such cluster"),
+    ("URX", "retries used up"),
+    ("UT", "upstream did not answer in time"),
+    ("UC", "upstream closed the connection"),
+    ("UR", "upstream reset the stream"),
+    ("DC", "the caller went away"),
+    ("RL", "rate limited"),
+    ("UAEX", "refused by the authorization service"),
+];
+
+/// The HTTP status that stands for a gRPC status (a number, or its name), and its name.
+pub(super) fn of_grpc(code: &str) -> Option<(u16, &'static str)> {
+    let code = code.trim();
+    let by_name = || GRPC.into_iter().find(|(_, name)| code.eq_ignore_ascii_case(name));
+    code.parse::<usize>().ok().and_then(|n| GRPC.get(n).copied()).or_else(by_name)
+}
+
+/// Envoy's response flags in words; none where all went well.
+pub(super) fn of_flags(flags: &str) -> Option<String> {
+    if matches!(flags, "" | "-") {
+        return None;
+    }
+    let known = |flag: &str| FLAGS.iter().find(|(name, _)| *name == flag).map(|(_, words)| *words);
+    let words: Vec<&str> = flags.split(',').take(FLAGS.len()).filter_map(known).collect();
+    Some(if words.is_empty() {
+        told(&format!("Envoy: {flags}"))
+    } else {
+        format!("{} ({})", words.join(", "), told(flags))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_and_flags_have_words() {
+        assert_eq!(of_grpc("14"), Some((503, "UNAVAILABLE")));
+        assert_eq!(of_grpc("NOT_FOUND"), Some((404, "NOT_FOUND")));
+        for none in ["17", "-1", "", "x"] {
+            assert_eq!(of_grpc(none), None);
+        }
+        assert_eq!(of_flags("-"), None);
+        assert_eq!(of_flags("UF,URX").unwrap(), "connection to the upstream failed, retries used up (UF,URX)");
+        assert_eq!(of_flags("ZZ").unwrap(), "Envoy: ZZ");
+    }
+}

@@ -1,0 +1,54 @@
+//! Text and ids of others, cleaned and bounded where they enter.
+
+use crate::domain::{hop::bounded, text::Clean};
+
+/// At most 1 KiB of it, cleaned.
+pub(super) fn told(text: &str) -> String {
+    if text.len() <= 64 && text.bytes().all(|b| matches!(b, 0x20..=0x7e)) {
+        return text.to_owned();
+    }
+    // Cleaning reads all of it, and makes a tab into four spaces: bounded before and after.
+    bounded(&Clean::from_untrusted(&bounded(text)))
+}
+
+/// The same; nothing when it is empty.
+pub(super) fn some(text: &str) -> Option<String> {
+    Some(told(text)).filter(|text| !text.is_empty())
+}
+
+/// An id as lower-case hex digits of `2 * bytes`, zeros before a shorter one. None where it is all zeros, or too long.
+pub(super) fn hex(id: &[u8], bytes: usize) -> Option<String> {
+    if id.len() > bytes || id.iter().all(|b| *b == 0) {
+        return None;
+    }
+    let digit = |d: u8| char::from(if d < 10 { b'0' + d } else { b'a' + d - 10 });
+    let mut text = String::with_capacity(2 * bytes);
+    (id.len()..bytes).for_each(|_| text.push_str("00"));
+    id.iter().for_each(|b| text.extend([digit(b >> 4), digit(b & 15)]));
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_padded_hex_and_zero_is_none() {
+        assert_eq!(hex(&[0xab; 8], 8).as_deref(), Some("abababababababab"));
+        assert_eq!(hex(&[1, 0xff], 8).as_deref(), Some("00000000000001ff"));
+        assert_eq!(hex(&[0xab; 16], 16).map(|t| t.len()), Some(32));
+        for none in [&[][..], &[0; 8], &[1; 9]] {
+            assert_eq!(hex(none, 8), None);
+        }
+    }
+
+    #[test]
+    fn text_is_clean_and_bounded() {
+        assert_eq!(told("/A/a"), "/A/a");
+        assert_eq!(told("a\u{1b}[31mb\u{202e}"), "ab");
+        for long in ["x".repeat(3_000_000), "\t".repeat(5000), "灰".repeat(5000)] {
+            assert!(told(&long).len() <= 1024 && told(&long).ends_with('…'));
+        }
+        assert_eq!(some("\u{200b}"), None);
+    }
+}

@@ -1,0 +1,288 @@
+//! Messages in protobuf, read in place. <https://protobuf.dev/programming-guides/encoding/>, and for the numbers of fields
+//! <https://github.com/open-telemetry/opentelemetry-proto/tree/main/opentelemetry/proto>.
+
+use std::borrow::Cow;
+
+use super::{
+    Decoded, Decoder, Dropped, Facts, Ids, Lasted, MOST_ATTRIBUTES, Own, ReadLine, Unusable, Value, logs::Record,
+    value::MOST_LISTED,
+};
+use crate::domain::span::{Side, Span};
+
+/// It is not the message that it should be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// The bytes end within a field, or a field is of no known type.
+    #[error("it is no OTLP message in protobuf: {0}")]
+    Protobuf(&'static str),
+    /// With the parser's words.
+    #[error("it is no OTLP message in JSON: {0}")]
+    Json(String),
+    /// More objects than are read.
+    #[error("it holds more than {0} JSON objects: send fewer spans at once")]
+    TooManyObjects(usize),
+}
+
+const CUT: Malformed = Malformed::Protobuf("it is cut off");
+
+/// What a field holds.
+#[derive(Clone, Copy, Debug)]
+enum Field<'a> {
+    /// A number of any width.
+    Number(u64),
+    /// Text, bytes or a message.
+    Bytes(&'a [u8]),
+}
+
+/// The fields of a message; ends at the first error.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn varint(&mut self) -> Result<u64, Malformed> {
+        let mut value = 0_u64;
+        for shift in (0..64).step_by(7) {
+            let (byte, rest) = self.0.split_first().ok_or(CUT)?;
+            self.0 = rest;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(Malformed::Protobuf("a number is longer than ten bytes"))
+    }
+
+    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let (bytes, rest) = self.0.split_first_chunk().ok_or(CUT)?;
+        self.0 = rest;
+        Ok(*bytes)
+    }
+
+    fn field(&mut self) -> Result<(u64, Field<'a>), Malformed> {
+        let key = self.varint()?;
+        let field = match key & 7 {
+            0 => Field::Number(self.varint()?),
+            1 => Field::Number(u64::from_le_bytes(self.fixed()?)),
+            5 => Field::Number(u32::from_le_bytes(self.fixed()?).into()),
+            2 => {
+                let length = usize::try_from(self.varint()?).map_err(|_| CUT)?;
+                let (bytes, rest) = self.0.split_at_checked(length).ok_or(CUT)?;
+                self.0 = rest;
+                Field::Bytes(bytes)
+            }
+            _ => return Err(Malformed::Protobuf("a field is of no known type")),
+        };
+        match key >> 3 {
+            0 => Err(Malformed::Protobuf("a field has the number 0")),
+            number => Ok((number, field)),
+        }
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Result<(u64, Field<'a>), Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let field = self.field();
+        if field.is_err() {
+            self.0 = &[];
+        }
+        Some(field)
+    }
+}
+
+/// The messages (or texts) in a field of that number.
+fn within(message: &[u8], wanted: u64) -> impl Iterator<Item = Result<&[u8], Malformed>> {
+    Fields(message).filter_map(move |field| match field {
+        Ok((number, Field::Bytes(bytes))) if number == wanted => Some(Ok(bytes)),
+        Ok(_) => None,
+        Err(e) => Some(Err(e)),
+    })
+}
+
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(bytes)
+}
+
+/// `AnyValue`.
+fn value(message: &[u8]) -> Result<Value<'_>, Malformed> {
+    let mut found = Value::Other;
+    for field in Fields(message) {
+        found = match field? {
+            (1, Field::Bytes(bytes)) => Value::Text(text(bytes)),
+            (2, Field::Number(n)) => Value::Flag(n != 0),
+            (3, Field::Number(n)) => Value::Number(n.cast_signed()),
+            (5, Field::Bytes(array)) => Value::List(list(array)?),
+            _ => found,
+        };
+    }
+    Ok(found)
+}
+
+/// The first texts of an `ArrayValue`.
+fn list(message: &[u8]) -> Result<Vec<Cow<'_, str>>, Malformed> {
+    let mut texts = vec![];
+    for item in within(message, 1).take(MOST_LISTED) {
+        texts.extend(within(item?, 1).map(|bytes| bytes.map(text)).collect::<Result<Vec<_>, _>>()?);
+    }
+    Ok(texts)
+}
+
+/// `KeyValue`.
+fn attribute(message: &[u8]) -> Result<(Cow<'_, str>, Value<'_>), Malformed> {
+    let (mut key, mut held) = (Cow::Borrowed(""), Value::Other);
+    for field in Fields(message) {
+        match field? {
+            (1, Field::Bytes(bytes)) => key = text(bytes),
+            (2, Field::Bytes(bytes)) => held = value(bytes)?,
+            _ => {}
+        }
+    }
+    Ok((key, held))
+}
+
+/// Who tells it, by the resource of a `ResourceSpans` or `ResourceLogs`.
+fn own<'a>(message: &'a [u8], dropped: &mut Dropped) -> Result<Own<'a>, Malformed> {
+    let (mut own, mut count) = (Own::default(), 0);
+    for resource in within(message, 1) {
+        for found in within(resource?, 1) {
+            count += 1;
+            if count > MOST_ATTRIBUTES {
+                dropped.attributes += 1;
+                continue;
+            }
+            let (key, value) = attribute(found?)?;
+            own.take(&key, &value);
+        }
+    }
+    Ok(own)
+}
+
+/// Calls `each` with every span or record, and who tells it.
+fn each<'a>(
+    bytes: &'a [u8],
+    decoded: &mut Decoded,
+    mut each: impl FnMut(&Own<'a>, &'a [u8], &mut Decoded) -> Result<(), Malformed>,
+) -> Result<(), Malformed> {
+    for resource in within(bytes, 1) {
+        let resource = resource?;
+        let own = own(resource, &mut decoded.dropped)?;
+        for scope in within(resource, 2) {
+            for item in within(scope?, 2) {
+                each(&own, item?, decoded)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `ExportTraceServiceRequest`.
+pub(super) fn traces(decoder: &Decoder<'_>, bytes: &[u8]) -> Result<Decoded, Malformed> {
+    let mut decoded = Decoded::default();
+    each(bytes, &mut decoded, |own, message, decoded| {
+        if decoded.is_full(decoder) {
+            decoded.dropped.too_many += 1;
+            return Ok(());
+        }
+        let span = span(decoder, own, message, &mut decoded.dropped)?;
+        decoded.add(span);
+        Ok(())
+    })?;
+    Ok(decoded)
+}
+
+fn span(
+    decoder: &Decoder<'_>,
+    resource: &Own<'_>,
+    message: &[u8],
+    dropped: &mut Dropped,
+) -> Result<Result<Span, Unusable>, Malformed> {
+    let (mut trace, mut span, mut parent) = (&[][..], &[][..], &[][..]);
+    let (mut kind, mut start, mut end, mut count) = (0, 0, 0, 0);
+    let (mut facts, mut own) = (Facts::default(), Cow::Borrowed(resource));
+    for field in Fields(message) {
+        match field? {
+            (1, Field::Bytes(id)) => trace = id,
+            (2, Field::Bytes(id)) => span = id,
+            (4, Field::Bytes(id)) => parent = id,
+            (6, Field::Number(n)) => kind = n,
+            (7, Field::Number(n)) => start = n,
+            (8, Field::Number(n)) => end = n,
+            (9, Field::Bytes(_)) if count >= MOST_ATTRIBUTES => dropped.attributes += 1,
+            (9, Field::Bytes(bytes)) => {
+                count += 1;
+                let (key, value) = attribute(bytes)?;
+                if Own::is_key(&key) {
+                    own.to_mut().take(&key, &value);
+                }
+                facts.take(decoder.keys, &key, value);
+            }
+            (15, Field::Bytes(status)) => {
+                if let Some(words) = failure(status)? {
+                    facts.failed(words);
+                }
+            }
+            _ => {}
+        }
+    }
+    let ids = Ids::of_bytes(trace, span, parent);
+    let made = ids.and_then(|ids| Ok((ids, Lasted::between(start, end)?)));
+    Ok(made.map(|(ids, lasted)| facts.into_span(decoder.keys, decoder.source, side(kind), own.emitter(), ids, lasted)))
+}
+
+/// The words of a `Status` that is an error.
+fn failure(message: &[u8]) -> Result<Option<Cow<'_, str>>, Malformed> {
+    let (mut words, mut failed) = (Cow::Borrowed(""), false);
+    for field in Fields(message) {
+        match field? {
+            (2, Field::Bytes(bytes)) => words = text(bytes),
+            (3, Field::Number(code)) => failed = code == 2,
+            _ => {}
+        }
+    }
+    Ok(failed.then_some(words))
+}
+
+/// By `SpanKind`. Producers and consumers of messages are not followed.
+pub(super) const fn side(kind: u64) -> Side {
+    match kind {
+        2 => Side::Server,
+        3 => Side::Client,
+        _ => Side::Inner,
+    }
+}
+
+/// `ExportLogsServiceRequest`.
+pub(super) fn logs(decoder: &Decoder<'_>, bytes: &[u8], line: &ReadLine<'_>) -> Result<Decoded, Malformed> {
+    let mut decoded = Decoded::default();
+    each(bytes, &mut decoded, |own, message, decoded| {
+        if decoded.is_full(decoder) {
+            decoded.dropped.too_many += 1;
+            return Ok(());
+        }
+        let record = record(message, &mut decoded.dropped)?;
+        record.add(own, line, decoded);
+        Ok(())
+    })?;
+    Ok(decoded)
+}
+
+/// `LogRecord`.
+fn record<'a>(message: &'a [u8], dropped: &mut Dropped) -> Result<Record<'a>, Malformed> {
+    let mut record = Record::default();
+    for field in Fields(message) {
+        match field? {
+            (1, Field::Number(n)) => record.time = n,
+            (11, Field::Number(n)) => record.observed = n,
+            (5, Field::Bytes(bytes)) => record.body = value(bytes)?,
+            (6, Field::Bytes(_)) if record.attributes.len() >= MOST_ATTRIBUTES => dropped.attributes += 1,
+            (6, Field::Bytes(bytes)) => record.attributes.push(attribute(bytes)?),
+            (9, Field::Bytes(id)) => record.trace = Cow::Borrowed(id),
+            (10, Field::Bytes(id)) => record.span = Cow::Borrowed(id),
+            _ => {}
+        }
+    }
+    Ok(record)
+}

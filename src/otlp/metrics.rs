@@ -1,0 +1,81 @@
+//! Numbers of the receiver, for Prometheus.
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family},
+    registry::Registry,
+};
+
+use super::{decode::Dropped, filter::Skipped};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answered {
+    protocol: &'static str,
+    signal: &'static str,
+    code: &'static str,
+}
+
+/// A handle; clones count together.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    received: Counter,
+    written: Counter,
+    dropped: Family<Reason, Counter>,
+    requests: Family<Answered, Counter>,
+}
+
+impl Metrics {
+    /// Shows them in a registry.
+    pub fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("otlp");
+        registry.register("spans_received", "Spans and log records received over OTLP", self.received.clone());
+        registry.register("spans_written", "Spans written as lines", self.written.clone());
+        registry.register("spans_dropped", "Spans and log records not written, by why", self.dropped.clone());
+        registry.register("requests", "OTLP requests by protocol, signal and answer", self.requests.clone());
+        self.decoded(0, Dropped::default());
+        self.chosen(Skipped::default());
+        self.queue_was_full(0);
+    }
+
+    /// A request was decoded: so many spans, and what was left out.
+    pub(super) fn decoded(&self, spans: usize, dropped: Dropped) {
+        let Dropped { too_many, bad_id, bad_time, no_access_log, attributes: _ } = dropped;
+        self.received.inc_by(spans as u64 + too_many + bad_id + bad_time + no_access_log);
+        self.drop("too_many", too_many);
+        self.drop("bad_id", bad_id);
+        self.drop("bad_time", bad_time);
+        self.drop("no_access_log", no_access_log);
+    }
+
+    /// Of a request's spans these were left out.
+    pub(super) fn chosen(&self, skipped: Skipped) {
+        let Skipped { rate, share, elsewhere } = skipped;
+        self.drop("rate", rate);
+        self.drop("share", share);
+        self.drop("elsewhere", elsewhere);
+    }
+
+    /// Spans did not fit into the queue of lines.
+    pub(super) fn queue_was_full(&self, spans: u64) {
+        self.drop("queue", spans);
+    }
+
+    /// Lines were written.
+    pub(super) fn wrote(&self, lines: u64) {
+        self.written.inc_by(lines);
+    }
+
+    /// A request was answered.
+    pub(super) fn answered(&self, protocol: &'static str, signal: &'static str, code: &'static str) {
+        self.requests.get_or_create(&Answered { protocol, signal, code }).inc();
+    }
+
+    fn drop(&self, reason: &'static str, spans: u64) {
+        self.dropped.get_or_create(&Reason { reason }).inc_by(spans);
+    }
+}

@@ -1,0 +1,119 @@
+//! The two doors of OTLP: gRPC (`TraceService/Export` and `LogsService/Export`, unary, plain HTTP/2) and HTTP (`/v1/traces` and
+//! `/v1/logs`). <https://opentelemetry.io/docs/specs/otlp/>
+//!
+//! Both calls are unary, so gRPC is a frame of five bytes and a few trailers, and needs no server of its own kind.
+
+mod answer;
+mod body;
+mod grpc;
+mod http;
+mod inflate;
+mod intake;
+mod refusal;
+
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use ::http::{Request, Response};
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+use crate::net::{
+    admission::{Admission, Place},
+    talkative::Talkative,
+};
+
+pub use intake::{Intake, Known};
+
+/// Of the file descriptors of this process senders get this part, at each door.
+const PART: f64 = 0.125;
+/// A sender that says nothing at the beginning, or does not end a request's head, is let go after this.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A connection on which nothing is heard is asked whether it is alive this often.
+const IDLE: Duration = Duration::from_secs(30);
+/// Bytes of a request's head.
+const HEAD: usize = 16 * 1024;
+/// Requests at once on one connection.
+const STREAMS: u32 = 32;
+
+type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
+
+/// Which of the two protocols a door speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// gRPC, over HTTP/2 without TLS.
+    Grpc,
+    /// HTTP/1.1 or HTTP/2, without TLS.
+    Http,
+}
+
+impl Door {
+    /// As told.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Grpc => "OTLP/gRPC",
+            Self::Http => "OTLP/HTTP",
+        }
+    }
+}
+
+/// Binds first, so that a taken port is told at once; then serves until `stop`.
+///
+/// # Errors
+///
+/// When the address cannot be had.
+pub async fn serve(
+    door: Door,
+    address: SocketAddr,
+    intake: Arc<Intake>,
+    stop: CancellationToken,
+) -> io::Result<(SocketAddr, impl Future<Output = ()> + Send)> {
+    let listener = TcpListener::bind(address).await?;
+    let address = listener.local_addr()?;
+    let admission = Admission::share(PART, 1);
+    Ok((address, async move {
+        while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+            let Ok((stream, peer)) = accepted else {
+                // Out of file descriptors, most likely: a moment later there may be some.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            };
+            let (admission, intake, stop) = (admission.clone(), intake.clone(), stop.clone());
+            tokio::spawn(async move {
+                // Closed at once: who has too many is not told more.
+                let place = admission.enter(peer, address).await?;
+                stop.run_until_cancelled(connection(door, stream, place, intake)).await
+            });
+        }
+    }))
+}
+
+async fn connection(door: Door, stream: TcpStream, place: Place, intake: Arc<Intake>) {
+    let _ = stream.set_nodelay(true);
+    let stream = TokioIo::new(Talkative::new(stream, PATIENCE, Some(place)));
+    let service = service_fn(move |request| {
+        let intake = intake.clone();
+        async move { Ok::<_, Infallible>(answer(door, &intake, request).await) }
+    });
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(HEAD);
+    let http2 = &mut server.http2();
+    http2.timer(TokioTimer::new()).keep_alive_interval(IDLE).max_header_list_size(HEAD as u32);
+    http2.max_concurrent_streams(STREAMS);
+    let server = if door == Door::Grpc { server.http2_only() } else { server };
+    // However it ends, the sender knows.
+    let _ = server.serve_connection(stream, service).await;
+}
+
+async fn answer(door: Door, intake: &Arc<Intake>, request: Request<Incoming>) -> Answer {
+    match door {
+        Door::Grpc => grpc::answer(intake, request).await,
+        Door::Http => http::answer(intake, request).await,
+    }
+}

@@ -1,0 +1,95 @@
+//! OTLP over HTTP: `POST /v1/traces` and `/v1/logs`, protobuf or JSON, the answer in the same form.
+//! <https://opentelemetry.io/docs/specs/otlp/#otlphttp>
+
+use std::sync::Arc;
+
+use ::http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+
+use super::{
+    Answer,
+    answer::{status, status_json, success, success_json},
+    body,
+    intake::{Form, Intake, Parcel, Signal},
+    refusal::Refusal,
+};
+use crate::domain::text::Clean;
+
+impl Form {
+    const fn media_type(self) -> &'static str {
+        match self {
+            Self::Protobuf => "application/x-protobuf",
+            Self::Json => "application/json",
+        }
+    }
+}
+
+pub(super) async fn answer(intake: &Arc<Intake>, request: Request<Incoming>) -> Answer {
+    let form = form(request.headers());
+    let signal = match request.uri().path() {
+        "/v1/traces" => Some(Signal::Traces),
+        "/v1/logs" => Some(Signal::Logs),
+        _ => None,
+    };
+    let taken = match (signal, form) {
+        (None, _) => Err(Refusal::NoSuch("there are /v1/traces and /v1/logs")),
+        (Some(_), _) if *request.method() != Method::POST => Err(Refusal::Method),
+        (Some(_), None) => Err(Refusal::Type("the Content-Type must be application/x-protobuf or application/json")),
+        (Some(signal), Some(form)) => take(intake, signal, form, request).await,
+    };
+    let code = match &taken {
+        Ok(_) => "200",
+        Err(refusal) => match refusal.http().as_u16() {
+            400 => "400",
+            404 => "404",
+            405 => "405",
+            408 => "408",
+            413 => "413",
+            415 => "415",
+            429 => "429",
+            _ => "500",
+        },
+    };
+    intake.metrics.answered("http", signal.map_or("none", Signal::word), code);
+    // Whatever fails is told as a Status; where no form was asked for, in protobuf.
+    let form = form.unwrap_or(Form::Protobuf);
+    let signal = signal.unwrap_or(Signal::Traces);
+    let body = match (&taken, form) {
+        (Ok(rejected), Form::Protobuf) => success(*rejected),
+        (Ok(rejected), Form::Json) => success_json(*rejected, signal).to_string().into_bytes(),
+        (Err(refusal), Form::Protobuf) => status(refusal),
+        (Err(refusal), Form::Json) => status_json(refusal).to_string().into_bytes(),
+    };
+    let mut answer = Response::new(Full::new(Bytes::from(body)).boxed_unsync());
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(form.media_type()));
+    if let Err(refusal) = &taken {
+        *answer.status_mut() = refusal.http();
+        if let Some(delay) = refusal.retry() {
+            answer.headers_mut().insert(header::RETRY_AFTER, delay.as_secs().into());
+        }
+        if matches!(refusal, Refusal::Method) {
+            answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+        }
+    }
+    answer
+}
+
+fn form(headers: &HeaderMap) -> Option<Form> {
+    let kind = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    [Form::Protobuf, Form::Json].into_iter().find(|form| kind.eq_ignore_ascii_case(form.media_type()))
+}
+
+async fn take(intake: &Arc<Intake>, signal: Signal, form: Form, request: Request<Incoming>) -> Result<u64, Refusal> {
+    let (head, body) = request.into_parts();
+    let encoding = head.headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes).unwrap_or_default();
+    let gzip = match encoding {
+        b"" | b"identity" => false,
+        b"gzip" => true,
+        other => return Err(Refusal::Encoding(Clean::bounded(&String::from_utf8_lossy(other), 40))),
+    };
+    let (bytes, held) = body::collect(&head.headers, body, &intake.budget).await?;
+    intake.take(Parcel { signal, form, gzip, bytes, held }).await
+}

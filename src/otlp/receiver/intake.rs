@@ -1,0 +1,131 @@
+//! What both doors do with a body: inflate, decode, choose, hand over.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Instant,
+};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+
+use super::{
+    body::{Budget, Held},
+    inflate::inflate,
+    refusal::Refusal,
+};
+use crate::{
+    domain::pods::PodIndex,
+    otlp::{
+        decode::{Decoded, Decoder, ReadLine, TagKeys},
+        filter::{Filter, Limits},
+        metrics::Metrics,
+        sink::Sink,
+    },
+};
+
+/// Requests that are decoded at once: the engine has other work.
+const WORKERS: usize = 2;
+
+/// What the cluster says that a receiver needs; follows it.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// What the lane tag may be called.
+    pub keys: ArcSwap<TagKeys>,
+    /// Pods of Apps.
+    pub pods: RwLock<PodIndex>,
+}
+
+/// What a request holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Signal {
+    Traces,
+    Logs,
+}
+
+impl Signal {
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Traces => "traces",
+            Self::Logs => "logs",
+        }
+    }
+}
+
+/// In what form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Protobuf,
+    Json,
+}
+
+/// A body, and how to read it.
+#[derive(Debug)]
+pub(super) struct Parcel {
+    pub(super) signal: Signal,
+    pub(super) form: Form,
+    pub(super) gzip: bool,
+    pub(super) bytes: Bytes,
+    pub(super) held: Held,
+}
+
+/// Takes what the doors receive.
+pub struct Intake {
+    known: Arc<Known>,
+    filter: Mutex<Filter>,
+    sink: Sink,
+    line: Box<ReadLine<'static>>,
+    workers: Arc<Semaphore>,
+    pub(super) metrics: Metrics,
+    pub(super) budget: Budget,
+}
+
+impl Intake {
+    /// Lines of access logs within log records are read by `line`.
+    pub fn new(known: Arc<Known>, limits: Limits, sink: Sink, line: Box<ReadLine<'static>>, metrics: Metrics) -> Self {
+        let filter = Mutex::new(Filter::new(limits, Instant::now()));
+        let workers = Arc::new(Semaphore::new(WORKERS));
+        Self { known, filter, sink, line, workers, metrics, budget: Budget::default() }
+    }
+
+    /// Takes a request; how many of its spans were not taken.
+    pub(super) async fn take(self: &Arc<Self>, parcel: Parcel) -> Result<u64, Refusal> {
+        if self.sink.is_full() {
+            return Err(Refusal::Busy);
+        }
+        let Ok(worker) = self.workers.clone().acquire_owned().await else { return Err(Refusal::Fault) };
+        let this = self.clone();
+        // Inflating four MiB takes tens of milliseconds, in which others wait for this thread.
+        let taken = tokio::task::spawn_blocking(move || {
+            let _worker = worker;
+            this.digest(parcel)
+        });
+        taken.await.unwrap_or(Err(Refusal::Fault))
+    }
+
+    fn digest(&self, parcel: Parcel) -> Result<u64, Refusal> {
+        let Parcel { signal, form, gzip, bytes, held } = parcel;
+        let inflated = gzip.then(|| inflate(&bytes, &self.budget)).transpose()?;
+        let bytes = inflated.as_ref().map_or(&bytes[..], |(bytes, _)| bytes);
+        let keys = self.known.keys.load();
+        let decoder = Decoder::new(&keys);
+        let decoded = match (signal, form) {
+            (Signal::Traces, Form::Protobuf) => decoder.traces(bytes),
+            (Signal::Traces, Form::Json) => decoder.traces_json(bytes),
+            (Signal::Logs, Form::Protobuf) => decoder.logs(bytes, &*self.line),
+            (Signal::Logs, Form::Json) => decoder.logs_json(bytes, &*self.line),
+        }?;
+        // Spans hold texts of their own.
+        drop((inflated, held));
+        let Decoded { spans, dropped } = decoded;
+        self.metrics.decoded(spans.len(), dropped);
+        let pods = self.known.pods.read().unwrap_or_else(PoisonError::into_inner);
+        let mut filter = self.filter.lock().unwrap_or_else(PoisonError::into_inner);
+        let (chosen, skipped) = filter.choose(spans, &pods, Instant::now());
+        drop((filter, pods));
+        self.metrics.chosen(skipped);
+        self.sink.dropped_before(skipped.rate + dropped.rejected());
+        chosen.into_iter().for_each(|span| self.sink.send(span));
+        Ok(dropped.rejected())
+    }
+}

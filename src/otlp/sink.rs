@@ -1,0 +1,216 @@
+//! Spans on their way out: a bounded queue, a thread of its own, JSON lines. Nobody waits for it; what does not fit is counted,
+//! and told by a line `{"dropped":N}` of all since the start.
+
+use std::{
+    io::{self, BufWriter, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+
+use super::metrics::Metrics;
+use crate::domain::span::Span;
+
+/// Spans on their way. One may have ten texts of 1 KiB.
+const QUEUED: usize = 4096;
+/// Lines written before the buffer is handed over.
+const GATHERED: usize = 256;
+/// Drops are told this often.
+const TOLD: Duration = Duration::from_secs(5);
+
+/// Takes spans; clones write into one queue.
+#[derive(Clone, Debug)]
+pub struct Sink {
+    queue: SyncSender<Span>,
+    shared: Arc<Shared>,
+    metrics: Metrics,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    waiting: AtomicUsize,
+    dropped: AtomicU64,
+}
+
+/// The line that tells of drops.
+#[derive(Serialize)]
+struct Drops {
+    dropped: u64,
+}
+
+impl Sink {
+    /// Writes to `out`, which may block.
+    ///
+    /// # Errors
+    ///
+    /// When there can be no thread.
+    pub fn new(out: impl Write + Send + 'static, metrics: Metrics) -> io::Result<Self> {
+        let (queue, spans) = sync_channel(QUEUED);
+        let shared = Arc::<Shared>::default();
+        let this = Self { queue, shared: shared.clone(), metrics: metrics.clone() };
+        let writing = move || {
+            let mut lines = Lines { out: BufWriter::new(out), shared, metrics, told: (Instant::now(), 0) };
+            if let Err(e) = lines.write_all(&spans) {
+                tracing::error!("hops are written no more: {e}");
+            }
+        };
+        std::thread::Builder::new().name("spans".into()).spawn(writing)?;
+        Ok(this)
+    }
+
+    /// Takes a span; it is dropped and counted where the queue is full.
+    pub fn send(&self, span: Span) {
+        self.shared.waiting.fetch_add(1, Relaxed);
+        if self.queue.try_send(span).is_err() {
+            self.shared.waiting.fetch_sub(1, Relaxed);
+            self.metrics.queue_was_full(1);
+            self.dropped_before(1);
+        }
+    }
+
+    /// Spans that were worth a line were dropped before they came here: the line of drops tells of them too.
+    pub fn dropped_before(&self, spans: u64) {
+        self.shared.dropped.fetch_add(spans, Relaxed);
+    }
+
+    /// Most of the queue is taken: senders had better wait.
+    pub fn is_full(&self) -> bool {
+        self.shared.waiting.load(Relaxed) >= QUEUED / 4 * 3
+    }
+
+    /// Spans that were dropped since the start.
+    pub fn dropped(&self) -> u64 {
+        self.shared.dropped.load(Relaxed)
+    }
+}
+
+struct Lines<W: Write> {
+    out: BufWriter<W>,
+    shared: Arc<Shared>,
+    metrics: Metrics,
+    /// When drops were last told, and how many.
+    told: (Instant, u64),
+}
+
+impl<W: Write> Lines<W> {
+    /// Until nobody sends any more.
+    fn write_all(&mut self, spans: &Receiver<Span>) -> io::Result<()> {
+        loop {
+            match spans.recv_timeout(TOLD) {
+                Ok(span) => self.write(span, spans)?,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.tell_drops()?;
+                    return self.out.flush();
+                }
+            }
+            if self.told.0.elapsed() >= TOLD {
+                self.tell_drops()?;
+            }
+            self.out.flush()?;
+        }
+    }
+
+    /// That one, and others that wait.
+    fn write(&mut self, first: Span, spans: &Receiver<Span>) -> io::Result<()> {
+        let mut count = 0;
+        for span in std::iter::once(first).chain(spans.try_iter().take(GATHERED)) {
+            self.shared.waiting.fetch_sub(1, Relaxed);
+            self.line(&span)?;
+            count += 1;
+        }
+        self.out.flush()?;
+        self.metrics.wrote(count);
+        Ok(())
+    }
+
+    fn tell_drops(&mut self) -> io::Result<()> {
+        let dropped = self.shared.dropped.load(Relaxed);
+        if dropped > self.told.1 {
+            self.told = (Instant::now(), dropped);
+            self.line(&Drops { dropped })?;
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, what: &impl Serialize) -> io::Result<()> {
+        serde_json::to_writer(&mut self.out, what)?;
+        self.out.write_all(b"\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, mpsc};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Text(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Text {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn span(n: usize) -> Span {
+        Span { span: format!("{n:016x}"), ..Span::default() }
+    }
+
+    #[test]
+    fn lines_come_in_order_and_drops_are_told_at_the_end() {
+        let text = Text::default();
+        let (queue, spans) = sync_channel(10);
+        let shared = Arc::<Shared>::default();
+        let metrics = Metrics::default();
+        let sink = Sink { queue, shared: shared.clone(), metrics: metrics.clone() };
+        (0..12).for_each(|n| sink.send(span(n)));
+        sink.dropped_before(3);
+        assert_eq!((sink.dropped(), sink.is_full()), (5, false));
+        drop(sink);
+        let mut lines = Lines { out: BufWriter::new(text.clone()), shared, metrics, told: (Instant::now(), 0) };
+        lines.write_all(&spans).unwrap();
+        let text = String::from_utf8(text.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!((lines.len(), lines[10]), (11, r#"{"dropped":5}"#));
+        for (n, line) in lines[..10].iter().enumerate() {
+            assert_eq!(serde_json::from_str::<Span>(line).unwrap(), span(n));
+        }
+    }
+
+    /// Blocks until it is let go.
+    struct Stuck(mpsc::Receiver<()>);
+
+    impl Write for Stuck {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.0.recv();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn nobody_waits_for_a_log_that_is_stuck() {
+        let (go, stuck) = mpsc::channel();
+        let sink = Sink::new(Stuck(stuck), Metrics::default()).unwrap();
+        let sent = 2 * QUEUED + GATHERED;
+        (0..sent).for_each(|n| sink.send(span(n)));
+        assert!(sink.is_full());
+        assert!(sink.dropped() as usize >= sent - QUEUED - 2 * GATHERED, "{}", sink.dropped());
+        drop(go);
+    }
+}
