@@ -269,7 +269,7 @@ async fn a_real_server_keeps_everybody_to_what_he_may() {
     let Some(plane) = ControlPlane::start().await else { return };
     let admin = plane.client("admin").await;
     namespace(&admin, "demo-test").await;
-    let engine = Engine { image: "graylane:1".into(), replicas: 2, namespace: ENGINES.into() };
+    let engine = Engine { image: "graylane:1".into(), replicas: 2, namespace: ENGINES.into(), otlp: true };
     let wanted = Wanted { namespace: HOME.into(), deploy_to: vec!["demo-test".into()], engine: Some(engine) };
     let done = install::apply(&admin, &wanted, false).await.unwrap();
     assert!(done.iter().all(|d| d.done == Change::Created), "{done:#?}");

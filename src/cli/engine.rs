@@ -1,5 +1,7 @@
 //! `engine`: the headless engine, against a real cluster or beside a pocket; and the engine of the demo.
 
+mod hops;
+
 use std::{net::SocketAddr, sync::Arc};
 
 use clap::Args;
@@ -26,6 +28,12 @@ pub struct EngineArgs {
     /// Answer /healthz, /readyz and /metrics (for Prometheus) there
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
+    /// Receive spans and access logs over OTLP/gRPC there, and print those of lanes as lines
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    otlp_grpc: Option<SocketAddr>,
+    /// The same over OTLP/HTTP
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    otlp_http: Option<SocketAddr>,
 }
 
 pub(super) async fn run(global: &Global, args: EngineArgs) -> Result<()> {
@@ -39,7 +47,9 @@ pub(super) async fn run(global: &Global, args: EngineArgs) -> Result<()> {
         install::definitions(&session.client).await?;
     }
     let stop = CancellationToken::new();
-    let telemetry = Telemetry::default();
+    let doors = hops::Doors { grpc: args.otlp_grpc, http: args.otlp_http };
+    let hops = hops::Hops::receive(doors, &stop).await?;
+    let telemetry = hops.as_ref().map_or_else(Telemetry::default, |hops| Telemetry::with(|r| hops.register(r)));
     let client = telemetry.metered(session.client);
     let clusters = session.clusters.at_home(client);
     if let Some(address) = args.listen {
@@ -48,7 +58,11 @@ pub(super) async fn run(global: &Global, args: EngineArgs) -> Result<()> {
         tracing::info!("http://{address} answers /healthz, /readyz and /metrics");
         tokio::spawn(serving);
     }
-    let acting = tokio::spawn(act(clusters, session.namespace, telemetry, stop.clone()));
+    let worlds = cluster::watch::spawn(clusters.clone(), session.namespace.clone(), stop.clone());
+    if let Some(hops) = hops {
+        tokio::spawn(hops.follow(worlds.clone(), stop.clone()));
+    }
+    let acting = tokio::spawn(act(clusters, session.namespace, worlds, telemetry, stop.clone()));
     ended.await;
     stop.cancel();
     acting.await?;
@@ -57,11 +71,18 @@ pub(super) async fn run(global: &Global, args: EngineArgs) -> Result<()> {
 
 /// An engine with its own view of the cluster, until `stop`.
 pub(super) async fn until(client: Client, namespace: String, stop: CancellationToken) {
-    act(Clusters::within(client, Agent::Engine), namespace, Telemetry::default(), stop).await;
+    let clusters = Clusters::within(client, Agent::Engine);
+    let worlds = cluster::watch::spawn(clusters.clone(), namespace.clone(), stop.clone());
+    act(clusters, namespace, worlds, Telemetry::default(), stop).await;
 }
 
-async fn act(clusters: Clusters, namespace: String, telemetry: Telemetry, stop: CancellationToken) {
-    let worlds = cluster::watch::spawn(clusters.clone(), namespace.clone(), stop.clone());
+async fn act(
+    clusters: Clusters,
+    namespace: String,
+    worlds: watch::Receiver<World>,
+    telemetry: Telemetry,
+    stop: CancellationToken,
+) {
     let client = clusters.home().clone();
     let (identity, prober) = (engine::identity(), prober(worlds));
     engine::run(

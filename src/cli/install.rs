@@ -29,6 +29,9 @@ pub struct InstallArgs {
     /// Where the engine runs; no App may be deployed there
     #[arg(long, value_name = "NAMESPACE", default_value = install::ENGINES, requires = "image")]
     engine_namespace: String,
+    /// The engines receive spans and access logs over OTLP, by the Service graylane-hops
+    #[arg(long, requires = "image")]
+    otlp: bool,
     /// Namespaces that Apps are deployed to, besides that of the releases (-n): each gets the account graylane-deployer
     #[arg(long, value_name = "NAMESPACE", value_delimiter = ',')]
     deploy_to: Vec<String>,
@@ -58,6 +61,7 @@ fn wanted(args: &InstallArgs, namespace: String) -> Wanted {
         image,
         replicas: args.engine_replicas,
         namespace: args.engine_namespace.clone(),
+        otlp: args.otlp,
     });
     Wanted { namespace, deploy_to: args.deploy_to.clone(), engine }
 }
@@ -103,7 +107,7 @@ pub(super) async fn install(global: &Global, args: InstallArgs) -> Result<()> {
             Change::Changed => "changed",
             Change::Unchanged => "unchanged",
             Change::Skipped => "left out: this server does not serve it",
-            Change::Removed => "removed: it was of an earlier graylane",
+            Change::Removed => "removed: an earlier install made it",
         };
         table.row([applied.object.clone(), applied.namespace.clone().unwrap_or_default(), word.into()]);
     }

@@ -5,6 +5,7 @@
 
 mod deployment;
 mod former;
+mod otlp;
 mod policy;
 mod roles;
 mod uninstall;
@@ -68,6 +69,8 @@ pub struct Engine {
     pub replicas: u32,
     /// Where it runs: nothing is deployed there, so that no App can get at it.
     pub namespace: String,
+    /// It receives spans over OTLP, by a Service of its own.
+    pub otlp: bool,
 }
 
 /// Where engines run unless told otherwise.
@@ -97,7 +100,7 @@ pub enum Change {
     Unchanged,
     /// This server has no such kind.
     Skipped,
-    /// It was of an earlier graylane, and stood in the way of this one.
+    /// An earlier install made it, and this one has no use for it.
     Removed,
 }
 
@@ -124,7 +127,10 @@ pub fn objects(wanted: &Wanted) -> Vec<Value> {
         }
         all.push(namespace);
         all.extend(roles::account(&engine.namespace, home, &places));
-        all.push(deployment::deployment(&engine.namespace, home, &engine.image, engine.replicas));
+        all.push(deployment::deployment(engine, home));
+        if engine.otlp {
+            all.push(otlp::service(engine, home));
+        }
     }
     all
 }
@@ -168,7 +174,12 @@ pub async fn apply(client: &Client, wanted: &Wanted, force: bool) -> Result<Vec<
         let (object, namespace) = read(object);
         let gvk = kind_of(&object);
         let applied = |done| Applied { object: named(&object), namespace: namespace.clone(), done };
-        if pocket && !matches!(&*gvk.kind, "CustomResourceDefinition" | "Namespace" | "ServiceAccount" | "Deployment") {
+        if pocket
+            && !matches!(
+                &*gvk.kind,
+                "CustomResourceDefinition" | "Namespace" | "ServiceAccount" | "Deployment" | "Service"
+            )
+        {
             done.push(applied(Change::Skipped));
             continue;
         }
@@ -182,6 +193,9 @@ pub async fn apply(client: &Client, wanted: &Wanted, force: bool) -> Result<Vec<
         done.push(applied(change));
     }
     established(client, &definitions).await?;
+    if let Some(engine) = wanted.engine.as_ref().filter(|engine| !engine.otlp) {
+        done.extend(otlp::remove(client, engine, &wanted.namespace).await?);
+    }
     if !pocket && let Some(engine) = &wanted.engine {
         done.extend(former::remove(client, &wanted.namespace, &engine.namespace).await?);
     }
@@ -201,6 +215,18 @@ async fn apply_one(
     let before = api.get_opt(&name).await.map_err(told)?;
     if gvk.kind == "Namespace" && before.is_some() {
         return Ok(Change::Unchanged);
+    }
+    // The one name that the engines of all namespaces share.
+    if gvk.kind == "Service"
+        && let Some(other) = before.as_ref().and_then(|b| b.labels().get(INSTANCE))
+        && Some(other) != object.labels().get(INSTANCE)
+    {
+        let why = format!(
+            "it leads to the engine for {other}, which runs in {} too: give this one a namespace of its own with \
+             --engine-namespace",
+            namespace.unwrap_or_default()
+        );
+        return Err(InstallError { name: named(object), why });
     }
     let params = PatchParams::apply(api::FIELD_MANAGER);
     let params = if force { params.force() } else { params };
@@ -290,7 +316,11 @@ mod tests {
     use super::*;
 
     fn all() -> Vec<Value> {
-        let engine = Engine { image: "registry/graylane:1".into(), replicas: 2, namespace: ENGINES.into() };
+        all_of(true)
+    }
+
+    fn all_of(otlp: bool) -> Vec<Value> {
+        let engine = Engine { image: "registry/graylane:1".into(), replicas: 2, namespace: ENGINES.into(), otlp };
         objects(&Wanted { namespace: "demo".into(), deploy_to: vec!["demo-test".into()], engine: Some(engine) })
     }
 
@@ -301,8 +331,30 @@ mod tests {
             let (object, namespace) = read(object);
             assert!(seen.insert((named(&object), namespace)), "{} stands twice", named(&object));
         }
-        assert_eq!(seen.len(), 7 + 7 + 6 + (1 + 2 * 2) + (1 + 3 + 2) + 1);
+        assert_eq!(seen.len(), 7 + 7 + 6 + (1 + 2 * 2) + (1 + 3 + 2) + 1 + 1);
         assert!(objects(&Wanted::default()).iter().all(|o| o["kind"] != "Deployment"));
+    }
+
+    #[test]
+    fn spans_reach_the_engines_only_where_that_was_asked_for() {
+        let of = |otlp: bool, kind: &str| all_of(otlp).into_iter().find(|o| o["kind"] == kind);
+        assert_eq!(of(false, "Service"), None);
+        assert!(!of(false, "Deployment").unwrap().to_string().contains("otlp"));
+        let (service, deployment) = (of(true, "Service").unwrap(), of(true, "Deployment").unwrap());
+        assert_eq!(
+            (&service["metadata"]["name"], &service["metadata"]["namespace"]),
+            (&json!("graylane-hops"), &json!(ENGINES))
+        );
+        assert_eq!(service["spec"]["selector"], deployment["spec"]["template"]["metadata"]["labels"]);
+        let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+        let args = container["args"].to_string();
+        assert!(args.contains(r#""--otlp-grpc","0.0.0.0:4317","--otlp-http","0.0.0.0:4318""#), "{args}");
+        for (name, port) in [("grpc-otlp", 4317), ("http-otlp", 4318)] {
+            let ports = container["ports"].as_array().unwrap();
+            assert!(ports.iter().any(|p| p["name"] == name && p["containerPort"] == port), "{ports:?}");
+            let ports = service["spec"]["ports"].as_array().unwrap();
+            assert!(ports.iter().any(|p| p["name"] == name && p["port"] == port && p["targetPort"] == name));
+        }
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::roles::{ENGINE, engine_of};
+use super::{
+    Engine, otlp,
+    roles::{ENGINE, engine_of},
+};
 use crate::api::{FIELD_MANAGER, label};
 
 /// Where it answers `/healthz`, `/readyz` and `/metrics`.
@@ -11,17 +14,26 @@ const PORT: u16 = 8080;
 /// The label that says whose releases it carries out.
 pub(in crate::cluster) const INSTANCE: &str = "app.kubernetes.io/instance";
 
-/// In `namespace`, for the releases of `home`.
-pub(super) fn deployment(namespace: &str, home: &str, image: &str, replicas: u32) -> Value {
+/// For the releases of `home`.
+pub(super) fn deployment(engine: &Engine, home: &str) -> Value {
     let name = engine_of(home);
-    let component = json!({label::COMPONENT: "engine", INSTANCE: home});
+    let component = component(home);
+    let port = |name: &str, port: u16| json!({"name": name, "containerPort": port, "protocol": "TCP"});
+    let (mut args, mut ports) = (
+        json!(["engine", "--no-install", "--namespace", home, "--listen", format!("0.0.0.0:{PORT}")]),
+        json!([port("http", PORT)]),
+    );
+    if let (true, Some(args), Some(ports)) = (engine.otlp, args.as_array_mut(), ports.as_array_mut()) {
+        args.extend(otlp::args().map(Value::from));
+        ports.extend(otlp::PORTS.map(|(name, number)| port(name, number)));
+    }
     let probe = |path: &str, seconds: u32| json!({"httpGet": {"path": path, "port": "http"}, "periodSeconds": seconds, "timeoutSeconds": 3});
     json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {
             "name": name,
-            "namespace": namespace,
+            "namespace": engine.namespace,
             "labels": {
                 "app.kubernetes.io/managed-by": FIELD_MANAGER,
                 "app.kubernetes.io/name": ENGINE,
@@ -30,7 +42,7 @@ pub(super) fn deployment(namespace: &str, home: &str, image: &str, replicas: u32
             },
         },
         "spec": {
-            "replicas": replicas,
+            "replicas": engine.replicas,
             "selector": {"matchLabels": component},
             // One steps down when the next is ready: the Lease is given up on the way out.
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
@@ -61,11 +73,9 @@ pub(super) fn deployment(namespace: &str, home: &str, image: &str, replicas: u32
                     }]}},
                     "containers": [{
                         "name": "engine",
-                        "image": image,
-                        "args": [
-                            "engine", "--no-install", "--namespace", home, "--listen", format!("0.0.0.0:{PORT}"),
-                        ],
-                        "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
+                        "image": engine.image,
+                        "args": args,
+                        "ports": ports,
                         "livenessProbe": probe("/healthz", 10),
                         "readinessProbe": probe("/readyz", 5),
                         "resources": {
@@ -82,4 +92,9 @@ pub(super) fn deployment(namespace: &str, home: &str, image: &str, replicas: u32
             },
         },
     })
+}
+
+/// The labels of its pods.
+pub(super) fn component(home: &str) -> Value {
+    json!({label::COMPONENT: "engine", INSTANCE: home})
 }

@@ -8,7 +8,7 @@ use kube::{
 use serde::Serialize;
 
 use super::{
-    InstallError, api_of, failed, kind,
+    InstallError, api_of, failed, kind, otlp,
     roles::{DEPLOYER, ENGINE},
 };
 use crate::{
@@ -35,8 +35,9 @@ pub struct Removal {
 }
 
 /// In the order of going: who acts first, who guards last.
-const KINDS: [(&str, &str); 7] = [
+const KINDS: [(&str, &str); 8] = [
     ("apps", "Deployment"),
+    ("", "Service"),
     ("rbac.authorization.k8s.io", "RoleBinding"),
     ("rbac.authorization.k8s.io", "ClusterRoleBinding"),
     ("", "ServiceAccount"),
@@ -64,6 +65,7 @@ pub async fn found(client: &Client, definitions: bool) -> Result<Vec<Removal>, I
         // An App's own Deployment may say that graylane manages it; it is not called so.
         let installed = listed.into_iter().filter(|o| match name {
             "Deployment" => o.name_any().starts_with(ENGINE),
+            "Service" => o.name_any() == otlp::SERVICE,
             "ServiceAccount" => o.name_any() == DEPLOYER || o.name_any().starts_with(ENGINE),
             _ => o.name_any().starts_with("graylane-"),
         });

@@ -83,7 +83,7 @@ async fn inside(program: &Path) {
     images::create_missing(&state).unwrap();
     namespaces(&client).await;
     // The engine has the rights that `install` gives it, and no others; its pods are this process's child.
-    let engine = Engine { image: "none".into(), replicas: 0, namespace: ENGINES.into() };
+    let engine = Engine { image: "none".into(), replicas: 0, namespace: ENGINES.into(), otlp: false };
     let deploy_to = vec!["demo-test".into(), "demo-pre".into()];
     let wanted = Wanted { namespace: seed::NAMESPACE.into(), deploy_to, engine: Some(engine) };
     rights(&client, &wanted).await;
