@@ -15,6 +15,7 @@ mod gateway_controller;
 mod hops;
 mod layers;
 mod otlp;
+mod otlp_sdk;
 mod perform;
 mod pocket_api;
 mod pocket_fuzz;
