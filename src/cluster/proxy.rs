@@ -101,10 +101,15 @@ impl Proxy {
 
     /// Sends a request there; its path is the one at the Gateway.
     pub async fn send(&self, request: Request<()>) -> Result<Response<Body>, String> {
-        let (mut parts, ()) = request.into_parts();
+        self.send_body(request.map(|()| Body::empty())).await
+    }
+
+    /// The same, with a body.
+    pub async fn send_body(&self, request: Request<Body>) -> Result<Response<Body>, String> {
+        let (mut parts, body) = request.into_parts();
         let path = parts.uri.path_and_query().map_or("/", |p| p.as_str());
         parts.uri = format!("{}{path}", self.base).parse().map_err(|e| format!("{path}: {e}"))?;
-        let sent = self.client.send(Request::from_parts(parts, Body::empty())).await;
+        let sent = self.client.send(Request::from_parts(parts, body)).await;
         refused(sent.map_err(|e| error::words(&e))?).await
     }
 }

@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("probe", &["api", "domain", "cluster"]),
     ("sample", &["domain"]),
     ("pocket", &["api", "domain", "gateway", "net"]),
+    ("traces", &["api", "domain", "cluster", "otlp"]),
     ("ui", &["api", "domain"]),
     ("config", &["domain"]),
     ("demo", &["api", "domain", "cluster", "config", "engine", "gateway", "pocket", "probe"]),

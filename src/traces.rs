@@ -1,0 +1,178 @@
+//! Stores of traces that are there already, asked for spans: Tempo, Jaeger, Zipkin, SkyWalking.
+//!
+//! Each is asked over plain HTTP, straight or through the API server, and answers in a form of its own; what is read of an
+//! answer is what `otlp` reads of a span that is sent to it.
+
+mod ask;
+mod jaeger;
+mod skywalking;
+mod tempo;
+mod zipkin;
+
+use std::collections::HashSet;
+
+use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
+use kube::Client;
+
+use crate::{
+    api::{HopSource, LaneGroup, TraceStore},
+    cluster::proxy::{Proxy, Target},
+    domain::span::Span,
+    otlp::decode::TagKeys,
+};
+use ask::Asked;
+
+pub use ask::StoreError;
+
+/// Traces asked for at once.
+const AT_ONCE: usize = 4;
+/// Spans of one answer.
+const MOST_SPANS: usize = 10_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Tempo,
+    Jaeger,
+    Zipkin,
+    SkyWalking,
+}
+
+impl Kind {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Tempo => "Tempo",
+            Self::Jaeger => "Jaeger",
+            Self::Zipkin => "Zipkin",
+            Self::SkyWalking => "SkyWalking",
+        }
+    }
+}
+
+/// A store of traces, as a lane group names it.
+#[derive(Clone)]
+pub struct Store {
+    kind: Kind,
+    asked: Asked,
+    keys: TagKeys,
+    /// Attributes that may hold the tag.
+    attributes: Vec<String>,
+    gateway: Option<String>,
+}
+
+impl Store {
+    /// The store that a source of hops of a lane group names; none where it names none. `client` leads to the API server.
+    ///
+    /// # Errors
+    ///
+    /// When the group does not say where it answers.
+    pub fn of(source: &HopSource, group: &LaneGroup, client: &Client) -> Result<Option<Self>, StoreError> {
+        let named = [
+            (Kind::Tempo, &source.tempo),
+            (Kind::Jaeger, &source.jaeger),
+            (Kind::Zipkin, &source.zipkin),
+            (Kind::SkyWalking, &source.sky_walking),
+        ];
+        let Some((kind, store)) = named.into_iter().find_map(|(kind, store)| Some((kind, store.as_ref()?))) else {
+            return Ok(None);
+        };
+        let header = &group.spec.propagation.header;
+        let attributes = store.tag_attribute.as_ref().map_or_else(
+            || vec![format!("http.request.header.{}", header.to_ascii_lowercase()), header.clone()],
+            |attribute| vec![attribute.clone()],
+        );
+        let keys = attributes.iter().fold(TagKeys::of([group], []), |keys, name| keys.and_attribute(name));
+        let asked = asked(kind, store, client)?;
+        Ok(Some(Self { kind, asked, keys, attributes, gateway: store.gateway_name.clone() }))
+    }
+
+    /// The spans of at most `most` traces with that tag, whole traces, which began between these times.
+    ///
+    /// # Errors
+    ///
+    /// When the store does not answer, or not so that it can be read.
+    pub async fn recent(
+        &self,
+        tag: &str,
+        since: Timestamp,
+        until: Timestamp,
+        most: usize,
+    ) -> Result<Vec<Span>, StoreError> {
+        let most = most.clamp(1, 100);
+        match self.kind {
+            Kind::Tempo => {
+                let ids = tempo::search(self, tag, since, until, most).await?;
+                self.traces(ids, most).await
+            }
+            Kind::SkyWalking => {
+                let ids = skywalking::search(self, tag, since, until, most).await?;
+                self.traces(ids, most).await
+            }
+            Kind::Jaeger => jaeger::recent(self, tag, since, until, most).await.map(once),
+            Kind::Zipkin => zipkin::recent(self, tag, since, until, most).await.map(once),
+        }
+    }
+
+    /// The spans of one trace; none where the store has no such trace.
+    ///
+    /// # Errors
+    ///
+    /// When the store does not answer, or not so that it can be read.
+    pub async fn trace(&self, id: &str) -> Result<Vec<Span>, StoreError> {
+        match self.kind {
+            Kind::Tempo => tempo::trace(self, id).await,
+            Kind::Jaeger => jaeger::trace(self, id).await,
+            Kind::Zipkin => zipkin::trace(self, id).await,
+            Kind::SkyWalking => skywalking::trace(self, id).await,
+        }
+    }
+
+    async fn traces(&self, ids: Vec<String>, most: usize) -> Result<Vec<Span>, StoreError> {
+        let asked = ids.into_iter().take(most).map(async |id| self.trace(&id).await);
+        let found: Vec<Vec<Span>> = futures::stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
+        Ok(once(found.into_iter().flatten().take(MOST_SPANS).collect()))
+    }
+}
+
+fn asked(kind: Kind, store: &TraceStore, client: &Client) -> Result<Asked, StoreError> {
+    let wrong = |why: String| StoreError::Setting { store: kind.word(), why };
+    let base = store.base_path.as_deref().unwrap_or_default().trim_matches('/');
+    let base = if base.is_empty() { String::new() } else { format!("/{base}") };
+    match (&store.url, &store.service) {
+        (Some(url), None) => Asked::straight(kind.word(), url, base).map_err(wrong),
+        (None, Some(service)) => {
+            let target: Target =
+                service.parse().map_err(|e: crate::cluster::proxy::TargetError| wrong(e.to_string()))?;
+            Ok(Asked::through(kind.word(), Proxy::to(client, &target), service, base))
+        }
+        _ => Err(wrong(
+            "say either url or service, as http://tempo.observability:3200 or observability/tempo:3200".into(),
+        )),
+    }
+}
+
+/// Several questions may find a trace more than once.
+fn once(spans: Vec<Span>) -> Vec<Span> {
+    let mut seen = HashSet::new();
+    spans.into_iter().filter(|span| seen.insert((span.trace.clone(), span.span.clone(), span.side))).collect()
+}
+
+/// Hex digits in lower case, with the zeros that a store left out; what is no such id stays as it is.
+fn padded(id: &str) -> String {
+    if id.len() > 32 || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return id.to_owned();
+    }
+    format!("{:0>32}", id.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_get_their_zeros_back() {
+        assert_eq!(padded("ABC"), format!("{}abc", "0".repeat(29)));
+        assert_eq!(padded("a.b.1"), "a.b.1");
+        assert_eq!(padded(&"a".repeat(33)), "a".repeat(33));
+    }
+}
