@@ -15,7 +15,7 @@ use graylane::{
         world::{Key, Pod},
     },
     otlp::{
-        decode::{Decoder, TagKeys},
+        decode::{AttributeKeys, Decoder},
         filter::{Filter, Limits},
         metrics::Metrics,
         receiver::{self, Door, Intake, Known},
@@ -89,8 +89,8 @@ fn request() -> ExportTraceServiceRequest {
     ExportTraceServiceRequest { resource_spans: vec![spans] }
 }
 
-fn keys() -> TagKeys {
-    TagKeys::of([&LaneGroup::new("g", LaneGroupSpec::default())], [])
+fn keys() -> AttributeKeys {
+    AttributeKeys::of(graylane::domain::span::TagKeys::of([&LaneGroup::new("g", LaneGroupSpec::default())], []))
 }
 
 /// Ten thousand.

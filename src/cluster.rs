@@ -18,6 +18,7 @@ pub mod proxy;
 pub mod revision;
 pub mod rights;
 pub mod status;
+pub mod stores;
 pub mod trace;
 pub mod watch;
 pub mod wire;

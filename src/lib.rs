@@ -31,7 +31,6 @@
 //! | [`probe`] | tagged requests and what their chains were |
 //! | [`otlp`] | what others tell of requests, received over OTLP: decode, choose (both pure), write as lines |
 //! | [`pocket`] | store, REST, controllers, kubelet: the embedded cluster |
-//! | [`traces`] | stores of traces that are there already, asked for spans: Tempo, Jaeger, Zipkin, SkyWalking |
 //! | [`ui`] | the cockpit: `update(&mut Model, Msg) -> Vec<Effect>` is pure, views are functions of the model |
 //! | [`cli`] | one file a command group; sees everything, as does `main` |
 //!
@@ -61,7 +60,6 @@ pub mod otlp;
 pub mod pocket;
 pub mod probe;
 pub mod sample;
-pub mod traces;
 pub mod ui;
 
 #[cfg(test)]

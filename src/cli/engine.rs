@@ -13,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Global, pocket, session};
 use crate::{
-    api::{ProbeHop, ProbeResult, ProbeSpec},
+    api::{ProbeHop, ProbeResult, ProbeSpec, SpanLog},
     cluster::{self, agent::Agent, clusters::Clusters, install},
     domain::world::World,
-    engine::{self, Options, Prober, Telemetry},
+    engine::{self, HopReport, Options, Prober, Telemetry},
     probe::{self, Probed, Via},
 };
 
@@ -34,6 +34,10 @@ pub struct EngineArgs {
     /// The same over OTLP/HTTP
     #[arg(long, value_name = "ADDRESS:PORT")]
     otlp_http: Option<SocketAddr>,
+    /// Follow the gateways' access logs while this engine acts, and print what they tell of lanes as lines; NAMESPACE is
+    /// where its pod runs, whose log cockpits then follow
+    #[arg(long, value_name = "NAMESPACE")]
+    write_spans: Option<String>,
 }
 
 pub(super) async fn run(global: &Global, args: EngineArgs) -> Result<()> {
@@ -48,7 +52,7 @@ pub(super) async fn run(global: &Global, args: EngineArgs) -> Result<()> {
     }
     let stop = CancellationToken::new();
     let doors = hops::Doors { grpc: args.otlp_grpc, http: args.otlp_http };
-    let hops = hops::Hops::receive(doors, &stop).await?;
+    let hops = hops::Hops::open(doors, args.write_spans.is_some(), &stop).await?;
     let telemetry = hops.as_ref().map_or_else(Telemetry::default, |hops| Telemetry::with(|r| hops.register(r)));
     let client = telemetry.metered(session.client);
     let clusters = session.clusters.at_home(client);
@@ -59,10 +63,18 @@ pub(super) async fn run(global: &Global, args: EngineArgs) -> Result<()> {
         tokio::spawn(serving);
     }
     let worlds = cluster::watch::spawn(clusters.clone(), session.namespace.clone(), stop.clone());
+    let mut report = HopReport::default();
+    let identity = engine::identity();
     if let Some(hops) = hops {
+        if let Some(namespace) = args.write_spans {
+            let log = SpanLog { namespace, match_labels: install::engine_labels(&session.namespace) };
+            report = HopReport::writing_to(log, doors.is_any());
+            hops.relay(&clusters, worlds.clone(), &identity, report.clone(), &stop);
+        }
         tokio::spawn(hops.follow(worlds.clone(), stop.clone()));
     }
-    let acting = tokio::spawn(act(clusters, session.namespace, worlds, telemetry, stop.clone()));
+    let told = Told { identity, telemetry, hops: report };
+    let acting = tokio::spawn(act(clusters, session.namespace, worlds, told, stop.clone()));
     ended.await;
     stop.cancel();
     acting.await?;
@@ -73,23 +85,27 @@ pub(super) async fn run(global: &Global, args: EngineArgs) -> Result<()> {
 pub(super) async fn until(client: Client, namespace: String, stop: CancellationToken) {
     let clusters = Clusters::within(client, Agent::Engine);
     let worlds = cluster::watch::spawn(clusters.clone(), namespace.clone(), stop.clone());
-    act(clusters, namespace, worlds, Telemetry::default(), stop).await;
+    let told = Told { identity: engine::identity(), telemetry: Telemetry::default(), hops: HopReport::default() };
+    act(clusters, namespace, worlds, told, stop).await;
+}
+
+/// Who it is and what it tells of itself.
+struct Told {
+    identity: String,
+    telemetry: Telemetry,
+    hops: HopReport,
 }
 
 async fn act(
     clusters: Clusters,
     namespace: String,
     worlds: watch::Receiver<World>,
-    telemetry: Telemetry,
+    told: Told,
     stop: CancellationToken,
 ) {
     let client = clusters.home().clone();
-    let (identity, prober) = (engine::identity(), prober(worlds));
-    engine::run(
-        Options { client, clusters, namespace, identity, prober, telemetry, hops: engine::HopReport::default() },
-        stop,
-    )
-    .await;
+    let (prober, Told { identity, telemetry, hops }) = (prober(worlds), told);
+    engine::run(Options { client, clusters, namespace, identity, prober, telemetry, hops }, stop).await;
 }
 
 fn prober(worlds: watch::Receiver<World>) -> Prober {

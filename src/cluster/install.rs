@@ -10,7 +10,10 @@ mod policy;
 mod roles;
 mod uninstall;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use k8s_openapi::{
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition, apimachinery::pkg::version::Info,
@@ -133,6 +136,11 @@ pub fn objects(wanted: &Wanted) -> Vec<Value> {
         }
     }
     all
+}
+
+/// The labels of the pods of the engine that carries out the releases of `home`.
+pub fn engine_labels(home: &str) -> BTreeMap<String, String> {
+    serde_json::from_value(deployment::component(home)).unwrap_or_default()
 }
 
 /// The rights that each role gives, one by one.

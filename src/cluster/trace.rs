@@ -1,6 +1,7 @@
 //! Hops and spans, from the logs of pods: graylane's own gateway, engines that write what they have read, and gateways of
 //! others. Which logs are followed comes of the world; which pods have them is looked up again and again.
 
+mod ask;
 mod follow;
 mod pods;
 
@@ -103,8 +104,8 @@ impl Outbox {
         self.set_problem(None);
     }
 
-    fn told_ill(&self, why: &kube::Error) {
-        self.set_problem(Some(Clean::from(error::words(why))));
+    fn told_ill(&self, why: &str) {
+        self.set_problem(Some(Clean::from_untrusted(why)));
     }
 }
 
@@ -114,6 +115,9 @@ pub async fn check(client: &Client, log: &HopLog) -> LogHealth {
         Ok(found) => found,
         Err(why) => return LogHealth { pods: 0, problem: Some(why) },
     };
+    if let HopLog::Store(store) = log {
+        return LogHealth { pods: 0, problem: ask::check(client, store).await.err().map(Clean::from) };
+    }
     let mut problem = found.is_empty().then(|| Clean::from(pods::none(log)));
     for pod in &found {
         let last = LogParams { container: pod.container.clone(), tail_lines: Some(1), ..LogParams::default() };
@@ -165,6 +169,7 @@ type PodOf = (Found, LinesOf);
 enum LinesOf {
     Own,
     Access(String),
+    Store(String),
 }
 
 struct Follower {
@@ -236,10 +241,18 @@ impl Followers {
 
     fn begin(&mut self, of: &PodOf, log: &HopLog) {
         let (found, _) = of;
+        let stop = CancellationToken::new();
         let problem = Arc::<Mutex<Option<Clean>>>::default();
         let out = Outbox { out: self.out.clone(), dropped: Arc::clone(&self.dropped), problem: Arc::clone(&problem) };
         let lines = match log {
             HopLog::LaneGateway | HopLog::Spans { .. } => Lines::Own,
+            HopLog::Store(store) => {
+                let asking = ask::ask(self.client.clone(), store.clone(), self.worlds.clone(), out);
+                let until = stop.clone();
+                tokio::spawn(async move { until.run_until_cancelled(asking).await });
+                self.running.insert(of.clone(), Follower { stop, problem });
+                return;
+            }
             HopLog::Access(log) => {
                 let (access, worlds) = (log.access_log(), self.worlds.clone());
                 let by = Emitter {
@@ -261,7 +274,6 @@ impl Followers {
             container: found.container.clone(),
             lines,
         };
-        let stop = CancellationToken::new();
         let (client, meter, until) = (self.client.clone(), Arc::clone(&self.meter), stop.clone());
         tokio::spawn(async move { until.run_until_cancelled(follow(client, &meter, log, out)).await });
         self.running.insert(of.clone(), Follower { stop, problem });
@@ -272,5 +284,6 @@ fn lines_of(log: &HopLog) -> LinesOf {
     match log {
         HopLog::LaneGateway | HopLog::Spans { .. } => LinesOf::Own,
         HopLog::Access(log) => LinesOf::Access(serde_json::to_string(&log.access_log()).unwrap_or_default()),
+        HopLog::Store(store) => LinesOf::Store(serde_json::to_string(&store.source()).unwrap_or_default()),
     }
 }

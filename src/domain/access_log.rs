@@ -100,7 +100,7 @@ impl Reader {
             return tag;
         }
         let baggage = self.names.baggage.iter().find_map(|name| find(line, name)).and_then(values::text);
-        baggage.and_then(|b| self.keys.member_of(&b)).map_or(tag, Tag::Value)
+        baggage.and_then(|b| self.keys.member_of(&b)).map_or(tag, |member| Tag::told(&member))
     }
 }
 

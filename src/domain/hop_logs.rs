@@ -6,7 +6,7 @@ use super::{
     lanes::Means,
     world::{LaneGroups, World},
 };
-use crate::api::{AccessLog, LaneGroup, LaneMode, LogFormat, gateway_api::LANE_GATEWAY};
+use crate::api::{AccessLog, HopSource, LaneGroup, LaneMode, LogFormat, gateway_api::LANE_GATEWAY};
 
 /// Logs of some pods that hold hops.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +22,36 @@ pub enum HopLog {
     },
     /// Access logs of a gateway.
     Access(GatewayLog),
+    /// No log: a store of traces, asked again and again.
+    Store(StoreOf),
+}
+
+/// A store of traces that a lane group names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StoreOf {
+    /// The lane group.
+    pub group: String,
+    /// The source as JSON: [`HopSource`] has no order.
+    source: String,
+}
+
+impl StoreOf {
+    /// Of the group's source.
+    fn new(group: &str, source: &HopSource) -> Self {
+        Self { group: group.to_owned(), source: serde_json::to_string(source).unwrap_or_default() }
+    }
+
+    /// Its place in the lane group.
+    pub fn source(&self) -> HopSource {
+        serde_json::from_str(&self.source).unwrap_or_default()
+    }
+
+    /// `tempo`, as the lane group writes it.
+    pub fn word(&self) -> &'static str {
+        let source = self.source();
+        let named = [("tempo", source.tempo), ("jaeger", source.jaeger), ("zipkin", source.zipkin)];
+        named.into_iter().find(|(_, store)| store.is_some()).map_or("skyWalking", |(word, _)| word)
+    }
 }
 
 /// The access log of the pods of one Gateway.
@@ -122,7 +152,9 @@ pub fn access_logs(home: &str, group: &LaneGroup) -> Vec<GatewayLog> {
 /// The logs that a cockpit follows. What an engine follows already it takes from the engine.
 pub fn for_cockpit(world: &World) -> BTreeSet<HopLog> {
     let mut logs = BTreeSet::new();
-    for group in world.groups.values() {
+    for (name, group) in world.groups.iter() {
+        let stores = group.spec.hops.iter().filter(|source| source.access_log.is_none());
+        logs.extend(stores.map(|source| HopLog::Store(StoreOf::new(name, source))));
         let status = group.status.as_ref();
         let controller = status.and_then(|s| s.gateway.as_ref()).and_then(|g| g.controller.as_deref());
         // While nobody has told yet, it may be.
@@ -148,7 +180,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::api::{Entry, GatewaySeen, HopSource, LaneGroupSpec, LaneGroupStatus, SpanLog};
+    use crate::api::{Entry, GatewaySeen, LaneGroupSpec, LaneGroupStatus, SpanLog};
 
     fn group(controller: &str, hops: Vec<HopSource>, span_log: Option<SpanLog>) -> LaneGroup {
         let entry = Entry { gateway: "gw".into(), ..Entry::default() };
@@ -166,6 +198,7 @@ mod tests {
             HopLog::LaneGateway => "lane gateway".to_owned(),
             HopLog::Spans { namespace, .. } => format!("spans in {namespace}"),
             HopLog::Access(log) => log.word(),
+            HopLog::Store(store) => store.word().to_owned(),
         };
         for_cockpit(&world).iter().map(word).collect()
     }
@@ -187,7 +220,11 @@ mod tests {
         let said = HopSource { access_log: Some(json), ..HopSource::default() };
         assert_eq!(followed(group("example.com/unknown", vec![said.clone()], None)).len(), 2);
         let store = HopSource { tempo: Some(crate::api::TraceStore::default()), ..HopSource::default() };
-        assert!(followed(group("traefik.io/gateway-controller", vec![store], None)).is_empty(), "said to be elsewhere");
+        assert_eq!(
+            followed(group("traefik.io/gateway-controller", vec![store], None)),
+            ["tempo"],
+            "said to be elsewhere"
+        );
         let engine = SpanLog { namespace: "graylane-system".into(), match_labels: BTreeMap::new() };
         let through = group("traefik.io/gateway-controller", vec![said], Some(engine));
         assert_eq!(followed(through), ["spans in graylane-system"], "one stream for all cockpits");

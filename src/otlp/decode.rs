@@ -20,7 +20,7 @@ use crate::domain::span::{Source, Span};
 
 pub use facts::{Facts, Ids, Lasted};
 pub use own::Own;
-pub use tags::TagKeys;
+pub use tags::AttributeKeys;
 pub use time::instant;
 pub use value::Value;
 pub use wire::Malformed;
@@ -76,20 +76,20 @@ pub enum Unusable {
 /// How messages are read.
 #[derive(Clone, Copy, Debug)]
 pub struct Decoder<'k> {
-    keys: &'k TagKeys,
+    keys: &'k AttributeKeys,
     source: Source,
     most: usize,
 }
 
 impl<'k> Decoder<'k> {
     /// Of what is received.
-    pub const fn new(keys: &'k TagKeys) -> Self {
+    pub const fn new(keys: &'k AttributeKeys) -> Self {
         Self { keys, source: Source::Otlp, most: MOST_SPANS }
     }
 
     /// Of what a store answers, of which `most` spans are taken.
     #[must_use]
-    pub const fn of_store(keys: &'k TagKeys, source: Source, most: usize) -> Self {
+    pub const fn of_store(keys: &'k AttributeKeys, source: Source, most: usize) -> Self {
         Self { keys, source, most }
     }
 

@@ -11,7 +11,8 @@ use std::{
 const ARROWS: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("domain", &["api"]),
-    ("cluster", &["api", "domain"]),
+    // Stores of traces answer in the forms that are also sent.
+    ("cluster", &["api", "domain", "otlp"]),
     ("net", &[]),
     ("engine", &["api", "domain", "cluster", "net", "probe"]),
     ("gateway", &["api", "domain", "net"]),
@@ -19,7 +20,6 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("probe", &["api", "domain", "cluster"]),
     ("sample", &["domain"]),
     ("pocket", &["api", "domain", "gateway", "net"]),
-    ("traces", &["api", "domain", "cluster", "otlp"]),
     ("ui", &["api", "domain"]),
     ("config", &["domain"]),
     ("demo", &["api", "domain", "cluster", "config", "engine", "gateway", "pocket", "probe"]),

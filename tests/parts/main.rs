@@ -25,4 +25,4 @@ mod power_cut;
 mod sample;
 mod serve;
 mod shim;
-mod traces;
+mod stores;

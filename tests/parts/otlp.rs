@@ -14,7 +14,7 @@ use graylane::{
     domain::span::{Side, Source, Span, Tag},
     engine::Telemetry,
     otlp::{
-        decode::TagKeys,
+        decode::AttributeKeys,
         filter::Limits,
         metrics::Metrics,
         receiver::{self, Door, Intake, Known},
@@ -97,7 +97,7 @@ async fn start_into(lines: Lines, out: impl Write + Send + 'static, limits: Limi
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (stop, metrics, known) = (CancellationToken::new(), Metrics::default(), Arc::<Known>::default());
     let group = LaneGroup::new("g", LaneGroupSpec::default());
-    known.keys.store(Arc::new(TagKeys::of([&group], [])));
+    known.keys.store(Arc::new(AttributeKeys::of(graylane::domain::span::TagKeys::of([&group], []))));
     let sink = Sink::new(out, metrics.clone()).unwrap();
     let line = |text: &str| {
         let line: Value = serde_json::from_str(text).ok()?;

@@ -73,9 +73,11 @@ async fn sources(client: &Client, world: &World, group: &LaneGroup) -> Vec<Findi
             HopLog::LaneGateway => "graylane's own gateway".to_owned(),
             HopLog::Spans { namespace, .. } => format!("log of the engine in {namespace}"),
             HopLog::Access(log) => log.word(),
+            HopLog::Store(store) => store.word().to_owned(),
         };
         let health = trace::check(client, &log).await;
         all.push(match health.problem {
+            None if matches!(log, HopLog::Store(_)) => finding(Level::Ok, &check, "it answers".into(), None),
             None => finding(Level::Ok, &check, format!("{} pods, their logs can be read", health.pods), None),
             Some(why) => finding(Level::Fail, &check, why.to_string(), None),
         });

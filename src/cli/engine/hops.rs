@@ -1,12 +1,15 @@
-//! What an engine receives over OTLP: whether it acts or stands by, for a Service brings a sender to any of them.
+//! The hops that an engine reads for others: what it receives over OTLP, whether it acts or stands by, for a Service
+//! brings a sender to any of them; and the gateways' access logs, while it acts. All of it goes to standard output.
 
 use std::{
+    collections::BTreeSet,
     io,
     net::SocketAddr,
     sync::{Arc, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use color_eyre::eyre::{Result, WrapErr};
 use jiff::Timestamp;
 use prometheus_client::registry::Registry;
@@ -14,10 +17,21 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    domain::world::World,
+    api::{AccessLog, LogFormat},
+    cluster::{
+        clusters::Clusters,
+        trace::{self, Told},
+    },
+    domain::{
+        access_log::Reader,
+        hop_logs,
+        span::{Emitter, TagKeys},
+        world::World,
+    },
+    engine::HopReport,
     otlp::{
-        decode::TagKeys,
-        filter::Limits,
+        decode::AttributeKeys,
+        filter::{Filter, Limits},
         metrics::Metrics,
         receiver::{self, Door, Intake, Known},
         sink::Sink,
@@ -34,23 +48,38 @@ pub(super) struct Doors {
     pub(super) http: Option<SocketAddr>,
 }
 
-/// A receiver at work.
+impl Doors {
+    pub(super) const fn is_any(&self) -> bool {
+        self.grpc.is_some() || self.http.is_some()
+    }
+}
+
+/// How many lines a second may come of access logs. They are exact while everyday requests of the baseline are fewer.
+const OF_LOGS: Limits = Limits { lines: 2000, rest: 1000 };
+
+/// A reader of hops at work.
 pub(super) struct Hops {
     known: Arc<Known>,
+    readers: Arc<ArcSwap<Vec<Reader>>>,
+    sink: Sink,
     metrics: Metrics,
 }
 
 impl Hops {
-    /// Opens the doors, and prints what comes in; nothing where there is no door.
-    pub(super) async fn receive(doors: Doors, stop: &CancellationToken) -> Result<Option<Self>> {
-        let doors = [("--otlp-grpc", Door::Grpc, doors.grpc), ("--otlp-http", Door::Http, doors.http)];
-        if doors.iter().all(|(_, _, address)| address.is_none()) {
+    /// Opens the doors, and prints what comes in; nothing where there is no door and nothing else is to be written.
+    pub(super) async fn open(doors: Doors, writes: bool, stop: &CancellationToken) -> Result<Option<Self>> {
+        if !doors.is_any() && !writes {
             return Ok(None);
         }
+        let doors = [("--otlp-grpc", Door::Grpc, doors.grpc), ("--otlp-http", Door::Http, doors.http)];
         let (known, metrics) = (Arc::<Known>::default(), Metrics::default());
         let sink = Sink::new(io::stdout(), metrics.clone()).wrap_err("a thread for hops")?;
-        // Lines of access logs are not read yet: they are counted as such.
-        let intake = Intake::new(known.clone(), Limits::default(), sink, Box::new(|_| None), metrics.clone());
+        let readers = Arc::<ArcSwap<Vec<Reader>>>::default();
+        let line = {
+            let readers = readers.clone();
+            move |line: &str| readers.load().iter().find_map(|reader| reader.read(line))
+        };
+        let intake = Intake::new(known.clone(), Limits::default(), sink.clone(), Box::new(line), metrics.clone());
         let intake = Arc::new(intake);
         for (flag, door, address) in doors {
             let Some(address) = address else { continue };
@@ -59,12 +88,48 @@ impl Hops {
             tracing::info!("{address} takes {}", door.words());
             tokio::spawn(serving);
         }
-        Ok(Some(Self { known, metrics }))
+        Ok(Some(Self { known, readers, sink, metrics }))
     }
 
     /// Shows its numbers.
     pub(super) fn register(&self, registry: &mut Registry) {
         self.metrics.register(registry);
+    }
+
+    /// Follows the access logs of the gateways while this engine acts, until `stop`.
+    pub(super) fn relay(
+        &self,
+        clusters: &Clusters,
+        worlds: watch::Receiver<World>,
+        identity: &str,
+        report: HopReport,
+        stop: &CancellationToken,
+    ) {
+        let me = identity.to_owned();
+        let wanted = move |world: &World| {
+            let acts = world.engine.as_ref().is_some_and(|engine| *engine.holder == *me);
+            if acts { hop_logs::for_engine(&world.namespace, &world.groups) } else { BTreeSet::new() }
+        };
+        let mut inbox = trace::spawn(clusters, worlds, wanted, move |health| report.note(health), stop.clone());
+        let (known, sink) = (self.known.clone(), self.sink.clone());
+        let writing = async move {
+            let mut filter = Filter::new(OF_LOGS, Instant::now());
+            let (mut batch, mut dropped) = (vec![], 0);
+            while inbox.recv_many(&mut batch, 256).await > 0 {
+                let spans =
+                    batch.drain(..).filter_map(|told| if let Told::Span(span) = told { Some(*span) } else { None });
+                let (chosen, skipped) = {
+                    let pods = known.pods.read().unwrap_or_else(PoisonError::into_inner);
+                    filter.choose(spans.collect(), &pods, Instant::now())
+                };
+                // Everyday requests that are left out make rates wrong: that is told.
+                let lost = std::mem::replace(&mut dropped, inbox.dropped());
+                sink.dropped_before(skipped.rate + skipped.share + (dropped - lost));
+                chosen.into_iter().for_each(|span| sink.send(span));
+            }
+        };
+        let until = stop.clone();
+        tokio::spawn(async move { until.run_until_cancelled(writing).await });
     }
 
     /// Keeps what the receiver knows as the cluster has it, until `stop`.
@@ -88,7 +153,10 @@ impl Hops {
         let same = |of: fn(&World) -> *const ()| seen.is_some_and(|seen| of(seen) == of(world));
         if !(same(|w| Arc::as_ptr(&w.groups).cast()) && same(|w| Arc::as_ptr(&w.lanes).cast())) {
             let (groups, lanes) = (world.groups.values().map(|g| &**g), world.lanes.values().map(|l| &**l));
-            self.known.keys.store(Arc::new(TagKeys::of(groups, lanes)));
+            let keys = TagKeys::of(groups, lanes);
+            let of = |format| Reader::new(&AccessLog { format, ..AccessLog::default() }, &keys, Emitter::default());
+            self.readers.store(Arc::new(vec![of(LogFormat::Traefik), of(LogFormat::Envoy)]));
+            self.known.keys.store(Arc::new(AttributeKeys::of(keys)));
         }
         if !same(|w| Arc::as_ptr(&w.pods).cast()) {
             let mut pods = self.known.pods.write().unwrap_or_else(PoisonError::into_inner);

@@ -20,7 +20,16 @@ pub(super) fn deployment(engine: &Engine, home: &str) -> Value {
     let component = component(home);
     let port = |name: &str, port: u16| json!({"name": name, "containerPort": port, "protocol": "TCP"});
     let (mut args, mut ports) = (
-        json!(["engine", "--no-install", "--namespace", home, "--listen", format!("0.0.0.0:{PORT}")]),
+        json!([
+            "engine",
+            "--no-install",
+            "--namespace",
+            home,
+            "--listen",
+            format!("0.0.0.0:{PORT}"),
+            "--write-spans",
+            engine.namespace,
+        ]),
         json!([port("http", PORT)]),
     );
     if let (true, Some(args), Some(ports)) = (engine.otlp, args.as_array_mut(), ports.as_array_mut()) {

@@ -10,7 +10,7 @@ use kube::{Client, api::LogParams};
 use super::Outbox;
 use crate::{
     cluster::{
-        logs,
+        error, logs,
         meter::{Meter, jitter},
     },
     domain::{access_log::Reader, hop::Hop, span::Span, text::Clean},
@@ -56,6 +56,7 @@ pub async fn follow(client: Client, meter: &Meter, log: PodLog, out: Outbox) {
     let mut seen = Remembered::default();
     let mut last: Option<Timestamp> = None;
     let mut pause = PAUSE_FIRST;
+    let mut dropped = 0;
     loop {
         let params = LogParams {
             container: log.container.clone(),
@@ -73,7 +74,15 @@ pub async fn follow(client: Client, meter: &Meter, log: PodLog, out: Outbox) {
                 while let Ok(Some(line)) = lines.try_next().await {
                     pause = PAUSE_FIRST;
                     let told = match &log.lines {
-                        Lines::Own => parse(&line),
+                        Lines::Own => parse(&line).map(|told| match told {
+                            // Each line tells of all since that writer's start.
+                            Told::Dropped(all) => {
+                                let more = all.saturating_sub(dropped);
+                                dropped = all;
+                                Told::Dropped(more)
+                            }
+                            told => told,
+                        }),
                         Lines::Access(make) => {
                             // What lanes ask for changes; every line is too often to look.
                             if read_at.is_none_or(|at: tokio::time::Instant| at.elapsed() > Duration::from_secs(5)) {
@@ -94,7 +103,7 @@ pub async fn follow(client: Client, meter: &Meter, log: PodLog, out: Outbox) {
                     }
                 }
             }
-            Err(why) => out.told_ill(&why),
+            Err(why) => out.told_ill(&error::words(&why)),
         }
         if out.is_closed() {
             return;

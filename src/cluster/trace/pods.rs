@@ -28,6 +28,10 @@ pub(super) async fn find(client: &Client, log: &HopLog) -> Result<Vec<Found>, Cl
             let found = Found { namespace: super::NAMESPACE.into(), pod: super::POD.into(), container: None };
             return Ok(vec![found]);
         }
+        // It has no pods; the group stands for it.
+        HopLog::Store(store) => {
+            return Ok(vec![Found { namespace: String::new(), pod: store.group.clone(), container: None }]);
+        }
         HopLog::Spans { namespace, labels } => (vec![(Some(namespace.clone()), labels.clone())], None),
         HopLog::Access(log) => (log.places(), log.access_log().container),
     };

@@ -365,15 +365,8 @@ fn seen_by_all(lost: usize) -> Vec<Span> {
         let came = if i == 0 { Tag::Absent } else { tag.clone() };
         let parent = if i == 0 { String::new() } else { format!("out{}", i - 1) };
         let line = to(address, by_gateway(span(Side::Gateway, &format!("in{i}"), "", at, took)));
-        let caller = (i > 0).then(|| {
-            if i == 1 && lost > 0 {
-                "127.0.0.11"
-            } else if i == 1 {
-                "127.0.0.21"
-            } else {
-                "127.0.0.12"
-            }
-        });
+        let callers = ["127.0.0.1", if lost > 0 { "127.0.0.11" } else { "127.0.0.21" }, "127.0.0.12"];
+        let caller = Some(callers[i]);
         all.push(Span { source: Source::Traefik, tag: tag.clone(), caller: caller.map(Into::into), ..line });
         all.push(Span { tag: came, ..by_gateway(span(Side::Server, &format!("in{i}"), &parent, at, took)) });
         let sent =

@@ -47,13 +47,12 @@ impl TagKeys {
         if kept.is_empty() { path.to_owned() } else { format!("{path}?{}", kept.join("&")) }
     }
 
-    /// The tag in a `baggage` header.
+    /// The tag in a `baggage` header; empty where the member is.
     pub fn member_of(&self, baggage: &str) -> Option<String> {
         let pairs = baggage.split(',').filter_map(|member| member.split(';').next()?.split_once('='));
         let mut of_ours = pairs.filter(|(name, _)| self.members.iter().any(|m| m == name.trim()));
         let (_, value) = of_ours.next()?;
-        let value = percent_decode_str(value.trim()).decode_utf8_lossy().into_owned();
-        (!value.is_empty()).then_some(value)
+        Some(percent_decode_str(value.trim()).decode_utf8_lossy().into_owned())
     }
 }
 
@@ -88,7 +87,7 @@ mod tests {
         let keys = TagKeys::of(&[group.clone(), group], &[]);
         assert_eq!((keys.headers.len(), keys.members.len()), (1, 1));
         assert_eq!(keys.member_of("user=7, lane = gray%20one;ttl=3").as_deref(), Some("gray one"));
-        assert_eq!(keys.member_of("lane=").as_deref(), None);
+        assert_eq!(keys.member_of("lane=").as_deref(), Some(""));
         assert_eq!(keys.member_of("lanes=x,;,=").as_deref(), None);
     }
 }

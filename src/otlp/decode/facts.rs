@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 
 use super::{
-    TagKeys, Unusable, Value,
+    AttributeKeys, Unusable, Value,
     peer::ip,
     status::{of_flags, of_grpc},
     tags::Way,
@@ -111,7 +111,7 @@ pub struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     /// Takes an attribute.
-    pub fn take(&mut self, keys: &TagKeys, key: &str, value: Value<'a>) {
+    pub fn take(&mut self, keys: &AttributeKeys, key: &str, value: Value<'a>) {
         if let Some(way) = keys.way(key)
             && self.tag.as_ref().is_none_or(|(known, _)| way < *known)
         {
@@ -167,7 +167,15 @@ impl<'a> Facts<'a> {
     }
 
     /// Puts it all together.
-    pub fn into_span(self, keys: &TagKeys, source: Source, side: Side, by: Emitter, ids: Ids, lasted: Lasted) -> Span {
+    pub fn into_span(
+        self,
+        keys: &AttributeKeys,
+        source: Source,
+        side: Side,
+        by: Emitter,
+        ids: Ids,
+        lasted: Lasted,
+    ) -> Span {
         let (peer, caller) = self.addresses(side);
         let (status, error) = self.ended();
         let Ids { trace, span, parent } = ids;
@@ -188,6 +196,8 @@ impl<'a> Facts<'a> {
             peer,
             caller,
             tag,
+            // A gateway's own span of it tells that.
+            tag_came: Tag::Unknown,
             route,
             method,
             path,
@@ -241,7 +251,7 @@ impl<'a> Facts<'a> {
         (status, Some(words.or_else(grpc).unwrap_or_else(|| "its span says that it failed".into())))
     }
 
-    fn path(&self, keys: &TagKeys) -> String {
+    fn path(&self, keys: &AttributeKeys) -> String {
         let of = |target: &Text<'_>| {
             let (path, query) = path_and_query(target.as_deref()?);
             Some(told(&keys.cut_query(path, query)))

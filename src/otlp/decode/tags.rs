@@ -2,13 +2,8 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use percent_encoding::percent_decode_str;
-
 use super::{Value, text::told};
-use crate::{
-    api::{ConditionOn, Lane, LaneGroup},
-    domain::span::Tag,
-};
+use crate::domain::span::{Tag, TagKeys};
 
 /// Captured request headers are attributes of this name and the header's.
 /// <https://opentelemetry.io/docs/specs/semconv/registry/attributes/http/>
@@ -30,36 +25,30 @@ pub(super) enum Way {
     Lines,
 }
 
-/// What the lane tag may be called, and what of a query may be told.
+/// What attributes the lane tag may be in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TagKeys {
+pub struct AttributeKeys {
     ways: HashMap<String, Way>,
-    headers: Vec<String>,
-    members: Vec<String>,
-    parameters: Vec<String>,
+    keys: TagKeys,
 }
 
-impl TagKeys {
-    /// By these lane groups and their lanes.
-    pub fn of<'a>(groups: impl IntoIterator<Item = &'a LaneGroup>, lanes: impl IntoIterator<Item = &'a Lane>) -> Self {
-        let mut keys = Self::default();
-        for group in groups {
-            let travels = &group.spec.propagation;
-            keys.add_header(&travels.header);
-            if let Some(member) = &travels.baggage {
-                keys.add_member(member);
-            }
+impl AttributeKeys {
+    /// By how tags travel.
+    pub fn of(keys: TagKeys) -> Self {
+        let mut this = Self { ways: HashMap::new(), keys };
+        for header in &this.keys.headers {
+            let lower = header.to_ascii_lowercase();
+            this.ways.insert(header.to_owned(), Way::Custom);
+            this.ways.insert(lower.clone(), Way::Custom);
+            this.ways.insert(format!("{HEADER}{lower}"), Way::Header);
+            this.ways.insert(format!("{HEADER}{}", lower.replace('-', "_")), Way::Header);
+            this.ways.insert("http.headers".into(), Way::Lines);
         }
-        for lane in lanes {
-            let rule = &lane.spec.rule;
-            let looked_at = rule.all.iter().chain(&rule.any).filter(|c| c.on == ConditionOn::Parameter);
-            for name in looked_at.filter_map(|c| c.key.as_ref()) {
-                if !keys.parameters.contains(name) {
-                    keys.parameters.push(name.clone());
-                }
-            }
+        for member in &this.keys.members {
+            this.ways.entry(member.to_owned()).or_insert(Way::Member);
+            this.ways.insert(format!("{HEADER}{BAGGAGE}"), Way::Baggage);
         }
-        keys
+        this
     }
 
     /// Also an attribute of that name, where a store calls it otherwise.
@@ -67,25 +56,6 @@ impl TagKeys {
     pub fn and_attribute(mut self, name: &str) -> Self {
         self.ways.insert(name.to_owned(), Way::Custom);
         self
-    }
-
-    fn add_header(&mut self, header: &str) {
-        let lower = header.to_ascii_lowercase();
-        if self.headers.contains(&lower) {
-            return;
-        }
-        self.ways.insert(header.to_owned(), Way::Custom);
-        self.ways.insert(lower.clone(), Way::Custom);
-        self.ways.insert(format!("{HEADER}{lower}"), Way::Header);
-        self.ways.insert(format!("{HEADER}{}", lower.replace('-', "_")), Way::Header);
-        self.ways.insert("http.headers".into(), Way::Lines);
-        self.headers.push(lower);
-    }
-
-    fn add_member(&mut self, member: &str) {
-        self.ways.entry(member.to_owned()).or_insert(Way::Member);
-        self.ways.insert(format!("{HEADER}{BAGGAGE}"), Way::Baggage);
-        self.members.push(member.to_owned());
     }
 
     /// Whether an attribute may hold the tag, and how.
@@ -103,32 +73,22 @@ impl TagKeys {
         }
     }
 
-    /// A member `NAME=VALUE;PROPERTIES`. A baggage without it says nothing: the tag may be in the header.
+    /// A baggage without the member says nothing: the tag may be in the header.
     fn of_baggage(&self, text: &str) -> Tag {
-        let members = text.split(',').filter_map(|member| member.split(';').next()?.split_once('='));
-        let ours = |(name, _): &(&str, &str)| self.members.iter().any(|m| m == name.trim());
-        let found = members.into_iter().find(ours).map(|(_, value)| value.trim());
-        found.map_or(Tag::Unknown, |value| first(&percent_decode_str(value).decode_utf8_lossy()))
+        self.keys.member_of(text).map_or(Tag::Unknown, |value| first(&value))
     }
 
     /// Lines `NAME=VALUE`. A header that is not among them was not sent: whoever collects names it, or it is no line.
     fn of_lines(&self, text: &str) -> Tag {
         let lines = text.lines().filter_map(|line| line.split_once('='));
-        let ours = |name: &str| self.headers.iter().any(|h| h.eq_ignore_ascii_case(name.trim()));
+        let ours = |name: &str| self.keys.headers.iter().any(|h| h.eq_ignore_ascii_case(name.trim()));
         let found = lines.into_iter().find(|(name, _)| ours(name)).map(|(_, value)| value);
         found.map_or(Tag::Unknown, |value| first(value.trim_matches(['[', ']'])))
     }
 
     /// Path and query, of which only the parameters stay that lanes look at.
     pub(super) fn cut_query(&self, path: &str, query: &str) -> String {
-        let kept: Vec<&str> = query.split('&').filter(|pair| self.is_looked_at(pair)).collect();
-        if kept.is_empty() { path.to_owned() } else { format!("{path}?{}", kept.join("&")) }
-    }
-
-    fn is_looked_at(&self, pair: &str) -> bool {
-        let name = pair.split('=').next().unwrap_or_default();
-        let name = percent_decode_str(name).decode_utf8_lossy();
-        self.parameters.iter().any(|p| *p == name)
+        self.keys.cut_query(&format!("{path}?{query}"))
     }
 }
 
@@ -146,16 +106,16 @@ fn first(text: &str) -> Tag {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{Condition, LaneGroupSpec, LaneMatch, LaneSpec, Propagation};
+    use crate::api::{Condition, Lane, LaneGroup, LaneGroupSpec, LaneMatch, LaneSpec, Propagation};
 
-    fn keys() -> TagKeys {
+    fn keys() -> AttributeKeys {
         let travels = Propagation { header: "X-Mse-Tag".into(), baggage: Some("lane".into()) };
         let group = LaneGroup::new("g", LaneGroupSpec { propagation: travels, ..LaneGroupSpec::default() });
         let condition = |key: &str| Condition { key: Some(key.into()), ..Condition::default() };
         let all = vec![condition("group"), condition("a b")];
         let rule = LaneMatch { all, ..LaneMatch::default() };
         let lane = Lane::new("l", LaneSpec { rule, ..LaneSpec::default() });
-        TagKeys::of([&group], [&lane])
+        AttributeKeys::of(TagKeys::of([&group], [&lane]))
     }
 
     fn tag(attribute: &str, value: &str) -> Tag {

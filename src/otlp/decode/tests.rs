@@ -14,19 +14,19 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::{
     api::{Condition, Lane, LaneGroup, LaneGroupSpec, LaneMatch, LaneSpec, Propagation},
-    domain::span::{Side, Tag},
+    domain::span::{Side, Tag, TagKeys},
 };
 
 /// 2026-11-29T02:35:14Z.
 const START: u64 = 1_795_919_714_000_000_000;
 
-fn keys() -> TagKeys {
+fn keys() -> AttributeKeys {
     let travels = Propagation { baggage: Some("lane".into()), ..Propagation::default() };
     let group = LaneGroup::new("g", LaneGroupSpec { propagation: travels, ..LaneGroupSpec::default() });
     let condition = Condition { key: Some("group".into()), ..Condition::default() };
     let rule = LaneMatch { all: vec![condition], ..LaneMatch::default() };
     let lane = Lane::new("l", LaneSpec { rule, ..LaneSpec::default() });
-    TagKeys::of([&group], [&lane])
+    AttributeKeys::of(TagKeys::of([&group], [&lane]))
 }
 
 fn any_value(value: &Json) -> AnyValue {
@@ -292,7 +292,7 @@ fn json_as_stores_write_it_is_read_too() {
 fn json_of_too_many_objects_is_refused() {
     let spans = "{},".repeat(200_000);
     let text = format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{}]}}]}}]}}"#, spans.trim_end_matches(','));
-    let keys = TagKeys::default();
+    let keys = AttributeKeys::default();
     let why = Decoder::new(&keys).traces_json(text.as_bytes()).unwrap_err();
     assert!(matches!(why, Malformed::TooManyObjects(_)), "{why}");
 }

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     domain::pods::PodIndex,
     otlp::{
-        decode::{Decoded, Decoder, ReadLine, TagKeys},
+        decode::{AttributeKeys, Decoded, Decoder, ReadLine},
         filter::{Filter, Limits},
         metrics::Metrics,
         sink::Sink,
@@ -31,7 +31,7 @@ const WORKERS: usize = 2;
 #[derive(Debug, Default)]
 pub struct Known {
     /// What the lane tag may be called.
-    pub keys: ArcSwap<TagKeys>,
+    pub keys: ArcSwap<AttributeKeys>,
     /// Pods of Apps.
     pub pods: RwLock<PodIndex>,
 }

@@ -15,11 +15,11 @@ use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use kube::Client;
 
+use super::proxy::{Proxy, Target};
 use crate::{
     api::{HopSource, LaneGroup, TraceStore},
-    cluster::proxy::{Proxy, Target},
-    domain::span::Span,
-    otlp::decode::TagKeys,
+    domain::span::{Span, TagKeys},
+    otlp::decode::AttributeKeys,
 };
 use ask::Asked;
 
@@ -54,7 +54,7 @@ impl Kind {
 pub struct Store {
     kind: Kind,
     asked: Asked,
-    keys: TagKeys,
+    keys: AttributeKeys,
     /// Attributes that may hold the tag.
     attributes: Vec<String>,
     gateway: Option<String>,
@@ -81,7 +81,8 @@ impl Store {
             || vec![format!("http.request.header.{}", header.to_ascii_lowercase()), header.clone()],
             |attribute| vec![attribute.clone()],
         );
-        let keys = attributes.iter().fold(TagKeys::of([group], []), |keys, name| keys.and_attribute(name));
+        let keys =
+            attributes.iter().fold(AttributeKeys::of(TagKeys::of([group], [])), |keys, name| keys.and_attribute(name));
         let asked = asked(kind, store, client)?;
         Ok(Some(Self { kind, asked, keys, attributes, gateway: store.gateway_name.clone() }))
     }

@@ -20,7 +20,7 @@ use crate::{
         span::{Side, Source, Span},
         text::Clean,
     },
-    otlp::decode::{Facts, Ids, Lasted, Own, TagKeys, Unusable, Value, instant},
+    otlp::decode::{AttributeKeys, Facts, Ids, Lasted, Own, Unusable, Value, instant},
 };
 
 const ZONE: &str = "query { time: getTimeInfo { timezone } }";
@@ -188,7 +188,7 @@ pub(super) async fn trace(store: &Store, id: &str) -> Result<Vec<Span>, StoreErr
     Ok(read(&store.keys, &spans))
 }
 
-fn read(keys: &TagKeys, told: &[Told]) -> Vec<Span> {
+fn read(keys: &AttributeKeys, told: &[Told]) -> Vec<Span> {
     told.iter().take(MOST_SPANS).filter_map(|told| span(keys, told).ok()).collect()
 }
 
@@ -196,7 +196,7 @@ fn id(segment: &str, span: i64) -> String {
     format!("{:016x}", xxh3_64(format!("{segment} {span}").as_bytes()))
 }
 
-fn span(keys: &TagKeys, told: &Told) -> Result<Span, Unusable> {
+fn span(keys: &AttributeKeys, told: &Told) -> Result<Span, Unusable> {
     let side = match told.kind.as_deref() {
         Some("Entry") => Side::Server,
         Some("Exit") => Side::Client,
@@ -246,7 +246,7 @@ fn span(keys: &TagKeys, told: &Told) -> Result<Span, Unusable> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::span::Tag;
+    use crate::domain::span::{Tag, TagKeys};
 
     #[test]
     fn times_are_written_in_the_zone_of_the_server() {
@@ -277,7 +277,7 @@ mod tests {
              "parentSegmentId": "s1", "parentSpanId": 1}], "startTime": 1_795_919_714_001_i64, "endTime": i64::MAX, "type": "Local"}
         ]}}});
         let group = crate::api::LaneGroup::new("g", crate::api::LaneGroupSpec::default());
-        let keys = TagKeys::of([&group], []);
+        let keys = AttributeKeys::of(TagKeys::of([&group], []));
         let found: OneTrace = data(text.to_string().as_bytes()).unwrap();
         let spans = read(&keys, &found.trace.unwrap().spans.unwrap());
         assert_eq!(spans.len(), 3, "one begins at no time that can be");

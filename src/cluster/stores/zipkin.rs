@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{MOST_SPANS, Store, StoreError, padded};
 use crate::{
     domain::span::{Side, Source, Span},
-    otlp::decode::{Facts, Ids, Lasted, Own, TagKeys, Unusable, Value, instant},
+    otlp::decode::{AttributeKeys, Facts, Ids, Lasted, Own, Unusable, Value, instant},
 };
 
 #[derive(Deserialize)]
@@ -89,11 +89,11 @@ pub(super) async fn trace(store: &Store, id: &str) -> Result<Vec<Span>, StoreErr
     Ok(read(&store.keys, told))
 }
 
-fn read(keys: &TagKeys, told: impl IntoIterator<Item = Told>) -> Vec<Span> {
+fn read(keys: &AttributeKeys, told: impl IntoIterator<Item = Told>) -> Vec<Span> {
     told.into_iter().take(MOST_SPANS).filter_map(|told| span(keys, &told).ok()).collect()
 }
 
-fn span(keys: &TagKeys, told: &Told) -> Result<Span, Unusable> {
+fn span(keys: &AttributeKeys, told: &Told) -> Result<Span, Unusable> {
     let side = match told.kind.as_deref() {
         Some("SERVER") => Side::Server,
         Some("CLIENT") => Side::Client,
@@ -148,7 +148,7 @@ mod tests {
     use crate::domain::span::Tag;
 
     fn of(told: serde_json::Value) -> Vec<Span> {
-        let keys = TagKeys::default().and_attribute("x-mse-tag");
+        let keys = AttributeKeys::default().and_attribute("x-mse-tag");
         read(&keys, serde_json::from_value::<Vec<Told>>(told).unwrap())
     }
 

@@ -103,7 +103,7 @@ mod tests {
     use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span as Told, TracesData};
 
     use super::*;
-    use crate::otlp::decode::TagKeys;
+    use crate::otlp::decode::AttributeKeys;
 
     #[test]
     fn a_query_names_every_attribute_and_escapes_the_tag() {
@@ -131,7 +131,7 @@ mod tests {
         let scope = ScopeSpans { spans: vec![told], ..ScopeSpans::default() };
         let data =
             TracesData { resource_spans: vec![ResourceSpans { scope_spans: vec![scope], ..ResourceSpans::default() }] };
-        let keys = TagKeys::default();
+        let keys = AttributeKeys::default();
         let decoder = Decoder::of_store(&keys, Source::Tempo, 10);
         let answer = TraceById { trace: Some(data.encode_to_vec()) }.encode_to_vec();
         let spans = of_protobuf(&decoder, &answer, true).unwrap();

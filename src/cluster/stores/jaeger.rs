@@ -85,7 +85,7 @@ fn read(decoder: &Decoder<'_>, bytes: &[u8]) -> Result<Vec<Span>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{domain::span::Tag, otlp::decode::TagKeys};
+    use crate::{domain::span::Tag, otlp::decode::AttributeKeys};
 
     #[test]
     fn a_tag_is_asked_for_as_text_and_as_an_array() {
@@ -104,7 +104,7 @@ mod tests {
                     {"key": "network.peer.address", "value": {"stringValue": "10.0.0.7"}}], "status": {}}]}]}]}})
             .to_string()
         };
-        let keys = TagKeys::default().and_attribute("http.request.header.x-mse-tag");
+        let keys = AttributeKeys::default().and_attribute("http.request.header.x-mse-tag");
         let decoder = Decoder::of_store(&keys, Source::Jaeger, 10);
         let spans =
             read(&decoder, format!("{}\n{}", part("b7ad6b7169203331"), part("APBnqgupArc=")).as_bytes()).unwrap();

@@ -9,8 +9,8 @@ use std::{
 use bytes::Bytes;
 use graylane::{
     api::{HopSource, LaneGroup, LaneGroupSpec, TraceStore},
+    cluster::stores::{Store, StoreError},
     domain::span::{Source, Span, Tag},
-    traces::{Store, StoreError},
 };
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
