@@ -54,20 +54,48 @@ impl Held {
     }
 }
 
+/// Bytes and time for what is read only to be thrown away.
+const MOST_DRAINED: usize = 64 << 20;
+const DRAINED_WITHIN: Duration = Duration::from_secs(2);
+
+/// Reads on what is refused already: a sender in the middle of its body does not look at an answer, and a connection that is
+/// closed on it takes the answer with it.
+pub(super) async fn drain(body: &mut Incoming) {
+    let reading = async {
+        let mut read = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            read += frame.data_ref().map_or(0, Bytes::len);
+            if read > MOST_DRAINED {
+                return;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(DRAINED_WITHIN, reading).await;
+}
+
 /// A whole body.
 ///
 /// # Errors
 ///
 /// When it is too long, is not sent to its end, or comes too slowly.
-pub(super) async fn collect(headers: &HeaderMap, body: Incoming, budget: &Budget) -> Result<(Bytes, Held), Refusal> {
+pub(super) async fn collect(
+    headers: &HeaderMap,
+    mut body: Incoming,
+    budget: &Budget,
+) -> Result<(Bytes, Held), Refusal> {
     let told = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if told.is_some_and(|length| length > MOST_BYTES) {
+        drain(&mut body).await;
         return Err(Refusal::TooLarge);
     }
-    tokio::time::timeout(PATIENCE, read(body, budget)).await.map_err(|_| Refusal::Slow)?
+    let read = tokio::time::timeout(PATIENCE, read(&mut body, budget)).await.map_err(|_| Refusal::Slow)?;
+    if matches!(read, Err(Refusal::TooLarge | Refusal::Busy)) {
+        drain(&mut body).await;
+    }
+    read
 }
 
-async fn read(mut body: Incoming, budget: &Budget) -> Result<(Bytes, Held), Refusal> {
+async fn read(body: &mut Incoming, budget: &Budget) -> Result<(Bytes, Held), Refusal> {
     let (mut bytes, mut held) = (Vec::new(), budget.hold(0)?);
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Refusal::Cut)?.into_data() else { continue };

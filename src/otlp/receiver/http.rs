@@ -26,13 +26,17 @@ impl Form {
     }
 }
 
-pub(super) async fn answer(intake: &Arc<Intake>, request: Request<Incoming>) -> Answer {
+pub(super) async fn answer(intake: &Arc<Intake>, mut request: Request<Incoming>) -> Answer {
     let form = form(request.headers());
     let signal = match request.uri().path() {
         "/v1/traces" => Some(Signal::Traces),
         "/v1/logs" => Some(Signal::Logs),
         _ => None,
     };
+    let known = signal.is_some() && form.is_some() && *request.method() == Method::POST;
+    if !known {
+        body::drain(request.body_mut()).await;
+    }
     let taken = match (signal, form) {
         (None, _) => Err(Refusal::NoSuch("there are /v1/traces and /v1/logs")),
         (Some(_), _) if *request.method() != Method::POST => Err(Refusal::Method),
@@ -83,12 +87,15 @@ fn form(headers: &HeaderMap) -> Option<Form> {
 }
 
 async fn take(intake: &Arc<Intake>, signal: Signal, form: Form, request: Request<Incoming>) -> Result<u64, Refusal> {
-    let (head, body) = request.into_parts();
+    let (head, mut body) = request.into_parts();
     let encoding = head.headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes).unwrap_or_default();
     let gzip = match encoding {
         b"" | b"identity" => false,
         b"gzip" => true,
-        other => return Err(Refusal::Encoding(Clean::bounded(&String::from_utf8_lossy(other), 40))),
+        other => {
+            body::drain(&mut body).await;
+            return Err(Refusal::Encoding(Clean::bounded(&String::from_utf8_lossy(other), 40)));
+        }
     };
     let (bytes, held) = body::collect(&head.headers, body, &intake.budget).await?;
     intake.take(Parcel { signal, form, gzip, bytes, held }).await
