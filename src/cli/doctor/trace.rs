@@ -45,7 +45,7 @@ pub(super) async fn look(client: &Client, worlds: &watch::Receiver<World>, group
             Level::Warn,
             "tagged request",
             "no enabled lane of the group takes a request that can be made up".into(),
-            Some(format!("enable one: graylane lane enable NAME, then look again: graylane doctor --trace {group}")),
+            Some("enable one (graylane lane enable), then look again".into()),
         )),
     }
     all.extend(ask(worlds, &found, group, via, "untagged request", &plain).await);

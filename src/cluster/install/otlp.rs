@@ -46,7 +46,6 @@ pub(super) fn service(engine: &Engine, home: &str) -> Value {
         },
         "spec": {
             "selector": component(home),
-            // Senders may come before an engine has read the cluster, and nothing is gained by sending them away.
             "ports": PORTS.map(port),
         },
     })

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     api::{LaneMode, Served},
-    domain::{hop::Hop, routes, span::Source, world::World},
+    domain::{command_line::CommandLine, hop::Hop, routes, span::Source, world::World},
 };
 
 /// What a hop was told by its caller's hop.
@@ -74,7 +74,8 @@ fn judge_unknown(hop: &Hop, before: Option<&Before>, world: &World) -> (Verdict,
         return (Verdict::Ok, None);
     }
     let source = hop.source.map_or("its gateway", Source::word);
-    let see = group.map(|g| format!("; `graylane doctor --trace {g}` says what is missing")).unwrap_or_default();
+    let command = group.map(|g| CommandLine::graylane("doctor").option("--trace", g));
+    let see = command.map(|c| format!("; `{c}` says what is missing")).unwrap_or_default();
     (Verdict::NoData, Some(format!("{source} has not told the lane tag of any request{see}")))
 }
 
