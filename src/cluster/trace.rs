@@ -25,7 +25,7 @@ use super::{clusters::Clusters, error, logs, meter::Meter};
 use crate::domain::{
     access_log::Reader,
     hop_logs::HopLog,
-    span::{Emitter, TagKeys},
+    span::{Emitter, Span, TagKeys},
     text::Clean,
     world::World,
 };
@@ -56,6 +56,17 @@ impl HopInbox {
     /// What was dropped here since the start.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+/// A way in for spans that were read otherwise: fetched from a store, received.
+#[derive(Clone)]
+pub struct SpanInlet(mpsc::Sender<Told>);
+
+impl SpanInlet {
+    /// Hands a span over; false where nobody takes it, or too many are waiting.
+    pub fn send(&self, span: Span) -> bool {
+        self.0.try_send(Told::Span(Box::new(span))).is_ok()
     }
 }
 
@@ -136,8 +147,9 @@ pub fn spawn(
     wanted: impl Fn(&World) -> BTreeSet<HopLog> + Send + Sync + 'static,
     health: impl Fn(&Health) + Send + Sync + 'static,
     stop: CancellationToken,
-) -> HopInbox {
+) -> (HopInbox, SpanInlet) {
     let (out, told) = mpsc::channel(4096);
+    let inlet = SpanInlet(out.clone());
     let dropped = Arc::<AtomicU64>::default();
     let followers = Followers {
         client: clusters.home().clone(),
@@ -149,7 +161,7 @@ pub fn spawn(
         health: Health::new(),
     };
     tokio::spawn(async move { stop.run_until_cancelled(followers.run(wanted, health)).await });
-    HopInbox { told, dropped }
+    (HopInbox { told, dropped }, inlet)
 }
 
 struct Followers {

@@ -14,7 +14,7 @@ mod table;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::clusters::Clusters;
+use super::{clusters::Clusters, trace::SpanInlet};
 use crate::domain::{hop_logs, world::World};
 
 /// Watches until `stop`; the receiver always holds the newest world.
@@ -23,10 +23,19 @@ pub fn spawn(
     namespace: impl Into<String>,
     stop: CancellationToken,
 ) -> watch::Receiver<World> {
+    spawn_with_inlet(clusters, namespace, stop).0
+}
+
+/// The same, with a way in for spans that somebody else reads.
+pub fn spawn_with_inlet(
+    clusters: impl Into<Clusters>,
+    namespace: impl Into<String>,
+    stop: CancellationToken,
+) -> (watch::Receiver<World>, SpanInlet) {
     let (out, worlds) = watch::channel(World { namespace: namespace.into(), ..World::default() });
     let clusters = clusters.into();
     let (messages, inbox) = mpsc::channel(1024);
-    let hops = super::trace::spawn(&clusters, worlds.clone(), hop_logs::for_cockpit, |_| (), stop.clone());
+    let (hops, inlet) = super::trace::spawn(&clusters, worlds.clone(), hop_logs::for_cockpit, |_| (), stop.clone());
     let (told, until) = (messages.clone(), stop.clone());
     let keep = super::rights::keep(clusters.clone(), worlds.clone(), move |rights| {
         let told = told.clone();
@@ -34,5 +43,5 @@ pub fn spawn(
     });
     tokio::spawn(async move { until.run_until_cancelled(keep).await });
     tokio::spawn(hub::Hub::new(clusters, messages, out, stop).run(inbox, hops));
-    worlds
+    (worlds, inlet)
 }

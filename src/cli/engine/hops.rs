@@ -110,7 +110,7 @@ impl Hops {
             let acts = world.engine.as_ref().is_some_and(|engine| *engine.holder == *me);
             if acts { hop_logs::for_engine(&world.namespace, &world.groups) } else { BTreeSet::new() }
         };
-        let mut inbox = trace::spawn(clusters, worlds, wanted, move |health| report.note(health), stop.clone());
+        let (mut inbox, _) = trace::spawn(clusters, worlds, wanted, move |health| report.note(health), stop.clone());
         let (known, sink) = (self.known.clone(), self.sink.clone());
         let writing = async move {
             let mut filter = Filter::new(OF_LOGS, Instant::now());
