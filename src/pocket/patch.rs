@@ -1,7 +1,7 @@
 //! How a patch changes an object: pure functions over JSON, with the answers a Kubernetes API server gives.
 //!
-//! * [`merge`] RFC 7386, [`json`] RFC 6902, [`strategic`] Kubernetes' strategic merge patch;
-//! * [`apply`] is server-side apply, [`track_update`] the same bookkeeping for create, update and the other patches.
+//! * [`merge`] RFC 7386, [`json()`] RFC 6902, [`strategic()`] Kubernetes' strategic merge patch;
+//! * [`apply()`] is server-side apply, [`track_update`] the same bookkeeping for create, update and the other patches.
 //!   Both follow structured-merge-diff: who owns which field stands in `metadata.managedFields`.
 //!
 //! Nothing here knows a store, a clock or a request. What the lists of a kind merge by comes in as [`ListKeys`].

@@ -2,7 +2,7 @@
 //!
 //! Rules: there is one writer; every change takes the next resourceVersion; nobody sees a change
 //! (not even its author) before it is on disk; a reader never waits for the disk. The past is bounded, in changes of
-//! each resource and in bytes of all ([`HISTORY`]): a watch from before is told so (410), and lists again.
+//! each resource and in bytes of all (`HISTORY`): a watch from before is told so (410), and lists again.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
