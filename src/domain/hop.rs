@@ -76,6 +76,11 @@ pub fn bounded(text: &str) -> String {
 }
 
 impl Hop {
+    /// Answered with a status of 500 or more, or not at all. A status that nobody told is no failure by itself.
+    pub const fn has_failed(&self) -> bool {
+        self.status >= 500 || self.status == 0 && (self.pod.is_none() || self.error.is_some())
+    }
+
     /// Which side answered; none when nobody did.
     pub fn served(&self) -> Option<Served> {
         self.pod.as_ref().map(|_| if self.pod_tag.is_some() { Served::Gray } else { Served::Base })

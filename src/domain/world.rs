@@ -255,6 +255,15 @@ impl World {
         self.me.as_deref().or(self.rights.who.as_deref()).unwrap_or_default()
     }
 
+    /// The hops that came since so many were seen, and whether some of them are no longer held.
+    pub fn hops_since(&self, seen: u64) -> (&[Arc<Hop>], bool) {
+        // A world of another connection counts anew.
+        let fresh = if self.hops_seen < seen { self.hops_seen } else { self.hops_seen - seen };
+        let fresh = usize::try_from(fresh).unwrap_or(usize::MAX);
+        let first = self.hops.len().saturating_sub(fresh);
+        (self.hops.get(first..).unwrap_or_default(), seen > 0 && fresh > self.hops.len())
+    }
+
     /// What cannot be seen of these kinds.
     pub fn gap(&self, resources: &[&str]) -> Option<&Gap> {
         self.gaps.iter().find(|g| resources.contains(&g.resource))

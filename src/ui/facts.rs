@@ -16,12 +16,11 @@ use crate::{
 };
 
 mod cause;
-mod pods;
 mod turn;
 mod way;
 
 pub use cause::cause;
-pub use pods::{Split, split};
+pub use crate::domain::versions::{Split, split};
 pub use turn::{Turn, turn};
 pub use way::{Way, way};
 

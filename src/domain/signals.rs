@@ -1,0 +1,196 @@
+//! Signals: what each version of each app was asked and how it answered, from hops. Requests a second, the share that
+//! failed, percentiles of latency over one and five minutes, and what came in each ten seconds.
+//!
+//! A hop is counted once, in the ten seconds of its own time, however late and in whatever order it comes; one older than
+//! five minutes, or from the future, is dropped. A version is a lane's pods, or the baseline's pods of one template: in
+//! the middle of a rollout the baseline is two of them. Figures are exact where every request was told (graylane's own
+//! gateway, an access log, nothing dropped on the way), else *sampled*.
+//!
+//! Memory is bounded whatever comes: [`MOST`] versions of at most 25 KB each. When there are more, the one that was
+//! silent for longest is forgotten.
+
+mod compare;
+mod reading;
+mod series;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    hop::Hop,
+    span::Source,
+    world::{Key, World},
+};
+pub use compare::{CHANCE, Comparison, LEAST, LEAST_FOR_LATENCY, compare};
+pub use reading::Reading;
+pub use series::{Column, Request, SLOT, Series, Window};
+
+/// Versions that are kept, of all apps together.
+pub const MOST: usize = 400;
+
+/// Who answered, as far as versions go.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Version {
+    /// No pod did, or nobody told which.
+    #[default]
+    Nobody,
+    /// Baseline pods of one template.
+    Base {
+        /// The environment they belong to, where their pod is known.
+        environment: Option<String>,
+        /// Their template's hash, where their pod is known.
+        hash: Option<String>,
+    },
+    /// Pods of a lane, by its tag.
+    Lane(String),
+}
+
+impl Version {
+    /// Whose pod answered a hop.
+    pub fn of(hop: &Hop, world: &World) -> Self {
+        let Some(pod) = &hop.pod else { return Self::Nobody };
+        if let Some(tag) = &hop.pod_tag {
+            return Self::Lane(tag.clone());
+        }
+        let known = world.pods.get(&Key { namespace: hop.namespace.clone(), name: pod.clone() });
+        Self::Base { environment: known.and_then(|p| p.environment.clone()), hash: known.and_then(|p| p.hash.clone()) }
+    }
+
+    /// Baseline pods, of whatever template.
+    pub const fn is_base(&self) -> bool {
+        matches!(self, Self::Base { .. })
+    }
+}
+
+impl Request {
+    /// A hop as it is counted.
+    pub fn of(hop: &Hop) -> Self {
+        Self { time: hop.time, micros: hop.micros, failed: hop.has_failed(), sampled: is_sampled(hop) }
+    }
+}
+
+/// Whoever told it does not tell of every request.
+pub fn is_sampled(hop: &Hop) -> bool {
+    !hop.source.is_none_or(Source::is_complete)
+}
+
+/// The signals of a world. Bounded; no clock inside.
+#[derive(Clone, Debug, Default)]
+pub struct Signals {
+    /// Of `World::hops_seen`.
+    seen: u64,
+    /// Of `World::hops_dropped`.
+    dropped: u64,
+    apps: BTreeMap<String, Vec<(Version, Series)>>,
+    versions: usize,
+    /// What came in before is not counted.
+    from: Option<Timestamp>,
+    /// Since when somebody listens, or the time of the oldest hop that was told of before.
+    since: Option<Timestamp>,
+    /// When hops were last lost on their way here.
+    lost: Option<Timestamp>,
+}
+
+impl Signals {
+    /// Counts only what came in from then on.
+    pub fn since(begun: Timestamp) -> Self {
+        Self { from: Some(begun), since: Some(begun), ..Self::default() }
+    }
+
+    /// Counts the hops that are new in a world. True when there were any.
+    pub fn follow(&mut self, world: &World, now: Timestamp) -> bool {
+        let (fresh, missed) = world.hops_since(self.seen);
+        if missed || world.hops_dropped > self.dropped {
+            self.lost = Some(now);
+        }
+        (self.seen, self.dropped) = (world.hops_seen, world.hops_dropped);
+        self.since.get_or_insert(now);
+        for hop in fresh {
+            self.add(&hop.app, Version::of(hop, world), Request::of(hop), now);
+        }
+        !fresh.is_empty()
+    }
+
+    /// Counts one request. False for one of another time.
+    pub fn add(&mut self, app: &str, version: Version, request: Request, now: Timestamp) -> bool {
+        if !series::is_within(request.time, now) || self.from.is_some_and(|from| request.time < from) {
+            return false;
+        }
+        if !self.apps.contains_key(app) {
+            self.apps.insert(app.to_owned(), vec![]);
+        }
+        let Some(versions) = self.apps.get_mut(app) else { return false };
+        let at = versions.iter().position(|(v, _)| *v == version).unwrap_or_else(|| {
+            versions.push((version, Series::default()));
+            self.versions += 1;
+            versions.len() - 1
+        });
+        let counted = versions.get_mut(at).is_some_and(|(_, series)| series.add(request, now));
+        self.since = Some(self.since.map_or(request.time, |since| since.min(request.time)));
+        self.forget();
+        counted
+    }
+
+    /// Forgets whoever was silent for longest while there are too many.
+    fn forget(&mut self) {
+        while self.versions > MOST {
+            let all = self.apps.iter().flat_map(|(app, of)| of.iter().map(move |(v, s)| (s.newest(), app, v)));
+            let Some((_, app, version)) = all.min() else { return };
+            let (app, version) = (app.clone(), version.clone());
+            let left = self.apps.get_mut(&app).map(|of| {
+                of.retain(|(v, _)| *v != version);
+                of.len()
+            });
+            if left == Some(0) {
+                self.apps.remove(&app);
+            }
+            self.versions -= 1;
+        }
+    }
+
+    /// The apps that something is known of.
+    pub fn apps(&self) -> impl Iterator<Item = &str> {
+        self.apps.keys().map(String::as_str)
+    }
+
+    /// The versions of an app that were asked within five minutes.
+    pub fn versions(&self, app: &str, now: Timestamp) -> impl Iterator<Item = &Version> {
+        self.of(app).filter(move |(_, series)| series.is_alive(now)).map(|(version, _)| version)
+    }
+
+    fn of(&self, app: &str) -> impl Iterator<Item = &(Version, Series)> {
+        self.apps.get(app).into_iter().flatten()
+    }
+
+    /// Reads some versions of an app together.
+    pub fn read(&self, app: &str, which: impl Fn(&Version) -> bool, window: Window, now: Timestamp) -> Reading {
+        let mut reading = Reading::of(self.seconds(window, now));
+        for (_, series) in self.of(app).filter(|(version, _)| which(version)) {
+            series.read(&mut reading, window, now);
+        }
+        reading.sampled |= reading.requests > 0 && self.has_lost(now);
+        reading
+    }
+
+    /// What some versions of an app got in the last so many complete slots of ten seconds, oldest first.
+    pub fn columns(&self, app: &str, which: impl Fn(&Version) -> bool, slots: usize, now: Timestamp) -> Vec<Column> {
+        let mut columns = vec![Column::default(); slots];
+        for (_, series) in self.of(app).filter(|(version, _)| which(version)) {
+            series.columns(&mut columns, now);
+        }
+        columns
+    }
+
+    /// Hops were lost on their way here within five minutes.
+    fn has_lost(&self, now: Timestamp) -> bool {
+        self.lost.is_some_and(|at| now.duration_since(at) < SignedDuration::from_mins(5))
+    }
+
+    /// Seconds of the window that somebody listened in.
+    pub fn seconds(&self, window: Window, now: Timestamp) -> f64 {
+        window.seconds(self.since, now)
+    }
+}

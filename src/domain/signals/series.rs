@@ -1,0 +1,198 @@
+//! What one version was asked within the last five minutes, in slots of ten seconds.
+
+use hdrhistogram::Histogram;
+use jiff::Timestamp;
+
+use super::Reading;
+
+/// Seconds of one slot.
+pub const SLOT: i64 = 10;
+/// Slots kept: five minutes, the one under way, and one for a clock that runs ahead.
+pub(super) const SLOTS: usize = 32;
+/// Microseconds; whatever took longer counts as this.
+const LONGEST: u64 = 60_000_000;
+/// Of a latency: one digit keeps it within 6 %, and a slot within a kilobyte.
+const DIGITS: u8 = 1;
+
+/// One answered request, as it is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// When it came in.
+    pub time: Timestamp,
+    /// Microseconds until its answer.
+    pub micros: u64,
+    /// It failed.
+    pub failed: bool,
+    /// Whoever told it does not tell of every request.
+    pub sampled: bool,
+}
+
+/// How far back is looked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Window {
+    /// The last minute: how it is.
+    Minute,
+    /// The last five: enough to compare by.
+    FiveMinutes,
+}
+
+impl Window {
+    const fn slots(self) -> i64 {
+        match self {
+            Self::Minute => 6,
+            Self::FiveMinutes => 30,
+        }
+    }
+
+    /// Seconds of it that somebody listened in: its slots up to now, or less when that began later.
+    pub fn seconds(self, since: Option<Timestamp>, now: Timestamp) -> f64 {
+        let begun = (slot(now) - self.slots() + 1) * SLOT;
+        let looked = now.as_millisecond() - begun * 1000;
+        let listened = since.map_or(i64::MAX, |since| now.as_millisecond() - since.as_millisecond());
+        // Of less than a second no rate can be told.
+        looked.min(listened).max(1000) as f64 / 1000.0
+    }
+}
+
+/// What came within one slot: one column of a sparkline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Column {
+    /// Requests.
+    pub requests: u64,
+    /// Of these, failed.
+    pub failed: u64,
+}
+
+/// Requests by time: a ring of slots that is never longer than the window.
+#[derive(Clone, Debug, Default)]
+pub struct Series {
+    slots: Vec<Slot>,
+    /// The newest slot that something came in.
+    newest: Option<i64>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Slot {
+    /// Since 1970, in slots.
+    number: i64,
+    requests: u32,
+    failed: u32,
+    sampled: u32,
+    /// None while there is nothing in it.
+    latency: Option<Box<Histogram<u16>>>,
+}
+
+/// The slot of a time.
+pub(super) fn slot(time: Timestamp) -> i64 {
+    time.as_second().div_euclid(SLOT)
+}
+
+/// Whether a request of that time is still, and already, counted.
+pub(super) fn is_within(time: Timestamp, now: Timestamp) -> bool {
+    is_kept(slot(time), now)
+}
+
+fn is_kept(number: i64, now: Timestamp) -> bool {
+    let newest = slot(now);
+    number > newest - Window::FiveMinutes.slots() && number <= newest + 1
+}
+
+impl Series {
+    /// Counts a request in the slot of its own time. False for one that is older than the window, or more than a slot ahead.
+    pub fn add(&mut self, request: Request, now: Timestamp) -> bool {
+        let number = slot(request.time);
+        if !is_kept(number, now) {
+            return false;
+        }
+        if self.slots.is_empty() {
+            self.slots.resize_with(SLOTS, Slot::default);
+        }
+        let Some(found) = place(&mut self.slots, number) else { return false };
+        if found.number != number {
+            *found = Slot { number, ..Slot::default() };
+        }
+        self.newest = self.newest.max(Some(number));
+        found.requests = found.requests.saturating_add(1);
+        found.failed = found.failed.saturating_add(u32::from(request.failed));
+        found.sampled = found.sampled.saturating_add(u32::from(request.sampled));
+        if found.latency.is_none() {
+            found.latency = Histogram::new_with_bounds(1, LONGEST, DIGITS).ok().map(Box::new);
+        }
+        if let Some(latency) = &mut found.latency {
+            latency.saturating_record(request.micros.clamp(1, LONGEST));
+        }
+        true
+    }
+
+    /// Takes a counted request back: more is known of it now.
+    pub fn take_back(&mut self, request: Request) {
+        let number = slot(request.time);
+        let found = place(&mut self.slots, number).filter(|s| s.number == number && s.requests > 0);
+        let Some(found) = found else { return };
+        found.requests -= 1;
+        found.failed = found.failed.saturating_sub(u32::from(request.failed));
+        found.sampled = found.sampled.saturating_sub(u32::from(request.sampled));
+        if let Some(latency) = &mut found.latency
+            && let Ok(mut one) = Histogram::<u16>::new_with_bounds(1, LONGEST, DIGITS)
+        {
+            one.saturating_record(request.micros.clamp(1, LONGEST));
+            // It fails only for a value that is not in there: then nothing is to be taken.
+            let _ = latency.subtract(&one);
+        }
+    }
+
+    /// Adds what came within the window to a reading.
+    pub fn read(&self, reading: &mut Reading, window: Window, now: Timestamp) {
+        let newest = slot(now);
+        let within = |s: &&Slot| s.number > newest - window.slots() && s.number <= newest;
+        for slot in self.slots.iter().filter(within) {
+            reading.requests += u64::from(slot.requests);
+            reading.failed += u64::from(slot.failed);
+            reading.sampled |= slot.sampled > 0;
+            let Some(told) = &slot.latency else { continue };
+            if reading.latency.is_none() {
+                reading.latency = Histogram::new_with_bounds(1, LONGEST, DIGITS).ok();
+            }
+            if let Some(latency) = &mut reading.latency {
+                for value in told.iter_recorded() {
+                    latency.saturating_record_n(value.value_iterated_to().min(LONGEST), value.count_at_value().into());
+                }
+            }
+        }
+    }
+
+    /// What came in the last complete slots, oldest first: it stays the same until the next one is complete.
+    pub fn columns(&self, columns: &mut [Column], now: Timestamp) {
+        let first = slot(now) - i64::try_from(columns.len()).unwrap_or(i64::MAX);
+        for slot in &self.slots {
+            let at = usize::try_from(slot.number - first).ok();
+            if let Some(column) = at.and_then(|at| columns.get_mut(at)) {
+                column.requests += u64::from(slot.requests);
+                column.failed += u64::from(slot.failed);
+            }
+        }
+    }
+
+    /// Whether something came within the window.
+    pub fn is_alive(&self, now: Timestamp) -> bool {
+        self.slots.iter().any(|s| s.requests > 0 && is_kept(s.number, now))
+    }
+
+    /// The newest slot that something came in.
+    pub(super) const fn newest(&self) -> Option<i64> {
+        self.newest
+    }
+
+    /// Bytes that it holds, about.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        let histogram = |h: &Histogram<u16>| size_of::<Histogram<u16>>() + h.distinct_values() * size_of::<u16>();
+        let histograms = self.slots.iter().filter_map(|s| s.latency.as_deref()).map(histogram);
+        self.slots.capacity() * size_of::<Slot>() + histograms.sum::<usize>()
+    }
+}
+
+fn place(slots: &mut [Slot], number: i64) -> Option<&mut Slot> {
+    let at = usize::try_from(number.rem_euclid(SLOTS as i64)).ok()?;
+    slots.get_mut(at)
+}
