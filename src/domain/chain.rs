@@ -7,6 +7,7 @@
 
 mod assemble;
 mod follow;
+mod groups;
 mod judge;
 mod promise;
 pub mod text;
@@ -17,11 +18,12 @@ use std::{fmt, sync::Arc};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::hop::Hop;
+use super::{hop::Hop, signals::Version};
 use crate::api::Served;
 
 pub use assemble::assemble;
 pub use follow::Chains;
+pub use groups::{Group, GroupHop, GroupKey, MOST_GROUPS, Wrong};
 pub use promise::{Promise, expected};
 pub use told::from_links;
 
@@ -104,6 +106,34 @@ impl Chain {
     pub fn culprit(&self) -> Option<&Step> {
         self.steps.iter().find(|s| s.verdict == self.worst)
     }
+
+    /// Whoever asked got a status of 500 or more, or no answer.
+    pub fn has_failed(&self) -> bool {
+        let first = self.steps.iter().find_map(|s| s.hop.as_ref());
+        first.map_or(self.status == 0 || self.status >= 500, |hop| hop.has_failed())
+    }
+
+    /// On-call should look.
+    pub fn is_wrong(&self) -> bool {
+        self.worst.is_bad() || self.has_failed()
+    }
+
+    /// Where a failure began: the deepest hop that failed on its way. None of a chain that has not failed.
+    pub fn failure(&self) -> Option<&Step> {
+        if !self.has_failed() {
+            return None;
+        }
+        let mut at = self.steps.iter().position(|s| s.hop.is_some()).unwrap_or(0);
+        loop {
+            let here = self.steps.get(at)?;
+            let beneath = self.steps.iter().enumerate().skip(at + 1).take_while(|(_, s)| s.depth > here.depth);
+            // Of several the last one: what came before it was tried again.
+            match beneath.filter(|(_, s)| s.depth == here.depth + 1 && s.has_failed()).last() {
+                Some((next, _)) => at = next,
+                None => return Some(here),
+            }
+        }
+    }
 }
 
 /// One hop in a chain.
@@ -123,6 +153,8 @@ pub struct Step {
     pub pod: Option<String>,
     /// Its address.
     pub address: Option<String>,
+    /// Which version answered.
+    pub version: Version,
     /// HTTP status; none when nobody told.
     pub status: Option<u16>,
     /// Its time.
@@ -133,6 +165,13 @@ pub struct Step {
     pub cause: Option<String>,
     /// The hop it was made from; none for one that was not reported.
     pub hop: Option<Arc<Hop>>,
+}
+
+impl Step {
+    /// Answered with a status of 500 or more, or not at all.
+    pub fn has_failed(&self) -> bool {
+        self.hop.as_ref().map_or(self.status.is_some_and(|s| s == 0 || s >= 500), |hop| hop.has_failed())
+    }
 }
 
 #[cfg(test)]

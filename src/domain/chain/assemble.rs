@@ -11,11 +11,11 @@ use super::{
     Chain, Step, Verdict,
     judge::{Before, judge, lost},
 };
-use crate::domain::{hop::Hop, world::World};
+use crate::domain::{hop::Hop, signals::Version, world::World};
 
 /// A hop whose caller's hop has not come is shown alone after this: the caller's comes when its own answer is
 /// through, which may take a while.
-const PATIENCE: SignedDuration = SignedDuration::from_secs(5);
+pub(super) const PATIENCE: SignedDuration = SignedDuration::from_secs(5);
 
 /// The chains of these hops, oldest first. A chain is left out while its beginning may still come.
 pub fn assemble(hops: &[Arc<Hop>], world: &World, now: Timestamp) -> Vec<Chain> {
@@ -101,6 +101,7 @@ impl<'a> Walk<'a> {
             pod_tag: hop.pod_tag.clone(),
             pod: hop.pod.clone(),
             address: hop.address.clone(),
+            version: Version::of(hop, self.world),
             status: Some(hop.status),
             micros: Some(hop.micros),
             verdict,

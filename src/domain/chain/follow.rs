@@ -7,8 +7,12 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{Chain, Verdict, assemble::of_trace};
-use crate::domain::{hop::Hop, world::World};
+use super::{
+    Chain, Group, Verdict,
+    assemble::{PATIENCE, of_trace},
+    groups::Groups,
+};
+use crate::domain::{hop::Hop, signals::is_sampled, world::World};
 
 /// Of one trace; a client that uses one trace id for everything must not fill the memory.
 const MOST_HOPS: usize = 512;
@@ -24,28 +28,44 @@ pub struct Chains {
     order: VecDeque<String>,
     /// Traces that got hops, or wait for their beginning.
     unsettled: Vec<String>,
+    /// Traces that are counted from then on, should they be whole or not.
+    uncounted: VecDeque<(Timestamp, String)>,
+    /// Since when hops are followed.
+    since: Option<Timestamp>,
+    groups: Groups,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Trace {
     hops: Vec<Arc<Hop>>,
     chains: Vec<Arc<Chain>>,
+    /// Those that stand in the groups as they are.
+    counted: Vec<Arc<Chain>>,
+    /// All of them are to be counted.
+    is_due: bool,
 }
 
 impl Chains {
     /// Keeps that many traces.
     pub fn new(most: usize) -> Self {
-        Self { most, seen: 0, traces: BTreeMap::new(), order: VecDeque::new(), unsettled: vec![] }
+        Self {
+            most,
+            seen: 0,
+            traces: BTreeMap::new(),
+            order: VecDeque::new(),
+            unsettled: vec![],
+            uncounted: VecDeque::new(),
+            since: None,
+            groups: Groups::default(),
+        }
     }
 
     /// Takes the hops that are new in a world, and judges what has come. True when something changed.
     pub fn follow(&mut self, world: &World, now: Timestamp) -> bool {
-        let fresh = world.hops_seen.saturating_sub(self.seen);
-        // A world of another connection counts anew.
-        let fresh = if world.hops_seen < self.seen { world.hops_seen } else { fresh };
+        let (fresh, _) = world.hops_since(self.seen);
         self.seen = world.hops_seen;
-        let take = usize::try_from(fresh).unwrap_or(usize::MAX).min(world.hops.len());
-        for hop in &world.hops[world.hops.len() - take..] {
+        self.since.get_or_insert(now);
+        for hop in fresh {
             self.push(hop.clone());
         }
         self.judge(world, now)
@@ -84,9 +104,44 @@ impl Chains {
                 self.unsettled.push(id.clone());
             }
             changed |= chains.len() != trace.chains.len() || chains.iter().zip(&trace.chains).any(|(a, b)| *a != **b);
-            trace.chains = chains.into_iter().map(Arc::new).collect();
+            let before = std::mem::take(&mut trace.chains);
+            let known =
+                |chain: Chain| before.iter().find(|b| ***b == chain).cloned().unwrap_or_else(|| Arc::new(chain));
+            trace.chains = chains.into_iter().map(known).collect();
+            // Spans come in any order: for a while a part of them looks like a chain of its own.
+            if !trace.is_due && trace.hops.iter().any(|h| is_sampled(h)) {
+                let due = now.checked_add(PATIENCE).unwrap_or(now);
+                if before.is_empty() && !trace.chains.is_empty() {
+                    self.uncounted.push_back((due, id));
+                }
+            } else {
+                trace.is_due = true;
+            }
+            trace.count(&mut self.groups, now);
+        }
+        while self.uncounted.front().is_some_and(|(due, _)| *due <= now) {
+            let Some((_, id)) = self.uncounted.pop_front() else { break };
+            if let Some(trace) = self.traces.get_mut(&id) {
+                trace.is_due = true;
+                trace.count(&mut self.groups, now);
+            }
         }
         changed
+    }
+
+    /// The chains that no more hops are waited for.
+    pub fn settled(&self) -> impl Iterator<Item = &Arc<Chain>> {
+        self.order.iter().filter_map(|id| self.traces.get(id)).filter(|t| t.is_due).flat_map(|t| &t.chains)
+    }
+
+    /// Goes up whenever a group of chains turns wrong.
+    pub const fn alarms(&self) -> u64 {
+        self.groups.alarms()
+    }
+
+    /// The chains of the last five minutes by groups, the most urgent first, each with what came in so many ten seconds.
+    pub fn groups(&self, columns: usize, now: Timestamp) -> Vec<Group> {
+        self.groups.list(self.since, columns, now)
     }
 
     /// All chains, those that came first first.
@@ -95,7 +150,18 @@ impl Chains {
     }
 }
 
-/// Keeps the verdicts of steps that were judged already.
+impl Trace {
+    /// Brings the groups up to what its chains are now. What went wrong is not waited for.
+    fn count(&mut self, groups: &mut Groups, now: Timestamp) {
+        let wanted: Vec<Arc<Chain>> = self.chains.iter().filter(|c| self.is_due || c.is_wrong()).cloned().collect();
+        let is_in = |all: &[Arc<Chain>], chain: &Arc<Chain>| all.iter().any(|c| Arc::ptr_eq(c, chain));
+        self.counted.iter().filter(|c| !is_in(&wanted, c)).for_each(|c| groups.take_back(c, now));
+        wanted.iter().filter(|c| !is_in(&self.counted, c)).for_each(|c| groups.add(c, now));
+        self.counted = wanted;
+    }
+}
+
+/// Keeps the verdicts of steps that were judged already, and who answered: its pod may be gone by now.
 fn keep(chain: &mut Chain, before: &[Arc<Chain>]) {
     for step in &mut chain.steps {
         let span = step.hop.as_ref().map(|h| h.span.as_str());
@@ -103,6 +169,7 @@ fn keep(chain: &mut Chain, before: &[Arc<Chain>]) {
         if let Some(judged) = before.iter().flat_map(|c| &c.steps).find(same) {
             step.verdict = judged.verdict;
             step.cause.clone_from(&judged.cause);
+            step.version.clone_from(&judged.version);
         }
     }
     chain.worst = chain.steps.iter().map(|s| s.verdict).max().unwrap_or(Verdict::Ok);

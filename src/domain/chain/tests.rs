@@ -240,6 +240,93 @@ fn a_told_chain_is_judged_by_the_requests_tag() {
     assert_eq!(chain("A[1] -> B[1] -> Cgray[1]", None).worst, Verdict::LeakUp);
 }
 
+fn answered(hop: &Arc<Hop>, status: u16) -> Arc<Hop> {
+    Arc::new(Hop { status, ..Hop::clone(hop) })
+}
+
+/// Whoever passes a failure on is not where it began; what was tried again and answered is no failure.
+#[test]
+fn a_failure_is_told_where_it_began() {
+    let a = answered(&hop("a", "1", None, None, None), 500);
+    let b = answered(&hop("b", "2", Some("1"), None, None), 502);
+    let c = answered(&hop("c", "3", Some("2"), None, None), 500);
+    let again = hop("c", "4", Some("2"), None, None);
+    let failed = |hops: &[Arc<Hop>]| {
+        let chain = assemble(hops, &world(), LATER).remove(0);
+        (chain.is_wrong(), chain.failure().map(|s| s.app.clone()))
+    };
+    let at = |app: &str| (true, Some(app.to_owned()));
+    assert_eq!(failed(&[a.clone(), b.clone(), c.clone()]), at("c"));
+    assert_eq!(failed(&[a.clone(), b.clone()]), at("b"));
+    assert_eq!(failed(&[a.clone(), hop("b", "2", Some("1"), None, None), c.clone()]), at("a"), "b got over it");
+    assert_eq!(failed(&[hop("a", "1", None, None, None), b, c, again]), (false, None));
+    let nobody = Arc::new(Hop { pod: None, status: 0, ..Hop::clone(&hop("b", "2", Some("1"), None, None)) });
+    assert_eq!(failed(&[a, nobody]), at("b"));
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::UNIX_EPOCH + SignedDuration::from_secs(second)
+}
+
+fn seen(hops: &[Arc<Hop>]) -> World {
+    World { hops: Arc::new(hops.to_vec()), hops_seen: hops.len() as u64, ..world() }
+}
+
+#[test]
+fn groups_are_of_one_way_and_the_wrong_ones_come_first() {
+    let mut chains = Chains::new(100);
+    let each = |n: i64, tag: Option<&str>, pod_tag: Option<&str>, status| {
+        let mut hop = Hop::clone(&hop("a", &n.to_string(), None, tag, pod_tag));
+        (hop.trace, hop.time, hop.status) = (n.to_string(), at(1000 + n), status);
+        Arc::new(hop)
+    };
+    let mut hops = vec![each(1, None, None, 200), each(2, GRAY, GRAY, 200), each(3, None, None, 200)];
+    chains.follow(&seen(&hops), at(1010));
+    let told = |chains: &Chains, now: i64| {
+        let groups = chains.groups(5, at(now));
+        groups.iter().map(|g| (g.key.tag.clone(), g.requests, g.wrong, g.urgency())).collect::<Vec<_>>()
+    };
+    let gray = GRAY.map(str::to_owned);
+    assert_eq!(told(&chains, 1010), [(gray.clone(), 1, 0, Wrong::Nothing), (None, 2, 0, Wrong::Nothing)]);
+    assert_eq!(chains.alarms(), 0);
+    hops.push(each(4, None, None, 500));
+    hops.push(each(5, GRAY, None, 200));
+    hops.push(each(6, None, None, 500));
+    chains.follow(&seen(&hops), at(1010));
+    let leaked = (gray.clone(), 1, 1, Wrong::Leaked);
+    assert_eq!(told(&chains, 1010), [leaked, (None, 4, 2, Wrong::Failed), (gray, 1, 0, Wrong::Nothing)]);
+    assert_eq!(chains.alarms(), 2, "the second failure of a group is no news");
+    assert_eq!(told(&chains, 1500), [], "what is over is not told of for ever");
+}
+
+/// Spans come in any order: their caller's may be the last. Until then they are in no group, unless they failed.
+#[test]
+fn what_may_still_become_whole_is_not_counted_yet() {
+    let sampled = |app: &str, span: &str, parent: Option<&str>, status| {
+        let mut hop = Hop::clone(&hop(app, span, parent, None, None));
+        (hop.time, hop.source, hop.status) = (at(1000), Some(Source::Otlp), status);
+        Arc::new(hop)
+    };
+    let mut chains = Chains::new(100);
+    let mut hops = vec![sampled("a", "1", None, 200)];
+    chains.follow(&seen(&hops), at(1001));
+    assert_eq!((chains.groups(0, at(1001)).len(), chains.settled().count()), (0, 0));
+    hops.push(sampled("b", "2", Some("1"), 200));
+    chains.follow(&seen(&hops), at(1003));
+    chains.follow(&seen(&hops), at(1007));
+    let groups = chains.groups(0, at(1007));
+    assert_eq!((groups.len(), groups[0].requests, groups[0].key.hops.len(), chains.settled().count()), (1, 1, 2, 1));
+    assert!(groups[0].minute.sampled);
+    // Later than waited for: it moves to the group that it belongs to.
+    hops.push(sampled("c", "3", Some("2"), 200));
+    chains.follow(&seen(&hops), at(1008));
+    let groups = chains.groups(0, at(1008));
+    assert_eq!((groups.len(), groups[0].requests, groups[0].key.hops.len()), (1, 1, 3));
+    let failed = [Hop { trace: "u".into(), ..Hop::clone(&sampled("a", "9", None, 503)) }.into()];
+    chains.follow(&seen(&[&hops[..], &failed].concat()), at(1009));
+    assert_eq!(chains.groups(0, at(1009)).first().map(Group::urgency), Some(Wrong::Failed));
+}
+
 fn hops() -> impl Strategy<Value = Vec<Arc<Hop>>> {
     let tag = || prop_oneof![Just(None), Just(Some("gray".to_owned())), Just(Some("x".to_owned()))];
     let one = (
@@ -274,6 +361,30 @@ fn hops() -> impl Strategy<Value = Vec<Arc<Hop>>> {
 }
 
 proptest! {
+    /// However hops come in: the groups count each chain once, as it is in the end.
+    #[test]
+    fn groups_count_what_chains_are(hops in hops(), parts in prop::collection::vec(1usize..6, 1..16)) {
+        let mut unique = std::collections::BTreeSet::new();
+        let hops: Vec<_> = hops.into_iter().filter(|h| unique.insert((h.trace.clone(), h.span.clone()))).collect();
+        let (mut chains, mut told) = (Chains::new(1000), 0);
+        for part in parts.into_iter().chain([hops.len()]) {
+            told = (told + part).min(hops.len());
+            chains.follow(&seen(&hops[..told]), at(120));
+        }
+        let mut wanted: BTreeMap<GroupKey, (u64, u64)> = BTreeMap::new();
+        for chain in chains.list() {
+            let counted = wanted.entry(GroupKey::of(chain)).or_default();
+            *counted = (counted.0 + 1, counted.1 + u64::from(chain.is_wrong()));
+        }
+        let groups = chains.groups(0, at(120));
+        let found: BTreeMap<GroupKey, (u64, u64)> =
+            groups.iter().map(|g| (GroupKey::clone(&g.key), (g.requests, g.wrong))).collect();
+        prop_assert_eq!(&found, &wanted);
+        for group in &groups {
+            prop_assert_eq!(group.urgency() != Wrong::Nothing, group.wrong > 0);
+        }
+    }
+
     /// Whatever comes in whatever order: the same chains, no hop twice, and only hops in a circle left out.
     #[test]
     fn no_order_matters_and_nothing_is_made_up(hops in hops(), seed in any::<u64>()) {

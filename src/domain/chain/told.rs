@@ -3,7 +3,10 @@
 use super::{Chain, Step, Verdict, promise::expected, text::Link};
 use crate::{
     api::Served,
-    domain::world::{Pod, World},
+    domain::{
+        signals::Version,
+        world::{Pod, World},
+    },
 };
 
 /// Makes a chain of one told line. Services do not tell the tag that came in, so the request's own is taken
@@ -37,6 +40,13 @@ fn step(depth: usize, link: &Link, group: &str, tag: Option<&str>, world: &World
         (Served::Base, Served::Base) if tag.is_some() => (Verdict::FellBack, Some(promise.reason)),
         (Served::Base, Served::Base) => (Verdict::Ok, None),
     };
+    let version = match (&link.tag, pod) {
+        (Some(tag), _) => Version::Lane(tag.to_string()),
+        (None, pod) => Version::Base {
+            environment: pod.and_then(|p| p.environment.clone()),
+            hash: pod.and_then(|p| p.hash.clone()),
+        },
+    };
     Step {
         depth,
         app,
@@ -45,6 +55,7 @@ fn step(depth: usize, link: &Link, group: &str, tag: Option<&str>, world: &World
         pod_tag: link.tag.as_deref().map(str::to_owned),
         pod: pod.map(|p| p.key.name.clone()),
         address: Some(link.address.to_string()),
+        version,
         verdict,
         cause,
         ..Step::default()

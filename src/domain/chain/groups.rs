@@ -1,0 +1,230 @@
+//! Chains of one kind together: the same apps, answered by the same versions, in the same lane. What a pane shows of a
+//! hundred requests a second, and what it costs nothing to look at when nothing changes.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Chain, Verdict};
+use crate::domain::signals::{Column, Reading, Request, Series, Version, Window, is_sampled};
+
+/// Groups that are kept; when there are more, the one that was silent for longest is forgotten.
+pub const MOST_GROUPS: usize = 100;
+
+/// A wrong chain is told of for this long.
+const REMEMBERED: SignedDuration = SignedDuration::from_mins(5);
+
+/// What all chains of a group have in common: what it is known by.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GroupKey {
+    /// The lane group of the first hop.
+    pub group: Option<String>,
+    /// Lane tag at the beginning.
+    pub tag: Option<String>,
+    /// In calling order, callees after their caller.
+    pub hops: Vec<GroupHop>,
+}
+
+/// One hop of such a chain.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GroupHop {
+    /// Calls deep: 0 is the first app.
+    pub depth: usize,
+    /// The app asked.
+    pub app: String,
+    /// Who answered.
+    pub version: Version,
+}
+
+/// What went wrong with a group, from bad to worse.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wrong {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Some failed.
+    Failed,
+    /// Some went where they should not, or lost their tag.
+    Leaked,
+}
+
+/// The chains of one group, counted.
+#[derive(Clone, Debug)]
+struct Counted {
+    series: Series,
+    newest: Arc<Chain>,
+    failed: Option<Arc<Chain>>,
+    leaked: Option<Arc<Chain>>,
+}
+
+/// A group as it stands at a time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// What it is known by.
+    pub key: Arc<GroupKey>,
+    /// Of the last minute.
+    pub minute: Reading,
+    /// Requests of the last five minutes.
+    pub requests: u64,
+    /// Of these, wrong.
+    pub wrong: u64,
+    /// What came in each complete ten seconds, oldest first.
+    pub columns: Vec<Column>,
+    /// The newest of its chains.
+    pub newest: Arc<Chain>,
+    /// The newest one with what is worst, unless nothing is.
+    pub worst: Option<(Wrong, Arc<Chain>)>,
+}
+
+/// All groups. Bounded; no clock inside.
+#[derive(Clone, Debug, Default)]
+pub struct Groups {
+    all: BTreeMap<Arc<GroupKey>, Counted>,
+    since: Option<Timestamp>,
+    alarms: u64,
+}
+
+impl GroupKey {
+    /// Of a chain.
+    pub fn of(chain: &Chain) -> Self {
+        let hop = |s: &super::Step| GroupHop { depth: s.depth, app: s.app.clone(), version: s.version.clone() };
+        Self { group: chain.group.clone(), tag: chain.tag.clone(), hops: chain.steps.iter().map(hop).collect() }
+    }
+
+    /// Whether a chain belongs to it.
+    pub fn is_of(&self, chain: &Chain) -> bool {
+        let same = |(a, b): (&GroupHop, &super::Step)| a.depth == b.depth && a.app == b.app && a.version == b.version;
+        self.tag == chain.tag
+            && self.group == chain.group
+            && self.hops.len() == chain.steps.len()
+            && self.hops.iter().zip(&chain.steps).all(same)
+    }
+}
+
+impl Wrong {
+    /// Of one chain.
+    pub fn of(chain: &Chain) -> Self {
+        match chain.worst {
+            Verdict::Lost | Verdict::LeakUp | Verdict::LeakDown => Self::Leaked,
+            _ if chain.has_failed() => Self::Failed,
+            _ => Self::Nothing,
+        }
+    }
+}
+
+impl Group {
+    /// The most urgent thing about it.
+    pub fn urgency(&self) -> Wrong {
+        self.worst.as_ref().map(|(wrong, _)| *wrong).unwrap_or_default()
+    }
+}
+
+/// A chain as it is counted.
+fn request(chain: &Chain) -> Request {
+    let sampled = chain.steps.iter().filter_map(|s| s.hop.as_ref()).any(|h| is_sampled(h));
+    Request { time: chain.time, micros: chain.micros, failed: chain.is_wrong(), sampled }
+}
+
+impl Groups {
+    /// Counts a chain.
+    pub(super) fn add(&mut self, chain: &Arc<Chain>, now: Timestamp) {
+        let (key, wrong) = (GroupKey::of(chain), Wrong::of(chain));
+        let counted = self.all.entry(Arc::new(key)).or_insert_with(|| Counted {
+            series: Series::default(),
+            newest: Arc::clone(chain),
+            failed: None,
+            leaked: None,
+        });
+        if !counted.series.add(request(chain), now) {
+            // Of another time: a group of nothing else is none.
+            self.all.retain(|_, c| c.series.is_alive(now));
+            return;
+        }
+        if counted.newest.time <= chain.time {
+            counted.newest = Arc::clone(chain);
+        }
+        let worst = match wrong {
+            Wrong::Nothing => None,
+            Wrong::Failed => Some(&mut counted.failed),
+            Wrong::Leaked => Some(&mut counted.leaked),
+        };
+        if let Some(worst) = worst {
+            if worst.as_ref().is_none_or(|w| is_over(w, now)) {
+                self.alarms += 1;
+            }
+            if worst.as_ref().is_none_or(|w| w.time <= chain.time) {
+                *worst = Some(Arc::clone(chain));
+            }
+        }
+        self.since = Some(self.since.map_or(chain.time, |since| since.min(chain.time)));
+        self.forget(now);
+    }
+
+    /// Takes a counted chain back: more of its hops have come.
+    pub(super) fn take_back(&mut self, chain: &Arc<Chain>, now: Timestamp) {
+        let key = GroupKey::of(chain);
+        let Some(counted) = self.all.get_mut(&key) else { return };
+        counted.series.take_back(request(chain));
+        for worst in [&mut counted.failed, &mut counted.leaked] {
+            if worst.as_ref().is_some_and(|w| w.id == chain.id) {
+                *worst = None;
+            }
+        }
+        if !counted.series.is_alive(now) {
+            self.all.remove(&key);
+        }
+    }
+
+    fn forget(&mut self, now: Timestamp) {
+        if self.all.len() > MOST_GROUPS {
+            self.all.retain(|_, c| c.series.is_alive(now));
+        }
+        while self.all.len() > MOST_GROUPS {
+            let oldest = self.all.iter().min_by_key(|(_, c)| c.newest.time).map(|(key, _)| Arc::clone(key));
+            match oldest {
+                Some(key) => self.all.remove(&key),
+                None => return,
+            };
+        }
+    }
+
+    /// Goes up whenever a group turns wrong: that is not waited for.
+    pub(super) const fn alarms(&self) -> u64 {
+        self.alarms
+    }
+
+    /// All groups as they stand, the most urgent first; those alike in that always in the same order, so that no row
+    /// moves unless something has happened.
+    pub(super) fn list(&self, listened: Option<Timestamp>, columns: usize, now: Timestamp) -> Vec<Group> {
+        let since = self.since.into_iter().chain(listened).min();
+        let group = |(key, counted): (&Arc<GroupKey>, &Counted)| {
+            let read = |window: Window| {
+                let mut reading = Reading::of(window.seconds(since, now));
+                counted.series.read(&mut reading, window, now);
+                reading
+            };
+            let all = read(Window::FiveMinutes);
+            let mut drawn = vec![Column::default(); columns];
+            counted.series.columns(&mut drawn, now);
+            let recent = |chain: &Option<Arc<Chain>>| chain.clone().filter(|c| !is_over(c, now));
+            let leaked = recent(&counted.leaked).map(|c| (Wrong::Leaked, c));
+            (all.requests > 0).then(|| Group {
+                key: Arc::clone(key),
+                minute: read(Window::Minute),
+                requests: all.requests,
+                wrong: all.failed,
+                columns: drawn,
+                newest: Arc::clone(&counted.newest),
+                worst: leaked.or_else(|| recent(&counted.failed).map(|c| (Wrong::Failed, c))),
+            })
+        };
+        let mut all: Vec<Group> = self.all.iter().filter_map(group).collect();
+        // Tagged ones first: they are what a release is about.
+        all.sort_by_key(|g| (std::cmp::Reverse(g.urgency()), g.key.tag.is_none()));
+        all
+    }
+}
+
+fn is_over(chain: &Chain, now: Timestamp) -> bool {
+    now.duration_since(chain.time) >= REMEMBERED
+}
