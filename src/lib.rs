@@ -23,7 +23,7 @@
 //! | module | rule |
 //! |---|---|
 //! | [`api`] | the custom resources: data, no I/O |
-//! | [`domain`] | every decision, as pure functions: apps, templates, variables, workflow, batches, lanes, routes, chains |
+//! | [`domain`] | every decision, as pure functions: apps, templates, variables, workflow, batches, lanes, routes, chains, signals |
 //! | [`cluster`] | over `kube::Client`: connect, watch into a [`domain::world::World`], carry out intents |
 //! | [`engine`] | one at a time (a Lease): observe, decide (in `domain`), do, look again |
 //! | [`gateway`] | the lane data plane of pocket: colours at the entry, routes at every hop, reports hops |

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -11,16 +12,23 @@ use crate::{
     api::Release,
     domain::{
         chain::{Chain, Chains, Verdict},
-        world::{Key, Pod, World},
+        signals::Signals,
+        text::duration,
+        world::{Key, Link, Pod, World},
     },
 };
 
 mod cause;
+mod pair;
+mod shown;
+mod templates;
 mod turn;
 mod way;
 
-pub use cause::cause;
 pub use crate::domain::versions::{Split, split};
+pub use cause::cause;
+pub use pair::{COLUMNS, Pair, Side};
+pub use shown::Shown;
 pub use turn::{Turn, turn};
 pub use way::{Way, way};
 
@@ -37,6 +45,13 @@ pub struct Facts {
     pub chains: Arc<Vec<Arc<Chain>>>,
     /// Short names of apps: without what all apps of their group begin with.
     pub short: HashMap<String, String>,
+    /// What every version was asked and how it answered.
+    pub signals: Signals,
+    /// The figures on the screen.
+    pub shown: Shown,
+    templates: templates::All,
+    /// Pods or releases have changed since the templates were told apart.
+    moved: bool,
     follow: Follow,
     seen: Option<World>,
 }
@@ -86,12 +101,29 @@ impl Facts {
         if first || !Arc::ptr_eq(&last.groups, &world.groups) || !Arc::ptr_eq(&last.apps, &world.apps) {
             self.short = short_names(world);
         }
+        self.signals.follow(world, now);
         if self.follow.0.follow(world, now) {
             let mut chains: Vec<Arc<Chain>> = self.follow.0.list().rev().cloned().collect();
             chains.sort_by(|a, b| b.time.cmp(&a.time).then_with(|| a.id.cmp(&b.id)));
             self.chains = Arc::new(chains);
         }
+        let same = Arc::ptr_eq(&last.releases, &world.releases) && Arc::ptr_eq(&last.pods, &world.pods);
+        self.moved |= first || !same;
+        self.show(world, now, first);
         self.seen = Some(world.clone());
+    }
+
+    /// The chains that no more hops are waited for.
+    pub fn settled(&self) -> impl Iterator<Item = &Arc<Chain>> {
+        self.follow.0.settled()
+    }
+
+    /// Time goes by: what was waited for may be due, and figures grow old. Where the cluster is not heard any more they
+    /// stay as they were: nobody knows that nothing comes.
+    pub fn tick(&mut self, now: Timestamp) {
+        if let Some(world) = self.seen.clone().filter(|w| w.link == Link::Live) {
+            self.refresh(&world, now);
+        }
     }
 
     fn index_releases(&mut self, world: &World) {
@@ -139,40 +171,41 @@ impl Facts {
             traffic.chains += 1;
             traffic.tagged += usize::from(chain.tag.is_some());
             traffic.leaks += usize::from(chain.worst.is_bad());
-            traffic.failed += usize::from(has_failed(chain));
+            traffic.failed += usize::from(chain.has_failed());
             let worse = |w: &Chain| !w.worst.is_bad() && chain.worst.is_bad();
-            if is_wrong(chain) && worst.is_none_or(worse) {
+            if chain.is_wrong() && worst.is_none_or(worse) {
                 worst = Some(chain);
             }
         }
-        traffic.worst = worst.map(|chain| self.blame(chain));
+        traffic.worst = worst.map(|chain| if chain.worst.is_bad() { self.blame(chain) } else { self.story(chain) });
         traffic
     }
 
     /// What went wrong with a chain, where, and why.
     pub fn blame(&self, chain: &Chain) -> String {
+        if let Some(step) = chain.failure().filter(|_| !chain.worst.is_bad()) {
+            let error = step.hop.as_ref().and_then(|h| h.error.as_ref()).map(|e| format!(": {e}")).unwrap_or_default();
+            let version = self.version(&step.app, &step.version).map(|v| format!(" {v}")).unwrap_or_default();
+            return format!("{} at {}{version}{error}", word(chain), self.short(&step.app));
+        }
         let culprit = chain.culprit().filter(|_| chain.worst != Verdict::Ok);
         let at = culprit.map(|s| format!(" at {}", self.short(&s.app))).unwrap_or_default();
         let cause = culprit.and_then(|s| s.cause.clone()).map(|c| format!(": {c}")).unwrap_or_default();
         format!("{}{at}{cause}", word(chain))
     }
+
+    /// The same with the request that it was: what was asked, and how long it took.
+    pub fn story(&self, chain: &Chain) -> String {
+        format!("{}, {} in {}", self.blame(chain), chain.path, duration(Duration::from_micros(chain.micros)))
+    }
 }
 
-/// No answer, or one that is no success.
-pub fn has_failed(chain: &Chain) -> bool {
-    chain.status == 0 || chain.status >= 500
-}
-
-/// On-call should look.
-pub fn is_wrong(chain: &Chain) -> bool {
-    chain.worst.is_bad() || has_failed(chain)
-}
-
-/// A chain's verdict, leaks loud.
+/// A chain's verdict, what is wrong loud.
 pub fn word(chain: &Chain) -> String {
     match chain.worst {
         bad if bad.is_bad() => bad.word().to_uppercase(),
-        _ if has_failed(chain) => "FAILED".into(),
+        _ if chain.has_failed() && chain.status == 0 => "FAILED, no answer".into(),
+        _ if chain.has_failed() => format!("FAILED {}", chain.status),
         other => other.word().into(),
     }
 }

@@ -25,7 +25,7 @@ mod large;
 mod traffic;
 
 pub use large::large;
-pub use traffic::leak;
+pub use traffic::{failing, leak};
 
 /// The time of the picture.
 pub fn now() -> Timestamp {

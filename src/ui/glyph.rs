@@ -47,6 +47,8 @@ pub struct Glyphs {
     pub rule: &'static str,
     /// Locked.
     pub lock: &'static str,
+    /// Columns of a sparkline: nothing, then from low to high.
+    pub spark: [&'static str; 9],
     /// Work under way, at 4 Hz.
     pub spin: &'static [&'static str],
     /// Every sign of ours must be ASCII.
@@ -80,6 +82,7 @@ pub const UNICODE: Glyphs = Glyphs {
     branch: "└",
     rule: "─",
     lock: "⊘",
+    spark: ["·", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"],
     spin: &["◐", "◓", "◑", "◒"],
     ascii: false,
     border: border::ROUNDED,
@@ -120,6 +123,7 @@ pub const ASCII: Glyphs = Glyphs {
     branch: "`",
     rule: "-",
     lock: "L",
+    spark: [".", "_", ",", "-", ":", "=", "+", "*", "#"],
     spin: &["|", "/", "-", "\\"],
     ascii: true,
     border: ASCII_BORDER,
@@ -127,9 +131,29 @@ pub const ASCII: Glyphs = Glyphs {
 };
 
 impl Glyphs {
+    /// One column of a sparkline: `value` of at most `most`.
+    pub fn column(&self, value: u64, most: u64) -> &'static str {
+        let most = u128::from(most.max(1));
+        let height = (u128::from(value) * 8).div_ceil(most).min(8);
+        self.spark[usize::try_from(height).unwrap_or(8)]
+    }
+
     /// The spinner's sign at a beat.
     pub fn spinner(&self, beat: u64) -> &'static str {
         let n = self.spin.len() as u64;
         self.spin.get(usize::try_from(beat % n.max(1)).unwrap_or(0)).copied().unwrap_or(self.half)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_is_as_high_as_its_share_and_one_of_something_is_not_empty() {
+        let columns = [0, 1, 400, 500, 1000, 5000].map(|value| UNICODE.column(value, 1000));
+        assert_eq!(columns, ["·", "▁", "▄", "▄", "█", "█"]);
+        assert_eq!(ASCII.column(0, 0), ".");
+        assert!(ASCII.spark.iter().all(|sign| sign.is_ascii()));
     }
 }

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     api::{App, Environment, Lane, Release},
     domain::{
-        chain::Chain,
+        chain::{Chain, Group, GroupKey},
         world::{Key, World},
     },
 };
@@ -138,6 +138,15 @@ pub struct Notice {
     pub detail: Vec<String>,
 }
 
+/// A list of chains that is held still.
+#[derive(Clone, Debug)]
+pub struct Frozen {
+    /// Every chain.
+    pub chains: Arc<Vec<Arc<Chain>>>,
+    /// Their groups.
+    pub groups: Arc<Vec<Group>>,
+}
+
 /// How bad a notice is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
@@ -194,14 +203,20 @@ pub struct Model {
     pub lane: Option<String>,
     /// Selected chain; none is always the newest.
     pub chain: Option<String>,
+    /// Every request by itself instead of groups of them.
+    pub each: bool,
+    /// Selected group of chains; none is always the most urgent one.
+    pub group: Option<Arc<GroupKey>>,
+    /// The group whose requests are looked at.
+    pub inside: Option<Arc<GroupKey>>,
     /// Marked Apps.
     pub marked: BTreeSet<String>,
     /// By pane.
     pub filters: BTreeMap<Pane, String>,
     /// Only wrong chains.
     pub only_wrong: bool,
-    /// The chains when the list was frozen.
-    pub frozen: Option<Arc<Vec<Arc<Chain>>>>,
+    /// What the list showed when it was frozen.
+    pub frozen: Option<Frozen>,
     /// From bottom to top.
     pub overlays: Vec<Overlay>,
     /// Sent wishes.
@@ -238,6 +253,9 @@ impl Model {
             task: None,
             lane: None,
             chain: None,
+            each: false,
+            group: None,
+            inside: None,
             marked: BTreeSet::new(),
             filters: BTreeMap::new(),
             only_wrong: false,
@@ -343,8 +361,23 @@ impl Model {
         named.or_else(|| self.lanes().first().and_then(|name| self.world.lanes.get_key_value(*name)))
     }
 
-    /// The selected chain; none chosen is the newest.
+    /// The Trace pane shows groups of chains.
+    pub const fn is_grouped(&self) -> bool {
+        !self.each && self.inside.is_none()
+    }
+
+    /// The selected group of chains; none chosen, or one that is gone, is the most urgent one.
+    pub fn selected_group(&self) -> Option<&Group> {
+        let groups = self.groups();
+        let chosen = self.group.as_ref().and_then(|key| groups.iter().find(|g| g.key == *key).copied());
+        chosen.or_else(|| groups.first().copied())
+    }
+
+    /// The selected chain; none chosen is the newest. Of a group the newest one with what is worst about it.
     pub fn selected_chain(&self) -> Option<&Arc<Chain>> {
+        if self.is_grouped() {
+            return self.selected_group().map(|g| g.worst.as_ref().map_or(&g.newest, |(_, chain)| chain));
+        }
         let chains = self.chains();
         let chosen = self.chain.as_ref().and_then(|id| chains.iter().find(|c| c.id == *id).copied());
         chosen.or_else(|| chains.first().copied())
@@ -375,7 +408,7 @@ impl Model {
         }
         let mut fresh = Self::new(Options { place: place.to_owned(), ..self.options.clone() }, self.now);
         (fresh.size, fresh.pane, fresh.zoom, fresh.beat) = (self.size, self.pane, self.zoom, self.beat);
-        (fresh.read_only, fresh.next) = (self.read_only, self.next);
+        (fresh.read_only, fresh.each, fresh.next) = (self.read_only, self.each, self.next);
         fresh.notices = std::mem::take(&mut self.notices);
         fresh.pending = std::mem::take(&mut self.pending);
         for pending in fresh.pending.values_mut() {

@@ -14,6 +14,7 @@ use crate::domain::{
 
 mod apps;
 mod ask;
+mod beside;
 mod environment;
 mod forecast;
 mod in_place;
@@ -40,6 +41,8 @@ pub struct Question {
     pub facts: Vec<(String, String)>,
     /// What will happen, in order.
     pub happens: Vec<String>,
+    /// What should stop whoever reads it.
+    pub alarms: Vec<String>,
     /// What should give pause.
     pub doubts: Vec<String>,
     /// A change as lines that go and come.
@@ -167,6 +170,7 @@ impl Question {
             objects: vec![],
             facts: vec![],
             happens: vec![],
+            alarms: vec![],
             doubts: vec![],
             diff: vec![],
             kubectl: vec![],
@@ -275,7 +279,7 @@ impl Question {
             self.stale = Some("what would happen is not what is shown here any more".into());
             return;
         }
-        (self.facts, self.doubts) = (now.facts, now.doubts);
+        (self.facts, self.alarms, self.doubts) = (now.facts, now.alarms, now.doubts);
     }
 
     /// What is sent on yes, with the comment in it.

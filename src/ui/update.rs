@@ -46,6 +46,7 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
         }
         Msg::Tick(now) => {
             model.now = now;
+            model.facts.tick(now);
             model.beat = model.beat.wrapping_add(1);
             vec![]
         }

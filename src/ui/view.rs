@@ -23,10 +23,13 @@ mod environments;
 mod footer;
 mod form;
 mod gap;
+mod groups;
 mod header;
 mod lanes;
 mod layout;
+mod pair;
 mod palette;
+mod request;
 mod rollout;
 mod task;
 mod text;
@@ -105,7 +108,7 @@ const fn has_head(inner: Rect, rows: usize) -> bool {
 
 /// Even where nothing fits, what burns is told.
 fn too_small(canvas: &mut Canvas<'_>, model: &Model, area: Rect, words: &str) {
-    let traffic = model.facts.traffic(model.now);
+    let traffic = &model.facts.shown.traffic;
     let mut lines = vec![Rich::of(Role::Warn, words)];
     if traffic.leaks > 0 {
         lines.push(Rich::of(Role::Alarm, format!(" {} LEAKS ", traffic.leaks)));

@@ -52,6 +52,7 @@ macro_rules! scenes {
 scenes! {
     cockpit Whole after("");
     cockpit_leaking Whole leaking("5");
+    cockpit_failing Whole failing("3");
     pane_apps Panes zoomed(Pane::Apps);
     pane_environments Panes zoomed(Pane::Environments);
     pane_environments_trouble Panes after_in(worlds::locked(), "2z");
@@ -66,6 +67,14 @@ scenes! {
     pane_lanes Panes zoomed(Pane::Lanes);
     pane_trace Panes zoomed(Pane::Trace);
     pane_trace_only_wrong Panes leaking("5zw<space>");
+    pane_trace_leaking Panes leaking("5z");
+    pane_trace_failing Panes failing("5z");
+    pane_trace_each Panes after("5zv");
+    pane_trace_each_failing Panes failing("5zv");
+    pane_trace_group Panes failing("5z<enter>");
+    pane_rollout_failing Panes failing("3z");
+    pane_rollout_no_requests Panes after_in(World { hops: Default::default(), hops_seen: 0, ..fixture::world() }, "3z");
+    pane_rollout_sampled Panes after_in(worlds::sampled(), "3z");
     marked Panes after("<space><space>");
 
     empty_workspace Whole after_in(worlds::empty(), "");
@@ -90,6 +99,7 @@ scenes! {
     question_refuse Top after_in(worlds::approval(), "3x");
     question_batch Top after("3c");
     question_batch_leaking Top leaking("3c");
+    question_batch_failing Top failing("3c");
     question_batch_stateful Top after_in(worlds::stateful_held(), "3c");
     question_proceed Top after_in(worlds::proceed(), "3c");
     question_pause Top after("3s");
@@ -150,8 +160,9 @@ scenes! {
     text_events_none Top after("jj2E");
     text_task Top after("3<enter>");
     text_task_failed Top after_in(worlds::failed(), "3<enter>");
-    text_chain Top after("5<enter>");
-    text_chain_leaking Top leaking("5jj<enter>");
+    text_chain Top after("5v<enter>");
+    text_chain_leaking Top leaking("5vjj<enter>");
+    text_chain_failing Top failing("5vw<enter>");
     text_notices Top noticed();
     text_probing Top after("p");
     text_probe Top probed();
@@ -171,6 +182,10 @@ fn after_in(world: World, keys: &str) -> Model {
 
 pub fn leaking(keys: &str) -> Model {
     after_in(fixture::with_hops(fixture::world(), fixture::leak()), keys)
+}
+
+fn failing(keys: &str) -> Model {
+    after_in(fixture::with_hops(fixture::world(), fixture::failing()), keys)
 }
 
 fn zoomed(pane: Pane) -> Model {

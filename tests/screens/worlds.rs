@@ -8,8 +8,10 @@ use graylane::{
         TaskStatus, VariableGroup, Workflow, label,
     },
     domain::{
+        hop::Hop,
         revision::Revision,
         rights::{Right, Rights},
+        span::Source,
         text::Clean,
         world::{Asked, Engine, Gap, Key, Link, Pod, Trouble, Workload, WorkloadKind, World},
     },
@@ -129,6 +131,14 @@ pub fn succeeded() -> World {
         (status.phase, status.task, status.message) = (ReleasePhase::Succeeded, None, None);
         status.finished_at = Some(end);
     })
+}
+
+/// Requests are told by spans, of which some are left out.
+pub fn sampled() -> World {
+    let mut world = fixture::world();
+    let hops = world.hops.iter().map(|hop| Arc::new(Hop { source: Some(Source::Otlp), ..Hop::clone(hop) }));
+    world.hops = Arc::new(hops.collect());
+    world
 }
 
 /// A world in which nothing moves, however long one looks.

@@ -62,6 +62,7 @@ actions! {
     Teardown "teardown" Dangerous "tear down" "Take down what the environment runs (its name must be typed)";
     Freeze "freeze" Safe "freeze" "Hold the list of chains still, or let it run again";
     OnlyWrong "only-wrong" Safe "only wrong" "Show only chains that leak or fail";
+    EveryRequest "every-request" Safe "each/groups" "Show every request by itself, or groups of them again";
     Open "open" Safe "open" "Open what is selected";
     Probe "probe" Safe "probe" "Send a tagged and an untagged request and compare their chains";
     ProbeForm "probe-form" Safe "" "Probe with a request of your own";

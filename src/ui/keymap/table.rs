@@ -28,6 +28,7 @@ const KEYS: &[(C, &str, A)] = &[
     (C::Lanes, "D", A::DeleteLane),
     (C::Trace, "space", A::Freeze),
     (C::Trace, "w", A::OnlyWrong),
+    (C::Trace, "v", A::EveryRequest),
     (C::Global, "enter", A::Open),
     (C::Global, "p", A::Probe),
     (C::Global, "P", A::ProbeForm),

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use super::{Model, Pane};
 use crate::{
     api::{Environment, TaskStatus},
-    domain::{chain::Chain, world::Pod},
+    domain::{
+        chain::{Chain, Group, Wrong},
+        world::Pod,
+    },
     ui::{facts, rule},
 };
 
@@ -84,10 +87,22 @@ impl Model {
     /// Chains, newest first.
     pub fn chains(&self) -> Vec<&Arc<Chain>> {
         let filter = self.filter(Pane::Trace);
-        let all = self.frozen.as_ref().unwrap_or(&self.facts.chains);
+        let all = self.frozen.as_ref().map_or(&self.facts.chains, |frozen| &frozen.chains);
         all.iter()
-            .filter(|c| !self.only_wrong || facts::is_wrong(c))
+            .filter(|c| self.inside.as_ref().is_none_or(|key| key.is_of(c)))
+            .filter(|c| !self.only_wrong || c.is_wrong())
             .filter(|c| filter.is_empty() || matches(filter, &chain_words(c)))
+            .collect()
+    }
+
+    /// Groups of chains, the most urgent first.
+    pub fn groups(&self) -> Vec<&Group> {
+        let filter = self.filter(Pane::Trace);
+        let all = self.frozen.as_ref().map_or(&self.facts.shown.groups, |frozen| &frozen.groups);
+        let words = |g: &Group| chain_words(g.worst.as_ref().map_or(&g.newest, |(_, chain)| chain));
+        all.iter()
+            .filter(|g| !self.only_wrong || g.urgency() != Wrong::Nothing)
+            .filter(|g| filter.is_empty() || matches(filter, &words(g)))
             .collect()
     }
 
@@ -115,6 +130,11 @@ impl Model {
                 let own = self.selected_lane().map(|(name, _)| name.clone());
                 at(&self.lanes(), |name| Some(*name) == own.as_ref())
             }
+            Pane::Trace if self.is_grouped() => {
+                let groups = self.groups();
+                let (n, place) = at(&groups, |g| Some(&g.key) == self.group.as_ref());
+                (n, place.or((n > 0).then_some(0)))
+            }
             Pane::Trace => {
                 let chains = self.chains();
                 let (n, place) = at(&chains, |c| Some(&c.id) == self.chain.as_ref());
@@ -137,6 +157,7 @@ impl Model {
             }
             Pane::Rollout => self.task = self.tasks().get(row).map(|t| t.name.clone()),
             Pane::Lanes => self.lane = self.lanes().get(row).map(|n| (*n).clone()),
+            Pane::Trace if self.is_grouped() => self.group = self.groups().get(row).map(|g| Arc::clone(&g.key)),
             Pane::Trace => {
                 // The top row stands for "always the newest".
                 self.chain = if row == 0 { None } else { self.chains().get(row).map(|c| c.id.clone()) };

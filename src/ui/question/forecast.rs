@@ -174,7 +174,7 @@ pub(super) fn add_present(model: &Model, question: &mut Question, app: &App) {
         let told = if told.is_empty() { String::new() } else { format!(": {}", told.join("; ")) };
         fact(question, "lane", format!("{lane_name} is on{told}"));
     }
-    let traffic = model.facts.traffic(model.now);
+    let traffic = model.facts.shown.traffic.clone();
     if traffic.chains == 0 {
         fact(question, "traffic", "no request seen in the last minute".into());
         return;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Question, Shown, forecast, in_place, lane::difference};
+use super::{Question, Shown, beside::add_versions, forecast, in_place, lane::difference};
 use crate::{
     api::{App, Approval, Decision, Release, TaskPhase, TaskStatus},
     domain::{
@@ -130,6 +130,7 @@ pub(super) fn decide(model: &Model, pass: bool) -> Asked {
     for image in built_after(&app, &release.spec, &status, &task.name) {
         question.doubts.push(format!("image {image} is built after this: what the build makes is deployed unseen"));
     }
+    add_versions(model, &mut question, release);
     question.diff = change(model, release, &app, &proposal);
     question.happens.push(format!(
         "an Approval by {} is recorded; it holds for exactly these images and objects",
@@ -202,6 +203,7 @@ pub(super) fn go_on(model: &Model) -> Asked {
                 question.fact("look at", message.clone());
             }
             images(&mut question, release);
+            add_versions(model, &mut question, release);
             foresee(model, &mut question, release, &allow, None)?;
             let command = CommandLine::graylane("proceed").arg(name).option("--task", &task.name);
             same(model, &mut question, name, command, &json!({"allow": {&task.name: 1}}));
@@ -232,6 +234,7 @@ fn batch(model: &Model, name: &str, release: &Release, task: &TaskStatus, next: 
     let workloads: Vec<_> = model.world.workloads_of(app, &environment).collect();
     let now = split(Some(task), &workloads, facts::pods(&model.facts, &model.world, app, &environment));
     question.fact("pods now", format!("{} new ready, {} old, {} wanted", now.new_ready, now.old, now.wanted));
+    add_versions(model, &mut question, release);
     foresee(model, &mut question, release, &allow, None)?;
     let command = CommandLine::graylane("proceed").arg(name).option("--task", &task.name);
     let command = command.option("--batch", next.to_string());
@@ -281,6 +284,7 @@ pub(super) fn abort(model: &Model) -> Asked {
     let mut question =
         wish(model, name, format!("Roll {name} back and end it?"), "Roll back", ReleaseWish::Abort, "abort sent");
     question.fact("now", now.word());
+    add_versions(model, &mut question, release);
     question.happens.push("lanes close first: tagged requests take the baseline".into());
     for task in tasks(release).iter().rev().filter(|t| t.kind == "deploy" && t.started_at.is_some()) {
         question.happens.extend(undone(model, release, task));

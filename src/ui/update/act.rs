@@ -9,7 +9,7 @@ use crate::ui::{
     facts,
     form::{self, Submitted},
     keymap::{Action, Danger},
-    model::{Goal, Level, Model, Overlay, Palette, Pane, Pending},
+    model::{Frozen, Goal, Level, Model, Overlay, Palette, Pane, Pending},
     question::{self, Focus},
     rights::forbidden,
     view,
@@ -55,6 +55,12 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::OnlyWrong => {
             model.only_wrong = !model.only_wrong;
             model.chain = None;
+            vec![]
+        }
+        Action::EveryRequest => {
+            // From within a group its own key leads back to the groups.
+            model.each = model.is_grouped();
+            (model.inside, model.chain) = (None, None);
             vec![]
         }
         Action::Filter => filter(model),
@@ -249,7 +255,11 @@ fn other_release(model: &mut Model, newer: bool) -> Vec<Effect> {
 }
 
 fn freeze(model: &mut Model) -> Vec<Effect> {
-    model.frozen = if model.frozen.is_some() { None } else { Some(model.facts.chains.clone()) };
+    model.frozen = if model.frozen.is_some() {
+        None
+    } else {
+        Some(Frozen { chains: model.facts.chains.clone(), groups: model.facts.shown.groups.clone() })
+    };
     vec![]
 }
 
@@ -292,8 +302,10 @@ fn back(model: &mut Model) -> Vec<Effect> {
         model.filters.remove(&model.pane);
     } else if model.pane == Pane::Environments && model.drilled {
         model.drilled = false;
-    } else if model.pane == Pane::Trace && (model.only_wrong || model.frozen.is_some() || model.chain.is_some()) {
-        (model.only_wrong, model.frozen, model.chain) = (false, None, None);
+    } else if model.pane == Pane::Trace && model.inside.is_some() {
+        (model.inside, model.chain) = (None, None);
+    } else if model.pane == Pane::Trace && is_arranged(model) {
+        (model.only_wrong, model.frozen, model.chain, model.group) = (false, None, None, None);
     } else if model.pane == Pane::Rollout && (model.task.is_some() || model.release.is_some()) {
         (model.task, model.release) = (None, None);
     } else if model.zoom {
@@ -302,6 +314,11 @@ fn back(model: &mut Model) -> Vec<Effect> {
         model.marked.clear();
     }
     vec![]
+}
+
+/// The list of chains is not as it is by itself.
+fn is_arranged(model: &Model) -> bool {
+    model.only_wrong || model.frozen.is_some() || model.chain.is_some() || model.group.is_some()
 }
 
 fn page(model: &Model) -> isize {

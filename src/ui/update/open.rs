@@ -1,5 +1,7 @@
 //! Things to read: what Enter, logs, events, YAML, help and the clipboard show of what is selected.
 
+use std::sync::Arc;
+
 use kube::ResourceExt;
 
 use crate::{
@@ -66,6 +68,13 @@ pub(super) fn open(model: &mut Model) -> Vec<Effect> {
                 let key = model.key(Context::Lanes, Action::NewLane);
                 nothing(model, &format!("there is no lane; {key} adds one"))
             }
+        },
+        Pane::Trace if model.is_grouped() => match model.selected_group().map(|g| Arc::clone(&g.key)) {
+            Some(key) => {
+                (model.group, model.inside, model.chain) = (Some(Arc::clone(&key)), Some(key), None);
+                vec![]
+            }
+            None => nothing(model, "there are no requests to open"),
         },
         Pane::Trace => match model.selected_chain().cloned() {
             Some(chain) => show(model, Text::new(format!("Trace {}", chain.trace), Source::Chain(chain))),

@@ -3,7 +3,7 @@
 use super::words;
 use crate::{
     api::Served,
-    domain::chain::Step,
+    domain::{chain::Step, versions::Age},
     ui::{glyph::Glyphs, model::Model, theme::Role, widget::Rich},
 };
 
@@ -14,10 +14,21 @@ pub(super) fn hop(model: &Model, app: &str, served: Option<Served>) -> (Role, St
     (role, format!("{name}{sign}"))
 }
 
+/// Which side answered; in the middle of a rollout, which version of the baseline.
+pub(super) fn sign(model: &Model, step: &Step) -> (Role, &'static str) {
+    let glyphs = &model.options.glyphs;
+    match (step.served, model.facts.age(&step.app, &step.version)) {
+        (Some(Served::Base), Age::New) => (Role::Lane, glyphs.new),
+        (Some(Served::Base), Age::Old) => (Role::Text, glyphs.old),
+        (served, _) => words::served(glyphs, served),
+    }
+}
+
 /// The same of a hop that was seen: one that went wrong looks so.
 fn step(model: &Model, step: &Step) -> (Role, String) {
-    let (role, text) = hop(model, &step.app, step.served);
-    (if step.verdict.is_bad() { Role::Bad } else { role }, text)
+    let (role, sign) = sign(model, step);
+    let name = if step.app.is_empty() { "?" } else { words::short(model, &step.app) };
+    (if step.verdict.is_bad() || step.has_failed() { Role::Bad } else { role }, format!("{name}{sign}"))
 }
 
 /// All hops of a request.

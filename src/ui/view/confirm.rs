@@ -93,6 +93,7 @@ fn lines(model: &Model, question: &Question, width: usize) -> Vec<Rich> {
             }
         }
     };
+    section("", &question.alarms, Role::Bad, glyphs.bad);
     section("", &question.doubts, Role::Warn, glyphs.warn);
     section("What will happen", &question.happens, Role::Text, glyphs.dot);
     if !question.facts.is_empty() && !lines.is_empty() {

@@ -226,7 +226,7 @@ fn who(model: &Model, release: &crate::api::Release, now: Turn<'_>) -> Rich {
 /// Whether tagged requests go where they should. A leak is the loudest thing on the screen.
 fn traffic(model: &Model, room: usize, brief: bool) -> Rich {
     let glyphs = &model.options.glyphs;
-    let traffic = model.facts.traffic(model.now);
+    let traffic = &model.facts.shown.traffic;
     if traffic.leaks > 0 || traffic.failed > 0 {
         let words = match (traffic.leaks, traffic.failed) {
             (0, n) => format!(" {} {n} FAILED ", glyphs.bad),

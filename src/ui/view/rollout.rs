@@ -2,7 +2,7 @@
 
 use ratatui::layout::Rect;
 
-use super::{apps::title, task, words};
+use super::{apps::title, pair, task, words};
 use crate::{
     api::{EnvironmentStatus, Release, ReleaseStatus, TaskPhase},
     ui::{
@@ -54,12 +54,17 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
     let status = release.status.clone().unwrap_or_default();
     let width = usize::from(inner.width).saturating_sub(2);
     let mut top = about(model, release, &status, usize::from(inner.height) > 14, width);
-    let call = call(model, release, now, width);
+    let mut call = call(model, release, now, width);
+    let pair = pair::lines(model, release, width);
     let (list, chosen) = tasks(model, release, &status, width, usize::from(inner.height) > 14);
 
     let body = Rect { x: inner.x, width: inner.width, ..inner };
     let text = Rect { x: inner.x + 1, width: inner.width.saturating_sub(1), ..inner };
     let height = usize::from(inner.height);
+    // How old and new answer stands over who must act; where there is hardly room, only that one of them is worse.
+    let few = usize::from(inner.height) < call.len() + pair.len() + 6;
+    let told = pair.len().min(2);
+    call.splice(0..0, pair.into_iter().skip(if few { told } else { 0 }));
     // Who must act is never cut; what the release is about goes first.
     let fixed = call.len() + list.len().min(height);
     if top.len() + fixed > height {
@@ -103,7 +108,8 @@ pub(super) fn height(model: &Model, width: u16) -> usize {
     let width = usize::from(width).saturating_sub(4);
     let lines = about(model, release, &status, true, width).len() + tasks(model, release, &status, width, true).0.len();
     let history = if status.history.is_empty() { 0 } else { status.history.len().min(HISTORY) + 1 };
-    lines + call(model, release, turn(release), width).len() + history + 2
+    let call = call(model, release, turn(release), width).len() + pair::lines(model, release, width).len();
+    lines + call + history + 2
 }
 
 /// What the release is: who, why, what images and versions.
@@ -215,7 +221,9 @@ fn call(model: &Model, release: &Release, now: Turn<'_>, width: usize) -> Vec<Ri
     }
     let keys = |actions: &[(Action, &str)]| {
         let mut line = Rich::new();
-        for (action, word) in actions.iter().filter(|_| !model.read_only) {
+        // Where the new version is worse, they stand beside that.
+        let told = pair::has_keys(model, release);
+        for (action, word) in actions.iter().filter(|_| !model.read_only && !told) {
             if let Some(why) = forbidden(model, *action) {
                 // Once: what is said of one of them holds for the other.
                 return line.add(Role::Muted, format!("  {word}: {why}"));

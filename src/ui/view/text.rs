@@ -2,7 +2,7 @@
 
 use ratatui::layout::Rect;
 
-use super::{chain, footer, task, trace, values, words};
+use super::{chain, footer, request, task, values, words};
 use crate::{
     api::Served,
     domain::{
@@ -67,7 +67,7 @@ pub(crate) fn lines(model: &Model, text: &Text) -> Vec<Rich> {
         Source::Task(release, task) => task_lines(model, release, task),
         Source::Template(app, template) => values::template(model, app, template),
         Source::Variables(app, environment) => values::variables(model, app, environment),
-        Source::Chain(chain) => trace::detail(model, chain),
+        Source::Chain(chain) => request::lines(model, chain),
         Source::Events(own) => events(model, own),
         Source::Logs(_) | Source::Yaml(_) => {
             return text.lines.iter().filter(|l| matches(&text.filter, &l.text())).cloned().collect();

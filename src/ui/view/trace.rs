@@ -1,8 +1,8 @@
-//! Trace: chains as they come, newest first. A leak is loud, names its hop and its cause.
+//! Trace: groups of chains, or every chain as it comes, newest first. A leak is loud, names its hop and its cause.
 
 use ratatui::layout::Rect;
 
-use super::{apps::title, chain, words};
+use super::{apps::title, chain, groups, words};
 use crate::{
     domain::{
         chain::{Chain, Verdict},
@@ -14,7 +14,7 @@ use crate::{
         keymap::{Action, Context},
         model::{Model, Pane},
         theme::Role,
-        widget::{Canvas, Rich, wrap},
+        widget::{Canvas, Rich},
     },
 };
 
@@ -24,9 +24,13 @@ fn silent(model: &Model) -> bool {
 }
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
-    let chains = model.chains();
     let (rows, selected) = model.place(Pane::Trace);
     let mut head = title(model, Pane::Trace);
+    if model.inside.is_some() {
+        let chain = model.selected_chain().map(|c| chain::chain(model, &c.steps)).unwrap_or_default();
+        let key = model.key(Context::Global, Action::Back);
+        head = head.add(Role::Text, " ").join(chain).add(Role::Muted, format!(" {key} leaves it"));
+    }
     if model.frozen.is_some() {
         head = head.add(Role::Badge, " frozen ");
     }
@@ -41,14 +45,20 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
                 &format!("this gateway reports no requests; {key} probes, and shows the chain")
             }
             (true, _) => "no requests seen yet",
+            _ if model.inside.is_some() => "none of these requests is kept any more",
             (false, true) => "nothing wrong among the requests seen",
             (false, false) => "nothing passes the filter",
         };
         canvas.line(inner, 0, &Rich::of(Role::Muted, format!(" {words}")));
         return;
     }
-    // The newest stands at the top and is not marked unless somebody looks.
-    let selected = selected.filter(|_| focused || model.chain.is_some());
+    // The first one stands at the top and is not marked unless somebody looks.
+    let selected = selected.filter(|_| focused || model.chain.is_some() || model.group.is_some());
+    if model.is_grouped() {
+        groups::draw(canvas, model, inner, selected, focused);
+        return;
+    }
+    let chains = model.chains();
     let way = chains.iter().take(100).map(|c| chain::chain(model, &c.steps).width()).max().unwrap_or(0);
     canvas.list(inner, rows, selected, focused, 1, |i, width| {
         chains.get(i).map(|chain| vec![row(model, chain, width, way)]).unwrap_or_default()
@@ -59,7 +69,9 @@ fn counters(model: &Model, width: usize) -> Rich {
     let world = &model.world;
     let mut line = Rich::new();
     if width > 50 {
-        line = line.add(Role::Muted, format!("{} hops", world.hops_seen));
+        // Beside groups it is no newer than they are.
+        let hops = if model.is_grouped() { model.facts.shown.hops } else { world.hops_seen };
+        line = line.add(Role::Muted, format!("{hops} hops"));
     }
     if world.hops_dropped > 0 {
         line = line.add(Role::Warn, format!("  {} dropped", world.hops_dropped));
@@ -78,10 +90,14 @@ fn row(model: &Model, chain: &Chain, width: usize, longest: usize) -> Rich {
     let room = (width / 2).saturating_sub(if wide { 8 } else { 14 }).max(16).min(longest.max(12) + 1);
     let at = line.width() + room;
     line = line.join(way).to(at).add(Role::Text, if wide { " " } else { "" });
-    if facts::is_wrong(chain) {
+    if chain.is_wrong() {
         // Where there is no room for the hop and the cause, at least what is wrong stands whole.
         let brief = line.width() + 22 > width;
-        let words = if brief { facts::word(chain) } else { model.facts.blame(chain) };
+        let words = match (brief, chain.worst.is_bad()) {
+            (true, _) => facts::word(chain),
+            (_, true) => model.facts.blame(chain),
+            _ => model.facts.story(chain),
+        };
         return line.add(Role::Bad, format!("{} {words}", model.options.glyphs.bad));
     }
     let role = match chain.worst {
@@ -101,50 +117,4 @@ fn row(model: &Model, chain: &Chain, width: usize, longest: usize) -> Rich {
         line = line.right(Role::Muted, duration(std::time::Duration::from_micros(chain.micros)), 7);
     }
     if wide { line.add(Role::Muted, format!("  {}", chain.path)) } else { line }
-}
-
-/// A chain hop by hop, for reading.
-pub(super) fn detail(model: &Model, chain: &Chain) -> Vec<Rich> {
-    let glyphs = &model.options.glyphs;
-    let width = usize::from(model.size.0).saturating_sub(8).max(20);
-    let mut lines = vec![];
-    let tag = chain.tag.as_deref().map_or_else(|| "untagged".into(), |t| format!("tagged {t}"));
-    let head = Rich::of(Role::Muted, format!("{} UTC  ", words::hms(chain.time)));
-    lines.push(head.add(Role::Text, &chain.path).add(Role::Lane, format!("  {tag}")));
-    let role = if facts::is_wrong(chain) { Role::Bad } else { Role::Ok };
-    let spent = duration(std::time::Duration::from_micros(chain.micros));
-    let line = Rich::of(role, facts::word(chain)).add(Role::Muted, format!("  status {} in {spent}", chain.status));
-    lines.extend([line, Rich::new(), chain::chain(model, &chain.steps), Rich::new()]);
-    for (i, step) in chain.steps.iter().enumerate() {
-        let (role, sign) = words::served(glyphs, step.served);
-        let indent = "  ".repeat(step.depth.min(12));
-        let branch = if i == 0 { String::new() } else { format!("{} ", glyphs.branch) };
-        let side = step.served.map_or("nobody", crate::api::Served::word);
-        let mut line = Rich::of(Role::Border, format!("{indent}{branch}")).add(role, format!("{sign} "));
-        line = line.add(Role::Title, &step.app).add(role, format!(" {side}"));
-        let role = if step.verdict.is_bad() { Role::Bad } else { Role::Muted };
-        line = line.add(role, format!("  {}", step.verdict.word()));
-        if let Some(status) = step.status {
-            line = line.add(if status < 400 { Role::Muted } else { Role::Warn }, format!("  {status}"));
-        }
-        if let Some(micros) = step.micros {
-            line = line.add(Role::Muted, format!("  {}", duration(std::time::Duration::from_micros(micros))));
-        }
-        lines.push(line);
-        let more = format!("{indent}    ");
-        let pod = step.pod.as_deref().unwrap_or("no pod");
-        let at = step.address.as_deref().unwrap_or("no address");
-        let tag = step.tag.as_deref().map_or_else(|| "came untagged".into(), |t| format!("came tagged {t}"));
-        lines.push(Rich::of(Role::Muted, format!("{more}{pod}  {at}  {tag}")));
-        if let Some(cause) = &step.cause {
-            let role = if step.verdict.is_bad() { Role::Bad } else { Role::Accent };
-            for part in wrap(cause, width.saturating_sub(more.len())) {
-                lines.push(Rich::of(role, format!("{more}{part}")));
-            }
-        }
-        if let Some(error) = step.hop.as_ref().and_then(|h| h.error.as_ref()) {
-            lines.push(Rich::of(Role::Bad, format!("{more}{error}")));
-        }
-    }
-    lines
 }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use crate::{
     api::{EnvironmentState, Served, TaskPhase, TaskStatus},
+    domain::signals::Column,
     ui::{facts::Turn, glyph::Glyphs, model::Model, theme::Role, widget::Rich},
 };
 
@@ -127,6 +128,23 @@ pub(super) fn bar(glyphs: &Glyphs, new: u32, coming: u32, old: u32, most: usize)
         .add(Role::Lane, glyphs.new.repeat(a))
         .add(Role::Busy, glyphs.coming.repeat(b))
         .add(Role::Muted, glyphs.old.repeat(c))
+}
+
+/// A sparkline; where something failed its column says so.
+pub(super) fn spark(glyphs: &Glyphs, columns: &[Column], most: u64) -> Rich {
+    columns.iter().fold(Rich::new(), |mut line, column| {
+        let role = match (column.requests, column.failed) {
+            (0, _) => Role::Muted,
+            (_, 0) => Role::Accent,
+            _ => Role::Bad,
+        };
+        let sign = glyphs.column(column.requests, most);
+        match line.runs.last_mut().filter(|(last, _)| *last == role) {
+            Some((_, text)) => text.push_str(sign),
+            None => line.push(role, sign),
+        }
+        line
+    })
 }
 
 /// What everybody of these names begins with is left out: `spring-cloud-a` among its like is `A`.

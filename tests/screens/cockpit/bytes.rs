@@ -7,13 +7,16 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use graylane::ui::{
-    Model, Msg, fixture,
-    terminal::Lean,
-    theme::{Depth, Theme},
-    update, view,
+use graylane::{
+    domain::{hop::Hop, world::World},
+    ui::{
+        Model, Msg, fixture,
+        terminal::Lean,
+        theme::{Depth, Theme},
+        update, view,
+    },
 };
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use ratatui::{
     Terminal,
     buffer::{Buffer, Cell},
@@ -204,6 +207,41 @@ fn an_idle_minute_writes_nothing() {
         let (_, writes) = line.frame(&mut model);
         assert!(writes.is_empty(), "second {second} wrote {:?}", String::from_utf8_lossy(&writes.concat()));
     }
+}
+
+/// One more request through the whole chain, come in at that time.
+fn requested(world: &World, n: u32, time: Timestamp) -> World {
+    let last = world.hops.last_chunk::<3>().expect("a chain");
+    let hop = |(i, hop): (usize, &Arc<Hop>)| {
+        let span = |i: usize| format!("{:08x}{i:08x}", 5000 + n);
+        let (trace, parent) = (format!("{:032x}", 5000 + n), (i > 0).then(|| span(i.wrapping_sub(1))));
+        Hop { trace, span: span(i), parent, time, ..Hop::clone(hop) }
+    };
+    let hops = last.iter().enumerate().map(hop).collect();
+    fixture::with_hops(world.clone(), hops)
+}
+
+/// Five requests a second while a rollout is under way: their figures change once a second, and where every request is
+/// shown by itself the whole list moves with each.
+#[test]
+fn a_minute_of_requests_is_cheap_unless_each_is_shown() {
+    let cost = |keys: &str| {
+        let mut line = Line::new();
+        let mut model = crate::scenes::after(keys);
+        line.frame(&mut model);
+        let mut bytes = 0;
+        for n in 0..300 {
+            let now = fixture::now().checked_add(SignedDuration::from_millis(200 * i64::from(n))).expect("a time");
+            let world = requested(&model.world, n, now);
+            update(&mut model, Msg::Tick(now));
+            update(&mut model, Msg::World(Arc::new(world)));
+            bytes += line.frame(&mut model).1.iter().map(Vec::len).sum::<usize>();
+        }
+        bytes / 60
+    };
+    let (grouped, each) = (cost("5z"), cost("5zv"));
+    println!("{grouped} bytes a second in groups, {each} with every request");
+    assert!(grouped < 1000 && grouped < each, "{grouped} and {each} bytes a second");
 }
 
 /// After `Ctrl-l` (or a stop) every cell is written anew, whatever somebody else has left there.

@@ -96,7 +96,8 @@ fn on_a_large_screen_nothing_is_cut() {
     let mut faults = vec![];
     for name in NAMES {
         let cut = rows(&draw(&mut scene(name).2, 200, 60).0).into_iter().skip(2);
-        let cut = cut.filter(|row| row.contains('…') && !row.contains("ready gray pod"));
+        let cause = ["LEAK DOWN at C: spring", "ring-cloud-c-prod-9c6d58-m4d9q answered"];
+        let cut = cut.filter(|row| row.contains('…') && !cause.iter().any(|part| row.contains(part)));
         faults.extend(cut.map(|row| format!("{name}: {row}")));
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));

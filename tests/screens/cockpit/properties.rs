@@ -46,6 +46,8 @@ static WORLDS: LazyLock<Vec<Arc<World>>> = LazyLock::new(|| {
         worlds::stale(),
         worlds::straight_to_production(),
         fixture::with_hops(fixture::world(), fixture::leak()),
+        fixture::with_hops(fixture::world(), fixture::failing()),
+        worlds::sampled(),
     ];
     all.into_iter().map(Arc::new).collect()
 });
@@ -91,7 +93,7 @@ fn keys() -> impl Strategy<Value = (KeyCode, KeyModifiers)> {
     ];
     prop_oneof![
         // Every letter that means something somewhere, and those that decide more often.
-        6 => select("ynaxcsurSA][LEbTetDwpP/:?qz12345YNy!RjkgGFh l".chars().collect::<Vec<_>>()).prop_map(plain),
+        6 => select("ynaxcsurSA][LEbTetDwvpP/:?qz12345YNy!RjkgGFh l".chars().collect::<Vec<_>>()).prop_map(plain),
         2 => Just((KeyCode::Char('y'), KeyModifiers::CONTROL)),
         5 => select(named.to_vec()).prop_map(|code| (code, KeyModifiers::NONE)),
         1 => select("lzcrduaekwbf".chars().collect::<Vec<_>>()).prop_map(|c| (KeyCode::Char(c), KeyModifiers::CONTROL)),

@@ -1,0 +1,127 @@
+//! The two versions of an App whose release is under way, as their requests went: what must be seen before the next batch.
+
+use jiff::Timestamp;
+
+use super::Facts;
+use crate::{
+    api::{App, Release, TaskStatus},
+    domain::{
+        signals::{Column, Comparison, Reading, Version, Window, compare},
+        versions::Age,
+        world::World,
+    },
+};
+
+/// Columns of a sparkline that are kept: five minutes but the one that is not complete.
+pub const COLUMNS: usize = 29;
+
+/// Old and new version, side by side.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pair {
+    /// The release that brings the new one.
+    pub release: String,
+    /// The App.
+    pub app: String,
+    /// The version that was there.
+    pub old: Side,
+    /// The one that comes.
+    pub new: Side,
+    /// What the one held against the other comes to.
+    pub comparison: Comparison,
+}
+
+/// One of the two.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Side {
+    /// `old`, `new`, `base`, or the lane's tag.
+    pub name: String,
+    /// The image that it runs, whole, where it is known.
+    pub image: Option<String>,
+    /// The last minute.
+    pub minute: Reading,
+    /// The last five.
+    pub five: Reading,
+    /// What came in each ten seconds, oldest first.
+    pub columns: Vec<Column>,
+}
+
+impl Pair {
+    /// Nothing is known of either.
+    pub const fn is_silent(&self) -> bool {
+        self.old.five.requests == 0 && self.new.five.requests == 0
+    }
+
+    /// Not every request was told.
+    pub const fn is_sampled(&self) -> bool {
+        self.old.five.sampled || self.new.five.sampled
+    }
+
+    /// The new version, with the App's short name: `C new`.
+    pub fn name(&self, facts: &Facts) -> String {
+        format!("{} {}", facts.short(&self.app), self.new.name)
+    }
+
+    /// In words that the new one is worse, if it is.
+    pub fn words(&self, facts: &Facts) -> Option<String> {
+        self.comparison.words(&self.name(facts))
+    }
+}
+
+/// The deployment that a release has got to: the last one that has begun.
+fn deployment(release: &Release) -> Option<&TaskStatus> {
+    let tasks = release.status.as_ref().map(|s| s.tasks.as_slice()).unwrap_or_default();
+    tasks.iter().rfind(|t| t.kind == "deploy" && t.started_at.is_some())
+}
+
+/// Both versions of a release's App; none unless both are there.
+pub(super) fn pair(facts: &Facts, world: &World, release: &Release, now: Timestamp) -> Option<Pair> {
+    let task = deployment(release)?;
+    let environment = task.environment.as_deref()?;
+    let app = world.apps.get(&release.spec.app)?;
+    let name = release.spec.app.as_str();
+    let lane = app.spec.environment(environment)?.lane.as_deref();
+    let side = |name: String, image: Option<&String>, which: &dyn Fn(&Version) -> bool| Side {
+        name,
+        image: image.cloned(),
+        minute: facts.signals.read(&release.spec.app, which, Window::Minute, now),
+        five: facts.signals.read(&release.spec.app, which, Window::FiveMinutes, now),
+        columns: facts.signals.columns(&release.spec.app, which, COLUMNS, now),
+    };
+    let (old_image, new_image) = (task.old_images.values().next(), task.new_images.values().next());
+    let (old, new) = match lane {
+        Some(tag) => {
+            let production = production(app);
+            let image = production.and_then(|e| app.status.as_ref()?.environments.get(e)?.images.values().next());
+            let old = side("base".into(), image, &|v| is_base_of(v, production));
+            (old, side(tag.to_owned(), new_image, &|v| matches!(v, Version::Lane(lane) if lane == tag)))
+        }
+        None => {
+            let templates = facts.templates(name, environment).filter(|t| t.are_two())?;
+            let of = |age: Age| {
+                move |v: &Version| match v {
+                    Version::Base { environment: Some(of), hash } => {
+                        of == environment && templates.age(hash.as_deref()) == age
+                    }
+                    _ => false,
+                }
+            };
+            (side("old".into(), old_image, &of(Age::Old)), side("new".into(), new_image, &of(Age::New)))
+        }
+    };
+    let comparison = compare(&old.five, &new.five);
+    Some(Pair { release: release.metadata.name.clone()?, app: name.to_owned(), old, new, comparison })
+}
+
+/// The last environment in the order of promotion that is no lane's.
+fn production(app: &App) -> Option<&str> {
+    app.spec.environments.iter().rfind(|e| e.lane.is_none()).map(|e| e.name.as_str())
+}
+
+fn is_base_of(version: &Version, production: Option<&str>) -> bool {
+    match version {
+        Version::Base { environment: Some(environment), .. } => {
+            production.is_none_or(|production| environment == production)
+        }
+        other => other.is_base(),
+    }
+}

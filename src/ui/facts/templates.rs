@@ -1,0 +1,67 @@
+//! Which templates of an App's pods are new and which old, for every App that is being released or asked.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::{Facts, pods};
+use crate::domain::{
+    signals::Version,
+    versions::{Age, Templates},
+    world::{Workload, World},
+};
+
+/// By App and environment.
+pub(super) type All = BTreeMap<String, BTreeMap<String, Templates>>;
+
+impl Facts {
+    /// Tells them apart anew.
+    pub(super) fn tell_templates(&self, world: &World) -> All {
+        let mut workloads: HashMap<(&str, &str), Vec<&Workload>> = HashMap::new();
+        for workload in world.deployments.values().chain(world.stateful.values()) {
+            if let (Some(app), Some(environment)) = (&workload.app, &workload.environment) {
+                workloads.entry((app, environment)).or_default().push(workload);
+            }
+        }
+        let released = self.active.iter().filter_map(|name| world.releases.get(name)).map(|r| r.spec.app.as_str());
+        let apps: BTreeSet<&str> = released.chain(self.signals.apps()).collect();
+        let of_app = |app: &str| {
+            let release = self.active_of(app).and_then(|name| world.releases.get(name));
+            let tasks = release.and_then(|r| r.status.as_ref()).map(|s| s.tasks.as_slice()).unwrap_or_default();
+            let of_environment = |environment: &String| {
+                let here = |t: &&crate::api::TaskStatus| t.environment.as_ref() == Some(environment);
+                let task = tasks.iter().rfind(|t| t.kind == "deploy" && t.started_at.is_some() && here(t));
+                let own = workloads.get(&(app, environment.as_str())).map(Vec::as_slice).unwrap_or_default();
+                (environment.clone(), Templates::of(task, own, pods(self, world, app, environment)))
+            };
+            self.pods.get(app).map(|all| all.keys().map(of_environment).collect()).unwrap_or_default()
+        };
+        apps.into_iter().map(|app| (app.to_owned(), of_app(app))).collect()
+    }
+
+    /// The templates of an App's environment.
+    pub fn templates(&self, app: &str, environment: &str) -> Option<&Templates> {
+        self.templates.get(app)?.get(environment)
+    }
+
+    /// What a version of an App is beside the others of its environment.
+    pub fn age(&self, app: &str, version: &Version) -> Age {
+        match version {
+            Version::Base { environment: Some(environment), hash } => {
+                self.templates(app, environment).map_or(Age::Only, |t| t.age(hash.as_deref()))
+            }
+            _ => Age::Only,
+        }
+    }
+
+    /// A version of an App in a word: `new`, `old`, `base`, or the lane's tag. None where nobody answered.
+    pub fn version<'a>(&self, app: &str, version: &'a Version) -> Option<&'a str> {
+        match version {
+            Version::Nobody => None,
+            Version::Lane(tag) => Some(tag),
+            Version::Base { .. } => Some(match self.age(app, version) {
+                Age::Only => "base",
+                Age::Old => "old",
+                Age::New => "new",
+            }),
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Requests of one kind on one line: how many, how fast, how they went. What is most urgent stands first, and nothing
+//! moves unless something has happened.
+
+use ratatui::layout::Rect;
+
+use super::{chain, words};
+use crate::{
+    domain::{
+        chain::{Group, Verdict, Wrong},
+        text::{self, duration, rate},
+    },
+    ui::{
+        facts,
+        model::Model,
+        theme::Role,
+        widget::{Canvas, Rich},
+    },
+};
+
+/// Widths of the columns; one of no width is left out.
+#[derive(Clone, Copy, Default)]
+struct Columns {
+    tag: usize,
+    chain: usize,
+    requests: usize,
+    rate: usize,
+    latency: usize,
+    spark: usize,
+}
+
+pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, inner: Rect, selected: Option<usize>, focused: bool) {
+    let groups = model.groups();
+    let columns = columns(model, &groups, usize::from(inner.width.saturating_sub(2)));
+    let mut body = inner;
+    if super::has_head(inner, groups.len()) {
+        canvas.line(inner, 0, &head(columns));
+        body = Rect { y: inner.y + 1, height: inner.height - 1, ..inner };
+    }
+    let most = groups.iter().flat_map(|g| &g.columns).map(|c| c.requests).max().unwrap_or(0);
+    canvas.list(body, groups.len(), selected, focused, 1, |i, width| {
+        groups.get(i).map(|group| vec![row(model, group, columns, most, width)]).unwrap_or_default()
+    });
+}
+
+/// What fits: how it went always, the figures in the order in which they matter.
+fn columns(model: &Model, groups: &[&Group], width: usize) -> Columns {
+    let way = groups.iter().map(|g| chain::chain(model, &g.newest.steps).width()).max().unwrap_or(0);
+    let tag = if width > 56 { 7 } else { 5 };
+    let mut columns = Columns { tag, chain: way.min(width * 2 / 5).max(5) + 1, ..Columns::default() };
+    let told = groups.iter().filter_map(|g| told(model, g, false)).map(|t| text::width(&t)).max();
+    let most = if width < 70 { width / 3 } else { width * 2 / 5 };
+    let verdict = told.map_or(10, |told| (told + 4).clamp(10, most.max(18)));
+    let mut left = width.saturating_sub(columns.tag + columns.chain + verdict);
+    let mut give = |wanted: usize| {
+        let given = if left >= wanted { wanted } else { 0 };
+        left -= given;
+        given
+    };
+    columns.requests = give(5);
+    columns.latency = give(6);
+    columns.rate = give(7);
+    columns.spark = give(8);
+    if columns.spark > 0 {
+        columns.spark = (8 + left).min(facts::COLUMNS + 2);
+    }
+    columns
+}
+
+fn head(columns: Columns) -> Rich {
+    let mut line =
+        Rich::of(Role::Muted, " ").col(Role::Muted, "LANE", columns.tag).col(Role::Muted, "CHAIN", columns.chain);
+    for (name, width) in [("5 MIN", columns.requests), ("RATE", columns.rate), ("P95", columns.latency)] {
+        line = line.right(Role::Muted, name, width);
+    }
+    if columns.spark > 0 {
+        line = line.add(Role::Text, "  ").col(Role::Muted, "REQUESTS", columns.spark - 2);
+    }
+    line.add(Role::Muted, "  WORST")
+}
+
+/// `12`, `1.2k`: four columns at most, and none of them changes with every request of many.
+fn count(n: u64) -> String {
+    match n {
+        0..1_000 => n.to_string(),
+        1_000..10_000 => format!("{}.{}k", n / 1_000, n % 1_000 / 100),
+        10_000..1_000_000 => format!("{}k", n / 1_000),
+        _ => format!("{}M", n / 1_000_000),
+    }
+}
+
+/// What is wrong with a group, how often, and where; none of one that is well.
+fn told(model: &Model, group: &Group, brief: bool) -> Option<String> {
+    let (wrong, chain) = group.worst.as_ref()?;
+    let many = if group.wrong > 1 { format!("{}x ", count(group.wrong)) } else { String::new() };
+    let words = match (brief, wrong) {
+        (true, _) => facts::word(chain),
+        (_, Wrong::Leaked) => model.facts.blame(chain),
+        _ => model.facts.story(chain),
+    };
+    Some(format!("{many}{words}"))
+}
+
+fn row(model: &Model, group: &Group, columns: Columns, most: u64, width: usize) -> Rich {
+    let glyphs = &model.options.glyphs;
+    let tag = group.key.tag.as_deref();
+    let mut line =
+        Rich::new().col(if tag.is_some() { Role::Lane } else { Role::Muted }, tag.unwrap_or("-"), columns.tag);
+    let at = line.width() + columns.chain;
+    line = line.join(chain::chain(model, &group.newest.steps).cut(columns.chain - 1)).to(at);
+    if columns.requests > 0 {
+        line = line.right(Role::Text, count(group.requests), columns.requests);
+    }
+    if columns.rate > 0 {
+        line = line.right(Role::Muted, rate(group.minute.rate()), columns.rate);
+    }
+    if columns.latency > 0 {
+        line = line.right(Role::Muted, group.minute.p95().map(duration).unwrap_or_default(), columns.latency);
+    }
+    if columns.spark > 0 {
+        let room = (columns.spark - 2).min(group.columns.len());
+        let drawn = words::spark(glyphs, &group.columns[group.columns.len() - room..], most);
+        let at = line.width() + columns.spark;
+        line = line.add(Role::Text, "  ").join(drawn).to(at);
+    }
+    line = line.add(Role::Text, "  ");
+    if group.minute.sampled && line.width() + 30 <= width {
+        line = line.add(Role::Warn, "sampled ");
+    }
+    // Where there is no room for the hop and the cause, at least what is wrong stands whole.
+    match told(model, group, line.width() + 22 > width) {
+        Some(told) => line.add(Role::Bad, format!("{} {told}", glyphs.bad)),
+        None => {
+            let role = match group.newest.worst {
+                Verdict::Ok => Role::Ok,
+                Verdict::FellBack => Role::Accent,
+                _ => Role::Muted,
+            };
+            let line = line.add(role, group.newest.worst.word());
+            if group.newest.status >= 400 { line.add(Role::Warn, format!(" {}", group.newest.status)) } else { line }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::count;
+
+    #[test]
+    fn a_count_is_no_longer_than_four_columns() {
+        assert_eq!(
+            [7, 999, 1_000, 9_999, 10_000, 999_999, 2_000_000].map(count),
+            ["7", "999", "1.0k", "9.9k", "10k", "999k", "2M"]
+        );
+    }
+}
