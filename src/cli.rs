@@ -24,6 +24,7 @@ mod get;
 mod install;
 mod keys;
 mod lane;
+mod live;
 mod lock;
 mod logging;
 mod logs;
@@ -38,7 +39,9 @@ mod rescue;
 mod said;
 mod sample;
 mod session;
+mod signals;
 mod teardown;
+mod trace;
 mod variables;
 mod via;
 mod wish;
@@ -135,6 +138,8 @@ async fn run(cli: Cli) -> Result<()> {
         }
         Some(Command::Pocket(args)) => pocket::run(&global, args).await,
         Some(Command::Probe(args)) => probe::run(&global, args).await,
+        Some(Command::Signals(args)) => signals::run(&global, args).await,
+        Some(Command::Trace(args)) => trace::run(&global, args).await,
         Some(Command::Sample(args)) => sample::run(args).await,
         Some(Command::Lane(args)) => lane::run(&global, args).await,
         Some(Command::Teardown(args)) => teardown::run(&global, args).await,

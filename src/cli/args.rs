@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::{
     adopt, app, apply, completions, demo, doctor, engine, get, install, keys, lane, lock, logs, pocket, probe, release,
-    render, rescue, sample, teardown, variables, via::ViaArg, wish,
+    render, rescue, sample, signals, teardown, trace, variables, via::ViaArg, wish,
 };
 use crate::ui::theme::Depth;
 
@@ -104,6 +104,10 @@ pub enum Command {
     StopTheLine,
     /// Send requests at the entry and show the chains they took
     Probe(probe::ProbeArgs),
+    /// Show how each version of an App answers: rate, failures, latencies
+    Signals(signals::SignalsArgs),
+    /// Show requests as they come, each with the chain it took
+    Trace(trace::TraceArgs),
     /// Run a sample service
     #[command(hide = true)]
     Sample(sample::SampleArgs),

@@ -1,26 +1,21 @@
 //! `probe '/A/a?group=gray'`: real requests at a lane group's entry, and the chains they took.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use clap::Args;
 use color_eyre::eyre::{Result, bail};
 use kube::ResourceExt;
-use tokio_util::sync::CancellationToken;
 
 use super::{
-    Global, get,
+    Global, get, live,
     output::{self, Format, Table},
     session::{self, usage},
 };
 use crate::{
     api::{ProbeSpec, Served},
-    cluster::watch,
-    domain::world::Link,
+    domain::world::World,
     probe::{self, Probed, Via},
 };
-
-/// How long the first picture of the cluster may take.
-const FIRST_WORLD: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Args)]
 pub struct ProbeArgs {
@@ -61,20 +56,9 @@ pub(super) async fn run(global: &Global, args: ProbeArgs) -> Result<()> {
     let via = session::via(global, &config)?;
     let via = via.map_or(Via::Entry, |way| way.with(&session.client));
     let group = get::group(&session, args.group.as_deref()).await?.name_any();
-    let stop = CancellationToken::new();
-    let _stop = stop.clone().drop_guard();
-    let mut worlds = watch::spawn(session.clusters.clone(), session.namespace.clone(), stop);
-    let live = worlds.wait_for(|w| w.link == Link::Live && w.groups.contains_key(&group));
-    if !matches!(tokio::time::timeout(FIRST_WORLD, live).await, Ok(Ok(_))) {
-        let link = worlds.borrow().link.clone();
-        let why = match &link {
-            Link::Stale { why, .. } => why.as_str(),
-            Link::Connecting => "not all has been listed yet",
-            Link::Live => "it does not show that lane group any more",
-        };
-        bail!("the cluster did not tell how it stands within {} s: {why}", FIRST_WORLD.as_secs());
-    }
-    let probed = probe::run(&spec, &group, &worlds, &via).await?;
+    let shown = |w: &World| w.groups.contains_key(&group);
+    let live = live::open(&session, "it does not show that lane group any more", shown).await?;
+    let probed = probe::run(&spec, &group, &live.worlds, &via).await?;
     output::print(&match args.output {
         Format::Json => {
             let lines = probed.iter().map(|p| Ok(serde_json::to_string(p)? + "\n"));

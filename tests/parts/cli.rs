@@ -67,6 +67,22 @@ fn without_a_pocket_it_says_how_to_start_one() {
 }
 
 #[test]
+fn what_watches_requests_needs_a_cluster_and_a_sound_question() {
+    let state = tempfile::tempdir().unwrap();
+    let code = |args: &[&str]| graylane(state.path(), args).status.code();
+    assert_eq!(
+        [code(&["signals"]), code(&["signals", "a", "--for", "6m"]), code(&["signals", "a", "-o", "name"])],
+        [Some(2); 3]
+    );
+    assert_eq!([code(&["trace", "--for", "soon"]), code(&["trace", "-o", "yaml"])], [Some(2); 2]);
+    for args in [&["signals", "a"][..], &["trace", "--follow"]] {
+        let told = graylane(state.path(), args);
+        assert_eq!(told.status.code(), Some(1));
+        assert!(err(&told).contains("no pocket runs in") && out(&told).is_empty(), "{}", err(&told));
+    }
+}
+
+#[test]
 fn a_wrong_configuration_is_told_with_its_line() {
     let state = tempfile::tempdir().unwrap();
     std::fs::create_dir(state.path().join("graylane")).unwrap();

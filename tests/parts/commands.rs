@@ -111,6 +111,8 @@ const VERBS: &[&str] = &[
     "release",
     "render",
     "rescue",
+    "signals",
+    "trace",
     "resume",
     "retry",
     "pause",

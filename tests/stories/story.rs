@@ -57,6 +57,13 @@ async fn the_story() {
     let probed: Value = serde_json::from_str(&demo.ok(&["probe", TAGGED, "-o", "json"]).await).unwrap();
     assert_eq!((&probed["status"], &probed["lane"], &probed["verdict"]), (&200.into(), &"gray".into(), &"ok".into()));
     assert_eq!(probed["chain"].as_array().unwrap().len(), 3, "{probed}");
+    let traced = demo.ok(&["trace", "mse-demo", "-o", "json"]).await;
+    let traced: Vec<Value> = traced.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(traced.iter().any(|t| t["trace"] == probed["trace"] && t["chain"][0]["version"] == "gray"), "{traced:?}");
+    let signals: Value =
+        serde_json::from_str(&demo.ok(&["signals", "spring-cloud-c", "--for", "3s", "-o", "json"]).await).unwrap();
+    let base = signals["versions"].as_array().unwrap().iter().find(|v| v["version"] == "base").expect("its baseline");
+    assert!(base["requests"].as_u64() > Some(0) && base["sampled"] == false, "{signals}");
     load.checked(50).await;
 
     // 4: production of A in exact batches, held after each; C with one stop.

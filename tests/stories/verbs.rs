@@ -330,6 +330,19 @@ async fn a_probe_that_cannot_be_sent_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn where_no_requests_come_that_is_told_and_what_to_do() {
+    let f = fixture().await;
+    let told = f.refused(1, &["signals", "spring-cloud-a", "--for", "1s"]).await;
+    let wanted = "no request of spring-cloud-a was seen in 1s: `graylane probe --group mse-demo /PATH` sends a request";
+    assert!(told.contains(wanted), "{told}");
+    let told = f.refused(1, &["trace", "mse-demo", "--for", "1s"]).await;
+    assert!(told.contains("no request was seen in 1s") && told.contains("graylane doctor"), "{told}");
+    let told = f.refused(1, &["signals", "nobody", "--for", "1s"]).await;
+    assert!(told.contains("no App nobody"), "{told}");
+    f.refused(2, &["signals", "spring-cloud-a", "--for", "10m"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn manifests_are_rendered_as_they_would_be_applied_and_errors_are_told_at_their_line() {
     let f = fixture().await;
     let gray = ["render", "spring-cloud-a", "--environment", "gray"];

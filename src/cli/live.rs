@@ -1,0 +1,40 @@
+//! A picture of the cluster that stays current, for commands that watch.
+
+use std::time::Duration;
+
+use color_eyre::eyre::{Result, bail};
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::session::Session;
+use crate::{
+    cluster,
+    domain::world::{Link, World},
+};
+
+/// How long the first picture may take.
+const FIRST: Duration = Duration::from_secs(15);
+
+/// Worlds, until it is dropped.
+pub(super) struct Live {
+    pub(super) worlds: watch::Receiver<World>,
+    _stop: DropGuard,
+}
+
+/// Watches, and waits for the first whole picture that is as it should be; `lacks` says what is wrong with one that never is.
+pub(super) async fn open(session: &Session, lacks: &str, is_ready: impl Fn(&World) -> bool) -> Result<Live> {
+    let stop = CancellationToken::new();
+    let guard = stop.clone().drop_guard();
+    let mut worlds = cluster::watch::spawn(session.clusters.clone(), session.namespace.clone(), stop);
+    let live = worlds.wait_for(|w| w.link == Link::Live && is_ready(w));
+    if !matches!(tokio::time::timeout(FIRST, live).await, Ok(Ok(_))) {
+        let link = worlds.borrow().link.clone();
+        let why = match &link {
+            Link::Stale { why, .. } => why.as_str(),
+            Link::Connecting => "not all has been listed yet",
+            Link::Live => lacks,
+        };
+        bail!("the cluster did not tell how it stands within {} s: {why}", FIRST.as_secs());
+    }
+    Ok(Live { worlds, _stop: guard })
+}

@@ -1,0 +1,217 @@
+//! `signals APP`: watches requests for a while, and tells how each version of an App answered.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use color_eyre::eyre::{Result, bail};
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    Global, get, live,
+    output::{self, Format, Table},
+    release::wait::duration,
+    session::{self, usage},
+};
+use crate::{
+    api::App,
+    domain::{
+        command_line::CommandLine,
+        signals::{Reading, Signals, Version, Window, compare},
+        text,
+        versions::Age,
+        world::World,
+    },
+    ui::facts::Facts,
+};
+
+/// Signals reach back no further.
+const MOST: Duration = Duration::from_secs(300);
+
+#[derive(Debug, Args)]
+pub struct SignalsArgs {
+    /// The App
+    app: String,
+    /// How long to watch, 5m at most
+    #[arg(long = "for", default_value = "60s", value_name = "TIME", value_parser = duration)]
+    watch: Duration,
+    /// How to print it
+    #[arg(long, short, default_value = "table")]
+    output: Shape,
+}
+
+/// `-o`: names alone would say nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Shape {
+    Table,
+    Wide,
+    Json,
+    Yaml,
+}
+
+/// What was seen of an App.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Told {
+    app: String,
+    /// How long was watched.
+    seconds: f64,
+    /// In words that the new version is worse than the old one, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    worse: Option<String>,
+    versions: Vec<Row>,
+}
+
+/// One version.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    /// `base`, `old`, `new`, a lane's tag; `nobody` where no pod answered.
+    version: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    environment: Option<String>,
+    /// Hash of the pods' template.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    template: Option<String>,
+    requests: u64,
+    failed: u64,
+    /// Requests a second.
+    rate: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    p50_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    p95_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    p99_ms: Option<f64>,
+    /// Not every request was told.
+    sampled: bool,
+}
+
+pub(super) async fn run(global: &Global, args: SignalsArgs) -> Result<()> {
+    if args.watch > MOST || args.watch.is_zero() {
+        return Err(usage("--for: from 1s to 5m"));
+    }
+    let session = session::open(global).await?;
+    get::one::<App>(&session, &args.app).await?;
+    let known = |w: &World| w.apps.contains_key(&args.app);
+    let mut live = live::open(&session, "it does not show that App any more", known).await?;
+    let end = Instant::now() + args.watch;
+    let mut signals = Signals::since(Timestamp::now());
+    loop {
+        signals.follow(&live.worlds.borrow_and_update(), Timestamp::now());
+        match timeout_at(end, live.worlds.changed()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => bail!("nobody watches the cluster any more"),
+            Err(_) => break,
+        }
+    }
+    let world = live.worlds.borrow().clone();
+    let told = tell(&args.app, &signals, &world, Timestamp::now());
+    if told.versions.is_empty() {
+        let app = &args.app;
+        let grouped = world.groups.iter().find(|(_, g)| g.spec.apps.iter().any(|a| a.app == *app));
+        let next = match grouped {
+            Some((name, _)) => {
+                let probe = CommandLine::graylane("probe").option("--group", name).arg("/PATH");
+                format!("`{probe}` sends a request")
+            }
+            None => "it is in no lane group, of which requests are told".into(),
+        };
+        bail!("no request of {app} was seen in {}: {next}", text::duration(args.watch));
+    }
+    output::print(&match args.output {
+        Shape::Json => output::data(&told, Format::Json)?,
+        Shape::Yaml => output::data(&told, Format::Yaml)?,
+        Shape::Table | Shape::Wide => table(&told, args.output == Shape::Wide).render(),
+    })?;
+    if let Some(worse) = &told.worse {
+        say!("{worse}");
+    }
+    Ok(())
+}
+
+fn tell(app: &str, signals: &Signals, world: &World, now: Timestamp) -> Told {
+    let mut facts = Facts::default();
+    facts.refresh(world, now);
+    let read = |which: &dyn Fn(&Version) -> bool| signals.read(app, which, Window::FiveMinutes, now);
+    // The baseline first, old before new; whom nobody answered last.
+    let mut versions: Vec<&Version> = signals.versions(app, now).collect();
+    versions.sort_by_key(|v| (**v == Version::Nobody, !v.is_base(), facts.age(app, v), *v));
+    let versions = versions.into_iter().map(|version| row(&facts, app, version, &read(&|v| v == version)));
+    let of = |age: Age| read(&|v| v.is_base() && facts.age(app, v) == age);
+    let name = format!("{app} new");
+    Told {
+        app: app.to_owned(),
+        seconds: (signals.seconds(Window::FiveMinutes, now) * 10.0).round() / 10.0,
+        worse: compare(&of(Age::Old), &of(Age::New)).words(&name),
+        versions: versions.collect(),
+    }
+}
+
+fn row(facts: &Facts, app: &str, version: &Version, read: &Reading) -> Row {
+    let (environment, template) = match version {
+        Version::Base { environment, hash } => (environment.clone(), hash.clone()),
+        Version::Lane(_) | Version::Nobody => (None, None),
+    };
+    let ms = |latency: Option<Duration>| latency.map(|l| l.as_micros() as f64 / 1000.0);
+    Row {
+        version: facts.version(app, version).unwrap_or("nobody").to_owned(),
+        environment,
+        template,
+        requests: read.requests,
+        failed: read.failed,
+        rate: (read.rate() * 100.0).round() / 100.0,
+        p50_ms: ms(read.p50()),
+        p95_ms: ms(read.p95()),
+        p99_ms: ms(read.p99()),
+        sampled: read.sampled,
+    }
+}
+
+fn table(told: &Told, wide: bool) -> Table {
+    let mut head = vec!["VERSION", "ENVIRONMENT", "RATE", "FAILED", "P50", "P95", "P99", "DATA"];
+    if wide {
+        head.push("TEMPLATE");
+    }
+    let mut table = Table::new(&head);
+    let ms = |ms: Option<f64>| ms.map(|ms| text::duration(Duration::from_micros((ms * 1000.0) as u64)));
+    for row in &told.versions {
+        let mut cells = vec![
+            row.version.clone(),
+            row.environment.clone().unwrap_or_default(),
+            text::rate(row.rate),
+            format!("{} of {}", row.failed, row.requests),
+        ];
+        cells.extend([row.p50_ms, row.p95_ms, row.p99_ms].map(|v| ms(v).unwrap_or_default()));
+        cells.push(if row.sampled { "sampled" } else { "exact" }.into());
+        if wide {
+            cells.push(row.template.clone().unwrap_or_default());
+        }
+        table.row(cells);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ui::fixture;
+
+    #[test]
+    fn each_version_has_its_row_and_a_worse_one_is_told() {
+        let app = "spring-cloud-a";
+        let world = fixture::with_hops(fixture::world(), fixture::failing());
+        let mut signals = Signals::default();
+        signals.follow(&world, fixture::now());
+        let told = tell(app, &signals, &world, fixture::now());
+        let versions: Vec<&str> = told.versions.iter().map(|v| v.version.as_str()).collect();
+        assert_eq!(versions, ["old", "new", "gray"]);
+        assert_eq!(told.worse.as_deref(), Some("new is worse: 9 of 9 failures met spring-cloud-a new"));
+        let text = table(&told, true).render();
+        let wanted = "VERSION   ENVIRONMENT   RATE";
+        assert!(text.starts_with(wanted) && text.contains("9 of ") && text.contains("exact   84b5cf"), "{text}");
+        let json = serde_json::to_value(&told).unwrap();
+        assert_eq!((json["versions"][1]["failed"].as_u64(), &json["versions"][1]["sampled"]), (Some(9), &false.into()));
+    }
+}

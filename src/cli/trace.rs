@@ -1,0 +1,176 @@
+//! `trace [GROUP]`: requests as they come, each with the chain it took and how that went.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use clap::{Args, ValueEnum};
+use color_eyre::eyre::{Result, bail};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout_at};
+
+use super::{Global, get, live, output, release::wait::duration, session};
+use crate::{
+    api::{LaneGroup, Served},
+    domain::{
+        chain::{Chain, Step},
+        text,
+        world::World,
+    },
+    ui::facts::{self, Facts},
+};
+
+/// Long enough for what was kept to be read, and for a little to come.
+const SHORT: Duration = Duration::from_secs(4);
+/// Chains that wait for their other hops are looked at so often.
+const LOOK: Duration = Duration::from_millis(500);
+
+#[derive(Debug, Args)]
+pub struct TraceArgs {
+    /// Only requests of this lane group
+    group: Option<String>,
+    /// Go on with what comes, until --for is over or Ctrl-C
+    #[arg(long, short)]
+    follow: bool,
+    /// Only requests that leaked or failed
+    #[arg(long)]
+    wrong: bool,
+    /// How long [default: a few seconds; with --follow no end]
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    watch: Option<Duration>,
+    /// How to print them; json is one object a line, one a request
+    #[arg(long, short, default_value = "table")]
+    output: Shape,
+}
+
+/// `-o`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Shape {
+    Table,
+    Json,
+}
+
+/// What was printed, and what was passed over.
+#[derive(Default)]
+struct Printed {
+    known: HashSet<String>,
+    all: u64,
+    wrong: u64,
+}
+
+pub(super) async fn run(global: &Global, args: TraceArgs) -> Result<()> {
+    let session = session::open(global).await?;
+    if let Some(group) = &args.group {
+        get::one::<LaneGroup>(&session, group).await?;
+    }
+    let mut live = live::open(&session, "it shows no lane group", |w: &World| !w.groups.is_empty()).await?;
+    let length = args.watch.or((!args.follow).then_some(SHORT));
+    let end = length.map(|length| Instant::now() + length);
+    let (mut facts, mut printed) = (Facts::default(), Printed::default());
+    loop {
+        let world = live.worlds.borrow_and_update().clone();
+        facts.refresh(&world, Timestamp::now());
+        let settled: Vec<Arc<Chain>> = facts.settled().cloned().collect();
+        print(&facts, settled, &args, &mut printed)?;
+        if end.is_some_and(|end| Instant::now() >= end) {
+            break;
+        }
+        let next = Instant::now() + LOOK;
+        if let Ok(Err(_)) = timeout_at(end.map_or(next, |end| end.min(next)), live.worlds.changed()).await {
+            bail!("nobody watches the cluster any more");
+        }
+    }
+    // What still waits for a hop is told as far as it is known.
+    print(&facts, facts.chains.to_vec(), &args, &mut printed)?;
+    if printed.all == 0 {
+        let seen = length.map(text::duration).unwrap_or_default();
+        bail!(
+            "no request was seen in {seen}: `graylane probe /PATH` sends one, `graylane doctor` says what is missing"
+        );
+    }
+    if printed.wrong > 0 {
+        bail!("{} of {} requests went wrong", printed.wrong, printed.all);
+    }
+    if args.wrong {
+        say!("Nothing went wrong with {} requests.", printed.all);
+    }
+    Ok(())
+}
+
+/// Prints the chains that were not printed yet, oldest first.
+fn print(facts: &Facts, mut chains: Vec<Arc<Chain>>, args: &TraceArgs, printed: &mut Printed) -> Result<()> {
+    let all: HashSet<String> = facts.chains.iter().map(|c| c.id.clone()).collect();
+    printed.known.retain(|id| all.contains(id));
+    let own = |c: &Chain| args.group.is_none() || c.group == args.group;
+    chains.retain(|c| own(c) && printed.known.insert(c.id.clone()));
+    chains.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
+    for chain in chains {
+        printed.all += 1;
+        printed.wrong += u64::from(chain.is_wrong());
+        if args.wrong && !chain.is_wrong() {
+            continue;
+        }
+        output::print(&match args.output {
+            Shape::Table => line(facts, &chain),
+            Shape::Json => object(facts, &chain).to_string() + "\n",
+        })?;
+    }
+    Ok(())
+}
+
+fn version(facts: &Facts, step: &Step) -> String {
+    let version = facts.version(&step.app, &step.version).map(str::to_owned);
+    version.or_else(|| step.served.map(|s| Served::word(s).to_owned())).unwrap_or_else(|| "?".into())
+}
+
+/// `21:03:14.250  gray      ok          200    13ms  spring-cloud-a=gray -> spring-cloud-b=base  /A/a?group=gray`
+fn line(facts: &Facts, chain: &Chain) -> String {
+    let hops = chain.steps.iter().map(|step| {
+        let app = if step.app.is_empty() { "?" } else { &step.app };
+        format!("{app}={}", version(facts, step))
+    });
+    let hops = hops.collect::<Vec<_>>().join(" -> ");
+    let lane = text::pad(chain.tag.as_deref().unwrap_or("-"), 8);
+    let verdict = facts::word(chain);
+    let took = text::duration(Duration::from_micros(chain.micros));
+    let why = if chain.is_wrong() { format!("  {}", facts.blame(chain)) } else { String::new() };
+    let time = chain.time.strftime("%H:%M:%S%.3f");
+    format!("{time}  {lane}  {verdict:<10}  {:>3}  {took:>6}  {hops}  {}{why}\n", chain.status, chain.path)
+}
+
+fn object(facts: &Facts, chain: &Chain) -> Value {
+    let ms = |micros: u64| micros as f64 / 1000.0;
+    let hop = |step: &Step| {
+        json!({
+            "depth": step.depth, "app": step.app, "version": version(facts, step), "pod": step.pod,
+            "status": step.status, "ms": step.micros.map(ms), "verdict": step.verdict, "cause": step.cause,
+        })
+    };
+    json!({
+        "time": chain.time, "trace": chain.trace, "group": chain.group, "lane": chain.tag, "path": chain.path,
+        "status": chain.status, "ms": ms(chain.micros), "verdict": chain.worst, "failed": chain.has_failed(),
+        "wrong": chain.is_wrong().then(|| facts.blame(chain)),
+        "chain": chain.steps.iter().map(hop).collect::<Vec<_>>(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ui::fixture;
+
+    #[test]
+    fn a_line_and_an_object_say_who_answered_and_what_went_wrong() {
+        let mut facts = Facts::default();
+        facts.refresh(&fixture::with_hops(fixture::world(), fixture::failing()), fixture::now());
+        let failed = facts.chains.iter().find(|c| c.has_failed()).unwrap().clone();
+        let text = line(&facts, &failed);
+        let wanted = "ms  spring-cloud-a=new -> spring-cloud-b=base -> spring-cloud-c=old  /A/a";
+        assert!(
+            text.contains(wanted) && text.contains("FAILED 500  500") && text.contains("FAILED 500 at A new"),
+            "{text}"
+        );
+        let object = object(&facts, &failed);
+        assert_eq!((&object["failed"], object["chain"][0]["version"].as_str()), (&true.into(), Some("new")));
+        assert_eq!(facts.settled().count(), facts.chains.len(), "a gateway tells whole chains");
+    }
+}
