@@ -15,7 +15,10 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{clusters::Clusters, trace::SpanInlet};
-use crate::domain::{hop_logs, world::World};
+use crate::domain::{
+    hop_logs,
+    world::{HopSourceSeen, World},
+};
 
 /// Watches until `stop`; the receiver always holds the newest world.
 pub fn spawn(
@@ -35,7 +38,17 @@ pub fn spawn_with_inlet(
     let (out, worlds) = watch::channel(World { namespace: namespace.into(), ..World::default() });
     let clusters = clusters.into();
     let (messages, inbox) = mpsc::channel(1024);
-    let (hops, inlet) = super::trace::spawn(&clusters, worlds.clone(), hop_logs::for_cockpit, |_| (), stop.clone());
+    let to = messages.clone();
+    let health = move |health: &super::trace::Health| {
+        let sources = health.iter().map(|(log, health)| HopSourceSeen {
+            name: log.word(),
+            pods: health.pods,
+            problem: health.problem.clone(),
+        });
+        // It comes again in some seconds.
+        let _ = to.try_send(source::Message::HopSources(sources.collect()));
+    };
+    let (hops, inlet) = super::trace::spawn(&clusters, worlds.clone(), hop_logs::for_cockpit, health, stop.clone());
     let (told, until) = (messages.clone(), stop.clone());
     let keep = super::rights::keep(clusters.clone(), worlds.clone(), move |rights| {
         let told = told.clone();

@@ -26,6 +26,18 @@ pub enum HopLog {
     Store(StoreOf),
 }
 
+impl HopLog {
+    /// What it is called: `accessLog traefik of gw`.
+    pub fn word(&self) -> String {
+        match self {
+            Self::LaneGateway => "graylane's own gateway".into(),
+            Self::Spans { namespace, .. } => format!("the engine in {namespace}"),
+            Self::Access(log) => log.word(),
+            Self::Store(store) => store.word().into(),
+        }
+    }
+}
+
 /// A store of traces that a lane group names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StoreOf {
@@ -194,19 +206,13 @@ mod tests {
     fn followed(group: LaneGroup) -> Vec<String> {
         let groups = Arc::new(BTreeMap::from([("g".to_owned(), Arc::new(group))]));
         let world = World { namespace: "demo".into(), groups, ..World::default() };
-        let word = |log: &HopLog| match log {
-            HopLog::LaneGateway => "lane gateway".to_owned(),
-            HopLog::Spans { namespace, .. } => format!("spans in {namespace}"),
-            HopLog::Access(log) => log.word(),
-            HopLog::Store(store) => store.word().to_owned(),
-        };
-        for_cockpit(&world).iter().map(word).collect()
+        for_cockpit(&world).iter().map(HopLog::word).collect()
     }
 
     #[test]
     fn the_class_says_which_log_and_the_group_may_say_otherwise() {
         let usual = |controller: &str| followed(group(controller, vec![], None));
-        assert_eq!(usual(LANE_GATEWAY), ["lane gateway"]);
+        assert_eq!(usual(LANE_GATEWAY), ["graylane's own gateway"]);
         for (controller, format) in [
             ("traefik.io/gateway-controller", "traefik"),
             ("istio.io/gateway-controller", "envoy"),
@@ -227,7 +233,7 @@ mod tests {
         );
         let engine = SpanLog { namespace: "graylane-system".into(), match_labels: BTreeMap::new() };
         let through = group("traefik.io/gateway-controller", vec![said], Some(engine));
-        assert_eq!(followed(through), ["spans in graylane-system"], "one stream for all cockpits");
+        assert_eq!(followed(through), ["the engine in graylane-system"], "one stream for all cockpits");
     }
 
     #[test]

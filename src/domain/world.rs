@@ -104,10 +104,23 @@ pub struct World {
     pub hops_seen: u64,
     /// Hops that were dropped because they came too fast.
     pub hops_dropped: u64,
+    /// Where hops are read from here, and how that goes.
+    pub hop_sources: Arc<Vec<HopSourceSeen>>,
     /// Who runs the engine.
     pub engine: Option<Engine>,
     /// What the person who looks may do.
     pub rights: Arc<Rights>,
+}
+
+/// One source of hops.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HopSourceSeen {
+    /// `accessLog traefik of gw`.
+    pub name: String,
+    /// Pods that are followed.
+    pub pods: u32,
+    /// In words, why it tells nothing.
+    pub problem: Option<Clean>,
 }
 
 /// The holder of the engine's Lease.

@@ -4,12 +4,18 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{FutureExt, future::BoxFuture};
 use graylane::{
+    api::{LaneGroup, LaneGroupSpec},
     cluster::{install, watch},
     domain::hop::Hop,
     pocket::{
         hoplog::{self, HopLog, Logs},
         rest::{ApiServer, LogError, LogOptions, LogSource, LogStream},
     },
+};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
 };
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -41,6 +47,14 @@ async fn hops_reach_the_world_once_each_and_cleaned() {
     hoplog::show_pod(&client, [127, 0, 0, 1].into()).await.unwrap();
     // Again, as at every start.
     hoplog::show_pod(&client, [127, 0, 0, 1].into()).await.unwrap();
+    // Without a lane group nobody asks for hops.
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}});
+    let params = PatchParams::apply("test");
+    Api::<Namespace>::all(client.clone()).patch("demo", &params, &Patch::Apply(&namespace)).await.unwrap();
+    let group = LaneGroup::new("shop", LaneGroupSpec::default());
+    let group = serde_json::to_value(&group).unwrap();
+    let groups: Api<LaneGroup> = Api::namespaced(client.clone(), "demo");
+    groups.patch("shop", &params, &Patch::Apply(&group)).await.unwrap();
     hops.write(&hop(0));
     let stop = CancellationToken::new();
     let mut worlds = watch::spawn(client, "demo", stop.clone());

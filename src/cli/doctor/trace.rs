@@ -69,12 +69,7 @@ async fn sources(client: &Client, world: &World, group: &LaneGroup) -> Vec<Findi
     }
     let one = Arc::new([(String::new(), Arc::new(group.clone()))].into());
     for log in hop_logs::for_cockpit(&World { groups: one, ..world.clone() }) {
-        let check = match &log {
-            HopLog::LaneGateway => "graylane's own gateway".to_owned(),
-            HopLog::Spans { namespace, .. } => format!("log of the engine in {namespace}"),
-            HopLog::Access(log) => log.word(),
-            HopLog::Store(store) => store.word().to_owned(),
-        };
+        let check = log.word();
         let health = trace::check(client, &log).await;
         all.push(match health.problem {
             None if matches!(log, HopLog::Store(_)) => finding(Level::Ok, &check, "it answers".into(), None),

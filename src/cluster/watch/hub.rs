@@ -25,7 +25,7 @@ use crate::{
         pods::PodIndex,
         rights::Rights,
         text::Clean,
-        world::{Key, Link, Pod, World},
+        world::{HopSourceSeen, Key, Link, Pod, World},
     },
 };
 use links::{Server, SourceState, is_news};
@@ -54,6 +54,7 @@ pub(super) struct Hub {
     hops_seen: u64,
     /// Dropped by whoever wrote the logs.
     hops_dropped: u64,
+    hop_sources: Arc<Vec<HopSourceSeen>>,
     joiner: Joiner,
     pod_index: PodIndex,
     indexed: Arc<BTreeMap<Key, Pod>>,
@@ -83,6 +84,7 @@ impl Hub {
             hops: VecDeque::with_capacity(HOPS),
             hops_seen: 0,
             hops_dropped: 0,
+            hop_sources: Arc::default(),
             joiner: Joiner::default(),
             pod_index: PodIndex::default(),
             indexed: Arc::default(),
@@ -200,6 +202,11 @@ impl Hub {
         let (id, change) = match message {
             Message::From(id, change) => (id, change),
             Message::Server(context, said) => return self.server_said(&context, said),
+            Message::HopSources(sources) => {
+                let changed = *self.hop_sources != sources;
+                self.hop_sources = Arc::new(sources);
+                return changed;
+            }
             Message::Rights(rights) => {
                 self.rights = Arc::new(rights);
                 return true;
@@ -348,6 +355,7 @@ impl Hub {
             hops,
             hops_seen: self.hops_seen,
             hops_dropped,
+            hop_sources: self.hop_sources.clone(),
             engine: t.engine.rows().values().next().cloned(),
             rights: self.rights.clone(),
         });

@@ -136,6 +136,8 @@ pub(super) enum Message {
     Server(Option<String>, Result<(), Lost>),
     /// What we may do.
     Rights(Rights),
+    /// How the sources of hops do that are followed from here.
+    HopSources(Vec<crate::domain::world::HopSourceSeen>),
 }
 
 /// What is wrong, in a word and in words.

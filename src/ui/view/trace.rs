@@ -6,6 +6,7 @@ use super::{apps::title, chain, groups, words};
 use crate::{
     domain::{
         chain::{Chain, Verdict},
+        command_line::CommandLine,
         lanes::Means,
         text::duration,
     },
@@ -14,13 +15,23 @@ use crate::{
         keymap::{Action, Context},
         model::{Model, Pane},
         theme::Role,
-        widget::{Canvas, Rich},
+        widget::{Canvas, Rich, wrap},
     },
 };
 
-/// All entries are served by gateways of others, which tell nobody what they did.
-fn silent(model: &Model) -> bool {
-    !model.world.groups.is_empty() && model.world.groups.values().all(|g| Means::of(g).is_some())
+/// Why no request is seen, and what tells more.
+fn silence(model: &Model) -> Vec<String> {
+    let world = &model.world;
+    let others = world.groups.iter().find(|(_, group)| Means::of(group).is_some());
+    let Some((name, _)) = others else { return vec!["no requests seen yet".into()] };
+    let ill = world.hop_sources.iter().filter_map(|s| Some(format!("{}: {}", s.name, s.problem.as_ref()?)));
+    let mut words: Vec<String> = ill.collect();
+    let doctor = CommandLine::graylane("doctor").option("--trace", name);
+    words.push(match words.is_empty() {
+        true => format!("no requests seen yet; {doctor} says who would tell of them"),
+        false => format!("{doctor} says what is missing"),
+    });
+    words
 }
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
@@ -39,15 +50,18 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
     }
     let inner = canvas.pane(area, &head, &counters(model, usize::from(area.width)), focused);
     if rows == 0 {
-        let words = match (model.facts.chains.is_empty(), model.only_wrong) {
-            (true, _) if silent(model) => {
-                let key = model.key(Context::Global, Action::Probe);
-                &format!("this gateway reports no requests; {key} probes, and shows the chain")
+        if model.facts.chains.is_empty() {
+            let width = usize::from(inner.width).saturating_sub(2);
+            let lines = silence(model).into_iter().flat_map(|words| wrap(&words, width));
+            for (row, line) in (0..inner.height).zip(lines) {
+                canvas.line(inner, row, &Rich::of(Role::Muted, format!(" {line}")));
             }
-            (true, _) => "no requests seen yet",
+            return;
+        }
+        let words = match model.only_wrong {
             _ if model.inside.is_some() => "none of these requests is kept any more",
-            (false, true) => "nothing wrong among the requests seen",
-            (false, false) => "nothing passes the filter",
+            true => "nothing wrong among the requests seen",
+            false => "nothing passes the filter",
         };
         canvas.line(inner, 0, &Rich::of(Role::Muted, format!(" {words}")));
         return;
