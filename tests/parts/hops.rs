@@ -51,7 +51,9 @@ async fn hops_reach_the_world_once_each_and_cleaned() {
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}});
     let params = PatchParams::apply("test");
     Api::<Namespace>::all(client.clone()).patch("demo", &params, &Patch::Apply(&namespace)).await.unwrap();
-    let group = LaneGroup::new("shop", LaneGroupSpec::default());
+    let mut spec = LaneGroupSpec::default();
+    spec.entry.gateway = "gw".into();
+    let group = LaneGroup::new("shop", spec);
     let group = serde_json::to_value(&group).unwrap();
     let groups: Api<LaneGroup> = Api::namespaced(client.clone(), "demo");
     groups.patch("shop", &params, &Patch::Apply(&group)).await.unwrap();
