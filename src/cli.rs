@@ -21,6 +21,7 @@ mod demo;
 mod doctor;
 mod engine;
 mod get;
+mod hops;
 mod install;
 mod keys;
 mod lane;

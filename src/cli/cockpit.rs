@@ -65,7 +65,7 @@ pub(super) async fn with_demo(global: &Global, dir: &Path, demo: &Demo) -> Resul
     let connected =
         Connected { client: clusters.home().clone(), clusters, namespace: seed::NAMESPACE.into(), name: "demo".into() };
     let place = format!("pocket {}", short(dir));
-    let home = Home { place, source: None, connected, worlds: Some(demo.worlds()) };
+    let home = Home { place, source: None, connected, worlds: Some((demo.worlds(), demo.inlet())) };
     let seat = Seat::new(home, Some(config.user()), global.kubeconfig.clone(), None);
     show(global, &config, seat, std::future::pending()).await
 }
@@ -211,6 +211,13 @@ impl Outside for Cluster {
     fn reconnect(&self) {
         if let Some(here) = self.seat.here() {
             here.clusters.meter().retry();
+        }
+    }
+
+    fn fetch_trace(&self, group: &str, trace: &str) {
+        let group = self.seat.worlds().borrow().groups.get(group).cloned();
+        if let (Some(here), Some(group)) = (self.seat.here(), group) {
+            here.fetch_trace(group, trace.to_owned());
         }
     }
 

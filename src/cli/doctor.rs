@@ -6,20 +6,13 @@ use clap::Args;
 use color_eyre::eyre::{Result, bail};
 
 use super::{
-    Global,
+    Global, live,
     output::{self, Format},
     session,
 };
-use std::time::Duration;
-
-use tokio_util::sync::CancellationToken;
-
 use crate::{
-    cluster::{
-        doctor::{self, Level},
-        watch,
-    },
-    domain::world::Link,
+    cluster::doctor::{self, Level},
+    domain::world::World,
     probe::Via,
 };
 
@@ -75,10 +68,7 @@ async fn trace_of(global: &Global, group: &str) -> Result<Vec<doctor::Finding>> 
     let config = session::config(global)?;
     let session = session::open_as(global, &config).await?;
     let via = session::via(global, &config)?.map_or(Via::Entry, |way| way.with(&session.client));
-    let stop = CancellationToken::new();
-    let _stop = stop.clone().drop_guard();
-    let mut worlds = watch::spawn(session.clusters.clone(), session.namespace.clone(), stop);
-    let live = worlds.wait_for(|w| w.link == Link::Live);
-    let _ = tokio::time::timeout(Duration::from_secs(15), live).await;
-    Ok(trace::look(&session.client, &worlds, group, &via).await)
+    let shown = |world: &World| world.groups.contains_key(group);
+    let live = live::open(&session, "it shows no such lane group", shown).await?;
+    Ok(trace::look(&session.client, &live.worlds, group, &via).await)
 }

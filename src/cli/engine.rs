@@ -1,7 +1,5 @@
 //! `engine`: the headless engine, against a real cluster or beside a pocket; and the engine of the demo.
 
-mod hops;
-
 use std::{net::SocketAddr, sync::Arc};
 
 use clap::Args;
@@ -11,7 +9,7 @@ use kube::Client;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Global, pocket, session};
+use super::{Global, hops, pocket, session};
 use crate::{
     api::{ProbeHop, ProbeResult, ProbeSpec, SpanLog},
     cluster::{self, agent::Agent, clusters::Clusters, install},
@@ -52,7 +50,7 @@ pub(super) async fn run(global: &Global, args: EngineArgs) -> Result<()> {
     }
     let stop = CancellationToken::new();
     let doors = hops::Doors { grpc: args.otlp_grpc, http: args.otlp_http };
-    let hops = hops::Hops::open(doors, args.write_spans.is_some(), &stop).await?;
+    let hops = hops::Hops::open(std::io::stdout(), doors, args.write_spans.is_some(), &stop).await?;
     let telemetry = hops.as_ref().map_or_else(Telemetry::default, |hops| Telemetry::with(|r| hops.register(r)));
     let client = telemetry.metered(session.client);
     let clusters = session.clusters.at_home(client);

@@ -8,7 +8,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::session::Session;
 use crate::{
-    cluster,
+    cluster::{self, trace::SpanInlet},
     domain::world::{Link, World},
 };
 
@@ -18,6 +18,9 @@ const FIRST: Duration = Duration::from_secs(15);
 /// Worlds, until it is dropped.
 pub(super) struct Live {
     pub(super) worlds: watch::Receiver<World>,
+    /// A way into them for spans that are read otherwise.
+    pub(super) inlet: SpanInlet,
+    pub(super) stop: CancellationToken,
     _stop: DropGuard,
 }
 
@@ -25,7 +28,8 @@ pub(super) struct Live {
 pub(super) async fn open(session: &Session, lacks: &str, is_ready: impl Fn(&World) -> bool) -> Result<Live> {
     let stop = CancellationToken::new();
     let guard = stop.clone().drop_guard();
-    let mut worlds = cluster::watch::spawn(session.clusters.clone(), session.namespace.clone(), stop);
+    let (mut worlds, inlet) =
+        cluster::watch::spawn_with_inlet(session.clusters.clone(), session.namespace.clone(), stop.clone());
     let live = worlds.wait_for(|w| w.link == Link::Live && is_ready(w));
     if !matches!(tokio::time::timeout(FIRST, live).await, Ok(Ok(_))) {
         let link = worlds.borrow().link.clone();
@@ -36,5 +40,5 @@ pub(super) async fn open(session: &Session, lacks: &str, is_ready: impl Fn(&Worl
         };
         bail!("the cluster did not tell how it stands within {} s: {why}", FIRST.as_secs());
     }
-    Ok(Live { worlds, _stop: guard })
+    Ok(Live { worlds, inlet, stop, _stop: guard })
 }

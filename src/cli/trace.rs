@@ -1,16 +1,24 @@
 //! `trace [GROUP]`: requests as they come, each with the chain it took and how that went.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, io::Write, net::SocketAddr, sync::Arc, time::Duration};
 
 use clap::{Args, ValueEnum};
-use color_eyre::eyre::{Result, bail};
+use color_eyre::eyre::{Result, WrapErr, bail};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Global, get, live, output, release::wait::duration, session};
+use super::{
+    Global, get,
+    hops::{Doors, Hops},
+    live::{self, Live},
+    output,
+    release::wait::duration,
+    session,
+};
 use crate::{
     api::{LaneGroup, Served},
+    cluster::{stores::Store, trace::SpanInlet},
     domain::{
         chain::{Chain, Step},
         text,
@@ -21,6 +29,8 @@ use crate::{
 
 /// Long enough for what was kept to be read, and for a little to come.
 const SHORT: Duration = Duration::from_secs(4);
+/// Spans are joined when a trace was quiet for 6 seconds.
+const SHORT_OF_SPANS: Duration = Duration::from_secs(9);
 /// Chains that wait for their other hops are looked at so often.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -37,6 +47,12 @@ pub struct TraceArgs {
     /// How long [default: a few seconds; with --follow no end]
     #[arg(long = "for", value_name = "TIME", value_parser = duration)]
     watch: Option<Duration>,
+    /// Only the chains of this trace, fetched whole from the stores that lane groups name
+    #[arg(long, value_name = "TRACE", conflicts_with = "follow")]
+    id: Option<String>,
+    /// Also what is sent here over OTLP/gRPC, as by a service on this machine
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    otlp: Option<SocketAddr>,
     /// How to print them; json is one object a line, one a request
     #[arg(long, short, default_value = "table")]
     output: Shape,
@@ -63,7 +79,17 @@ pub(super) async fn run(global: &Global, args: TraceArgs) -> Result<()> {
         get::one::<LaneGroup>(&session, group).await?;
     }
     let mut live = live::open(&session, "it shows no lane group", |w: &World| !w.groups.is_empty()).await?;
-    let length = args.watch.or((!args.follow).then_some(SHORT));
+    if let Some(grpc) = args.otlp {
+        let doors = Doors { grpc: Some(grpc), http: None };
+        let received = Hops::open(Received::new(live.inlet.clone()), doors, false, &live.stop).await?;
+        received.map(|hops| tokio::spawn(hops.follow(live.worlds.clone(), live.stop.clone())));
+    }
+    if let Some(id) = &args.id {
+        fetch(&session.client, &live, args.group.as_deref(), id).await?;
+    }
+    let spans = args.id.is_some() || args.otlp.is_some();
+    let short = if spans { SHORT_OF_SPANS } else { SHORT };
+    let length = args.watch.or((!args.follow).then_some(short));
     let end = length.map(|length| Instant::now() + length);
     let (mut facts, mut printed) = (Facts::default(), Printed::default());
     loop {
@@ -84,7 +110,7 @@ pub(super) async fn run(global: &Global, args: TraceArgs) -> Result<()> {
     if printed.all == 0 {
         let seen = length.map(text::duration).unwrap_or_default();
         bail!(
-            "no request was seen in {seen}: `graylane probe /PATH` sends one, `graylane doctor` says what is missing"
+            "no request was seen in {seen}: `graylane probe /PATH` sends one, `graylane doctor --trace GROUP` says what is missing"
         );
     }
     if printed.wrong > 0 {
@@ -96,11 +122,60 @@ pub(super) async fn run(global: &Global, args: TraceArgs) -> Result<()> {
     Ok(())
 }
 
+/// Hands what stores have of a trace to whoever joins spans.
+async fn fetch(client: &kube::Client, live: &Live, group: Option<&str>, id: &str) -> Result<()> {
+    let world = live.worlds.borrow().clone();
+    let mut asked = 0;
+    for (name, own) in world.groups.iter().filter(|(name, _)| group.is_none_or(|g| g == **name)) {
+        for source in &own.spec.hops {
+            let Some(store) = Store::of(source, own, client).wrap_err_with(|| format!("lane group {name}"))? else {
+                continue;
+            };
+            asked += 1;
+            store.trace(id).await?.into_iter().for_each(|span| live.inlet.send(span));
+        }
+    }
+    if asked == 0 {
+        bail!("no lane group names a store of traces (spec.hops: tempo, jaeger, zipkin or skyWalking)");
+    }
+    Ok(())
+}
+
+/// Lines of spans, handed to whoever joins them.
+struct Received {
+    inlet: SpanInlet,
+    rest: Vec<u8>,
+}
+
+impl Received {
+    const fn new(inlet: SpanInlet) -> Self {
+        Self { inlet, rest: vec![] }
+    }
+}
+
+impl Write for Received {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.rest.extend_from_slice(bytes);
+        while let Some(end) = self.rest.iter().position(|b| *b == b'\n') {
+            let line: Vec<u8> = self.rest.drain(..=end).collect();
+            if let Ok(span) = serde_json::from_slice(&line) {
+                self.inlet.send(span);
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Prints the chains that were not printed yet, oldest first.
 fn print(facts: &Facts, mut chains: Vec<Arc<Chain>>, args: &TraceArgs, printed: &mut Printed) -> Result<()> {
     let all: HashSet<String> = facts.chains.iter().map(|c| c.id.clone()).collect();
     printed.known.retain(|id| all.contains(id));
-    let own = |c: &Chain| args.group.is_none() || c.group == args.group;
+    let of_trace = |c: &Chain| args.id.as_ref().is_none_or(|id| c.trace == *id);
+    let own = |c: &Chain| of_trace(c) && (args.group.is_none() || c.group == args.group);
     chains.retain(|c| own(c) && printed.known.insert(c.id.clone()));
     chains.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
     for chain in chains {

@@ -61,12 +61,17 @@ impl HopInbox {
 
 /// A way in for spans that were read otherwise: fetched from a store, received.
 #[derive(Clone)]
-pub struct SpanInlet(mpsc::Sender<Told>);
+pub struct SpanInlet {
+    out: mpsc::Sender<Told>,
+    dropped: Arc<AtomicU64>,
+}
 
 impl SpanInlet {
-    /// Hands a span over; false where nobody takes it, or too many are waiting.
-    pub fn send(&self, span: Span) -> bool {
-        self.0.try_send(Told::Span(Box::new(span))).is_ok()
+    /// Hands a span over; it is dropped and counted where too many are waiting.
+    pub fn send(&self, span: Span) {
+        if self.out.try_send(Told::Span(Box::new(span))).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -149,8 +154,8 @@ pub fn spawn(
     stop: CancellationToken,
 ) -> (HopInbox, SpanInlet) {
     let (out, told) = mpsc::channel(4096);
-    let inlet = SpanInlet(out.clone());
     let dropped = Arc::<AtomicU64>::default();
+    let inlet = SpanInlet { out: out.clone(), dropped: Arc::clone(&dropped) };
     let followers = Followers {
         client: clusters.home().clone(),
         meter: Arc::clone(clusters.meter()),

@@ -64,6 +64,7 @@ pub struct Demo {
     pocket: Pocket,
     clusters: Clusters,
     worlds: watch::Receiver<World>,
+    inlet: cluster::trace::SpanInlet,
     progress: watch::Receiver<Progress>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -84,16 +85,21 @@ impl Demo {
         install::definitions(&client).await?;
         tasks.spawn(engine(client.clone(), stop.clone()));
         let clusters = Clusters::within(client.clone(), Agent::Cockpit);
-        let worlds = cluster::watch::spawn(clusters.clone(), seed::NAMESPACE, stop.clone());
+        let (worlds, inlet) = cluster::watch::spawn_with_inlet(clusters.clone(), seed::NAMESPACE, stop.clone());
         let (tell, progress) = watch::channel(Progress::Starting);
         let (seen, until) = (worlds.clone(), stop.clone());
         tasks.spawn(async move { until.run_until_cancelled(prepare(&client, &seen, &tell)).await });
-        Ok(Self { pocket, clusters, worlds, progress, stop, tasks })
+        Ok(Self { pocket, clusters, worlds, inlet, progress, stop, tasks })
     }
 
     /// The cluster as it is.
     pub fn worlds(&self) -> watch::Receiver<World> {
         self.worlds.clone()
+    }
+
+    /// A way into the worlds for spans.
+    pub fn inlet(&self) -> cluster::trace::SpanInlet {
+        self.inlet.clone()
     }
 
     /// How far it is.

@@ -25,6 +25,13 @@ pub enum Effect {
     Reconnect,
     /// Look at another cluster, by the name of a [`Choice`].
     Switch(String),
+    /// Fetch a whole trace from the stores that a lane group names; it comes with the next worlds.
+    FetchTrace {
+        /// The lane group.
+        group: String,
+        /// The trace id.
+        trace: String,
+    },
     /// To the clipboard, by OSC 52.
     Copy(String),
     /// Draw every cell anew.

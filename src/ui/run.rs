@@ -38,6 +38,11 @@ pub trait Outside: Send + Sync + 'static {
     /// Tries the connection again now.
     fn reconnect(&self) {}
 
+    /// Fetches a whole trace of a lane group from the stores that it names; what they tell comes with the next worlds.
+    fn fetch_trace(&self, group: &str, trace: &str) {
+        let _ = (group, trace);
+    }
+
     /// Looks at another cluster from now on: what comes after this call is about that one. Worlds carry its name.
     fn switch(&self, name: &str) {
         let _ = name;
@@ -181,6 +186,7 @@ where
                 Some(Effect::Repaint) => terminal.clear().map_err(|e| RunError::Draw(e.to_string()))?,
                 Some(Effect::Reconnect) => effects.outside.reconnect(),
                 Some(Effect::Switch(name)) => effects.outside.switch(&name),
+                Some(Effect::FetchTrace { group, trace }) => effects.outside.fetch_trace(&group, &trace),
                 Some(Effect::Copy(text)) => host.copy(&text).map_err(|e| RunError::Draw(e.to_string()))?,
                 Some(Effect::Suspend) => {
                     host.suspend().map_err(|e| RunError::Draw(e.to_string()))?;

@@ -11,12 +11,15 @@ use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    api::LaneGroup,
     cluster::{
         self,
         agent::Agent,
         clusters::Clusters,
         connect::{self, ConnectError, Connected, Source},
         error, rights,
+        stores::Store,
+        trace::SpanInlet,
     },
     domain::{
         text::Clean,
@@ -32,7 +35,7 @@ pub(super) struct Home {
     pub(super) source: Option<Source>,
     pub(super) connected: Connected,
     /// When somebody watches it already.
-    pub(super) worlds: Option<watch::Receiver<World>>,
+    pub(super) worlds: Option<Watched>,
 }
 
 /// The clusters that wishes go to now.
@@ -42,11 +45,28 @@ pub(super) struct Here {
     pub(super) namespace: String,
     /// Who acts there, once that is known.
     by: Arc<OnceCell<String>>,
+    /// Whereby spans get into the worlds.
+    inlet: SpanInlet,
     place: String,
     stop: CancellationToken,
 }
 
 impl Here {
+    /// Asks the stores of a lane group for a trace, and hands what they tell to whoever makes worlds.
+    pub(super) fn fetch_trace(&self, group: Arc<LaneGroup>, trace: String) {
+        let (inlet, client, stop) = (self.inlet.clone(), self.clusters.home().clone(), self.stop.clone());
+        let fetching = async move {
+            for source in &group.spec.hops {
+                let Ok(Some(store)) = Store::of(source, &group, &client) else { continue };
+                match store.trace(&trace).await {
+                    Ok(spans) => spans.into_iter().for_each(|span| inlet.send(span)),
+                    Err(why) => tracing::warn!(%trace, %why, "the rest of a trace is not seen"),
+                }
+            }
+        };
+        tokio::spawn(async move { stop.run_until_cancelled(fetching).await });
+    }
+
     /// Whom the server knows.
     pub(super) async fn by(&self) -> Result<String, Fault> {
         let asked = self.by.get_or_try_init(|| rights::who(self.clusters.home())).await;
@@ -141,16 +161,17 @@ impl Seat {
         self.sit(connected, place, self.home.worlds.clone(), self.by.clone());
     }
 
-    fn sit(&self, connected: Connected, place: String, worlds: Option<watch::Receiver<World>>, by: Option<String>) {
+    fn sit(&self, connected: Connected, place: String, worlds: Option<Watched>, by: Option<String>) {
         self.leave();
         let stop = CancellationToken::new();
         let (clusters, namespace) = (connected.clusters, connected.namespace);
         let named = Named { place: Clean::from_untrusted(&place), me: by.as_deref().map(Clean::from_untrusted) };
         self.out.send_replace(named.over(World { namespace: namespace.clone(), ..World::default() }));
-        let worlds = worlds.unwrap_or_else(|| cluster::watch::spawn(clusters.clone(), namespace.clone(), stop.clone()));
+        let (worlds, inlet) = worlds
+            .unwrap_or_else(|| cluster::watch::spawn_with_inlet(clusters.clone(), namespace.clone(), stop.clone()));
         tokio::spawn(pass_on(worlds, self.out.clone(), named, stop.clone()));
         let by = Arc::new(OnceCell::new_with(by));
-        let here = Here { clusters, namespace, by, place, stop };
+        let here = Here { clusters, namespace, by, inlet, place, stop };
         *self.here.lock().unwrap_or_else(PoisonError::into_inner) = Some(here);
     }
 
@@ -161,6 +182,9 @@ impl Seat {
         }
     }
 }
+
+/// Worlds, and the way into them for spans.
+type Watched = (watch::Receiver<World>, SpanInlet);
 
 /// What a world is shown as.
 struct Named {

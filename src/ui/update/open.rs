@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kube::ResourceExt;
 
 use crate::{
-    domain::{apps, world::Key},
+    domain::{apps, chain::Chain, world::Key},
     ui::{
         effect::{Ask, Effect, Object},
         keymap::{Action, Context},
@@ -77,10 +77,22 @@ pub(super) fn open(model: &mut Model) -> Vec<Effect> {
             None => nothing(model, "there are no requests to open"),
         },
         Pane::Trace => match model.selected_chain().cloned() {
-            Some(chain) => show(model, Text::new(format!("Trace {}", chain.trace), Source::Chain(chain))),
+            Some(chain) => {
+                let fetch = fetch(model, &chain);
+                let mut effects = show(model, Text::new(format!("Trace {}", chain.trace), Source::Chain(chain)));
+                effects.extend(fetch);
+                effects
+            }
             None => nothing(model, "there is no chain to open"),
         },
     }
+}
+
+/// The rest of a chain's trace, where its lane group names a store that may have it.
+fn fetch(model: &Model, chain: &Chain) -> Option<Effect> {
+    let group = chain.group.clone()?;
+    let named = model.world.groups.get(&group)?.spec.hops.iter().any(|source| source.access_log.is_none());
+    (named && !chain.trace.is_empty()).then(|| Effect::FetchTrace { group, trace: chain.trace.clone() })
 }
 
 pub(super) fn logs(model: &mut Model) -> Vec<Effect> {

@@ -67,7 +67,11 @@ pub(crate) fn lines(model: &Model, text: &Text) -> Vec<Rich> {
         Source::Task(release, task) => task_lines(model, release, task),
         Source::Template(app, template) => values::template(model, app, template),
         Source::Variables(app, environment) => values::variables(model, app, environment),
-        Source::Chain(chain) => request::lines(model, chain),
+        Source::Chain(chain) => {
+            // More of it may have come since.
+            let now = model.facts.chains.iter().find(|c| c.id == chain.id);
+            request::lines(model, now.unwrap_or(chain))
+        }
         Source::Events(own) => events(model, own),
         Source::Logs(_) | Source::Yaml(_) => {
             return text.lines.iter().filter(|l| matches(&text.filter, &l.text())).cloned().collect();

@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeSet,
-    io,
+    io::Write,
     net::SocketAddr,
     sync::{Arc, PoisonError},
     time::{Duration, Instant},
@@ -66,14 +66,19 @@ pub(super) struct Hops {
 }
 
 impl Hops {
-    /// Opens the doors, and prints what comes in; nothing where there is no door and nothing else is to be written.
-    pub(super) async fn open(doors: Doors, writes: bool, stop: &CancellationToken) -> Result<Option<Self>> {
+    /// Opens the doors, and writes what comes in as lines; nothing where there is no door and nothing else is to be written.
+    pub(super) async fn open(
+        out: impl Write + Send + 'static,
+        doors: Doors,
+        writes: bool,
+        stop: &CancellationToken,
+    ) -> Result<Option<Self>> {
         if !doors.is_any() && !writes {
             return Ok(None);
         }
         let doors = [("--otlp-grpc", Door::Grpc, doors.grpc), ("--otlp-http", Door::Http, doors.http)];
         let (known, metrics) = (Arc::<Known>::default(), Metrics::default());
-        let sink = Sink::new(io::stdout(), metrics.clone()).wrap_err("a thread for hops")?;
+        let sink = Sink::new(out, metrics.clone()).wrap_err("a thread for hops")?;
         let readers = Arc::<ArcSwap<Vec<Reader>>>::default();
         let line = {
             let readers = readers.clone();
