@@ -16,12 +16,17 @@ use std::{
 
 use kube::{Client, api::LogParams};
 use tokio::sync::{
+    Notify,
     mpsc::{self, error::TrySendError},
     watch,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{clusters::Clusters, error, logs, meter::Meter};
+use super::{
+    clusters::Clusters,
+    error, logs,
+    meter::{Meter, jitter},
+};
 use crate::domain::{
     access_log::Reader,
     hop_logs::HopLog,
@@ -38,8 +43,10 @@ pub const NAMESPACE: &str = "graylane-system";
 /// The lane gateway's pod.
 pub const POD: &str = "lane-gateway";
 
-/// Gateways come and go seldom: their pods are looked up so often.
+/// Gateways come and go seldom: their pods are looked up so often,
 const LOOKED_UP: Duration = Duration::from_secs(10);
+/// and sooner when a log ends, for whoever comes after that pod.
+const LOOKED_UP_SOON: Duration = Duration::from_millis(500);
 
 /// What logs tell, as it comes in; what comes too fast is dropped and counted, never waited for.
 pub struct HopInbox {
@@ -93,6 +100,7 @@ pub struct Outbox {
     out: mpsc::Sender<Told>,
     dropped: Arc<AtomicU64>,
     problem: Arc<Mutex<Option<Clean>>>,
+    ended: Arc<Notify>,
 }
 
 impl Outbox {
@@ -114,6 +122,11 @@ impl Outbox {
 
     fn set_problem(&self, problem: Option<Clean>) {
         *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+    }
+
+    /// A log has come to its end, as it does when its pod goes.
+    fn ended(&self) {
+        self.ended.notify_one();
     }
 
     fn told_well(&self) {
@@ -164,6 +177,7 @@ pub fn spawn(
         dropped: Arc::clone(&dropped),
         running: BTreeMap::new(),
         health: Health::new(),
+        ended: Arc::default(),
     };
     tokio::spawn(async move { stop.run_until_cancelled(followers.run(wanted, health)).await });
     (HopInbox { told, dropped }, inlet)
@@ -177,6 +191,7 @@ struct Followers {
     dropped: Arc<AtomicU64>,
     running: BTreeMap<PodOf, Follower>,
     health: Health,
+    ended: Arc<Notify>,
 }
 
 /// A pod's log read in one way: two Gateways may be served by the same pods.
@@ -202,6 +217,8 @@ impl Drop for Follower {
 
 impl Followers {
     async fn run(mut self, wanted: impl Fn(&World) -> BTreeSet<HopLog>, health: impl Fn(&Health)) {
+        let ended = Arc::clone(&self.ended);
+        let mut pause = LOOKED_UP;
         loop {
             let logs = wanted(&self.worlds.borrow_and_update());
             self.look(&logs).await;
@@ -213,7 +230,15 @@ impl Followers {
                     }
                 }
             };
-            let _ = tokio::time::timeout(LOOKED_UP, changed).await;
+            tokio::select! {
+                () = changed => {}
+                () = ended.notified() => {
+                    // Whoever comes after it takes a while to run.
+                    pause = LOOKED_UP_SOON;
+                    tokio::time::sleep(jitter(pause)).await;
+                }
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(LOOKED_UP),
+            }
             if self.out.is_closed() || self.worlds.has_changed().is_err() {
                 return;
             }
@@ -260,7 +285,12 @@ impl Followers {
         let (found, _) = of;
         let stop = CancellationToken::new();
         let problem = Arc::<Mutex<Option<Clean>>>::default();
-        let out = Outbox { out: self.out.clone(), dropped: Arc::clone(&self.dropped), problem: Arc::clone(&problem) };
+        let out = Outbox {
+            out: self.out.clone(),
+            dropped: Arc::clone(&self.dropped),
+            problem: Arc::clone(&problem),
+            ended: Arc::clone(&self.ended),
+        };
         let lines = match log {
             HopLog::LaneGateway | HopLog::Spans { .. } => Lines::Own,
             HopLog::Store(store) => {

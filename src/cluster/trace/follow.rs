@@ -102,6 +102,7 @@ pub async fn follow(client: Client, meter: &Meter, log: PodLog, out: Outbox) {
                         return;
                     }
                 }
+                out.ended();
             }
             Err(why) => out.told_ill(&error::words(&why)),
         }

@@ -10,6 +10,13 @@ use std::{
 use graylane::domain::hop_settings::{ENVOY_FIELDS, NGINX_FIELDS, TRAEFIK_ARGS};
 use serde_json::{Value, json};
 
+/// As docs/otlp.md tells people to.
+const TRAEFIK_SPANS: [&str; 3] = [
+    "--tracing.otlp.grpc.insecure=true",
+    "--tracing.capturedRequestHeaders=x-mse-tag",
+    "--tracing.safeQueryParams=group",
+];
+
 pub enum Gateway {
     Traefik,
     Envoy,
@@ -20,6 +27,8 @@ pub enum Gateway {
 pub struct Places {
     pub entry: SocketAddr,
     pub inside: SocketAddr,
+    /// Where it sends its spans, instead of writing an access log.
+    pub otlp: Option<SocketAddr>,
     pub pods: BTreeMap<&'static str, IpAddr>,
     /// Its files.
     pub dir: PathBuf,
@@ -57,9 +66,14 @@ impl Gateway {
         // Past libtest's capture: what was not run must be seen also when all is green.
         let _ = writeln!(
             std::io::stderr(),
-            "SKIPPED: chains by {}'s access log were NOT tried: it is not in target/peers (where `.ci/run` puts it) nor on PATH",
+            "SKIPPED: chains by what {} tells were NOT tried: it is not in target/peers (where `.ci/run` puts it) nor on PATH",
             self.program()
         );
+    }
+
+    /// Its environment: an SDK of OpenTelemetry sends every 5 seconds unless it is told otherwise.
+    pub fn env(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([("OTEL_BSP_SCHEDULE_DELAY".to_owned(), "200".to_owned())])
     }
 
     /// Its arguments; its files are written.
@@ -112,7 +126,13 @@ fn traefik(places: &Places) -> Vec<String> {
     ];
     let rest = ["--global.checknewversion=false", "--global.sendanonymoususage=false", "--log.nocolor"];
     args.extend(rest.map(Into::into));
-    args.extend(TRAEFIK_ARGS.map(filled));
+    match places.otlp {
+        None => args.extend(TRAEFIK_ARGS.map(filled)),
+        Some(endpoint) => {
+            args.push(format!("--tracing.otlp.grpc.endpoint={endpoint}"));
+            args.extend(TRAEFIK_SPANS.map(Into::into));
+        }
+    }
     args
 }
 
@@ -156,15 +176,18 @@ fn envoy(places: &Places) -> Vec<String> {
     let tracer = typed(
         "config.trace.v3.OpenTelemetryConfig",
         json!({"service_name": "gw",
-        "grpc_service": {"envoy_grpc": {"cluster_name": "nowhere"}, "timeout": "1s"}}),
+        "grpc_service": {"envoy_grpc": {"cluster_name": "hops"}, "timeout": "1s"}}),
     );
+    let log = json!([{"name": "log", "typed_config": log}]);
+    let log = if places.otlp.is_some() { json!([]) } else { log };
+    let custom = json!([{"tag": "x-mse-tag", "request_header": {"name": "x-mse-tag", "default_value": "-"}}]);
     let listener = |name: &str, at: &SocketAddr, hosts: &Value| {
         let manager = typed(
             "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             json!({
                 "stat_prefix": name,
-                "access_log": [{"name": "log", "typed_config": log}],
-                "tracing": {"random_sampling": {"value": 100}, "spawn_upstream_span": true,
+                "access_log": log,
+                "tracing": {"random_sampling": {"value": 100}, "spawn_upstream_span": true, "custom_tags": custom,
                     "provider": {"name": "envoy.tracers.opentelemetry", "typed_config": tracer}},
                 "http_filters": [{"name": "envoy.filters.http.router",
                     "typed_config": typed("extensions.filters.http.router.v3.Router", json!({}))}],
@@ -174,13 +197,14 @@ fn envoy(places: &Places) -> Vec<String> {
         json!({"name": name, "address": {"socket_address": {"address": at.ip(), "port_value": at.port()}},
             "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}]})
     };
-    let mut nowhere = cluster("nowhere", &["127.0.0.1:9".to_owned()]);
-    nowhere["typed_extension_protocol_options"] = json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions":
+    let receives = places.otlp.map_or_else(|| "127.0.0.1:9".to_owned(), |at| at.to_string());
+    let mut hops = cluster("hops", &[receives]);
+    hops["typed_extension_protocol_options"] = json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions":
         typed("extensions.upstreams.http.v3.HttpProtocolOptions", json!({"explicit_http_config": {"http2_protocol_options": {}}}))});
     let config = json!({"static_resources": {
         "listeners": [listener("entry", &places.entry, &entry), listener("inside", &places.inside, &inside)],
         "clusters": [of("a-gray", &["a-gray"]), of("a-base", &["a-base"]), of("b", &["b-passes", "b-drops"]),
-            of("c-gray", &["c-gray"]), of("c-base", &["c-base"]), nowhere],
+            of("c-gray", &["c-gray"]), of("c-base", &["c-base"]), hops],
     }});
     let file = write(places, "envoy.json", &config.to_string());
     ["-c", &file, "--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"].map(Into::into).into()

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     process::Stdio,
     sync::Arc,
@@ -10,22 +10,26 @@ use std::{
 };
 
 use graylane::{
-    api::{Lane, LaneGroup, Served},
+    api::{Lane, LaneGroup, LaneGroupStatus, Served},
     cluster::{install, watch},
     demo::images,
-    domain::chain::{Chain, Chains},
+    domain::{
+        chain::{Chain, Chains},
+        hop_logs::{HopLog, for_cockpit},
+        world::World,
+    },
     pocket::images::{Images, Manifest},
 };
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::{
     Api, Client, Resource,
-    api::{Patch, PatchParams},
+    api::{DeleteParams, Patch, PatchParams},
     runtime::wait::{await_condition, conditions::is_pod_running},
 };
 use serde_json::{Value, json};
-use tokio::{process::Child, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
+use tokio::{process::Child, sync::watch as channel, task::JoinHandle};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::gateways::{Gateway, Places};
 use crate::support::{demo::command, ports::free, program};
@@ -34,11 +38,33 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// Requests that are sent at most.
 const MOST_REQUESTS: usize = 3000;
 
+/// How what the gateway knows comes to whoever watches.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// The gateway's access log, followed by everybody.
+    Log,
+    /// The same, followed by an engine, which is followed by everybody.
+    Relay,
+    /// Spans that the gateway sends to an engine, which is followed by everybody.
+    Otlp,
+}
+
 pub struct Rig {
     state: tempfile::TempDir,
     serve: Child,
-    client: Client,
+    pub client: Client,
     load: JoinHandle<()>,
+    engine: Engine,
+    worlds: channel::Receiver<World>,
+    chains: Chains,
+    _watch: DropGuard,
+}
+
+/// Where an engine listens.
+#[derive(Clone, Copy)]
+pub struct Engine {
+    pub otlp: SocketAddr,
+    pub metrics: SocketAddr,
 }
 
 /// Who answered, in calling order.
@@ -47,7 +73,7 @@ pub fn sides(chain: &Chain) -> Vec<Served> {
 }
 
 impl Rig {
-    pub async fn start(gateway: &Gateway, program: &Path) -> Self {
+    pub async fn start(gateway: &Gateway, program: &Path, way: Way) -> Self {
         let state = tempfile::tempdir().unwrap();
         let mut serve = command(state.path());
         serve.args(["pocket", "serve"]).stderr(Stdio::null());
@@ -57,44 +83,64 @@ impl Rig {
         apply::<Namespace>(&client, None, "demo", json!({})).await;
 
         let (entry, inside) = (free(), free());
+        let engine = Engine { otlp: free(), metrics: free() };
         let pods = services(&client, &format!("http://{inside}")).await;
-        let places = Places { entry, inside, pods, dir: state.path().join("gateway") };
+        let otlp = (way == Way::Otlp).then_some(engine.otlp);
+        let places = Places { entry, inside, otlp, pods, dir: state.path().join("gateway") };
         std::fs::create_dir(&places.dir).unwrap();
         let args = gateway.args(&places);
-        let entrypoint = vec![program.display().to_string()];
-        let working_dir = Some(places.dir.display().to_string());
-        let manifest = Manifest { entrypoint, env: BTreeMap::new(), working_dir };
-        Images::of(state.path()).unwrap().define("edge:v1", &manifest).unwrap();
+        let manifest = Manifest {
+            entrypoint: vec![program.display().to_string()],
+            env: gateway.env(),
+            working_dir: Some(places.dir.display().to_string()),
+        };
+        let images = Images::of(state.path()).unwrap();
+        images.define("edge:v1", &manifest).unwrap();
         let container = json!({"name": "edge", "image": "edge:v1", "args": args});
         let pod =
             json!({"metadata": {"labels": {"app": "edge"}}, "spec": {"hostNetwork": true, "containers": [container]}});
         apply::<Pod>(&client, Some("demo"), "edge-0", pod).await;
 
         let app = |letter: &str| json!({"app": format!("spring-cloud-{letter}"), "port": 80});
+        let log = json!({"accessLog": {"format": gateway.format(), "matchLabels": {"app": "edge"}}});
         let group = json!({"spec": {
             "entry": {"gateway": "gw", "routes": [{"path": "/a", "app": "spring-cloud-a"}]},
             "apps": [app("a"), app("b"), app("c")],
             "mode": "gateway",
-            "hops": [{"accessLog": {"format": gateway.format(), "matchLabels": {"app": "edge"}}}],
+            "hops": if way == Way::Otlp { vec![] } else { vec![log] },
         }});
         apply::<LaneGroup>(&client, Some("demo"), "shop", group).await;
-        // As the engine would tell it.
-        let status = json!({"status": {"addresses": [entry.to_string()]}});
-        let groups: Api<LaneGroup> = Api::namespaced(client.clone(), "demo");
-        groups.patch_status("shop", &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();
         let rule = json!({"all": [{"type": "parameter", "key": "group", "op": "==", "values": ["gray"]}]});
         let lane = json!({"spec": {"group": "shop", "tag": "gray", "enabled": true, "match": rule}});
         apply::<Lane>(&client, Some("demo"), "gray", lane).await;
+        if way == Way::Log {
+            // As an engine would tell it.
+            let status = json!({"status": {"addresses": [entry.to_string()]}});
+            let groups: Api<LaneGroup> = Api::namespaced(client.clone(), "demo");
+            groups.patch_status("shop", &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();
+        } else {
+            let entrypoint = vec![env!("CARGO_BIN_EXE_graylane").to_owned()];
+            let env = BTreeMap::from([("XDG_CONFIG_HOME".to_owned(), state.path().display().to_string())]);
+            images.define("engine:v1", &Manifest { entrypoint, env, working_dir: None }).unwrap();
+            start_engine(&client, "engine-0", state.path(), engine, otlp.is_some()).await;
+            // Whoever comes from now on leaves the gateway's log to the engine.
+            let is_told = |status: &LaneGroupStatus| {
+                status.span_log.is_some() && status.hops.iter().all(|h| h.problem.is_none()) && !status.hops.is_empty()
+            };
+            let groups: Api<LaneGroup> = Api::namespaced(client.clone(), "demo");
+            let told = async || groups.get("shop").await.ok()?.status.filter(is_told);
+            program::until("an engine that tells where it writes hops", told).await;
+        }
         let load = tokio::spawn(ask(format!("http://{entry}/a")));
-        Self { state, serve, client, load }
+        let stop = CancellationToken::new();
+        let worlds = watch::spawn(client.clone(), "demo", stop.clone());
+        let (chains, _watch) = (Chains::new(1000), stop.drop_guard());
+        Self { state, serve, client, load, engine, worlds, chains, _watch }
     }
 
-    /// The chains that a watcher sees until each of these was seen some times.
-    pub async fn until_seen(&self, wanted: &[(Option<&str>, [Served; 3])]) -> Vec<Arc<Chain>> {
-        let stop = CancellationToken::new();
-        let _stop = stop.clone().drop_guard();
-        let mut worlds = watch::spawn(self.client.clone(), "demo", stop);
-        let mut chains = Chains::new(1000);
+    /// The chains of requests since that time that a watcher sees, until each of these was seen some times.
+    pub async fn until_seen(&mut self, wanted: &[(Option<&str>, [Served; 3])], since: Timestamp) -> Vec<Arc<Chain>> {
+        let Self { worlds, chains, .. } = self;
         let mut after: BTreeMap<String, i64> = BTreeMap::new();
         let seen = async {
             loop {
@@ -110,7 +156,8 @@ impl Rig {
                         .or_insert_with(|| now.duration_since(end).as_millis().try_into().unwrap());
                 }
                 let count = |(tag, wanted): &(Option<&str>, [Served; 3])| {
-                    chains.list().filter(|c| c.tag.as_deref() == *tag && sides(c) == wanted).count()
+                    let fits = |c: &&Arc<Chain>| c.tag.as_deref() == *tag && sides(c) == wanted && c.time >= since;
+                    chains.list().filter(fits).count()
                 };
                 if wanted.iter().all(|w| count(w) >= 3) {
                     return;
@@ -124,10 +171,43 @@ impl Rig {
         late.sort_unstable();
         eprintln!("seen {:?} ms after the answer's end (median of {})", late.get(late.len() / 2), late.len());
         let last: Vec<_> = all.iter().rev().take(4).map(|c| (&c.tag, &c.path, &c.steps)).collect();
-        assert!(told.is_ok(), "{last:#?}\n{}", self.printed());
+        assert!(told.is_ok(), "{last:#?}\n{}\n{}", self.printed("edge"), self.printed("engine"));
         // The first ones are from before the gateway's own start, or before its log had told a tag.
         let is_whole = |c: &&Arc<Chain>| wanted.iter().any(|(tag, w)| c.tag.as_deref() == *tag && sides(c) == w);
-        all.iter().rev().filter(is_whole).take(20).cloned().collect()
+        all.iter().rev().filter(|c| c.time >= since).filter(is_whole).take(20).cloned().collect()
+    }
+
+    /// Every trace that was seen has one chain.
+    pub fn assert_each_once(&self) {
+        let mut traces: Vec<&str> = self.chains.list().map(|c| c.trace.as_str()).collect();
+        traces.sort_unstable();
+        let twice: Vec<_> = traces.windows(2).filter(|two| two[0] == two[1]).collect();
+        assert!(twice.is_empty(), "{twice:?}");
+    }
+
+    /// The logs that whoever watches follows, in words.
+    pub fn followed(&self) -> Vec<String> {
+        let words = |log: &HopLog| match log {
+            HopLog::LaneGateway => "lane gateway".to_owned(),
+            HopLog::Spans { namespace, .. } => format!("spans in {namespace}"),
+            HopLog::Access(log) => log.word(),
+            HopLog::Store(store) => store.word().to_owned(),
+        };
+        for_cockpit(&self.worlds.borrow()).iter().map(words).collect()
+    }
+
+    /// What the lane group tells of its sources: each with its pods.
+    pub fn sources(&self) -> Vec<(String, u32)> {
+        let world = self.worlds.borrow();
+        let status = world.groups["shop"].status.clone().unwrap_or_default();
+        status.hops.into_iter().map(|h| (h.source, h.pods)).collect()
+    }
+
+    /// Kills the engine's pod at once, and starts another.
+    pub async fn replace_engine(&self) {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), "demo");
+        pods.delete("engine-0", &DeleteParams::default().grace_period(0)).await.unwrap();
+        start_engine(&self.client, "engine-1", self.state.path(), self.engine, false).await;
     }
 
     /// What a command of this cluster says when all is well.
@@ -137,10 +217,10 @@ impl Rig {
         program::ok(command(self.state.path()), &all).await
     }
 
-    /// What the gateway has printed last.
-    fn printed(&self) -> String {
+    /// What the pods with that container have printed last.
+    pub fn printed(&self, container: &str) -> String {
         let folders = |dir: PathBuf| std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path());
-        let runs = folders(self.state.path().join("pods")).flat_map(|pod| folders(pod.join("edge")));
+        let runs = folders(self.state.path().join("pods")).flat_map(|pod| folders(pod.join(container)));
         let text: String = runs.filter_map(|file| std::fs::read_to_string(file).ok()).collect();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(12)..].join("\n")
@@ -152,6 +232,22 @@ impl Rig {
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         tokio::time::timeout(LIMIT, self.serve.wait()).await.expect("it ends").unwrap();
     }
+}
+
+/// An engine as `install` sets it, as a pod.
+async fn start_engine(client: &Client, name: &str, state: &Path, at: Engine, otlp: bool) {
+    let state = state.display().to_string();
+    let metrics = at.metrics.to_string();
+    let mut args = vec!["--state", &state, "--namespace", "demo", "engine", "--no-install"];
+    args.extend(["--write-spans", "demo", "--listen", &metrics]);
+    let receives = at.otlp.to_string();
+    if otlp {
+        args.extend(["--otlp-grpc", &receives]);
+    }
+    let container = json!({"name": "engine", "image": "engine:v1", "args": args});
+    let pod = json!({"metadata": {"labels": install::engine_labels("demo")},
+        "spec": {"hostNetwork": true, "containers": [container]}});
+    apply::<Pod>(client, Some("demo"), name, pod).await;
 }
 
 /// The pods of a, b and c, by name; one of b drops the tag.
