@@ -6,18 +6,28 @@
 //! played, and that is said.
 
 mod gateways;
+mod prometheus;
 mod rig;
+mod zipkin;
 
 use std::sync::Arc;
 
 use graylane::{
-    api::Served,
-    domain::chain::{Chain, Verdict},
+    api::{HopSource, LaneGroup, LaneGroupSpec, Served, TraceStore},
+    cluster::stores::Store,
+    domain::{
+        chain::{Chain, Verdict},
+        span::{Side, Tag},
+    },
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
 
 use gateways::Gateway;
+use prometheus::Prometheus;
 use rig::{Rig, Way};
+
+use crate::support::program;
 
 /// The sides of a, b and c.
 const RIGHT: [Served; 3] = [Served::Gray, Served::Base, Served::Gray];
@@ -81,9 +91,71 @@ async fn relay(gateway: Gateway) {
 async fn otlp(gateway: Gateway) {
     let Some(program) = gateway.find() else { return gateway.skipped() };
     let mut rig = Rig::start(&gateway, &program, Way::Otlp).await;
+    // One is enough, and takes memory.
+    let is_first = matches!(gateway, Gateway::Traefik);
+    let prometheus = is_first.then(|| Prometheus::scraping(rig.engine.metrics)).flatten();
     check(&rig.until_seen(&ALL, Timestamp::MIN).await);
     assert_eq!(rig.followed(), ["lane gateway", "spans in demo"]);
     assert_eq!(rig.sources(), [("otlp".to_owned(), 0)]);
+    if let Some(prometheus) = prometheus {
+        let received = prometheus.until_more_than_nothing("graylane_otlp_spans_received_total").await;
+        let written = prometheus.until_more_than_nothing("graylane_otlp_spans_written_total").await;
+        assert!(received >= 1.0 && written >= 1.0, "{received} {written}");
+        let ok = r#"graylane_otlp_requests_total{protocol="grpc",signal="traces"}"#;
+        assert!(prometheus.until_more_than_nothing(ok).await >= 1.0);
+    }
+    rig.stop().await;
+}
+
+/// Envoy sends to a Zipkin, which keeps no less than what is shown; it is asked by tag and by id.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zipkin_tells_envoys_chains() {
+    let Some(program) = Gateway::Envoy.find() else { return Gateway::Envoy.skipped() };
+    if zipkin::find().is_none() {
+        return;
+    }
+    let mut rig = Rig::start(&Gateway::Envoy, &program, Way::Zipkin).await;
+    let chains = rig.until_seen(&ALL[..2], Timestamp::MIN).await;
+    check(&chains);
+    assert_eq!(rig.followed(), ["lane gateway", "zipkin"]);
+
+    let url = format!("http://{}", rig.zipkin);
+    let named = TraceStore { url: Some(url.clone()), ..TraceStore::default() };
+    let source = HopSource { zipkin: Some(named), ..HopSource::default() };
+    let group = LaneGroup::new("shop", LaneGroupSpec::default());
+    let store = Store::of(&source, &group, &rig.client).unwrap().unwrap();
+    let now = Timestamp::now();
+    let found = store.recent("gray", now - SignedDuration::from_secs(60), now, 10).await.unwrap();
+    assert!(found.iter().any(|s| s.side == Side::Client && s.tag == Tag::Value("gray".into())), "{found:?}");
+    assert!(store.recent("nobody", Timestamp::UNIX_EPOCH, now, 10).await.unwrap().is_empty());
+    let whole = store.trace(&chains[0].trace).await.unwrap();
+    let of = |side: Side| whole.iter().filter(|s| s.side == side).count();
+    assert_eq!((of(Side::Client), of(Side::Server)), (3, 3), "{whole:?}");
+    assert!(store.trace("00000000000000000000000000000001").await.unwrap().is_empty(), "nobody has it");
+
+    // As senders of the older kind do: short ids, and one id for both sides of a call.
+    let at = now.as_microsecond();
+    let side = |kind: &str, extra: Value| {
+        let mut span = json!({"traceId": "5af7183fb1d4cf5f", "parentId": "6b221d5bc9e6496c", "id": "352bff9a74ca9ad2",
+            "kind": kind, "name": "get", "timestamp": at, "duration": 1431, "tags": {"x-mse-tag": "blue"}});
+        span.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        span
+    };
+    let spans = json!([
+        side("CLIENT", json!({"remoteEndpoint": {"ipv4": "10.0.0.7", "port": 80}})),
+        side("SERVER", json!({"shared": true, "localEndpoint": {"serviceName": "b", "ipv4": "10.0.0.7"}})),
+    ]);
+    let sent = reqwest::Client::new().post(format!("{url}/api/v2/spans")).header("content-type", "application/json");
+    sent.body(spans.to_string()).send().await.unwrap().error_for_status().unwrap();
+    let both = program::until("both are kept", async || {
+        Some(store.trace("5af7183fb1d4cf5f").await.unwrap()).filter(|spans| spans.len() == 2)
+    });
+    let both = both.await;
+    let of = |side: Side| both.iter().find(|s| s.side == side).unwrap();
+    assert_eq!(of(Side::Server).parent.as_ref(), Some(&of(Side::Client).span), "{both:?}");
+    assert_eq!(of(Side::Client).peer.as_deref(), Some("10.0.0.7"));
+    let again = store.recent("blue", now - SignedDuration::from_secs(60), Timestamp::now(), 10).await.unwrap();
+    assert_eq!(again.len(), 2, "{again:?}");
     rig.stop().await;
 }
 

@@ -23,12 +23,20 @@ pub enum Gateway {
     Nginx,
 }
 
+/// Where it sends its spans, instead of writing an access log.
+#[derive(Clone, Copy)]
+pub enum Spans {
+    Nowhere,
+    Otlp(SocketAddr),
+    /// Envoy only.
+    Zipkin(SocketAddr),
+}
+
 /// Where it listens, and who is behind it.
 pub struct Places {
     pub entry: SocketAddr,
     pub inside: SocketAddr,
-    /// Where it sends its spans, instead of writing an access log.
-    pub otlp: Option<SocketAddr>,
+    pub spans: Spans,
     pub pods: BTreeMap<&'static str, IpAddr>,
     /// Its files.
     pub dir: PathBuf,
@@ -126,12 +134,11 @@ fn traefik(places: &Places) -> Vec<String> {
     ];
     let rest = ["--global.checknewversion=false", "--global.sendanonymoususage=false", "--log.nocolor"];
     args.extend(rest.map(Into::into));
-    match places.otlp {
-        None => args.extend(TRAEFIK_ARGS.map(filled)),
-        Some(endpoint) => {
-            args.push(format!("--tracing.otlp.grpc.endpoint={endpoint}"));
-            args.extend(TRAEFIK_SPANS.map(Into::into));
-        }
+    if let Spans::Otlp(endpoint) = places.spans {
+        args.push(format!("--tracing.otlp.grpc.endpoint={endpoint}"));
+        args.extend(TRAEFIK_SPANS.map(Into::into));
+    } else {
+        args.extend(TRAEFIK_ARGS.map(filled));
     }
     args
 }
@@ -173,13 +180,17 @@ fn envoy(places: &Places) -> Vec<String> {
         json!({"log_format": {"json_format": ENVOY_FIELDS
         .iter().map(|(k, v)| (filled(k), json!(filled(v)))).collect::<serde_json::Map<_, _>>()}}),
     );
-    let tracer = typed(
-        "config.trace.v3.OpenTelemetryConfig",
-        json!({"service_name": "gw",
-        "grpc_service": {"envoy_grpc": {"cluster_name": "hops"}, "timeout": "1s"}}),
-    );
+    let otlp = json!({"service_name": "gw", "grpc_service": {"envoy_grpc": {"cluster_name": "hops"}, "timeout": "1s"}});
+    let zipkin = json!({"collector_cluster": "hops", "collector_endpoint": "/api/v2/spans",
+        "collector_endpoint_version": "HTTP_JSON", "trace_id_128bit": true,
+        "trace_context_option": "USE_B3_WITH_W3C_PROPAGATION"});
+    let (tracer, kind, config) = match places.spans {
+        Spans::Zipkin(_) => ("zipkin", "ZipkinConfig", zipkin),
+        Spans::Otlp(_) | Spans::Nowhere => ("opentelemetry", "OpenTelemetryConfig", otlp),
+    };
+    let (tracer, config) = (format!("envoy.tracers.{tracer}"), typed(&format!("config.trace.v3.{kind}"), config));
     let log = json!([{"name": "log", "typed_config": log}]);
-    let log = if places.otlp.is_some() { json!([]) } else { log };
+    let log = if matches!(places.spans, Spans::Nowhere) { log } else { json!([]) };
     let custom = json!([{"tag": "x-mse-tag", "request_header": {"name": "x-mse-tag", "default_value": "-"}}]);
     let listener = |name: &str, at: &SocketAddr, hosts: &Value| {
         let manager = typed(
@@ -188,7 +199,7 @@ fn envoy(places: &Places) -> Vec<String> {
                 "stat_prefix": name,
                 "access_log": log,
                 "tracing": {"random_sampling": {"value": 100}, "spawn_upstream_span": true, "custom_tags": custom,
-                    "provider": {"name": "envoy.tracers.opentelemetry", "typed_config": tracer}},
+                    "provider": {"name": tracer, "typed_config": config}},
                 "http_filters": [{"name": "envoy.filters.http.router",
                     "typed_config": typed("extensions.filters.http.router.v3.Router", json!({}))}],
                 "route_config": {"name": name, "virtual_hosts": hosts},
@@ -197,10 +208,15 @@ fn envoy(places: &Places) -> Vec<String> {
         json!({"name": name, "address": {"socket_address": {"address": at.ip(), "port_value": at.port()}},
             "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}]})
     };
-    let receives = places.otlp.map_or_else(|| "127.0.0.1:9".to_owned(), |at| at.to_string());
+    let receives = match places.spans {
+        Spans::Nowhere => "127.0.0.1:9".to_owned(),
+        Spans::Otlp(at) | Spans::Zipkin(at) => at.to_string(),
+    };
     let mut hops = cluster("hops", &[receives]);
+    let version =
+        if matches!(places.spans, Spans::Zipkin(_)) { "http_protocol_options" } else { "http2_protocol_options" };
     hops["typed_extension_protocol_options"] = json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions":
-        typed("extensions.upstreams.http.v3.HttpProtocolOptions", json!({"explicit_http_config": {"http2_protocol_options": {}}}))});
+        typed("extensions.upstreams.http.v3.HttpProtocolOptions", json!({"explicit_http_config": {version: {}}}))});
     let config = json!({"static_resources": {
         "listeners": [listener("entry", &places.entry, &entry), listener("inside", &places.inside, &inside)],
         "clusters": [of("a-gray", &["a-gray"]), of("a-base", &["a-base"]), of("b", &["b-passes", "b-drops"]),

@@ -31,7 +31,10 @@ use serde_json::{Value, json};
 use tokio::{process::Child, sync::watch as channel, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::gateways::{Gateway, Places};
+use super::{
+    gateways::{Gateway, Places, Spans},
+    zipkin,
+};
 use crate::support::{demo::command, ports::free, program};
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -47,6 +50,8 @@ pub enum Way {
     Relay,
     /// Spans that the gateway sends to an engine, which is followed by everybody.
     Otlp,
+    /// Spans that the gateway sends to a Zipkin, which everybody asks.
+    Zipkin,
 }
 
 pub struct Rig {
@@ -54,7 +59,8 @@ pub struct Rig {
     serve: Child,
     pub client: Client,
     load: JoinHandle<()>,
-    engine: Engine,
+    pub engine: Engine,
+    pub zipkin: SocketAddr,
     worlds: channel::Receiver<World>,
     chains: Chains,
     _watch: DropGuard,
@@ -84,9 +90,19 @@ impl Rig {
 
         let (entry, inside) = (free(), free());
         let engine = Engine { otlp: free(), metrics: free() };
+        let zipkin = free();
+        let images = Images::of(state.path()).unwrap();
+        if way == Way::Zipkin {
+            // First of all: it takes the longest.
+            zipkin::start(&client, &images, zipkin).await;
+        }
         let pods = services(&client, &format!("http://{inside}")).await;
-        let otlp = (way == Way::Otlp).then_some(engine.otlp);
-        let places = Places { entry, inside, otlp, pods, dir: state.path().join("gateway") };
+        let spans = match way {
+            Way::Log | Way::Relay => Spans::Nowhere,
+            Way::Otlp => Spans::Otlp(engine.otlp),
+            Way::Zipkin => Spans::Zipkin(zipkin),
+        };
+        let places = Places { entry, inside, spans, pods, dir: state.path().join("gateway") };
         std::fs::create_dir(&places.dir).unwrap();
         let args = gateway.args(&places);
         let manifest = Manifest {
@@ -94,7 +110,6 @@ impl Rig {
             env: gateway.env(),
             working_dir: Some(places.dir.display().to_string()),
         };
-        let images = Images::of(state.path()).unwrap();
         images.define("edge:v1", &manifest).unwrap();
         let container = json!({"name": "edge", "image": "edge:v1", "args": args});
         let pod =
@@ -107,13 +122,17 @@ impl Rig {
             "entry": {"gateway": "gw", "routes": [{"path": "/a", "app": "spring-cloud-a"}]},
             "apps": [app("a"), app("b"), app("c")],
             "mode": "gateway",
-            "hops": if way == Way::Otlp { vec![] } else { vec![log] },
+            "hops": match way {
+                Way::Log | Way::Relay => vec![log],
+                Way::Otlp => vec![],
+                Way::Zipkin => vec![json!({"zipkin": {"url": format!("http://{zipkin}")}})],
+            },
         }});
         apply::<LaneGroup>(&client, Some("demo"), "shop", group).await;
         let rule = json!({"all": [{"type": "parameter", "key": "group", "op": "==", "values": ["gray"]}]});
         let lane = json!({"spec": {"group": "shop", "tag": "gray", "enabled": true, "match": rule}});
         apply::<Lane>(&client, Some("demo"), "gray", lane).await;
-        if way == Way::Log {
+        if matches!(way, Way::Log | Way::Zipkin) {
             // As an engine would tell it.
             let status = json!({"status": {"addresses": [entry.to_string()]}});
             let groups: Api<LaneGroup> = Api::namespaced(client.clone(), "demo");
@@ -122,7 +141,7 @@ impl Rig {
             let entrypoint = vec![env!("CARGO_BIN_EXE_graylane").to_owned()];
             let env = BTreeMap::from([("XDG_CONFIG_HOME".to_owned(), state.path().display().to_string())]);
             images.define("engine:v1", &Manifest { entrypoint, env, working_dir: None }).unwrap();
-            start_engine(&client, "engine-0", state.path(), engine, otlp.is_some()).await;
+            start_engine(&client, "engine-0", state.path(), engine, way == Way::Otlp).await;
             // Whoever comes from now on leaves the gateway's log to the engine.
             let is_told = |status: &LaneGroupStatus| {
                 status.span_log.is_some() && status.hops.iter().all(|h| h.problem.is_none()) && !status.hops.is_empty()
@@ -131,11 +150,16 @@ impl Rig {
             let told = async || groups.get("shop").await.ok()?.status.filter(is_told);
             program::until("an engine that tells where it writes hops", told).await;
         }
+        if way == Way::Zipkin {
+            // Whoever finds that it does not answer asks again later and later.
+            let answers = async || reqwest::get(format!("http://{zipkin}/health")).await.ok()?.error_for_status().ok();
+            program::until("a Zipkin that answers", answers).await;
+        }
         let load = tokio::spawn(ask(format!("http://{entry}/a")));
         let stop = CancellationToken::new();
         let worlds = watch::spawn(client.clone(), "demo", stop.clone());
         let (chains, _watch) = (Chains::new(1000), stop.drop_guard());
-        Self { state, serve, client, load, engine, worlds, chains, _watch }
+        Self { state, serve, client, load, engine, zipkin, worlds, chains, _watch }
     }
 
     /// The chains of requests since that time that a watcher sees, until each of these was seen some times.
@@ -297,7 +321,7 @@ async fn services(client: &Client, via: &str) -> BTreeMap<&'static str, IpAddr> 
     addresses
 }
 
-async fn apply<K>(client: &Client, namespace: Option<&str>, name: &str, mut object: Value)
+pub async fn apply<K>(client: &Client, namespace: Option<&str>, name: &str, mut object: Value)
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
 {
