@@ -168,6 +168,19 @@ fn services_that_tell_nothing_and_proxies_that_tell_nothing_leave_the_others_tie
 }
 
 #[test]
+fn services_that_only_pass_the_trace_on_are_tied_by_what_the_gateway_sent() {
+    // A service without an SDK hands on the id of the span that its gateway sent it.
+    let spans = traced().into_iter().filter(|s| s.by.uid.is_none()).map(|s| match s.span.as_str() {
+        "in1" => Span { parent: Some("sent0".into()), ..s },
+        "in2" => Span { parent: Some("sent1".into()), ..s },
+        _ => s,
+    });
+    let hops = join(spans);
+    assert_eq!(told(&hops), expected(STORY));
+    assert!(hops[0].entry && !hops[1].entry && !hops[2].entry);
+}
+
+#[test]
 fn a_lost_tag_is_absent_and_one_that_nobody_tells_is_unknown() {
     let quiet = |from: usize| {
         let mut spans = traefiks();
