@@ -26,7 +26,7 @@ const QUIET_LOG: SignedDuration = SignedDuration::from_millis(150);
 /// Spans come in batches, up to 5 seconds late (OpenTelemetry's SDKs, Envoy, ingress-nginx).
 const QUIET_SPANS: SignedDuration = SignedDuration::from_secs(6);
 /// A trace is remembered for so long after its last span.
-const REMEMBERED: SignedDuration = SignedDuration::from_secs(60);
+pub const REMEMBERED: SignedDuration = SignedDuration::from_secs(60);
 /// Spans that are held, of all traces.
 const MOST_SPANS: usize = 20_000;
 /// Spans of one trace; a client that uses one trace id for everything must not fill the memory.

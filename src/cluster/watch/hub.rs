@@ -32,6 +32,7 @@ use links::{Server, SourceState, is_news};
 use tables::Tables;
 
 mod links;
+mod repeated;
 mod tables;
 
 /// The shortest time between two worlds.
@@ -170,7 +171,8 @@ impl Hub {
             self.pod_index.follow(pods, now);
         }
         let known = Known { pods: &self.pod_index, groups: self.tables.groups.rows() };
-        let hops = self.joiner.settle(now, known);
+        let mut hops = self.joiner.settle(now, known);
+        repeated::drop_repeated(&mut hops, &self.hops, now);
         let any = !hops.is_empty();
         self.add_hops(hops);
         any
