@@ -24,7 +24,7 @@ use crate::{
     },
     domain::{
         access_log::Reader,
-        hop_logs,
+        hop_logs::{self, HopLog},
         span::{Emitter, TagKeys},
         world::World,
     },
@@ -111,7 +111,7 @@ impl Hops {
         stop: &CancellationToken,
     ) {
         let me = identity.to_owned();
-        let wanted = move |world: &World| {
+        let wanted = move |world: &World, _: &BTreeSet<HopLog>| {
             let acts = world.engine.as_ref().is_some_and(|engine| *engine.holder == *me);
             if acts { hop_logs::for_engine(&world.namespace, &world.groups) } else { BTreeSet::new() }
         };

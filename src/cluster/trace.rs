@@ -158,11 +158,11 @@ pub async fn check(client: &Client, log: &HopLog) -> LogHealth {
     LogHealth { pods: u32::try_from(found.len()).unwrap_or(u32::MAX), problem }
 }
 
-/// Follows what `wanted` says of each world, until `stop`. `health` is told how each log does.
+/// Follows what `wanted` says of each world, and of the logs that have no pod now, until `stop`. `health` is told how each log does.
 pub fn spawn(
     clusters: &Clusters,
     worlds: watch::Receiver<World>,
-    wanted: impl Fn(&World) -> BTreeSet<HopLog> + Send + Sync + 'static,
+    wanted: impl Fn(&World, &BTreeSet<HopLog>) -> BTreeSet<HopLog> + Send + Sync + 'static,
     health: impl Fn(&Health) + Send + Sync + 'static,
     stop: CancellationToken,
 ) -> (HopInbox, SpanInlet) {
@@ -216,16 +216,21 @@ impl Drop for Follower {
 }
 
 impl Followers {
-    async fn run(mut self, wanted: impl Fn(&World) -> BTreeSet<HopLog>, health: impl Fn(&Health)) {
+    async fn run(mut self, wanted: impl Fn(&World, &BTreeSet<HopLog>) -> BTreeSet<HopLog>, health: impl Fn(&Health)) {
         let ended = Arc::clone(&self.ended);
         let mut pause = LOOKED_UP;
         loop {
-            let logs = wanted(&self.worlds.borrow_and_update());
+            let silent = self.silent();
+            let logs = wanted(&self.worlds.borrow_and_update(), &silent);
             self.look(&logs).await;
             health(&self.health);
+            if self.silent() != silent {
+                continue;
+            }
             let changed = async {
                 loop {
-                    if self.worlds.changed().await.is_err() || wanted(&self.worlds.borrow_and_update()) != logs {
+                    if self.worlds.changed().await.is_err() || wanted(&self.worlds.borrow_and_update(), &silent) != logs
+                    {
                         return;
                     }
                 }
@@ -243,6 +248,11 @@ impl Followers {
                 return;
             }
         }
+    }
+
+    /// Logs that no pod writes now.
+    fn silent(&self) -> BTreeSet<HopLog> {
+        self.health.iter().filter(|(_, health)| health.pods == 0).map(|(log, _)| log.clone()).collect()
     }
 
     /// Begins to follow the pods that have come, and leaves those that have gone.

@@ -161,8 +161,9 @@ pub fn access_logs(home: &str, group: &LaneGroup) -> Vec<GatewayLog> {
     said.iter().chain(&usual).flat_map(of).collect()
 }
 
-/// The logs that a cockpit follows. What an engine follows already it takes from the engine.
-pub fn for_cockpit(world: &World) -> BTreeSet<HopLog> {
+/// The logs that a cockpit follows. What an engine follows already it takes from the engine, unless that log is among
+/// `silent`: nobody writes it now.
+pub fn for_cockpit(world: &World, silent: &BTreeSet<HopLog>) -> BTreeSet<HopLog> {
     let mut logs = BTreeSet::new();
     for (name, group) in world.groups.iter() {
         let stores = group.spec.hops.iter().filter(|source| source.access_log.is_none());
@@ -173,9 +174,11 @@ pub fn for_cockpit(world: &World) -> BTreeSet<HopLog> {
         if controller.is_none_or(|c| c == LANE_GATEWAY) {
             logs.insert(HopLog::LaneGateway);
         }
-        if let Some(log) = status.and_then(|s| s.span_log.clone()) {
-            logs.insert(HopLog::Spans { namespace: log.namespace, labels: log.match_labels });
-        } else {
+        let of_engine = status.and_then(|s| s.span_log.clone());
+        let of_engine = of_engine.map(|log| HopLog::Spans { namespace: log.namespace, labels: log.match_labels });
+        let written = of_engine.as_ref().is_some_and(|log| !silent.contains(log));
+        logs.extend(of_engine);
+        if !written {
             logs.extend(access_logs(&world.namespace, group).into_iter().map(HopLog::Access));
         }
     }
@@ -206,7 +209,7 @@ mod tests {
     fn followed(group: LaneGroup) -> Vec<String> {
         let groups = Arc::new(BTreeMap::from([("g".to_owned(), Arc::new(group))]));
         let world = World { namespace: "demo".into(), groups, ..World::default() };
-        for_cockpit(&world).iter().map(HopLog::word).collect()
+        for_cockpit(&world, &BTreeSet::new()).iter().map(HopLog::word).collect()
     }
 
     #[test]
@@ -232,6 +235,10 @@ mod tests {
             "said to be elsewhere"
         );
         let engine = SpanLog { namespace: "graylane-system".into(), match_labels: BTreeMap::new() };
+        let log = HopLog::Spans { namespace: engine.namespace.clone(), labels: BTreeMap::new() };
+        let gone = group("traefik.io/gateway-controller", vec![], Some(engine.clone()));
+        let world = World { groups: Arc::new([("g".into(), Arc::new(gone))].into()), ..World::default() };
+        assert_eq!(for_cockpit(&world, &BTreeSet::from([log])).len(), 3, "no engine is there: the gateway itself");
         let through = group("traefik.io/gateway-controller", vec![said], Some(engine));
         assert_eq!(followed(through), ["the engine in graylane-system"], "one stream for all cockpits");
     }

@@ -1,7 +1,7 @@
 //! `doctor --trace GROUP`: a tagged and an untagged request, who told of them and whether with the tag, and the very lines
 //! of configuration that are missing.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use kube::Client;
 use tokio::sync::watch;
@@ -68,7 +68,7 @@ async fn sources(client: &Client, world: &World, group: &LaneGroup) -> Vec<Findi
         });
     }
     let one = Arc::new([(String::new(), Arc::new(group.clone()))].into());
-    for log in hop_logs::for_cockpit(&World { groups: one, ..world.clone() }) {
+    for log in hop_logs::for_cockpit(&World { groups: one, ..world.clone() }, &BTreeSet::new()) {
         let check = log.word();
         let health = trace::check(client, &log).await;
         all.push(match health.problem {

@@ -1,7 +1,7 @@
 //! A pocket with the services as pods, one gateway in front of and between them, and requests.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     process::Stdio,
@@ -217,7 +217,7 @@ impl Rig {
             HopLog::Access(log) => log.word(),
             HopLog::Store(store) => store.word().to_owned(),
         };
-        for_cockpit(&self.worlds.borrow()).iter().map(words).collect()
+        for_cockpit(&self.worlds.borrow(), &BTreeSet::new()).iter().map(words).collect()
     }
 
     /// What the lane group tells of its sources: each with its pods.
