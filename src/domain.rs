@@ -7,6 +7,7 @@ pub mod apps;
 pub mod batches;
 pub mod chain;
 pub mod command_line;
+pub mod diff;
 mod digest;
 pub mod guard;
 pub mod hop;

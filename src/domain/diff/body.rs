@@ -1,0 +1,110 @@
+//! Bodies: JSON by path when both are JSON, else by line.
+
+use serde_json::{Number, Value};
+use similar::{Algorithm, DiffOp, capture_diff_slices};
+
+use super::{Comparison, Ignored, Path, Place, path::Step};
+
+/// The lines of longer texts are compared by their number: to align them takes too long.
+const MOST_ALIGNED: usize = 2000;
+
+pub(super) fn compare(base: &[u8], gray: &[u8], ignored: &Ignored, found: &mut Comparison) {
+    if base == gray || ignored.has_path(&Path::default()) {
+        return;
+    }
+    let [old, new] = [base, gray].map(|body| serde_json::from_slice::<Value>(body).ok());
+    if let (Some(old), Some(new)) = (old, new) {
+        return values(&mut Path::default(), &old, &new, ignored, found);
+    }
+    let before = found.count();
+    let [old, new] = [base, gray].map(String::from_utf8_lossy);
+    lines(&old, &new, found);
+    if found.count() == before {
+        // Other bytes, and as text the same: none of it is text.
+        let [old, new] = [base, gray].map(|body| format!("{} bytes", body.len()));
+        found.add(Place::Bytes, Some(&old), Some(&new));
+    }
+}
+
+fn values(at: &mut Path, base: &Value, gray: &Value, ignored: &Ignored, found: &mut Comparison) {
+    match (base, gray) {
+        (Value::Object(old), Value::Object(new)) => {
+            for (name, value) in old {
+                child(at, Step::Name(name.clone()), Some(value), new.get(name), ignored, found);
+            }
+            for (name, value) in new.iter().filter(|(name, _)| !old.contains_key(*name)) {
+                child(at, Step::Name(name.clone()), None, Some(value), ignored, found);
+            }
+        }
+        (Value::Array(old), Value::Array(new)) => {
+            for i in 0..old.len().max(new.len()) {
+                child(at, Step::Index(i), old.get(i), new.get(i), ignored, found);
+            }
+        }
+        (Value::Number(old), Value::Number(new)) if is_same(old, new) => {}
+        (old, new) if old == new => {}
+        (old, new) => found.add(Place::Path(at.clone()), Some(&old.to_string()), Some(&new.to_string())),
+    }
+}
+
+fn child(
+    at: &mut Path,
+    step: Step,
+    base: Option<&Value>,
+    gray: Option<&Value>,
+    ignored: &Ignored,
+    found: &mut Comparison,
+) {
+    at.0.push(step);
+    if !ignored.has_path(at) {
+        match (base, gray) {
+            (Some(old), Some(new)) => values(at, old, new, ignored, found),
+            (old, new) => {
+                let [old, new] = [old, new].map(|v| v.map(ToString::to_string));
+                found.add(Place::Path(at.clone()), old.as_deref(), new.as_deref());
+            }
+        }
+    }
+    at.0.pop();
+}
+
+/// The same number, however it is written: 1 and 1.0.
+fn is_same(a: &Number, b: &Number) -> bool {
+    match (a.as_i128(), b.as_i128()) {
+        (Some(a), Some(b)) => a == b,
+        (None, None) => a.as_f64() == b.as_f64(),
+        (Some(whole), None) => is_whole(b, whole),
+        (None, Some(whole)) => is_whole(a, whole),
+    }
+}
+
+/// Whether a number with a fraction or an exponent is this whole one; what JSON holds of those fits into 65 bits.
+fn is_whole(number: &Number, whole: i128) -> bool {
+    number.as_f64().is_some_and(|f| f.fract() == 0.0 && f.abs() < 1e20 && f as i128 == whole)
+}
+
+fn lines(base: &str, gray: &str, found: &mut Comparison) {
+    let [old, new] = [base, gray].map(|text| text.split('\n').collect::<Vec<_>>());
+    let same = |(a, b): &(&&str, &&str)| a == b;
+    let start = old.iter().zip(&new).take_while(same).count();
+    let (old_rest, new_rest) = (&old[start..], &new[start..]);
+    let end = old_rest.iter().rev().zip(new_rest.iter().rev()).take_while(same).count();
+    let (old, new) = (&old_rest[..old_rest.len() - end], &new_rest[..new_rest.len() - end]);
+    let mut block = |at: (usize, usize), old: &[&str], new: &[&str]| {
+        for i in 0..old.len().max(new.len()) {
+            let (a, b) = (old.get(i).copied(), new.get(i).copied());
+            if a != b {
+                let number = if a.is_some() { at.0 } else { at.1 } + i + start + 1;
+                found.add(Place::Line(number), a, b);
+            }
+        }
+    };
+    if old.len().max(new.len()) > MOST_ALIGNED {
+        return block((0, 0), old, new);
+    }
+    for op in capture_diff_slices(Algorithm::Myers, old, new) {
+        if !matches!(op, DiffOp::Equal { .. }) {
+            block((op.old_range().start, op.new_range().start), &old[op.old_range()], &new[op.new_range()]);
+        }
+    }
+}

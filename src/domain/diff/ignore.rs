@@ -1,0 +1,49 @@
+//! What is not compared.
+
+use super::{Header, Path, PathError};
+
+/// Headers and places of a JSON body that may differ.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ignored {
+    headers: Vec<Header>,
+    paths: Vec<Path>,
+}
+
+/// Nothing that could be ignored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IgnoredError {
+    /// No path.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// A header that is not compared.
+    #[error(
+        "{0:?} is neither a JSON path ($.time) nor a header that is compared (content-type, cache-control, location)"
+    )]
+    Name(String),
+}
+
+impl Ignored {
+    /// Reads what people write: JSON paths begin with `$`, all else is the name of a header.
+    pub fn parse<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> Result<Self, IgnoredError> {
+        let mut ignored = Self::default();
+        for text in texts {
+            let text = text.as_ref().trim();
+            if text.starts_with('$') {
+                ignored.paths.push(text.parse()?);
+                continue;
+            }
+            let header = Header::ALL.into_iter().find(|h| h.name().eq_ignore_ascii_case(text));
+            ignored.headers.push(header.ok_or_else(|| IgnoredError::Name(text.chars().take(100).collect()))?);
+        }
+        Ok(ignored)
+    }
+
+    pub(super) fn has_header(&self, header: Header) -> bool {
+        self.headers.contains(&header)
+    }
+
+    /// Whether this place is ignored, with all below it.
+    pub(super) fn has_path(&self, place: &Path) -> bool {
+        self.paths.iter().any(|p| p.names(place))
+    }
+}

@@ -1,0 +1,111 @@
+//! Where something stands in a JSON document: `$.items[3].price`; `[*]` stands for every child.
+
+use std::{
+    fmt::{self, Write as _},
+    str::FromStr,
+};
+
+/// One step down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// To a member of an object.
+    Name(String),
+    /// To an item of an array.
+    Index(usize),
+    /// To every child.
+    Any,
+}
+
+/// A path from the top of a document.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Path(pub(super) Vec<Step>);
+
+/// No path.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is no JSON path: write $.time, $.items[3].price, $.items[*].id, $[\"any name\"], or $ for the whole body"
+)]
+pub struct PathError(String);
+
+impl Path {
+    /// Whether this, as a pattern, names that place.
+    pub(super) fn names(&self, place: &Self) -> bool {
+        self.0.len() == place.0.len() && self.0.iter().zip(&place.0).all(|(p, s)| *p == Step::Any || p == s)
+    }
+}
+
+impl FromStr for Path {
+    type Err = PathError;
+
+    fn from_str(text: &str) -> Result<Self, PathError> {
+        let steps = text.strip_prefix('$').and_then(steps);
+        steps.map(Self).ok_or_else(|| PathError(text.chars().take(100).collect()))
+    }
+}
+
+fn steps(mut rest: &str) -> Option<Vec<Step>> {
+    let mut steps = vec![];
+    while !rest.is_empty() {
+        let (step, after) = match rest.strip_prefix('.') {
+            Some(name) => {
+                let end = name.find(['.', '[']).unwrap_or(name.len());
+                let (name, after) = name.split_at(end);
+                (if name == "*" { Step::Any } else { Step::Name(name.to_owned()) }, after)
+            }
+            None => bracket(rest.strip_prefix('[')?)?,
+        };
+        if step == Step::Name(String::new()) && !rest.starts_with('[') {
+            return None;
+        }
+        steps.push(step);
+        rest = after;
+    }
+    Some(steps)
+}
+
+/// What follows a `[`, and what follows its `]`.
+fn bracket(rest: &str) -> Option<(Step, &str)> {
+    if rest.starts_with('"') {
+        // A string of JSON may hold any bracket: the parser tells where it ends.
+        let mut read = serde_json::Deserializer::from_str(rest).into_iter::<String>();
+        let name = read.next()?.ok()?;
+        let after = rest.get(read.byte_offset()..)?.strip_prefix(']')?;
+        return Some((Step::Name(name), after));
+    }
+    let (inside, after) = rest.split_once(']')?;
+    let quoted = || inside.strip_prefix('\'')?.strip_suffix('\'').map(|name| Step::Name(name.to_owned()));
+    let step = if inside == "*" { Some(Step::Any) } else { inside.parse().ok().map(Step::Index).or_else(quoted) };
+    Some((step?, after))
+}
+
+/// Reads back as the same path, and is clean by itself: what cannot be seen is escaped.
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("$")?;
+        for step in &self.0 {
+            match step {
+                Step::Name(name) if is_plain(name) => write!(f, ".{name}")?,
+                Step::Name(name) => {
+                    f.write_str("[\"")?;
+                    name.chars().try_for_each(|c| escape(f, c))?;
+                    f.write_str("\"]")?;
+                }
+                Step::Index(index) => write!(f, "[{index}]")?,
+                Step::Any => f.write_str("[*]")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+}
+
+fn escape(f: &mut fmt::Formatter<'_>, c: char) -> fmt::Result {
+    match c {
+        '"' | '\\' => write!(f, "\\{c}"),
+        c if c == ' ' || c.is_ascii_graphic() || c.is_alphanumeric() => f.write_char(c),
+        c => c.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(f, "\\u{unit:04x}")),
+    }
+}

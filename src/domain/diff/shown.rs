@@ -1,0 +1,29 @@
+//! Two texts that differ, shortened so that it is still seen where.
+
+use crate::domain::text::Clean;
+
+/// No text is shown longer.
+const MOST_CHARS: usize = 200;
+/// So much of what both have is kept before the first difference.
+const BEFORE: usize = 40;
+
+/// Both sides, clean, on one line, and shortened.
+pub(super) fn pair(base: Option<&str>, gray: Option<&str>) -> (Option<Clean>, Option<Clean>) {
+    let (Some(base), Some(gray)) = (base, gray) else {
+        let short = |text: &str| Clean::bounded(text, MOST_CHARS);
+        return (base.map(short), gray.map(short));
+    };
+    let mut sides = [base, gray].map(Clean::from_untrusted);
+    if sides[0] == sides[1] {
+        // They differ in what cannot be seen.
+        sides = [base, gray].map(|t| Clean::from_untrusted(&t.escape_debug().to_string()));
+    }
+    let common = sides[0].chars().zip(sides[1].chars()).take_while(|(a, b)| a == b).count();
+    let is_long = sides.iter().any(|s| s.chars().count() > MOST_CHARS);
+    let skipped = if is_long { common.saturating_sub(BEFORE) } else { 0 };
+    let [base, gray] = sides.map(|text| {
+        let mark = if skipped > 0 { "…" } else { "" };
+        Clean::bounded(&format!("{mark}{}", text.chars().skip(skipped).collect::<String>()), MOST_CHARS)
+    });
+    (Some(base), Some(gray))
+}
