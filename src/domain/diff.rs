@@ -80,8 +80,8 @@ pub enum Place {
     Path(Path),
     /// In a body that is no JSON: in that line, from 1; gray's number where only gray has it.
     Line(usize),
-    /// In the bytes of a body that is no text.
-    Bytes,
+    /// In a body that is no text: from that byte on, from 1.
+    Byte(usize),
 }
 
 impl fmt::Display for Place {
@@ -91,7 +91,7 @@ impl fmt::Display for Place {
             Self::Header(header) => f.write_str(header.name()),
             Self::Path(path) => path.fmt(f),
             Self::Line(number) => write!(f, "line {number}"),
-            Self::Bytes => f.write_str("bytes"),
+            Self::Byte(number) => write!(f, "byte {number}"),
         }
     }
 }

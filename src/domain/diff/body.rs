@@ -21,8 +21,9 @@ pub(super) fn compare(base: &[u8], gray: &[u8], ignored: &Ignored, found: &mut C
     lines(&old, &new, found);
     if found.count() == before {
         // Other bytes, and as text the same: none of it is text.
-        let [old, new] = [base, gray].map(|body| format!("{} bytes", body.len()));
-        found.add(Place::Bytes, Some(&old), Some(&new));
+        let at = base.iter().zip(gray).take_while(|(a, b)| a == b).count();
+        let [old, new] = [base, gray].map(|body| body.get(at).map(|byte| format!("{byte:02x}")));
+        found.add(Place::Byte(at + 1), old.as_deref(), new.as_deref());
     }
 }
 

@@ -55,7 +55,7 @@ fn what_is_no_json_is_compared_by_line() {
     assert_eq!(told("a\u{200b}", "a", &[]), ["line 1: a\\u{200b} -> a"]);
     assert_eq!(told("a\n", "a", &[]), ["line 2: removed (empty)"]);
     let bytes = |b: &'static [u8]| answer(Bytes::from_static(b));
-    assert_eq!(told_of(&bytes(&[0xff]), &bytes(&[0xfe]), &[]), ["bytes: 1 bytes -> 1 bytes"]);
+    assert_eq!(told_of(&bytes(&[0xff]), &bytes(&[0xfe]), &[]), ["byte 1: ff -> fe"]);
 }
 
 #[test]
