@@ -1,7 +1,7 @@
 //! The command line: one file a command group. Everything the keyboard does, this does too.
 //!
 //! Answers go to stdout, everything else to stderr. The exit code is 0 only when what was asked for holds,
-//! 1 when it does not, 2 when the question itself was wrong.
+//! 1 when it does not, 2 when the question itself was wrong, or two answers could not be compared.
 
 /// Says something to people, on stderr.
 macro_rules! say {
@@ -172,7 +172,11 @@ fn fail(report: &Report) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     say!("graylane: {}", chain(report));
-    if report.is::<session::Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+    if report.is::<session::Usage>() || report.is::<probe::NotCompared>() {
+        ExitCode::from(2)
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 #[cfg(test)]

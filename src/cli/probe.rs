@@ -1,5 +1,7 @@
 //! `probe '/A/a?group=gray'`: real requests at a lane group's entry, and the chains they took.
 
+mod diff;
+
 use std::collections::BTreeMap;
 
 use clap::Args;
@@ -7,7 +9,8 @@ use color_eyre::eyre::{Result, bail};
 use kube::ResourceExt;
 
 use super::{
-    Global, get, live,
+    Global, get,
+    live::{self, Live},
     output::{self, Format, Table},
     session::{self, usage},
 };
@@ -16,6 +19,8 @@ use crate::{
     domain::world::World,
     probe::{self, Probed, Via},
 };
+
+pub(super) use diff::NotCompared;
 
 #[derive(Debug, Args)]
 pub struct ProbeArgs {
@@ -36,6 +41,17 @@ pub struct ProbeArgs {
     /// Who must answer, as APP=gray,APP=base [default: what the lanes promise]
     #[arg(long, value_name = "APP=SIDE", value_delimiter = ',')]
     expect: Vec<String>,
+    /// Send it twice, as a lane takes it and as none does, and compare the answers: PATH is then the path without what
+    /// makes it gray. Exit code 0 when they are equal, 1 when they differ, 2 when that cannot be told
+    #[arg(long, conflicts_with_all = ["count", "expect"])]
+    diff: bool,
+    /// The lane that takes gray's request [default: the first enabled one by priority]
+    #[arg(long, value_name = "NAME", requires = "diff")]
+    lane: Option<String>,
+    /// What may differ: a path in a JSON body ('$.time', '$.items[*].id', '$' for the whole body) or the name of a
+    /// header; may be repeated
+    #[arg(long, value_name = "PATH", requires = "diff")]
+    ignore: Vec<String>,
     /// How to print it; json is one object a line, one a request
     #[arg(long, short, default_value = "table")]
     output: Format,
@@ -51,14 +67,11 @@ pub(super) async fn run(global: &Global, args: ProbeArgs) -> Result<()> {
     if !spec.path.starts_with('/') {
         return Err(usage(format!("{:?} is no path: it starts with /", spec.path)));
     }
-    let config = session::config(global)?;
-    let session = session::open_as(global, &config).await?;
-    let via = session::via(global, &config)?;
-    let via = via.map_or(Via::Entry, |way| way.with(&session.client));
-    let group = get::group(&session, args.group.as_deref()).await?.name_any();
-    let shown = |w: &World| w.groups.contains_key(&group);
-    let live = live::open(&session, "it does not show that lane group any more", shown).await?;
-    let probed = probe::run(&spec, &group, &live.worlds, &via).await?;
+    if args.diff {
+        return diff::run(global, &args, spec).await;
+    }
+    let place = Place::open(global, args.group.as_deref()).await?;
+    let probed = place.send(&spec).await?;
     output::print(&match args.output {
         Format::Json => {
             let lines = probed.iter().map(|p| Ok(serde_json::to_string(p)? + "\n"));
@@ -81,6 +94,30 @@ pub(super) async fn run(global: &Global, args: ProbeArgs) -> Result<()> {
     bail!("{} of {} requests were not as expected\n{}", wrong.len(), probed.len(), problems.join("\n"))
 }
 
+/// Where probes go.
+struct Place {
+    group: String,
+    live: Live,
+    via: Via,
+}
+
+impl Place {
+    async fn open(global: &Global, group: Option<&str>) -> Result<Self> {
+        let config = session::config(global)?;
+        let session = session::open_as(global, &config).await?;
+        let via = session::via(global, &config)?;
+        let via = via.map_or(Via::Entry, |way| way.with(&session.client));
+        let group = get::group(&session, group).await?.name_any();
+        let shown = |w: &World| w.groups.contains_key(&group);
+        let live = live::open(&session, "it does not show that lane group any more", shown).await?;
+        Ok(Self { group, live, via })
+    }
+
+    async fn send(&self, spec: &ProbeSpec) -> Result<Vec<Probed>> {
+        Ok(probe::run(spec, &self.group, &self.live.worlds, &self.via).await?)
+    }
+}
+
 /// `spring-cloud-a=gray[127.64.16.5] -> spring-cloud-b=base[127.64.16.2]`.
 fn table(probed: &[Probed], wide: bool) -> Table {
     let mut table = Table::new(if wide {
@@ -89,24 +126,28 @@ fn table(probed: &[Probed], wide: bool) -> Table {
         &["STATUS", "MS", "LANE", "VERDICT", "CHAIN"]
     });
     for request in probed {
-        let hops = request.chain.iter().map(|hop| {
-            let side = hop.served.map_or("?", Served::word);
-            let address = hop.address.as_ref().map(|a| format!("[{a}]")).unwrap_or_default();
-            format!("{}={side}{address}", hop.app)
-        });
-        let mut row = vec![
-            request.status.map_or_else(String::new, |s| s.to_string()),
-            format!("{:.1}", request.latency_ms),
-            request.lane.clone().unwrap_or_default(),
-            request.verdict.to_string(),
-            hops.collect::<Vec<_>>().join(" -> "),
-        ];
+        let mut row = cells(request).to_vec();
         if wide {
             row.push(request.body.lines().next().unwrap_or_default().to_owned());
         }
         table.row(row);
     }
     table
+}
+
+fn cells(request: &Probed) -> [String; 5] {
+    let hops = request.chain.iter().map(|hop| {
+        let side = hop.served.map_or("?", Served::word);
+        let address = hop.address.as_ref().map(|a| format!("[{a}]")).unwrap_or_default();
+        format!("{}={side}{address}", hop.app)
+    });
+    [
+        request.status.map_or_else(String::new, |s| s.to_string()),
+        format!("{:.1}", request.latency_ms),
+        request.lane.clone().unwrap_or_default(),
+        request.verdict.to_string(),
+        hops.collect::<Vec<_>>().join(" -> "),
+    ]
 }
 
 fn pair<'a>(text: &'a str, what: &str, example: &str) -> Result<(&'a str, &'a str)> {

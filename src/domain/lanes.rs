@@ -19,6 +19,7 @@ mod means;
 mod never;
 mod others;
 mod request;
+mod sides;
 pub mod text;
 
 use std::fmt;
@@ -32,6 +33,7 @@ pub use explain::{Entrance, Explained, Move, Outcome, Reason, Taken, explain, pr
 pub use means::{METHODS, Means, PARAMETERS};
 pub use others::{others, taken_before};
 pub use request::request_of;
+pub use sides::{BothSides, NoSides, both_sides};
 
 /// How bad a problem is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,6 +9,7 @@ use crate::{
     api::{LaneGroup, ProbeSpec, Served},
     domain::{
         chain::{Chain, Step, Verdict, expected},
+        diff,
         world::World,
     },
 };
@@ -89,6 +90,9 @@ pub struct Probed {
     /// The chains as the trace pane draws them.
     #[serde(skip)]
     pub chains: Vec<Chain>,
+    /// For comparing: the answer as it came; none when none came, or broke off.
+    #[serde(skip)]
+    pub raw: Option<diff::Answer>,
 }
 
 /// Who answered.
@@ -135,6 +139,7 @@ impl Probed {
             body: answer.body.to_string(),
             body_cut: answer.cut,
             problems: answer.error.iter().cloned().collect(),
+            raw: answer.raw.clone(),
             ..Self::default()
         }
     }

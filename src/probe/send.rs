@@ -1,10 +1,13 @@
 //! One request of a probe, with a trace of its own.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt, stream::BoxStream};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::BodyExt;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use uuid::Uuid;
@@ -12,7 +15,7 @@ use uuid::Uuid;
 use super::{ProbeError, shown};
 use crate::{
     cluster::proxy::Proxy,
-    domain::{request::RequestParts, text::Clean},
+    domain::{diff, request::RequestParts, text::Clean},
 };
 
 /// More of a body is not read.
@@ -32,6 +35,8 @@ pub(super) struct Answer {
     pub(super) status: Option<u16>,
     pub(super) latency: Duration,
     pub(super) body: Clean,
+    /// For comparing: as it came; none when none came, or broke off.
+    pub(super) raw: Option<diff::Answer>,
     /// There was more of it.
     pub(super) cut: bool,
     pub(super) error: Option<String>,
@@ -42,6 +47,25 @@ pub(super) enum Way {
     /// To `http://HOST:PORT`.
     Straight(reqwest::Client, String),
     Proxy(Proxy),
+}
+
+/// The parts of an answer as they come.
+type Body = BoxStream<'static, Result<Bytes, String>>;
+
+/// Status, and the headers that are compared.
+struct Head {
+    status: u16,
+    headers: BTreeMap<diff::Header, String>,
+}
+
+impl Head {
+    fn of(status: StatusCode, all: &HeaderMap) -> Self {
+        let values = |header: diff::Header| {
+            let lines = all.get_all(header.name()).iter().map(|v| String::from_utf8_lossy(v.as_bytes()));
+            Some((header, lines.reduce(|a, b| format!("{a}, {b}").into())?.into_owned()))
+        };
+        Self { status: status.as_u16(), headers: diff::Header::ALL.into_iter().filter_map(values).collect() }
+    }
 }
 
 impl Way {
@@ -59,21 +83,22 @@ impl Way {
         Ok(Self::Straight(client, format!("http://{to}")))
     }
 
-    /// The status, and the body as it comes.
-    async fn send(&self, request: Request<()>) -> Result<(u16, BoxStream<'static, Result<Bytes, String>>), String> {
+    /// Status and headers, and the body as it comes.
+    async fn send(&self, request: Request<()>) -> Result<(Head, Body), String> {
         match self {
             Self::Straight(client, base) => {
                 let (parts, ()) = request.into_parts();
                 let sent = client.request(parts.method, format!("{base}{}", parts.uri)).headers(parts.headers).send();
                 let response = sent.await.map_err(|e| words(&e))?;
-                Ok((response.status().as_u16(), response.bytes_stream().map_err(|e| words(&e)).boxed()))
+                let head = Head::of(response.status(), response.headers());
+                Ok((head, response.bytes_stream().map_err(|e| words(&e)).boxed()))
             }
             Self::Proxy(proxy) => {
                 let sent = tokio::time::timeout(TIMEOUT, proxy.send(request)).await;
                 let response = sent.map_err(|_| format!("no answer within {} s", TIMEOUT.as_secs()))??;
-                let status = response.status().as_u16();
+                let head = Head::of(response.status(), response.headers());
                 let body = response.into_body().into_data_stream().map_err(|e| e.to_string());
-                Ok((status, body.boxed()))
+                Ok((head, body.boxed()))
             }
         }
     }
@@ -136,6 +161,7 @@ impl Sender {
             status: None,
             latency: Duration::ZERO,
             body: Clean::default(),
+            raw: None,
             cut: false,
             error: None,
         };
@@ -148,11 +174,14 @@ impl Sender {
         *request.uri_mut() = self.uri.clone();
         match self.way.send(request).await {
             Err(why) => answer.error = Some(why),
-            Ok((status, body)) => {
+            Ok((head, body)) => {
                 answer.reached = true;
-                answer.status = Some(status);
+                answer.status = Some(head.status);
                 let bytes = read(body, &mut answer).await;
                 answer.body = shown(&bytes);
+                let (status, headers, cut, latency) = (head.status, head.headers, answer.cut, start.elapsed());
+                let raw = diff::Answer { status, headers, body: bytes.into(), cut, latency };
+                answer.raw = answer.error.is_none().then_some(raw);
             }
         }
         answer.latency = start.elapsed();

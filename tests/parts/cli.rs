@@ -83,6 +83,26 @@ fn what_watches_requests_needs_a_cluster_and_a_sound_question() {
 }
 
 #[test]
+fn a_comparison_of_two_answers_never_ends_with_one_unless_it_was_made() {
+    let state = tempfile::tempdir().unwrap();
+    let help = out(&graylane(state.path(), &["probe", "--help"]));
+    let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("Exit code 0 when they are equal, 1 when they differ, 2 when"), "{help}");
+    for wrong in [
+        &["--diff", "--ignore", "x-date"][..],
+        &["--diff", "--ignore", "$.a["],
+        &["--diff", "--count", "2"],
+        &["--lane", "gray"],
+        &["--ignore", "$.time"],
+        &["--diff"],
+    ] {
+        let told = graylane(state.path(), &[&["probe", "/A/a"], wrong].concat());
+        assert_eq!(told.status.code(), Some(2), "{wrong:?}: {}", err(&told));
+        assert!(out(&told).is_empty() && !err(&told).is_empty(), "{wrong:?}");
+    }
+}
+
+#[test]
 fn a_wrong_configuration_is_told_with_its_line() {
     let state = tempfile::tempdir().unwrap();
     std::fs::create_dir(state.path().join("graylane")).unwrap();

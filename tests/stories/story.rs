@@ -64,6 +64,11 @@ async fn the_story() {
         serde_json::from_str(&demo.ok(&["signals", "spring-cloud-c", "--for", "3s", "-o", "json"]).await).unwrap();
     let base = signals["versions"].as_array().unwrap().iter().find(|v| v["version"] == "base").expect("its baseline");
     assert!(base["requests"].as_u64() > Some(0) && base["sampled"] == false, "{signals}");
+    let differs = demo.refused(&["probe", "/A/a", "--diff"]).await;
+    assert!(differs.contains("the answers differ in 1 place"), "{differs}");
+    let equal: Value =
+        serde_json::from_str(&demo.ok(&["probe", "/A/a", "--diff", "--ignore", "$", "-o", "json"]).await).unwrap();
+    assert_eq!((&equal["equal"], &equal["gray"]["lane"]), (&true.into(), &"gray".into()), "{equal}");
     load.checked(50).await;
 
     // 4: production of A in exact batches, held after each; C with one stop.

@@ -324,6 +324,13 @@ async fn a_probe_that_cannot_be_sent_says_why() {
     let f = fixture().await;
     let told = f.refused(1, &["probe", "/A/a?group=gray"]).await;
     assert!(told.contains("mse-demo") && told.contains("edge"), "{told}");
+    // Where nothing was compared it is not said that anything differs.
+    let told = f.refused(2, &["probe", "/A/a", "--diff"]).await;
+    assert!(told.contains("were not compared") && told.contains("edge"), "{told}");
+    let told = f.refused(2, &["probe", "/A/a?group=gray", "--diff"]).await;
+    assert!(told.contains("is taken by lane gray as it is"), "{told}");
+    let told = f.refused(2, &["probe", "/A/a", "--diff", "--lane", "nil"]).await;
+    assert!(told.contains("no enabled lane nil"), "{told}");
     for wrong in [&["probe", "A/a"][..], &["probe", "/A/a", "--expect", "a=blue"], &["probe", "/A/a", "--count", "0"]] {
         f.refused(2, wrong).await;
     }
