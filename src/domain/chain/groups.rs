@@ -11,6 +11,9 @@ use crate::domain::signals::{Column, Reading, Request, Series, Version, Window, 
 /// Groups that are kept; when there are more, the one that was silent for longest is forgotten.
 pub const MOST_GROUPS: usize = 100;
 
+/// Wrong chains of one kind that a group keeps, so that the newest is known also when one is taken back.
+const MOST_WRONG: usize = 32;
+
 /// A wrong chain is told of for this long.
 const REMEMBERED: SignedDuration = SignedDuration::from_mins(5);
 
@@ -53,8 +56,30 @@ pub enum Wrong {
 struct Counted {
     series: Series,
     newest: Arc<Chain>,
-    failed: Option<Arc<Chain>>,
-    leaked: Option<Arc<Chain>>,
+    failed: Newest,
+    leaked: Newest,
+}
+
+/// The newest chains of a kind, oldest first.
+#[derive(Clone, Debug, Default)]
+struct Newest(Vec<Arc<Chain>>);
+
+impl Newest {
+    fn last(&self) -> Option<&Arc<Chain>> {
+        self.0.last()
+    }
+
+    fn add(&mut self, chain: &Arc<Chain>) {
+        let at = self.0.partition_point(|c| c.time <= chain.time);
+        self.0.insert(at, Arc::clone(chain));
+        if self.0.len() > MOST_WRONG {
+            self.0.remove(0);
+        }
+    }
+
+    fn take_back(&mut self, chain: &Chain) {
+        self.0.retain(|c| (&c.trace, &c.id) != (&chain.trace, &chain.id));
+    }
 }
 
 /// A group as it stands at a time.
@@ -132,8 +157,8 @@ impl Groups {
         let counted = self.all.entry(Arc::new(key)).or_insert_with(|| Counted {
             series: Series::default(),
             newest: Arc::clone(chain),
-            failed: None,
-            leaked: None,
+            failed: Newest::default(),
+            leaked: Newest::default(),
         });
         if !counted.series.add(request(chain), now) {
             // Of another time: a group of nothing else is none.
@@ -149,12 +174,10 @@ impl Groups {
             Wrong::Leaked => Some(&mut counted.leaked),
         };
         if let Some(worst) = worst {
-            if worst.as_ref().is_none_or(|w| is_over(w, now)) {
+            if worst.last().is_none_or(|w| is_over(w, now)) {
                 self.alarms += 1;
             }
-            if worst.as_ref().is_none_or(|w| w.time <= chain.time) {
-                *worst = Some(Arc::clone(chain));
-            }
+            worst.add(chain);
         }
         self.since = Some(self.since.map_or(chain.time, |since| since.min(chain.time)));
         self.forget(now);
@@ -165,11 +188,8 @@ impl Groups {
         let key = GroupKey::of(chain);
         let Some(counted) = self.all.get_mut(&key) else { return };
         counted.series.take_back(request(chain));
-        for worst in [&mut counted.failed, &mut counted.leaked] {
-            if worst.as_ref().is_some_and(|w| w.id == chain.id) {
-                *worst = None;
-            }
-        }
+        counted.failed.take_back(chain);
+        counted.leaked.take_back(chain);
         if !counted.series.is_alive(now) {
             self.all.remove(&key);
         }
@@ -206,7 +226,7 @@ impl Groups {
             let all = read(Window::FiveMinutes);
             let mut drawn = vec![Column::default(); columns];
             counted.series.columns(&mut drawn, now);
-            let recent = |chain: &Option<Arc<Chain>>| chain.clone().filter(|c| !is_over(c, now));
+            let recent = |chains: &Newest| chains.last().filter(|c| !is_over(c, now)).cloned();
             let leaked = recent(&counted.leaked).map(|c| (Wrong::Leaked, c));
             (all.requests > 0).then(|| Group {
                 key: Arc::clone(key),

@@ -327,6 +327,25 @@ fn what_may_still_become_whole_is_not_counted_yet() {
     assert_eq!(chains.groups(0, at(1009)).first().map(Group::urgency), Some(Wrong::Failed));
 }
 
+/// Of two failures of a group the newer one turns out to be of another: the older one is still told.
+#[test]
+fn a_failure_that_moves_to_another_group_leaves_the_others_told() {
+    let failed = |trace: &str, span: &str, parent: Option<&str>, time, app: &str| {
+        let mut hop = Hop::clone(&hop(app, span, parent, None, None));
+        (hop.trace, hop.time, hop.status) = (trace.into(), at(time), 503);
+        Arc::new(hop)
+    };
+    let mut hops = vec![failed("t", "1", None, 1000, "a"), failed("u", "1", None, 1002, "a")];
+    let mut chains = Chains::new(100);
+    chains.follow(&seen(&hops), at(1003));
+    hops.push(failed("u", "2", Some("1"), 1002, "b"));
+    chains.follow(&seen(&hops), at(1004));
+    let groups = chains.groups(0, at(1005));
+    let told: Vec<_> = groups.iter().map(|g| (g.key.hops.len(), g.wrong, g.urgency())).collect();
+    assert_eq!(told.len(), 2);
+    assert!(told.iter().all(|(_, wrong, urgency)| (*wrong, *urgency) == (1, Wrong::Failed)), "{told:?}");
+}
+
 fn hops() -> impl Strategy<Value = Vec<Arc<Hop>>> {
     let tag = || prop_oneof![Just(None), Just(Some("gray".to_owned())), Just(Some("x".to_owned()))];
     let one = (
