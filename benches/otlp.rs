@@ -18,7 +18,7 @@ use graylane::{
         decode::{AttributeKeys, Decoder},
         filter::{Filter, Limits},
         metrics::Metrics,
-        receiver::{self, Door, Intake, Known},
+        receiver::{self, Intake, Known, Protocol},
         sink::Sink,
     },
 };
@@ -144,7 +144,7 @@ fn memory() {
         let sink = Sink::new(io::sink(), metrics.clone()).expect("a thread");
         let intake = Arc::new(Intake::new(known, Limits::default(), sink.clone(), Box::new(|_| None), metrics));
         let any = ([127, 0, 0, 1], 0).into();
-        let (address, serving) = receiver::serve(Door::Http, any, intake, stop).await.expect("a port");
+        let (address, serving) = receiver::serve(Protocol::Http, any, intake, stop).await.expect("a port");
         tokio::spawn(serving);
         let (bytes, client) = (bytes::Bytes::from(request().encode_to_vec()), reqwest::Client::builder().no_proxy().build().expect("a client"));
         let before = resident();

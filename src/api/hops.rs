@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One place where hops are told: exactly one of the fields.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HopSource {
     /// The access log of the Gateway's own pods, followed.
@@ -27,7 +27,7 @@ pub struct HopSource {
 }
 
 /// A gateway's access log: JSON, one line a request.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AccessLog {
     /// Who writes it.
@@ -63,7 +63,7 @@ pub enum LogFormat {
 }
 
 /// What the fields of an access log are called.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LogFields {
     /// When the request began: RFC 3339, or seconds since 1970.
@@ -126,7 +126,7 @@ impl LogFields {
 }
 
 /// The unit of a duration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum TimeUnit {
     /// Nanoseconds.
     #[serde(rename = "ns")]
@@ -143,7 +143,7 @@ pub enum TimeUnit {
 }
 
 /// A store of traces.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TraceStore {
     /// Where it answers, as `http://tempo.observability:3200`: asked straight.

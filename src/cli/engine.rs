@@ -49,8 +49,8 @@ pub(super) async fn run(global: &Global, args: EngineArgs) -> Result<()> {
         install::definitions(&session.client).await?;
     }
     let stop = CancellationToken::new();
-    let doors = hops::Doors { grpc: args.otlp_grpc, http: args.otlp_http };
-    let hops = hops::Hops::open(std::io::stdout(), doors, args.write_spans.is_some(), &stop).await?;
+    let addresses = hops::Addresses { grpc: args.otlp_grpc, http: args.otlp_http };
+    let hops = hops::Hops::open(std::io::stdout(), addresses, args.write_spans.is_some(), &stop).await?;
     let telemetry = hops.as_ref().map_or_else(Telemetry::default, |hops| Telemetry::with(|r| hops.register(r)));
     let client = telemetry.metered(session.client);
     let clusters = session.clusters.at_home(client);
@@ -66,7 +66,7 @@ pub(super) async fn run(global: &Global, args: EngineArgs) -> Result<()> {
     if let Some(hops) = hops {
         if let Some(namespace) = args.write_spans {
             let log = SpanLog { namespace, match_labels: install::engine_labels(&session.namespace) };
-            report = HopReport::writing_to(log, doors.is_any());
+            report = HopReport::writing_to(log, addresses.is_any());
             hops.relay(&clusters, worlds.clone(), &identity, report.clone(), &stop);
         }
         tokio::spawn(hops.follow(worlds.clone(), stop.clone()));

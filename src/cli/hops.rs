@@ -33,7 +33,7 @@ use crate::{
         decode::AttributeKeys,
         filter::{Filter, Limits},
         metrics::Metrics,
-        receiver::{self, Door, Intake, Known},
+        receiver::{self, Intake, Known, Protocol},
         sink::Sink,
     },
 };
@@ -43,12 +43,12 @@ const SETTLED: Duration = Duration::from_millis(500);
 
 /// Where it listens.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Doors {
+pub(super) struct Addresses {
     pub(super) grpc: Option<SocketAddr>,
     pub(super) http: Option<SocketAddr>,
 }
 
-impl Doors {
+impl Addresses {
     pub(super) const fn is_any(&self) -> bool {
         self.grpc.is_some() || self.http.is_some()
     }
@@ -66,17 +66,18 @@ pub(super) struct Hops {
 }
 
 impl Hops {
-    /// Opens the doors, and writes what comes in as lines; nothing where there is no door and nothing else is to be written.
+    /// Listens, and writes what comes in as lines; nothing where there is no address and nothing else is to be written.
     pub(super) async fn open(
         out: impl Write + Send + 'static,
-        doors: Doors,
+        addresses: Addresses,
         writes: bool,
         stop: &CancellationToken,
     ) -> Result<Option<Self>> {
-        if !doors.is_any() && !writes {
+        if !addresses.is_any() && !writes {
             return Ok(None);
         }
-        let doors = [("--otlp-grpc", Door::Grpc, doors.grpc), ("--otlp-http", Door::Http, doors.http)];
+        let addresses =
+            [("--otlp-grpc", Protocol::Grpc, addresses.grpc), ("--otlp-http", Protocol::Http, addresses.http)];
         let (known, metrics) = (Arc::<Known>::default(), Metrics::default());
         let sink = Sink::new(out, metrics.clone()).wrap_err("a thread for hops")?;
         let readers = Arc::<ArcSwap<Vec<Reader>>>::default();
@@ -86,11 +87,11 @@ impl Hops {
         };
         let intake = Intake::new(known.clone(), Limits::default(), sink.clone(), Box::new(line), metrics.clone());
         let intake = Arc::new(intake);
-        for (flag, door, address) in doors {
+        for (flag, protocol, address) in addresses {
             let Some(address) = address else { continue };
-            let serving = receiver::serve(door, address, intake.clone(), stop.clone()).await;
+            let serving = receiver::serve(protocol, address, intake.clone(), stop.clone()).await;
             let (address, serving) = serving.wrap_err_with(|| format!("{flag} {address}"))?;
-            tracing::info!("{address} takes {}", door.words());
+            tracing::info!("{address} takes {}", protocol.words());
             tokio::spawn(serving);
         }
         Ok(Some(Self { known, readers, sink, metrics }))

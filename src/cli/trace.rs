@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     Global, get,
-    hops::{Doors, Hops},
+    hops::{Addresses, Hops},
     live::{self, Live},
     output,
     release::wait::duration,
@@ -80,8 +80,8 @@ pub(super) async fn run(global: &Global, args: TraceArgs) -> Result<()> {
     }
     let mut live = live::open(&session, "it shows no lane group", |w: &World| !w.groups.is_empty()).await?;
     if let Some(grpc) = args.otlp {
-        let doors = Doors { grpc: Some(grpc), http: None };
-        let received = Hops::open(Received::new(live.inlet.clone()), doors, false, &live.stop).await?;
+        let addresses = Addresses { grpc: Some(grpc), http: None };
+        let received = Hops::open(Received::new(live.inlet.clone()), addresses, false, &live.stop).await?;
         received.map(|hops| tokio::spawn(hops.follow(live.worlds.clone(), live.stop.clone())));
     }
     if let Some(id) = &args.id {

@@ -1,5 +1,6 @@
 //! Hops and spans, from the logs of pods: graylane's own gateway, engines that write what they have read, and gateways of
-//! others. Which logs are followed comes of the world; which pods have them is looked up again and again.
+//! others; and spans from stores of traces. Which of them are followed comes of the world; which pods have a log is looked
+//! up again and again.
 
 mod ask;
 mod follow;
@@ -27,12 +28,15 @@ use super::{
     error, logs,
     meter::{Meter, jitter},
 };
-use crate::domain::{
-    access_log::Reader,
-    hop_logs::HopLog,
-    span::{Emitter, Span, TagKeys},
-    text::Clean,
-    world::World,
+use crate::{
+    api::{AccessLog, HopSource},
+    domain::{
+        access_log::Reader,
+        hop_logs::HopLog,
+        span::{Emitter, Span, TagKeys},
+        text::Clean,
+        world::World,
+    },
 };
 pub use follow::Told;
 use follow::{Lines, PodLog, follow};
@@ -158,7 +162,8 @@ pub async fn check(client: &Client, log: &HopLog) -> LogHealth {
     LogHealth { pods: u32::try_from(found.len()).unwrap_or(u32::MAX), problem }
 }
 
-/// Follows what `wanted` says of each world, and of the logs that have no pod now, until `stop`. `health` is told how each log does.
+/// Follows what `wanted` says of a world's lane groups and engine, and of the logs that have no pod now, until `stop`.
+/// `health` is told how each log does.
 pub fn spawn(
     clusters: &Clusters,
     worlds: watch::Receiver<World>,
@@ -200,8 +205,8 @@ type PodOf = (Found, LinesOf);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum LinesOf {
     Own,
-    Access(String),
-    Store(String),
+    Access(Box<AccessLog>),
+    Store(Box<HopSource>),
 }
 
 struct Follower {
@@ -221,7 +226,10 @@ impl Followers {
         let mut pause = LOOKED_UP;
         loop {
             let silent = self.silent();
-            let logs = wanted(&self.worlds.borrow_and_update(), &silent);
+            let (logs, groups, engine) = {
+                let world = self.worlds.borrow_and_update();
+                (wanted(&world, &silent), Arc::clone(&world.groups), world.engine.clone())
+            };
             self.look(&logs).await;
             health(&self.health);
             if self.silent() != silent {
@@ -229,8 +237,13 @@ impl Followers {
             }
             let changed = async {
                 loop {
-                    if self.worlds.changed().await.is_err() || wanted(&self.worlds.borrow_and_update(), &silent) != logs
-                    {
+                    if self.worlds.changed().await.is_err() {
+                        return;
+                    }
+                    let now = self.worlds.borrow_and_update();
+                    // Pods change many times a second, and say nothing of it.
+                    let same = Arc::ptr_eq(&now.groups, &groups) && now.engine == engine;
+                    if !same && wanted(&now, &silent) != logs {
                         return;
                     }
                 }
@@ -304,14 +317,14 @@ impl Followers {
         let lines = match log {
             HopLog::LaneGateway | HopLog::Spans { .. } => Lines::Own,
             HopLog::Store(store) => {
-                let asking = ask::ask(self.client.clone(), store.clone(), self.worlds.clone(), out);
+                let asking = ask::ask(self.client.clone(), (**store).clone(), self.worlds.clone(), out);
                 let until = stop.clone();
                 tokio::spawn(async move { until.run_until_cancelled(asking).await });
                 self.running.insert(of.clone(), Follower { stop, problem });
                 return;
             }
             HopLog::Access(log) => {
-                let (access, worlds) = (log.access_log(), self.worlds.clone());
+                let (access, worlds) = (log.log.clone(), self.worlds.clone());
                 let by = Emitter {
                     service: log.gateway.clone(),
                     namespace: Some(found.namespace.clone()),
@@ -340,7 +353,7 @@ impl Followers {
 fn lines_of(log: &HopLog) -> LinesOf {
     match log {
         HopLog::LaneGateway | HopLog::Spans { .. } => LinesOf::Own,
-        HopLog::Access(log) => LinesOf::Access(serde_json::to_string(&log.access_log()).unwrap_or_default()),
-        HopLog::Store(store) => LinesOf::Store(serde_json::to_string(&store.source()).unwrap_or_default()),
+        HopLog::Access(log) => LinesOf::Access(Box::new(log.log.clone())),
+        HopLog::Store(store) => LinesOf::Store(Box::new(store.source.clone())),
     }
 }

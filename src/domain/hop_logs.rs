@@ -21,9 +21,9 @@ pub enum HopLog {
         labels: BTreeMap<String, String>,
     },
     /// Access logs of a gateway.
-    Access(GatewayLog),
+    Access(Box<GatewayLog>),
     /// No log: a store of traces, asked again and again.
-    Store(StoreOf),
+    Store(Box<StoreOf>),
 }
 
 impl HopLog {
@@ -43,25 +43,15 @@ impl HopLog {
 pub struct StoreOf {
     /// The lane group.
     pub group: String,
-    /// The source as JSON: [`HopSource`] has no order.
-    source: String,
+    /// Its source.
+    pub source: HopSource,
 }
 
 impl StoreOf {
-    /// Of the group's source.
-    fn new(group: &str, source: &HopSource) -> Self {
-        Self { group: group.to_owned(), source: serde_json::to_string(source).unwrap_or_default() }
-    }
-
-    /// Its place in the lane group.
-    pub fn source(&self) -> HopSource {
-        serde_json::from_str(&self.source).unwrap_or_default()
-    }
-
     /// `tempo`, as the lane group writes it.
     pub fn word(&self) -> &'static str {
-        let source = self.source();
-        let named = [("tempo", source.tempo), ("jaeger", source.jaeger), ("zipkin", source.zipkin)];
+        let source = &self.source;
+        let named = [("tempo", &source.tempo), ("jaeger", &source.jaeger), ("zipkin", &source.zipkin)];
         named.into_iter().find(|(_, store)| store.is_some()).map_or("skyWalking", |(word, _)| word)
     }
 }
@@ -73,36 +63,27 @@ pub struct GatewayLog {
     pub home: String,
     /// The Gateway.
     pub gateway: String,
-    /// The log as JSON: what names its form and fields.
-    form: Form,
+    /// Its form.
+    pub log: AccessLog,
 }
-
-/// An [`AccessLog`] with an order, so that each log is followed once whichever groups name it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Form(String);
 
 impl GatewayLog {
     fn new(home: &str, gateway: &str, log: &AccessLog) -> Self {
-        let form = Form(serde_json::to_string(log).unwrap_or_default());
-        Self { home: home.to_owned(), gateway: gateway.to_owned(), form }
-    }
-
-    /// Its form.
-    pub fn access_log(&self) -> AccessLog {
-        serde_json::from_str(&self.form.0).unwrap_or_default()
+        Self { home: home.to_owned(), gateway: gateway.to_owned(), log: log.clone() }
     }
 
     /// `accessLog traefik of gw`, for the lane group's status.
     pub fn word(&self) -> String {
-        format!("accessLog {} of {}", format_word(self.access_log().format), self.gateway)
+        format!("accessLog {} of {}", format_word(self.log.format), self.gateway)
     }
 
     /// Where its pods may be, the likeliest first: namespaces (none: all) and labels.
     pub fn places(&self) -> Vec<(Option<String>, BTreeMap<String, String>)> {
-        let log = self.access_log();
+        let log = &self.log;
         let labels = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         if !log.match_labels.is_empty() {
-            return vec![(log.namespace.or_else(|| Some(self.home.clone())), log.match_labels)];
+            let namespace = log.namespace.as_ref().unwrap_or(&self.home);
+            return vec![(Some(namespace.clone()), log.match_labels.clone())];
         }
         // Gateways that are made for each Gateway say whose they are (Gateway API, GEP-1762); Envoy Gateway in words of
         // its own, in its controller's namespace. Traefik and Higress serve all Gateways with the pods of their chart.
@@ -167,7 +148,9 @@ pub fn for_cockpit(world: &World, silent: &BTreeSet<HopLog>) -> BTreeSet<HopLog>
     let mut logs = BTreeSet::new();
     for (name, group) in world.groups.iter() {
         let stores = group.spec.hops.iter().filter(|source| source.access_log.is_none());
-        logs.extend(stores.map(|source| HopLog::Store(StoreOf::new(name, source))));
+        logs.extend(
+            stores.map(|source| HopLog::Store(Box::new(StoreOf { group: name.clone(), source: source.clone() }))),
+        );
         let status = group.status.as_ref();
         let controller = status.and_then(|s| s.gateway.as_ref()).and_then(|g| g.controller.as_deref());
         // While nobody has told yet, it may be.
@@ -179,7 +162,7 @@ pub fn for_cockpit(world: &World, silent: &BTreeSet<HopLog>) -> BTreeSet<HopLog>
         let written = of_engine.as_ref().is_some_and(|log| !silent.contains(log));
         logs.extend(of_engine);
         if !written {
-            logs.extend(access_logs(&world.namespace, group).into_iter().map(HopLog::Access));
+            logs.extend(access_logs(&world.namespace, group).into_iter().map(|log| HopLog::Access(Box::new(log))));
         }
     }
     logs
@@ -187,7 +170,7 @@ pub fn for_cockpit(world: &World, silent: &BTreeSet<HopLog>) -> BTreeSet<HopLog>
 
 /// The logs that an engine which writes spans follows.
 pub fn for_engine(namespace: &str, groups: &LaneGroups) -> BTreeSet<HopLog> {
-    groups.values().flat_map(|group| access_logs(namespace, group)).map(HopLog::Access).collect()
+    groups.values().flat_map(|group| access_logs(namespace, group)).map(|log| HopLog::Access(Box::new(log))).collect()
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ impl HopReport {
         let health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
         let logs = access_logs(namespace, group).into_iter().map(|log| {
             let source = log.word();
-            let LogHealth { pods, problem } = health.get(&HopLog::Access(log)).cloned().unwrap_or_default();
+            let LogHealth { pods, problem } = health.get(&HopLog::Access(Box::new(log))).cloned().unwrap_or_default();
             HopSourceStatus { source, pods, problem: problem.map(|p| p.to_string()) }
         });
         let otlp = self.otlp.then(|| HopSourceStatus { source: "otlp".into(), ..HopSourceStatus::default() });
@@ -72,7 +72,7 @@ mod tests {
         let report = HopReport::writing_to(log.clone(), true);
         let followed = access_logs("demo", &group).remove(0);
         let health = LogHealth { pods: 0, problem: Some(Clean::from("no pod")) };
-        report.note(&BTreeMap::from([(HopLog::Access(followed), health)]));
+        report.note(&BTreeMap::from([(HopLog::Access(Box::new(followed)), health)]));
         let told: Vec<_> = report.sources("demo", &group).into_iter().map(|s| (s.source, s.problem)).collect();
         let expected = [("accessLog envoy of gw".into(), Some("no pod".into())), ("otlp".into(), None)];
         assert_eq!((told.as_slice(), report.span_log()), (&expected[..], Some(log)));

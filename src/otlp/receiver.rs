@@ -1,4 +1,4 @@
-//! The two doors of OTLP: gRPC (`TraceService/Export` and `LogsService/Export`, unary, plain HTTP/2) and HTTP (`/v1/traces` and
+//! The two protocols of OTLP: gRPC (`TraceService/Export` and `LogsService/Export`, unary, plain HTTP/2) and HTTP (`/v1/traces` and
 //! `/v1/logs`). <https://opentelemetry.io/docs/specs/otlp/>
 //!
 //! Both calls are unary, so gRPC is a frame of five bytes and a few trailers, and needs no server of its own kind.
@@ -31,7 +31,7 @@ use crate::net::{
 
 pub use intake::{Intake, Known};
 
-/// Of the file descriptors of this process senders get this part, at each door.
+/// Of the file descriptors of this process senders get this part, over each protocol.
 const PART: f64 = 0.125;
 /// A sender that says nothing at the beginning, or does not end a request's head, is let go after this.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -44,16 +44,16 @@ const STREAMS: u32 = 32;
 
 type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
-/// Which of the two protocols a door speaks.
+/// Which of the two protocols a listener speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
+pub enum Protocol {
     /// gRPC, over HTTP/2 without TLS.
     Grpc,
     /// HTTP/1.1 or HTTP/2, without TLS.
     Http,
 }
 
-impl Door {
+impl Protocol {
     /// As told.
     pub const fn words(self) -> &'static str {
         match self {
@@ -69,7 +69,7 @@ impl Door {
 ///
 /// When the address cannot be had.
 pub async fn serve(
-    door: Door,
+    protocol: Protocol,
     address: SocketAddr,
     intake: Arc<Intake>,
     stop: CancellationToken,
@@ -88,32 +88,32 @@ pub async fn serve(
             tokio::spawn(async move {
                 // Closed at once: who has too many is not told more.
                 let place = admission.enter(peer, address).await?;
-                stop.run_until_cancelled(connection(door, stream, place, intake)).await
+                stop.run_until_cancelled(connection(protocol, stream, place, intake)).await
             });
         }
     }))
 }
 
-async fn connection(door: Door, stream: TcpStream, place: Place, intake: Arc<Intake>) {
+async fn connection(protocol: Protocol, stream: TcpStream, place: Place, intake: Arc<Intake>) {
     let _ = stream.set_nodelay(true);
     let stream = TokioIo::new(Talkative::new(stream, PATIENCE, Some(place)));
     let service = service_fn(move |request| {
         let intake = intake.clone();
-        async move { Ok::<_, Infallible>(answer(door, &intake, request).await) }
+        async move { Ok::<_, Infallible>(answer(protocol, &intake, request).await) }
     });
     let mut server = auto::Builder::new(TokioExecutor::new());
     server.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(HEAD);
     let http2 = &mut server.http2();
     http2.timer(TokioTimer::new()).keep_alive_interval(IDLE).max_header_list_size(HEAD as u32);
     http2.max_concurrent_streams(STREAMS);
-    let server = if door == Door::Grpc { server.http2_only() } else { server };
+    let server = if protocol == Protocol::Grpc { server.http2_only() } else { server };
     // However it ends, the sender knows.
     let _ = server.serve_connection(stream, service).await;
 }
 
-async fn answer(door: Door, intake: &Arc<Intake>, request: Request<Incoming>) -> Answer {
-    match door {
-        Door::Grpc => grpc::answer(intake, request).await,
-        Door::Http => http::answer(intake, request).await,
+async fn answer(protocol: Protocol, intake: &Arc<Intake>, request: Request<Incoming>) -> Answer {
+    match protocol {
+        Protocol::Grpc => grpc::answer(intake, request).await,
+        Protocol::Http => http::answer(intake, request).await,
     }
 }

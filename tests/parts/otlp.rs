@@ -17,7 +17,7 @@ use graylane::{
         decode::AttributeKeys,
         filter::Limits,
         metrics::Metrics,
-        receiver::{self, Door, Intake, Known},
+        receiver::{self, Intake, Known, Protocol},
         sink::Sink,
     },
 };
@@ -109,9 +109,9 @@ async fn start_into(lines: Lines, out: impl Write + Send + 'static, limits: Limi
     let telemetry = Telemetry::with(|registry| metrics.register(registry));
     let intake = Arc::new(Intake::new(known, limits, sink, Box::new(line), metrics));
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let (grpc, serving) = receiver::serve(Door::Grpc, any, intake.clone(), stop.clone()).await.unwrap();
+    let (grpc, serving) = receiver::serve(Protocol::Grpc, any, intake.clone(), stop.clone()).await.unwrap();
     tokio::spawn(serving);
-    let (http, serving) = receiver::serve(Door::Http, any, intake, stop.clone()).await.unwrap();
+    let (http, serving) = receiver::serve(Protocol::Http, any, intake, stop.clone()).await.unwrap();
     tokio::spawn(serving);
     Received { grpc, http, lines, telemetry, _stop: stop.drop_guard() }
 }

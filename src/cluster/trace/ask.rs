@@ -43,7 +43,7 @@ pub(super) async fn ask(client: Client, of: StoreOf, worlds: watch::Receiver<Wor
 
 async fn last_seconds(client: &Client, of: &StoreOf, world: &World, out: &Outbox) -> Result<(), String> {
     let Some(group) = world.groups.get(&of.group) else { return Ok(()) };
-    let store = Store::of(&of.source(), group, client).map_err(|e| e.to_string())?;
+    let store = Store::of(&of.source, group, client).map_err(|e| e.to_string())?;
     let Some(store) = store else { return Ok(()) };
     let now = Timestamp::now();
     let since = now.checked_sub(PAST).unwrap_or(now);
@@ -62,7 +62,7 @@ async fn last_seconds(client: &Client, of: &StoreOf, world: &World, out: &Outbox
 /// Asks once for a trace that nobody has; `Err` says in words why that cannot be asked.
 pub(super) async fn check(client: &Client, of: &StoreOf) -> Result<(), String> {
     let group = crate::api::LaneGroup::new(&of.group, crate::api::LaneGroupSpec::default());
-    let store = Store::of(&of.source(), &group, client).map_err(|e| e.to_string())?;
+    let store = Store::of(&of.source, &group, client).map_err(|e| e.to_string())?;
     let Some(store) = store else { return Ok(()) };
     store.trace("00000000000000000000000000000001").await.map(drop).map_err(|e| e.to_string())
 }

@@ -1,7 +1,9 @@
 //! The log of one pod, followed for good: each line that tells a hop or a span is taken once.
 
-use std::collections::{HashSet, VecDeque};
-use std::time::Duration;
+use std::{
+    collections::{HashSet, VecDeque},
+    time::Duration,
+};
 
 use futures::TryStreamExt;
 use jiff::Timestamp;
@@ -23,6 +25,9 @@ const PAUSE_FIRST: Duration = Duration::from_millis(200);
 const PAUSE_MOST: Duration = Duration::from_secs(60);
 /// Ids remembered, so that a line read again after a reconnect is not counted twice.
 const REMEMBERED: usize = 4096;
+
+/// What lanes ask for changes: a reader is made anew so often.
+const READER_KEPT: Duration = Duration::from_secs(5);
 
 /// What one line tells.
 #[derive(Debug, PartialEq)]
@@ -84,8 +89,7 @@ pub async fn follow(client: Client, meter: &Meter, log: PodLog, out: Outbox) {
                             told => told,
                         }),
                         Lines::Access(make) => {
-                            // What lanes ask for changes; every line is too often to look.
-                            if read_at.is_none_or(|at: tokio::time::Instant| at.elapsed() > Duration::from_secs(5)) {
+                            if read_at.is_none_or(|at: tokio::time::Instant| at.elapsed() > READER_KEPT) {
                                 (reader, read_at) = (Some(make()), Some(tokio::time::Instant::now()));
                             }
                             reader.as_ref().and_then(|r| r.read(&line)).map(|span| Told::Span(Box::new(span)))

@@ -33,7 +33,7 @@ pub(super) async fn find(client: &Client, log: &HopLog) -> Result<Vec<Found>, Cl
             return Ok(vec![Found { namespace: String::new(), pod: store.group.clone(), container: None }]);
         }
         HopLog::Spans { namespace, labels } => (vec![(Some(namespace.clone()), labels.clone())], None),
-        HopLog::Access(log) => (log.places(), log.access_log().container),
+        HopLog::Access(log) => (log.places(), log.log.container.clone()),
     };
     let mut refused = None;
     for (namespace, labels) in places {

@@ -14,7 +14,7 @@ use super::{
     Answer,
     answer::{status, success},
     body,
-    intake::{Form, Intake, Parcel, Signal},
+    intake::{Form, Intake, Payload, Signal},
     refusal::Refusal,
 };
 use crate::domain::text::Clean;
@@ -65,7 +65,7 @@ async fn take(intake: &Arc<Intake>, signal: Signal, request: Request<Incoming>) 
         }
         (true, Some(other)) => return Err(Refusal::Encoding(Clean::bounded(&String::from_utf8_lossy(other), 40))),
     };
-    intake.take(Parcel { signal, form: Form::Protobuf, gzip, bytes, held }).await
+    intake.take(Payload { signal, form: Form::Protobuf, gzip, bytes, held }).await
 }
 
 /// The one message of a body, and whether it is compressed.

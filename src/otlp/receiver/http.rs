@@ -12,7 +12,7 @@ use super::{
     Answer,
     answer::{status, status_json, success, success_json},
     body,
-    intake::{Form, Intake, Parcel, Signal},
+    intake::{Form, Intake, Payload, Signal},
     refusal::Refusal,
 };
 use crate::domain::text::Clean;
@@ -98,5 +98,5 @@ async fn take(intake: &Arc<Intake>, signal: Signal, form: Form, request: Request
         }
     };
     let (bytes, held) = body::collect(&head.headers, body, &intake.budget).await?;
-    intake.take(Parcel { signal, form, gzip, bytes, held }).await
+    intake.take(Payload { signal, form, gzip, bytes, held }).await
 }

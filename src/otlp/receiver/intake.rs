@@ -1,4 +1,4 @@
-//! What both doors do with a body: inflate, decode, choose, hand over.
+//! What both protocols do with a body: inflate, decode, choose, hand over.
 
 use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
@@ -61,7 +61,7 @@ pub(super) enum Form {
 
 /// A body, and how to read it.
 #[derive(Debug)]
-pub(super) struct Parcel {
+pub(super) struct Payload {
     pub(super) signal: Signal,
     pub(super) form: Form,
     pub(super) gzip: bool,
@@ -69,7 +69,7 @@ pub(super) struct Parcel {
     pub(super) held: Held,
 }
 
-/// Takes what the doors receive.
+/// Takes what is received over both.
 pub struct Intake {
     known: Arc<Known>,
     filter: Mutex<Filter>,
@@ -89,7 +89,7 @@ impl Intake {
     }
 
     /// Takes a request; how many of its spans were not taken.
-    pub(super) async fn take(self: &Arc<Self>, parcel: Parcel) -> Result<u64, Refusal> {
+    pub(super) async fn take(self: &Arc<Self>, payload: Payload) -> Result<u64, Refusal> {
         if self.sink.is_full() {
             return Err(Refusal::Busy);
         }
@@ -98,13 +98,13 @@ impl Intake {
         // Inflating four MiB takes tens of milliseconds, in which others wait for this thread.
         let taken = tokio::task::spawn_blocking(move || {
             let _worker = worker;
-            this.digest(parcel)
+            this.digest(payload)
         });
         taken.await.unwrap_or(Err(Refusal::Fault))
     }
 
-    fn digest(&self, parcel: Parcel) -> Result<u64, Refusal> {
-        let Parcel { signal, form, gzip, bytes, held } = parcel;
+    fn digest(&self, payload: Payload) -> Result<u64, Refusal> {
+        let Payload { signal, form, gzip, bytes, held } = payload;
         let inflated = gzip.then(|| inflate(&bytes, &self.budget)).transpose()?;
         let bytes = inflated.as_ref().map_or(&bytes[..], |(bytes, _)| bytes);
         let keys = self.known.keys.load();
