@@ -61,6 +61,9 @@ pub struct Hop {
     /// What went wrong, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// It was told before, with less; what is told now counts, and the request counts once.
+    #[serde(skip)]
+    pub amends: bool,
 }
 
 /// Bytes of one text of a hop: what comes in a request may be long, and thousands of hops are kept.
@@ -79,6 +82,11 @@ impl Hop {
     /// Answered with a status of 500 or more, or not at all. A status that nobody told is no failure by itself.
     pub const fn has_failed(&self) -> bool {
         self.status >= 500 || self.status == 0 && (self.pod.is_none() || self.error.is_some())
+    }
+
+    /// Whether another tells nothing else of this hop.
+    pub fn tells_the_same(&self, other: &Self) -> bool {
+        *self == Self { amends: self.amends, ..other.clone() }
     }
 
     /// Which side answered; none when nobody did.

@@ -8,7 +8,10 @@
 mod of_trace;
 mod route;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -62,8 +65,8 @@ struct Trace {
     spans: Vec<Span>,
     last: Timestamp,
     due: Option<Timestamp>,
-    /// The hop that each span was told in.
-    told: BTreeMap<SpanKey, String>,
+    /// The hop that each span was told in, as it was told last.
+    told: BTreeMap<SpanKey, Arc<Hop>>,
 }
 
 /// Sources and services that have told a tag in their spans of that side.
@@ -128,19 +131,21 @@ impl Joiner {
         self.dropped
     }
 
-    /// The hops of the traces that are quiet now, callers before callees; each hop once.
-    pub fn settle(&mut self, now: Timestamp, known: Known<'_>) -> Vec<Hop> {
+    /// The hops of the traces that are quiet now, callers before callees. A hop comes once, and again as an amendment
+    /// where spans that came later tell more of it, such as who called it.
+    pub fn settle(&mut self, now: Timestamp, known: Known<'_>) -> Vec<Arc<Hop>> {
         let mut hops = vec![];
         while let Some((due, id)) = self.due.first().cloned().filter(|(due, _)| *due <= now) {
             self.due.remove(&(due, id.clone()));
             let Some(trace) = self.traces.get_mut(&id) else { continue };
             trace.due = None;
             for (hop, members) in hops_of(&trace.spans, &self.tellers, &trace.told, known) {
-                let is_new = !members.iter().any(|key| trace.told.contains_key(key));
-                trace.told.extend(members.into_iter().map(|key| (key, hop.span.clone())));
-                if is_new {
-                    hops.push(hop);
+                let before = members.iter().find_map(|key| trace.told.get(key));
+                let hop = Arc::new(Hop { amends: before.is_some(), ..hop });
+                if before.is_none_or(|before| !before.tells_the_same(&hop)) {
+                    hops.push(Arc::clone(&hop));
                 }
+                trace.told.extend(members.into_iter().map(|key| (key, Arc::clone(&hop))));
             }
         }
         let is_old = |trace: &Trace| trace.due.is_none() && now.duration_since(trace.last) > REMEMBERED;

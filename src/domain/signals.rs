@@ -108,7 +108,7 @@ impl Signals {
         }
         (self.seen, self.dropped) = (world.hops_seen, world.hops_dropped);
         self.since.get_or_insert(now);
-        for hop in fresh {
+        for hop in fresh.iter().filter(|hop| !hop.amends) {
             self.add(&hop.app, Version::of(hop, world), Request::of(hop), now);
         }
         !fresh.is_empty()

@@ -277,6 +277,18 @@ impl World {
         (self.hops.get(first..).unwrap_or_default(), seen > 0 && fresh > self.hops.len())
     }
 
+    /// The hops of a trace, each as it was told last.
+    pub fn hops_of_trace(&self, trace: &str) -> Vec<Arc<Hop>> {
+        let mut hops: Vec<Arc<Hop>> = vec![];
+        for hop in self.hops.iter().filter(|h| h.trace == trace) {
+            match hops.iter_mut().find(|h| hop.amends && h.span == hop.span) {
+                Some(before) => before.clone_from(hop),
+                None => hops.push(hop.clone()),
+            }
+        }
+        hops
+    }
+
     /// What cannot be seen of these kinds.
     pub fn gap(&self, resources: &[&str]) -> Option<&Gap> {
         self.gaps.iter().find(|g| resources.contains(&g.resource))

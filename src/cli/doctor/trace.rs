@@ -119,9 +119,7 @@ async fn hops_of(worlds: &watch::Receiver<World>, trace: &str, apps: usize) -> V
     let mut hops: Vec<Arc<Hop>> = vec![];
     let all_told = async {
         loop {
-            let now: Vec<Arc<Hop>> =
-                worlds.borrow_and_update().hops.iter().filter(|h| h.trace == trace).cloned().collect();
-            hops = now;
+            hops = worlds.borrow_and_update().hops_of_trace(trace);
             if hops.len() >= apps {
                 return;
             }

@@ -145,7 +145,7 @@ impl Hub {
     /// Takes what a log told; whether the world changed by it.
     fn hear(&mut self, told: Told) -> bool {
         match told {
-            Told::Hop(hop) => self.add_hops([*hop]),
+            Told::Hop(hop) => self.add_hops([Arc::new(*hop)]),
             Told::Span(span) => {
                 self.joiner.take(*span, Timestamp::now());
                 return false;
@@ -155,9 +155,9 @@ impl Hub {
         true
     }
 
-    fn add_hops(&mut self, hops: impl IntoIterator<Item = Hop>) {
+    fn add_hops(&mut self, hops: impl IntoIterator<Item = Arc<Hop>>) {
         let before = self.hops.len();
-        self.hops.extend(hops.into_iter().map(Arc::new));
+        self.hops.extend(hops);
         self.hops_seen += (self.hops.len() - before) as u64;
         self.hops.drain(..self.hops.len().saturating_sub(HOPS));
     }

@@ -82,10 +82,13 @@ impl Chains {
             }
         }
         let trace = self.traces.entry(hop.trace.clone()).or_default();
-        if trace.hops.len() < MOST_HOPS && !trace.hops.iter().any(|h| h.span == hop.span) {
-            self.unsettled.push(hop.trace.clone());
-            trace.hops.push(hop);
+        let id = hop.trace.clone();
+        match trace.hops.iter().position(|h| h.span == hop.span) {
+            Some(before) if hop.amends => trace.hops[before] = hop,
+            None if trace.hops.len() < MOST_HOPS => trace.hops.push(hop),
+            Some(_) | None => return,
         }
+        self.unsettled.push(id);
     }
 
     /// Judges the chains that have come since. True when something changed.
@@ -161,15 +164,20 @@ impl Trace {
     }
 }
 
-/// Keeps the verdicts of steps that were judged already, and who answered: its pod may be gone by now.
+/// Keeps the verdicts of steps that were judged already, and who answered: its pod may be gone by now. What was told with
+/// less then is judged anew, unless it was bad.
 fn keep(chain: &mut Chain, before: &[Arc<Chain>]) {
     for step in &mut chain.steps {
-        let span = step.hop.as_ref().map(|h| h.span.as_str());
-        let same = |s: &&super::Step| span.is_some() && s.hop.as_ref().map(|h| h.span.as_str()) == span;
-        if let Some(judged) = before.iter().flat_map(|c| &c.steps).find(same) {
+        let Some(hop) = &step.hop else { continue };
+        let same = |s: &&super::Step| s.hop.as_ref().is_some_and(|h| h.span == hop.span);
+        let Some(judged) = before.iter().flat_map(|c| &c.steps).find(same) else { continue };
+        if judged.pod == step.pod {
+            step.version.clone_from(&judged.version);
+        }
+        let is_as_judged = judged.hop.as_ref().is_some_and(|h| h.tells_the_same(hop));
+        if is_as_judged || judged.verdict.is_bad() {
             step.verdict = judged.verdict;
             step.cause.clone_from(&judged.cause);
-            step.version.clone_from(&judged.version);
         }
     }
     chain.worst = chain.steps.iter().map(|s| s.verdict).max().unwrap_or(Verdict::Ok);

@@ -7,6 +7,7 @@ use super::*;
 use crate::{
     api::{Lane, LaneApp, LaneAppStatus, LaneGroup, LaneGroupSpec, LaneSpec, LaneStatus},
     domain::{
+        signals::{Signals, Window},
         span::Source,
         text::Clean,
         world::{Key, Pod, Route, World},
@@ -191,6 +192,32 @@ fn gaps_and_failures_are_told_and_not_hidden() {
     let mut failed = (*hop("a", "1", None, GRAY, GRAY)).clone();
     (failed.pod, failed.status, failed.error) = (None, 503, Some("no ready endpoint".into()));
     assert_eq!(told(&[Arc::new(failed)], &world()), (vec![Verdict::NoData], "no ready endpoint".into()));
+}
+
+#[test]
+fn a_hop_whose_caller_is_told_late_joins_its_chain_and_is_judged_by_it() {
+    let now = Timestamp::UNIX_EPOCH;
+    let (mut world, mut chains, mut signals) = (world(), Chains::new(9), Signals::default());
+    let mut tell = |hops: Vec<Arc<Hop>>, after: i64| {
+        world.hops_seen += hops.len() as u64;
+        Arc::make_mut(&mut world.hops).extend(hops);
+        let now = now + SignedDuration::from_secs(after);
+        chains.follow(&world, now);
+        signals.follow(&world, now);
+        let told = chains.list().map(|c| c.steps.iter().map(|s| (s.app.clone(), s.verdict)).collect()).collect();
+        let asked = signals.read("c", |_| true, Window::Minute, now).requests;
+        (told, asked)
+    };
+    let step = |app: &str, verdict: Verdict| (app.to_owned(), verdict);
+    let orphan = hop("c", "3", Some("unseen-3"), None, None);
+    let told: (Vec<Vec<_>>, _) = tell(vec![orphan.clone()], 0);
+    assert_eq!(told, (vec![], 1), "its caller may still come");
+    let alone = vec![step("", Verdict::NoData), step("c", Verdict::Ok)];
+    assert_eq!(tell(vec![], 10), (vec![alone], 1));
+    let amended = Hop { parent: Some("1".into()), amends: true, ..(*orphan).clone() };
+    let told = tell(vec![hop("a", "1", None, GRAY, GRAY), Arc::new(amended)], 11);
+    let whole = vec![step("a", Verdict::Ok), step("c", Verdict::Lost)];
+    assert_eq!(told, (vec![whole], 1), "one chain, and the request counts once");
 }
 
 #[test]

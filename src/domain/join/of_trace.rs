@@ -1,6 +1,9 @@
 //! The hops of one trace, from all its spans at once: the same whatever their order.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -20,7 +23,7 @@ const SKEW: SignedDuration = SignedDuration::from_millis(50);
 pub(super) fn hops_of(
     spans: &[Span],
     tellers: &Tellers,
-    told: &BTreeMap<SpanKey, String>,
+    told: &BTreeMap<SpanKey, Arc<Hop>>,
     known: Known<'_>,
 ) -> Vec<(Hop, Vec<SpanKey>)> {
     let mut order: Vec<usize> = (0..spans.len()).collect();
@@ -217,7 +220,12 @@ impl<'a, 's> TraceOf<'a, 's> {
                         pod && holds(self.spans[*o], time)
                     })
             };
-            let start = |place: &usize| hops[*place].spans.iter().map(|o| self.spans[*o].time).min();
+            // The last one that began before it; one that seems to have begun after it only where clocks differ.
+            let start = |place: &usize| {
+                let start = hops[*place].spans.iter().map(|o| self.spans[*o].time).min();
+                let late = start.filter(|start| *start > time);
+                (late.is_none(), late.map(std::cmp::Reverse), start)
+            };
             let found = (0..hops.len()).filter(asked).filter(|p| !is_above(hops, at, *p)).max_by_key(start);
             hops[at].caller = Some(found.map_or(Caller::Unseen, Caller::Hop));
         }
@@ -245,7 +253,7 @@ impl<'a, 's> TraceOf<'a, 's> {
         members: &Members,
         hops: &[Members],
         tellers: &Tellers,
-        told: &BTreeMap<SpanKey, String>,
+        told: &BTreeMap<SpanKey, Arc<Hop>>,
     ) -> Option<(Hop, Vec<SpanKey>)> {
         let first = self.best(members)?;
         let span = self.spans[first];
@@ -303,6 +311,7 @@ impl<'a, 's> TraceOf<'a, 's> {
             status: status.unwrap_or_default(),
             micros: span.micros,
             error,
+            amends: false,
         };
         Some((hop, members.spans.iter().map(|i| key_of(self.spans[*i])).collect()))
     }
@@ -336,9 +345,9 @@ impl<'a, 's> TraceOf<'a, 's> {
     }
 
     /// What a hop is known by: as it was told before, or the id of who tells most of it.
-    fn id(&self, members: &Members, told: &BTreeMap<SpanKey, String>) -> Option<String> {
+    fn id(&self, members: &Members, told: &BTreeMap<SpanKey, Arc<Hop>>) -> Option<String> {
         let before = members.spans.iter().find_map(|i| told.get(&key_of(self.spans[*i])));
-        before.cloned().or_else(|| Some(self.spans[self.best(members)?].span.clone()))
+        before.map(|hop| hop.span.clone()).or_else(|| Some(self.spans[self.best(members)?].span.clone()))
     }
 }
 

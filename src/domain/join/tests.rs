@@ -7,7 +7,7 @@ use crate::{
     api::{AccessLog, EntryRoute, Lane, LaneApp, LaneGroup, LaneGroupSpec, LaneSpec, LogFormat},
     domain::{
         access_log::Reader,
-        chain::{Verdict, assemble},
+        chain::{Chains, Verdict, assemble},
         span::{Emitter, TagKeys},
         world::{Key, Pod, World},
     },
@@ -48,10 +48,34 @@ fn join(spans: impl IntoIterator<Item = Span>) -> Vec<Hop> {
     settle(&mut joiner, now() + SignedDuration::from_secs(10))
 }
 
+/// The same with so many milliseconds after each span: a hop as it was told last.
+fn join_slowly(spans: impl IntoIterator<Item = (Span, i64)>) -> Vec<Hop> {
+    let (mut joiner, mut at) = (Joiner::default(), now());
+    let mut hops: Vec<Hop> = vec![];
+    let mut told = |more: Vec<Hop>| {
+        for hop in more {
+            let before = hops.iter_mut().find(|h| h.span == hop.span).filter(|_| hop.amends);
+            match before {
+                Some(before) => *before = hop,
+                None => hops.push(hop),
+            }
+        }
+    };
+    for (span, pause) in spans {
+        joiner.take(span, at);
+        at += SignedDuration::from_millis(pause);
+        told(settle(&mut joiner, at));
+    }
+    told(settle(&mut joiner, at + SignedDuration::from_secs(10)));
+    hops.sort_by(|a, b| (a.time, &a.span).cmp(&(b.time, &b.span)));
+    hops
+}
+
 fn settle(joiner: &mut Joiner, at: Timestamp) -> Vec<Hop> {
     let world = world();
     let pods = PodIndex::of(world.pods.values());
-    joiner.settle(at, Known { pods: &pods, groups: &world.groups })
+    let hops = joiner.settle(at, Known { pods: &pods, groups: &world.groups });
+    hops.into_iter().map(Arc::unwrap_or_clone).collect()
 }
 
 /// App, caller's app, tag, pod's tag.
@@ -296,6 +320,16 @@ fn hops_are_told_once_when_their_trace_is_quiet_and_late_spans_complete_them() {
     assert_eq!((joiner.held, joiner.traces.len(), joiner.order.len()), (0, 0, 0));
 }
 
+/// A gateway that holds its lines back, an engine that dies between two of them, a caller that answers long after.
+#[test]
+fn a_caller_that_is_told_late_is_who_called() {
+    let mut lines = traefiks();
+    lines.sort_by_key(|s| std::cmp::Reverse(s.time));
+    let hops = join_slowly(lines.into_iter().map(|line| (line, 20_000)));
+    assert_eq!(told(&hops), expected(STORY));
+    assert_eq!(hops.iter().map(|h| h.amends).collect::<Vec<_>>(), [false, true, true]);
+}
+
 #[test]
 fn memory_is_bounded_whatever_comes() {
     let mut joiner = Joiner::default();
@@ -329,6 +363,24 @@ fn any_spans() -> impl Strategy<Value = Vec<Span>> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn lines_of_a_log_give_the_same_chain_in_any_order_at_any_pace(
+        lines in Just(traefiks()).prop_shuffle(), pauses in prop::collection::vec(0_i64..30_000, 3),
+    ) {
+        let mut hops = join_slowly(lines.into_iter().zip(pauses));
+        hops.iter_mut().for_each(|h| h.amends = false);
+        prop_assert_eq!(hops, join(traefiks()));
+    }
+
+    /// Spans of all parties: who called whom, which pod answered and with which tag is in the end as if all had come at once.
+    #[test]
+    fn spans_give_the_same_chain_in_any_order_at_any_pace(
+        spans in Just(traced()).prop_shuffle(), pauses in prop::collection::vec(0_i64..20_000, 15),
+    ) {
+        let pace = spans.into_iter().zip(pauses);
+        prop_assert_eq!(told(&join_slowly(pace)), expected(STORY));
+    }
 
     #[test]
     fn any_order_gives_the_same_hops_each_once_without_loops(spans in any_spans(), seed in any::<u64>()) {
@@ -409,45 +461,62 @@ fn open_world() -> World {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
-    /// Whatever of it is told, and whoever never tells the tag: no hop is blamed that did nothing, and each has its pod.
+    /// Whatever of it is told, in any order and at any pace, and whoever never tells the tag: no hop is blamed that did
+    /// nothing, now or in the end, and each has its pod.
     #[test]
-    fn what_is_left_out_makes_no_wrong_verdict(
-        lost in 0_usize..4, told in prop::collection::vec(any::<bool>(), 15), silent in prop::collection::vec(any::<bool>(), 12),
+    fn what_is_left_out_or_late_makes_no_wrong_verdict(
+        (lost, spans) in (0_usize..4).prop_flat_map(|lost| (Just(lost), Just(seen_by_all(lost)).prop_shuffle())),
+        told in prop::collection::vec(prop::option::of(pause()), 15),
+        silent in prop::collection::vec(any::<bool>(), 12),
     ) {
-        let world = open_world();
+        let mut world = open_world();
         let pods = PodIndex::of(world.pods.values());
-        let mut joiner = Joiner::default();
-        let all = seen_by_all(lost).into_iter().zip(told).filter(|(_, told)| *told).map(|(span, _)| span);
-        for mut span in all {
+        let (mut joiner, mut chains, mut at) = (Joiner::default(), Chains::new(10), now());
+        let mut look = |joiner: &mut Joiner, at: Timestamp| {
+            let hops = joiner.settle(at, Known { pods: &pods, groups: &world.groups });
+            world.hops_seen += hops.len() as u64;
+            Arc::make_mut(&mut world.hops).extend(hops);
+            chains.follow(&world, at);
+            for chain in chains.list() {
+                for (at, step) in chain.steps.iter().enumerate() {
+                    let right = match step.verdict {
+                        Verdict::Lost => lost > 0 && place(&step.app) >= lost && at > 0,
+                        verdict => !verdict.is_bad(),
+                    };
+                    prop_assert!(right, "{lost}: {:?}", chain.steps);
+                }
+            }
+            Ok(world.hops_of_trace("t"))
+        };
+        for (mut span, pause) in spans.into_iter().zip(told).filter_map(|(span, pause)| Some((span, pause?))) {
             let who = usize::from(span.by.service.as_bytes().first().is_some_and(|b| *b != b'g'));
             let kind = match span.side { Side::Gateway => 0, Side::Client => 1, _ => 2 };
             if silent[who * 3 + kind] {
                 span.tag = Tag::Unknown;
             }
-            joiner.take(span, now());
+            joiner.take(span, at);
+            at += SignedDuration::from_millis(pause);
+            look(&mut joiner, at)?;
         }
-        let known = Known { pods: &pods, groups: &world.groups };
-        let hops = joiner.settle(now() + SignedDuration::from_secs(10), known);
+        let hops = look(&mut joiner, at + SignedDuration::from_secs(20))?;
         prop_assert!(hops.len() <= 3, "{:?}", told_of(&hops));
         for hop in &hops {
-            let tagged = match hop.app.as_str() { "a" => lost > 0, "b" => lost > 1, _ => lost > 2 };
+            let tagged = place(&hop.app) < lost;
             prop_assert_eq!(hop.pod_tag.is_some(), tagged && hop.app != "b");
             prop_assert!(hop.tag_unknown || hop.tag.is_some() == tagged, "{hop:?}");
-        }
-        let hops: Vec<Arc<Hop>> = hops.into_iter().map(Arc::new).collect();
-        for chain in assemble(&hops, &world, Timestamp::MAX) {
-            for (at, step) in chain.steps.iter().enumerate() {
-                let place = match step.app.as_str() { "a" => 0, "b" => 1, _ => 2 };
-                let right = match step.verdict {
-                    Verdict::Lost => lost > 0 && place >= lost && at > 0,
-                    verdict => !verdict.is_bad(),
-                };
-                prop_assert!(right, "{lost}: {:?}", chain.steps);
-            }
         }
     }
 }
 
-fn told_of(hops: &[Hop]) -> Vec<(&str, &str)> {
+/// Milliseconds to the next span: mostly none.
+fn pause() -> impl Strategy<Value = i64> {
+    prop_oneof![3 => Just(0_i64), 1 => 0_i64..12_000]
+}
+
+fn place(app: &str) -> usize {
+    ["a", "b", "c"].iter().position(|a| *a == app).unwrap_or(3)
+}
+
+fn told_of(hops: &[Arc<Hop>]) -> Vec<(&str, &str)> {
     hops.iter().map(|h| (&*h.app, &*h.span)).collect()
 }
